@@ -1,0 +1,52 @@
+# Densepath. `make` builds, `make demo` shows, `make test` tests; `make help` lists the rest.
+# Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
+VERSION := 0.1.0
+-include config.mak
+
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+# SANITIZE=address,undefined builds into a folder of its own.
+ifneq ($(SANITIZE),)
+BUILD   := build/$(subst $(comma),-,$(SANITIZE))
+EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+comma := ,
+
+CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
+STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
+LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
+
+SOURCES  := $(wildcard lib/*/*.c lib/*/*/*.c)
+OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
+PROGRAMS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
+# Programs stand beside their source; a sanitized build keeps its own.
+BINDIR   := $(if $(SANITIZE),$(BUILD)/bin,bin)
+UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+
+.PHONY: all units clean help
+all: $(PROGRAMS:%=$(BINDIR)/%)
+units: $(UNITS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libcore.a: $(OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+clean:
+	rm -rf build $(PROGRAMS:%=bin/%)
+
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d)

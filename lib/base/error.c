@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *program_name = "densepath";
+static int program_quiet;
+
+int err_set(struct err *e, enum status status, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    e->status = status;
+    vsnprintf(e->text, sizeof e->text, format, ap);
+    va_end(ap);
+    return -1;
+}
+
+int err_errno(struct err *e, const char *what)
+{
+    int code = errno;
+    enum status status = code == EPIPE    ? STATUS_PIPE
+                         : code == ENOMEM ? STATUS_MEMORY
+                                          : STATUS_FAILED;
+    return err_set(e, status, "%s: %s", what, strerror(code));
+}
+
+int err_memory(struct err *e, size_t bytes, const char *what)
+{
+    return err_set(e, STATUS_MEMORY, "out of memory: %zu bytes for %s", bytes, what);
+}
+
+int err_prefix(struct err *e, const char *format, ...)
+{
+    char text[sizeof e->text];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof text)
+        n = (int)sizeof text - 1;
+    size_t room = sizeof text - (size_t)n;
+    if (room > 3)
+        snprintf(text + n, room, ": %.*s", (int)(room - 3), e->text);
+    memcpy(e->text, text, sizeof text);
+    return -1;
+}
+
+void message_program(const char *name)
+{
+    program_name = name;
+}
+
+void message_quiet(int quiet)
+{
+    program_quiet = quiet;
+}
+
+// File names come from outside: nothing in them may move the cursor or start a new line.
+static void mask_controls(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = '?';
+}
+
+static void print_line(const char *kind, const char *format, va_list ap)
+{
+    char line[1400];
+    int n = snprintf(line, sizeof line - 2, "%s: %s", program_name, kind);
+    if (n < 0)
+        return;
+    vsnprintf(line + n, sizeof line - 1 - (size_t)n, format, ap);
+    mask_controls(line);
+    size_t length = strlen(line);
+    line[length++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, length);
+    (void)written; // nowhere left to complain
+}
+
+void message_note(const char *format, ...)
+{
+    if (program_quiet)
+        return;
+    va_list ap;
+    va_start(ap, format);
+    print_line("", format, ap);
+    va_end(ap);
+}
+
+void message_warn(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    print_line("warning: ", format, ap);
+    va_end(ap);
+}
+
+static void print_plain(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    print_line("", format, ap);
+    va_end(ap);
+}
+
+int message_fail(const struct err *e)
+{
+    if (e->status != STATUS_PIPE)
+        print_plain("%s", e->text);
+    return e->status;
+}

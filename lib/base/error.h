@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Errors: a library function fills a `struct err` and returns a negative number; only main prints.
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+// Exit statuses of every program (densepath(7), EXIT STATUS).
+enum status {
+    STATUS_DONE = 0,
+    STATUS_FAILED = 1, // I/O, data, numerics
+    STATUS_USAGE = 2,
+    STATUS_STREAM = 3, // input stream cut short, corrupt or of the wrong kind
+    STATUS_MEMORY = 4,
+    STATUS_PIPE = 13,  // internal: the reader of our output has gone; main exits silently
+    STATUS_AGAIN = 75, // stopped with its state saved: run it again to go on
+};
+
+struct err {
+    enum status status;
+    char text[1024]; // one line without the program's name, "file: reason"
+};
+
+#define ERR_PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+// Each returns -1, so that a caller can write `return err_set(e, ...)`. `e` must not be NULL.
+int err_set(struct err *e, enum status status, const char *format, ...) ERR_PRINTF(3, 4);
+// "WHAT: strerror(errno)"; EPIPE becomes STATUS_PIPE and ENOMEM STATUS_MEMORY.
+int err_errno(struct err *e, const char *what);
+int err_memory(struct err *e, size_t bytes, const char *what);
+// Puts "PREFIX: " before the text that is there; returns -1.
+int err_prefix(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
+
+// For main and its helpers only. Each message is one line in one write, control characters masked.
+void message_program(const char *name); // kept by reference
+void message_quiet(int quiet);          // with quiet, message_note prints nothing
+void message_note(const char *format, ...) ERR_PRINTF(1, 2);
+void message_warn(const char *format, ...) ERR_PRINTF(1, 2);
+// Prints the error (nothing for STATUS_PIPE) and returns the exit status.
+int message_fail(const struct err *e);
+
+#endif

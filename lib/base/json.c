@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/io.h"
+
+json_t *json_parse(const char *text, size_t size, const char *name, struct err *e)
+{
+    json_error_t error;
+    json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!value)
+        err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
+    return value;
+}
+
+json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e)
+{
+    int fd = openat(at, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        err_errno(e, path);
+        return NULL;
+    }
+    struct buffer text;
+    buffer_init(&text, limit);
+    json_t *value = NULL;
+    if (io_read_fd(fd, path, &text, e) == 0)
+        value = json_parse(text.data ? text.data : "", text.size, path, e);
+    buffer_release(&text);
+    close(fd);
+    return value;
+}
+
+struct sink {
+    struct buffer *out;
+    struct err *e;
+};
+
+static int dump(const char *data, size_t size, void *arg)
+{
+    struct sink *sink = arg;
+    return buffer_append(sink->out, data, size, sink->e);
+}
+
+int json_print(const json_t *value, struct buffer *out, struct err *e)
+{
+    struct sink sink = {out, e};
+    e->text[0] = 0;
+    if (json_dump_callback(value, dump, &sink, JSON_COMPACT | JSON_ENCODE_ANY) == 0)
+        return 0;
+    return e->text[0] ? -1 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
+}
+
+static int wrong_type(struct err *e, const char *name, const char *key, const char *wanted)
+{
+    return err_set(e, STATUS_FAILED, "%s: key `%s`: not %s", name, key, wanted);
+}
+
+int json_get_int(const json_t *object, const char *key, int64_t *value, const char *name,
+                 struct err *e)
+{
+    const json_t *v = json_object_get(object, key);
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_integer(v))
+        return wrong_type(e, name, key, "a whole number");
+    *value = json_integer_value(v);
+    return 1;
+}
+
+int json_get_real(const json_t *object, const char *key, double *value, const char *name,
+                  struct err *e)
+{
+    const json_t *v = json_object_get(object, key);
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_number(v))
+        return wrong_type(e, name, key, "a number");
+    *value = json_number_value(v);
+    return 1;
+}
+
+int json_get_bool(const json_t *object, const char *key, int *value, const char *name,
+                  struct err *e)
+{
+    const json_t *v = json_object_get(object, key);
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_boolean(v))
+        return wrong_type(e, name, key, "true or false");
+    *value = json_is_true(v);
+    return 1;
+}
+
+int json_get_string(const json_t *object, const char *key, const char **value, const char *name,
+                    struct err *e)
+{
+    const json_t *v = json_object_get(object, key);
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_string(v))
+        return wrong_type(e, name, key, "a string");
+    *value = json_string_value(v);
+    return 1;
+}

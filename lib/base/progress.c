@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "base/progress.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/memory.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+double clock_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void progress_init(struct progress *p, int enabled)
+{
+    memset(p, 0, sizeof *p);
+    p->enabled = enabled && isatty(STDERR_FILENO);
+    p->started = clock_seconds();
+}
+
+void progress_update(struct progress *p, const char *format, ...)
+{
+    if (!p->enabled)
+        return;
+    double now = clock_seconds();
+    if (p->shown && now - p->last < 0.1)
+        return;
+    p->last = now;
+    p->shown = 1;
+    char line[256] = "\r";
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(line + 1, sizeof line - 8, format, ap);
+    va_end(ap);
+    strcat(line, "\033[K");
+    ssize_t written = write(STDERR_FILENO, line, strlen(line));
+    (void)written;
+}
+
+void progress_clear(struct progress *p)
+{
+    if (!p->enabled || !p->shown)
+        return;
+    p->shown = 0;
+    ssize_t written = write(STDERR_FILENO, "\r\033[K", 4);
+    (void)written;
+}
+
+int metrics_open(struct metrics *m, const char *path, int append, struct err *e)
+{
+    m->fd = -1;
+    m->path = path;
+    if (!path)
+        return 0;
+    m->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    return m->fd < 0 ? err_errno(e, path) : 0;
+}
+
+int metrics_write(struct metrics *m, json_t *object, struct err *e)
+{
+    int result = 0;
+    if (m->fd >= 0) {
+        struct buffer line;
+        buffer_init(&line, 0);
+        result = json_print(object, &line, e);
+        if (result == 0)
+            result = buffer_append(&line, "\n", 1, e);
+        if (result == 0)
+            result = io_write(m->fd, line.data, line.size, m->path, e);
+        buffer_release(&line);
+    }
+    json_decref(object);
+    return result;
+}
+
+int metrics_close(struct metrics *m, struct err *e)
+{
+    int fd = m->fd;
+    m->fd = -1;
+    if (fd >= 0 && close(fd) < 0)
+        return err_errno(e, m->path);
+    return 0;
+}

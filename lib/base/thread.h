@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// One pool of threads for the process. Work is cut into chunks that depend on the problem alone,
+// never on the number of threads, so that results are the same bits for any number.
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include "base/error.h"
+#include <stddef.h>
+
+// Runs items begin .. end-1. `worker` is 0 .. threads_count()-1 (for scratch space).
+typedef void thread_fn(void *arg, size_t begin, size_t end, int worker);
+
+// Sets the number of threads (1 .. 1024; 0: as many as the process may use). Call it from main
+// before the first threads_for, or between two.
+int threads_set(int n, struct err *e);
+int threads_count(void);
+// Calls fn on chunks of `grain` items of 0 .. n-1 until all are done. A call from inside a chunk
+// runs in place. Only the main thread may start work.
+void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+#include "test.h"
+
+#include "base/memory.h"
+#include "base/number.h"
+#include "base/rng.h"
+#include "base/thread.h"
+
+#include <stdlib.h>
+
+// Known answers of Random123 (kat_vectors, philox4x32 10).
+static void philox_matches_published_vectors(void)
+{
+    uint32_t out[4];
+    uint32_t zero[4] = {0}, key0[2] = {0};
+    rng_philox(zero, key0, out);
+    CHECK(out[0] == 0x6627e8d5 && out[1] == 0xe169c58d && out[2] == 0xbc57ac4c &&
+          out[3] == 0x9b00dbd8);
+    uint32_t ones[4] = {~0u, ~0u, ~0u, ~0u}, key1[2] = {~0u, ~0u};
+    rng_philox(ones, key1, out);
+    CHECK(out[0] == 0x408f276d && out[1] == 0x41c83b0e && out[2] == 0xa20bc7c6 &&
+          out[3] == 0x6d5451fd);
+    uint32_t pi[4] = {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344};
+    uint32_t keypi[2] = {0xa4093822, 0x299f31d0};
+    rng_philox(pi, keypi, out);
+    CHECK(out[0] == 0xd16cfe09 && out[1] == 0x94fdcceb && out[2] == 0x5001e420 &&
+          out[3] == 0x24126ea1);
+}
+
+static void rng_moments(void)
+{
+    struct rng r;
+    rng_init(&r, 7, RNG_TEST, 1, 2);
+    double sum = 0, squares = 0, uniform = 0;
+    enum { N = 200000 };
+    for (int i = 0; i < N; i++) {
+        double x = rng_normal(&r);
+        sum += x;
+        squares += x * x;
+        uniform += rng_uniform(&r);
+    }
+    CHECK_NEAR(sum / N, 0, 0.01);
+    CHECK_NEAR(squares / N, 1, 0.02);
+    CHECK_NEAR(uniform / N, 0.5, 0.005);
+}
+
+static void floats_print_shortest_and_read_back(void)
+{
+    struct rng r;
+    rng_init(&r, 1, RNG_TEST, 0, 0);
+    for (int i = 0; i < 200000; i++) {
+        uint32_t bits = rng_u32(&r);
+        float x;
+        memcpy(&x, &bits, 4);
+        if (isnan(x))
+            continue;
+        char text[NUMBER_MAX], shorter[400];
+        int n = number_from_f32(x, text);
+        float back = strtof(text, NULL);
+        if (memcmp(&back, &x, 4) != 0) {
+            CHECK(!"reads back");
+            printf("# %s\n", text);
+            return;
+        }
+        // One significant digit fewer must not read back.
+        int digits = 0;
+        for (int k = 0; k < n && text[k] != 'e'; k++)
+            digits += text[k] >= '0' && text[k] <= '9' && (digits || text[k] != '0');
+        if (digits > 6 && strchr(text, '.')) {
+            snprintf(shorter, sizeof shorter, "%.*g", digits - 1, (double)x);
+            CHECK(strtof(shorter, NULL) != x);
+        }
+    }
+    char text[NUMBER_MAX];
+    number_from_f32(0.1f, text);
+    CHECK_TEXT(text, "0.1");
+    number_from_f32(-0.0f, text);
+    CHECK_TEXT(text, "-0");
+    number_from_f32(1.0f / 0.0f, text);
+    CHECK_TEXT(text, "1e999");
+}
+
+static void numbers_parse_strictly(void)
+{
+    double x;
+    int64_t i;
+    uint64_t u;
+    CHECK(number_to_f64("1.5", &x) == 0 && x == 1.5);
+    CHECK(number_to_f64("1.5x", &x) < 0 && number_to_f64("", &x) < 0 &&
+          number_to_f64("nan", &x) < 0);
+    CHECK(number_to_f64(" 1", &x) < 0 && number_to_f64("0x10", &x) < 0 &&
+          number_to_f64("inf", &x) < 0);
+    CHECK(number_to_i64("-12", &i) == 0 && i == -12);
+    CHECK(number_to_i64("9223372036854775808", &i) < 0 && number_to_i64("1.0", &i) < 0);
+    CHECK(number_to_size("64K", &u) == 0 && u == 65536);
+    CHECK(number_to_size("64k", &u) < 0 && number_to_size("99999999999G", &u) < 0);
+    CHECK(number_to_fraction("1/3", &x) == 0 && x > 0.333 && x < 0.334);
+    CHECK(number_to_fraction("half", &x) == 0 && x == 0.5);
+    CHECK(number_to_fraction("1.5", &x) < 0 && number_to_fraction("0", &x) < 0);
+}
+
+static void arena_reuses_and_rewinds(void)
+{
+    struct arena a;
+    struct err e;
+    arena_init(&a);
+    char *first = arena_alloc(&a, 100, 1, &e);
+    struct arena_mark mark = arena_mark(&a);
+    for (int i = 0; i < 100; i++)
+        memset(arena_alloc(&a, 10000, 1, &e), i, 10000);
+    arena_rewind(&a, mark);
+    memset(first, 1, 100);
+    arena_clear(&a);
+    CHECK(arena_alloc(&a, SIZE_MAX / 2, 8, &e) == NULL && e.status == STATUS_MEMORY);
+    CHECK(((uintptr_t)arena_alloc(&a, 3, 1, &e) & 63) == 0);
+    arena_release(&a);
+}
+
+static void add_items(void *arg, size_t begin, size_t end, int worker)
+{
+    int *hits = arg;
+    for (size_t i = begin; i < end; i++)
+        __atomic_fetch_add(&hits[i], 1, __ATOMIC_RELAXED);
+}
+
+static void threads_visit_each_item_once(void)
+{
+    enum { N = 1000 };
+    static int hits[N];
+    struct err e;
+    for (int threads = 1; threads <= 5; threads++) {
+        CHECK(threads_set(threads, &e) == 0 && threads_count() == threads);
+        for (int round = 0; round < 300; round++) {
+            memset(hits, 0, sizeof hits);
+            threads_for(N, 7, add_items, hits);
+            int wrong = 0;
+            for (int i = 0; i < N; i++)
+                wrong += hits[i] != 1;
+            CHECK(wrong == 0);
+        }
+    }
+    CHECK(threads_set(-1, &e) < 0 && e.status == STATUS_USAGE);
+    threads_set(1, &e);
+}
+
+int main(void)
+{
+    RUN(philox_matches_published_vectors);
+    RUN(rng_moments);
+    RUN(floats_print_shortest_and_read_back);
+    RUN(numbers_parse_strictly);
+    RUN(arena_reuses_and_rewinds);
+    RUN(threads_visit_each_item_once);
+    return test_end();
+}
