@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *const reward_credits[] = {"token", "sequence", "uniform", "last", NULL};
 const char *const reward_baselines[] = {"none",     "batch",         "prompt", "loo",
@@ -116,16 +117,11 @@ static double moment_variance(const struct moment *m, int sample)
     return n > 0 ? m->squares / n : 0;
 }
 
-static size_t length(const struct reward_batch *b, size_t i)
-{
-    return b->start[i + 1] - b->start[i];
-}
-
 static size_t longest(const struct reward_batch *b)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->n_sequences; i++)
-        n = length(b, i) > n ? length(b, i) : n;
+        n = b->sequence[i].n > n ? b->sequence[i].n : n;
     return n;
 }
 
@@ -137,72 +133,83 @@ static int refuse_single(size_t i, const char *option, size_t *culprit, struct e
 }
 
 // R over the samples of each prompt.
-static void totals_by_group(const struct reward_batch *b, struct moment *cell)
+static void add_totals(const struct reward_batch *b, struct moment *cell)
 {
     for (size_t i = 0; i < b->n_sequences; i++)
-        if (length(b, i))
-            moment_add(&cell[b->group[i]], b->total[i]);
+        if (b->sequence[i].n)
+            moment_add(&cell[b->sequence[i].group], b->sequence[i].total);
 }
 
-static void values_by_group(const struct reward_batch *b, const double *value, struct moment *cell)
+// The tokens of each prompt, or (whole) all of them in cell 0.
+static void add_values(const struct reward_batch *b, int whole, const double *value,
+                       struct moment *cell)
 {
-    for (size_t i = 0; i < b->n_sequences; i++)
-        for (size_t k = b->start[i]; k < b->start[i + 1]; k++)
-            moment_add(&cell[b->group ? b->group[i] : 0], value[k]);
+    for (size_t i = 0; i < b->n_sequences; i++) {
+        const struct reward_sequence *s = &b->sequence[i];
+        for (size_t t = 0; t < s->n; t++)
+            moment_add(&cell[whole ? 0 : s->group], value[s->start + t]);
+    }
 }
 
-static void subtract(const struct reward_batch *b, size_t i, double from, double *value)
+static void subtract(const struct reward_sequence *s, double from, double *value)
 {
-    for (size_t k = b->start[i]; k < b->start[i + 1]; k++)
-        value[k] -= from;
+    for (size_t t = 0; t < s->n; t++)
+        value[s->start + t] -= from;
 }
 
 static int leave_one_out(const struct reward_batch *b, const struct moment *cell, double *value,
                          size_t *culprit, struct err *e)
 {
     for (size_t i = 0; i < b->n_sequences; i++) {
-        const struct moment *m = &cell[b->group[i]];
-        if (length(b, i) && m->n < 2)
+        const struct reward_sequence *s = &b->sequence[i];
+        const struct moment *m = &cell[s->group];
+        if (s->n && m->n < 2)
             return refuse_single(i, "--baseline loo", culprit, e);
-        if (length(b, i))
-            subtract(b, i, (m->mean * m->n - b->total[i]) / (m->n - 1), value);
+        if (s->n)
+            subtract(s, (m->mean * m->n - s->total) / (m->n - 1), value);
     }
     return 0;
 }
 
-// Cells (group, position) group by group: the members of each group in a chain, so that memory is
-// that of the longest sequence.
+// One group: `first` and `next` chain its members, as index + 1; 0 ends. `cell` is all zeros
+// before and after.
+static void subtract_positions_of(const struct reward_batch *b, size_t first, const size_t *next,
+                                  struct moment *cell, double *value)
+{
+    size_t used = 0;
+    for (size_t i = first; i; i = next[i - 1]) {
+        const struct reward_sequence *s = &b->sequence[i - 1];
+        for (size_t t = 0; t < s->n; t++)
+            moment_add(&cell[t], value[s->start + t]);
+        used = s->n > used ? s->n : used;
+    }
+    for (size_t i = first; i; i = next[i - 1]) {
+        const struct reward_sequence *s = &b->sequence[i - 1];
+        for (size_t t = 0; t < s->n; t++)
+            value[s->start + t] -= cell[t].mean;
+    }
+    memset(cell, 0, used * sizeof *cell);
+}
+
+// Group by group, so that memory is that of the longest sequence.
 static int subtract_positions(const struct reward_batch *b, double *value, struct err *e)
 {
-    size_t n = longest(b), *next = mem_alloc(b->n_sequences, sizeof *next, "groups", e);
-    size_t *first = next ? mem_alloc(b->n_groups, sizeof *first, "groups", e) : NULL;
-    struct moment *cell = first ? mem_alloc(n + 1, sizeof *cell, "positions", e) : NULL;
-    if (!cell)
-        goto done;
-    for (size_t i = b->n_sequences; i-- > 0;) { // 0 ends a chain: links are index + 1
-        next[i] = first[b->group[i]];
-        first[b->group[i]] = i + 1;
-    }
-    for (size_t g = 0; g < b->n_groups; g++) {
-        size_t used = 0;
-        for (size_t i = first[g]; i; i = next[i - 1]) {
-            for (size_t t = 0; t < length(b, i - 1); t++)
-                moment_add(&cell[t], value[b->start[i - 1] + t]);
-            used = length(b, i - 1) > used ? length(b, i - 1) : used;
+    size_t *next = mem_alloc(b->n_sequences + 1, sizeof *next, "groups", e);
+    size_t *first = next ? mem_alloc(b->n_groups + 1, sizeof *first, "groups", e) : NULL;
+    struct moment *cell = first ? mem_alloc(longest(b) + 1, sizeof *cell, "positions", e) : NULL;
+    if (cell) {
+        for (size_t i = b->n_sequences; i-- > 0;) {
+            next[i] = first[b->sequence[i].group];
+            first[b->sequence[i].group] = i + 1;
         }
-        for (size_t i = first[g]; i; i = next[i - 1])
-            for (size_t t = 0; t < length(b, i - 1); t++)
-                value[b->start[i - 1] + t] -= cell[t].mean;
-        for (size_t t = 0; t < used; t++)
-            cell[t] = (struct moment){0};
+        for (size_t g = 0; g < b->n_groups; g++)
+            subtract_positions_of(b, first[g], next, cell, value);
     }
-done:
-    free(next);
-    free(first);
-    if (!cell)
-        return -1;
+    int status = cell ? 0 : -1;
     free(cell);
-    return 0;
+    free(first);
+    free(next);
+    return status;
 }
 
 static int apply_baseline(const struct reward_options *o, const struct reward_batch *b,
@@ -212,24 +219,19 @@ static int apply_baseline(const struct reward_options *o, const struct reward_ba
         return 0;
     if (o->baseline == BASELINE_POSITION)
         return subtract_positions(b, value, e);
-    struct reward_batch whole = *b;
-    if (o->baseline == BASELINE_BATCH) {
-        whole.group = NULL;
-        whole.n_groups = 1;
-    }
-    struct moment *cell = mem_alloc(whole.n_groups + 1, sizeof *cell, "groups", e);
+    int whole = o->baseline == BASELINE_BATCH, status = 0;
+    struct moment *cell = mem_alloc(b->n_groups + 1, sizeof *cell, "groups", e);
     if (!cell)
         return -1;
-    int status = 0;
     if (o->baseline == BASELINE_PROMPT || o->baseline == BASELINE_LOO)
-        totals_by_group(b, cell);
+        add_totals(b, cell);
     else
-        values_by_group(&whole, value, cell);
+        add_values(b, whole, value, cell);
     if (o->baseline == BASELINE_LOO)
         status = leave_one_out(b, cell, value, culprit, e);
     else
         for (size_t i = 0; i < b->n_sequences; i++)
-            subtract(b, i, cell[whole.group ? whole.group[i] : 0].mean, value);
+            subtract(&b->sequence[i], cell[whole ? 0 : b->sequence[i].group].mean, value);
     free(cell);
     return status;
 }
@@ -246,30 +248,48 @@ static int whiten_positions(const struct reward_options *o, const struct reward_
     if (!cell)
         return -1;
     for (size_t i = 0; i < b->n_sequences; i++)
-        for (size_t t = 0; t < length(b, i); t++)
-            moment_add(&cell[t], value[b->start[i] + t]);
-    for (size_t i = 0; i < b->n_sequences; i++)
-        for (size_t t = 0; t < length(b, i); t++)
-            value[b->start[i] + t] = whitened(value[b->start[i] + t], &cell[t], o->sample_variance);
+        for (size_t t = 0; t < b->sequence[i].n; t++)
+            moment_add(&cell[t], value[b->sequence[i].start + t]);
+    for (size_t i = 0; i < b->n_sequences; i++) {
+        double *x = value + b->sequence[i].start;
+        for (size_t t = 0; t < b->sequence[i].n; t++)
+            x[t] = whitened(x[t], &cell[t], o->sample_variance);
+    }
     free(cell);
     return 0;
 }
 
 // A prompt with one sample is refused: whitened by itself alone, it would lose what tells good
 // samples from bad ones, and nobody would notice.
-static int refuse_single_samples(const struct reward_batch *b, const char *option, size_t *culprit,
-                                 struct err *e)
+static int refuse_singles(const struct reward_batch *b, const char *option, struct moment *cell,
+                          size_t *culprit, struct err *e)
 {
-    struct moment *cell = mem_alloc(b->n_groups + 1, sizeof *cell, "groups", e);
-    if (!cell)
+    add_totals(b, cell);
+    for (size_t i = 0; i < b->n_sequences; i++)
+        if (b->sequence[i].n && cell[b->sequence[i].group].n < 2)
+            return refuse_single(i, option, culprit, e);
+    return 0;
+}
+
+static int whiten_cells(const struct reward_options *o, const struct reward_batch *b,
+                        struct moment *cell, double *value, size_t *culprit, struct err *e)
+{
+    int whole = o->whiten == WHITEN_BATCH, grpo = o->whiten == WHITEN_GRPO;
+    if (!whole &&
+        refuse_singles(b, grpo ? "--whiten grpo" : "--whiten prompt", cell, culprit, e) < 0)
         return -1;
-    totals_by_group(b, cell);
-    int status = 0;
-    for (size_t i = 0; i < b->n_sequences && status == 0; i++)
-        if (length(b, i) && cell[b->group[i]].n < 2)
-            status = refuse_single(i, option, culprit, e);
-    free(cell);
-    return status;
+    if (!grpo) {
+        memset(cell, 0, (b->n_groups + 1) * sizeof *cell);
+        add_values(b, whole, value, cell);
+    }
+    for (size_t i = 0; i < b->n_sequences; i++) {
+        const struct moment *m = &cell[whole ? 0 : b->sequence[i].group];
+        double deviation = sqrt(moment_variance(m, 1)) + GRPO_EPSILON;
+        double *x = value + b->sequence[i].start;
+        for (size_t t = 0; t < b->sequence[i].n; t++)
+            x[t] = grpo ? (x[t] - m->mean) / deviation : whitened(x[t], m, o->sample_variance);
+    }
+    return 0;
 }
 
 static int apply_whiten(const struct reward_options *o, const struct reward_batch *b, double *value,
@@ -279,32 +299,10 @@ static int apply_whiten(const struct reward_options *o, const struct reward_batc
         return 0;
     if (o->whiten == WHITEN_POSITION)
         return whiten_positions(o, b, value, e);
-    int grouped = o->whiten != WHITEN_BATCH;
-    if (grouped &&
-        refuse_single_samples(b, o->whiten == WHITEN_GRPO ? "--whiten grpo" : "--whiten prompt",
-                              culprit, e) < 0)
-        return -1;
-    struct reward_batch by = *b;
-    if (!grouped) {
-        by.group = NULL;
-        by.n_groups = 1;
-    }
-    struct moment *cell = mem_alloc(by.n_groups + 1, sizeof *cell, "groups", e);
-    if (!cell)
-        return -1;
-    if (o->whiten == WHITEN_GRPO)
-        totals_by_group(b, cell);
-    else
-        values_by_group(&by, value, cell);
-    for (size_t i = 0; i < b->n_sequences; i++) {
-        const struct moment *m = &cell[by.group ? by.group[i] : 0];
-        double deviation = sqrt(moment_variance(m, 1)) + GRPO_EPSILON;
-        for (size_t k = b->start[i]; k < b->start[i + 1]; k++)
-            value[k] = o->whiten == WHITEN_GRPO ? (value[k] - m->mean) / deviation
-                                                : whitened(value[k], m, o->sample_variance);
-    }
+    struct moment *cell = mem_alloc(b->n_groups + 1, sizeof *cell, "groups", e);
+    int status = cell ? whiten_cells(o, b, cell, value, culprit, e) : -1;
     free(cell);
-    return 0;
+    return status;
 }
 
 int reward_advantage(const struct reward_options *o, const struct reward_batch *b, double *value,

@@ -67,13 +67,16 @@ double reward_token(const struct reward_options *o, double policy, const double 
 // G of one sequence of n tokens.
 void reward_return(const struct reward_options *o, size_t n, const double *reward, double *returns);
 
-// A batch: n_sequences sequences, sequence i has tokens start[i] .. start[i+1]-1.
+// A sequence of a batch: tokens start .. start + n - 1 of the batch's values.
+struct reward_sequence {
+    size_t start, n;
+    double total; // R
+    uint32_t
+        group; // number of its prompt, below n_groups; not looked at where prompts do not count
+};
 struct reward_batch {
-    size_t n_sequences;
-    const size_t *start;   // [n_sequences + 1]
-    const double *total;   // [n_sequences]: R
-    const uint32_t *group; // [n_sequences]: prompt's number, below n_groups; NULL: not needed
-    size_t n_groups;
+    const struct reward_sequence *sequence; // [n_sequences]
+    size_t n_sequences, n_groups;
 };
 
 // Turns returns into advantages in place. Sequences without tokens do not count. On failure
