@@ -26,8 +26,19 @@ void packer_clear(struct packer *p)
     p->n = p->n_wanted = p->n_segments = p->n_blocks = 0;
 }
 
-size_t packer_add(struct packer *p, const uint32_t *token, const uint8_t *mask, size_t n)
+size_t sequence_wanted(const struct sequence *s)
 {
+    size_t wanted = 0;
+    for (size_t t = 1; t < s->n; t++)
+        wanted += !s->mask || s->mask[t];
+    return wanted;
+}
+
+size_t packer_add(struct packer *p, const struct sequence *s)
+{
+    const uint32_t *token = s->token;
+    const uint8_t *mask = s->mask;
+    size_t n = s->n;
     size_t wanted = 0, last = 0;
     for (size_t t = 1; t < n; t++)
         if (!mask || mask[t]) {

@@ -16,6 +16,15 @@ struct batch {
     size_t n_blocks; // blocks the segments use, where the batch has its own (no cache)
 };
 
+// One sequence as programs hand it over. Position t >= 1 is wanted where mask[t] is not 0, or
+// everywhere with mask NULL. Borrowed.
+struct sequence {
+    const uint32_t *token;
+    const uint8_t *mask;
+    size_t n;
+};
+size_t sequence_wanted(const struct sequence *s);
+
 // Packs whole sequences for scoring and training.
 struct packer {
     uint32_t *token, *position; // [n]
@@ -28,10 +37,9 @@ struct packer {
 // Room for so many tokens and sequences, from the arena: valid until it is cleared.
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e);
-// Adds a sequence of n tokens. Position t >= 1 is wanted where mask[t] is not 0, or everywhere with
-// mask NULL. Tokens behind the last wanted one have no effect on it and are left out. Returns how
-// many positions are wanted.
-size_t packer_add(struct packer *p, const uint32_t *token, const uint8_t *mask, size_t n);
+// Tokens behind the last wanted one have no effect on it and are left out. Returns how many
+// positions are wanted.
+size_t packer_add(struct packer *p, const struct sequence *s);
 void packer_clear(struct packer *p);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);

@@ -95,7 +95,7 @@ static size_t pack_all(struct reference *r, struct packer *p, int trained)
         uint8_t *mask;
         size_t n = load_tokens(json_object_get(s, "tokens"), &token);
         load_mask(json_object_get(s, "mask"), &mask);
-        wanted += packer_add(p, token, trained ? mask : NULL, n);
+        wanted += packer_add(p, &(struct sequence){token, trained ? mask : NULL, n});
         free(token);
         free(mask);
     }
@@ -141,7 +141,7 @@ static void check_logits(struct reference *r)
     struct packer p;
     struct batch b;
     packer_init(&p, &r->arena, n + 1, 1, &e);
-    packer_add(&p, token, NULL, n + 1); // one more, so that the last row is wanted too
+    packer_add(&p, &(struct sequence){token, NULL, n + 1}); // one more, so that the last row is wanted too
     packer_batch(&p, &b);
     float *logits = calloc(n * vocab, sizeof *logits);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 0, &e) == 0);
