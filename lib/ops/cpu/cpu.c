@@ -72,8 +72,7 @@ static void norm_rows(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-// The weight as fp32: itself, or widened into scratch.
-static const float *as_f32(struct device *d, const struct tensor *t, struct err *e)
+const float *cpu_f32(struct device *d, const struct tensor *t, struct err *e)
 {
     if (t->type == DTYPE_F32)
         return t->data;
@@ -89,7 +88,7 @@ static int cpu_rmsnorm(struct device *d, float *y, float *rstd, const float *x, 
     struct arena_mark mark = arena_mark(&d->scratch);
     struct rows r = {.kernels = cpu_kernels(d), .y = y, .rstd = rstd, .x = x, .eps = eps};
     r.width = weight->cols;
-    r.weight = as_f32(d, weight, e);
+    r.weight = cpu_f32(d, weight, e);
     if (!r.weight)
         return -1;
     threads_for(n, cpu_grain(r.width), norm_rows, &r);
@@ -132,13 +131,17 @@ static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, co
                                 const float *rstd, size_t n, const struct tensor *weight,
                                 struct err *e)
 {
+    struct arena_mark mark = arena_mark(&d->scratch);
     struct rows r = {.y = dx, .dy = dy, .x = x, .n = n, .width = weight->cols};
     r.rstd = (float *)rstd;
-    r.weight = weight->data;
+    r.weight = cpu_f32(d, weight, e);
+    if (!r.weight)
+        return -1;
     threads_for(n, cpu_grain(r.width), norm_backward_rows, &r);
     r.grad = weight->grad;
     if (r.grad)
         threads_for(r.width, n * r.width < 65536 ? r.width : 64, norm_weight_columns, &r);
+    arena_rewind(&d->scratch, mark);
     return 0;
 }
 
@@ -222,27 +225,19 @@ struct softmax_job {
     const float *lse_saved, *c;
 };
 
-// H = lse - sum p z: the sum in double over lanes, in one order.
-static float row_entropy(const float *z, size_t vocab, double lse, float top)
-{
-    double sum = 0;
-    for (size_t i = 0; i < vocab; i++)
-        sum += exp((double)z[i] - lse) * ((double)z[i] - top);
-    return (float)(lse - top - sum);
-}
-
 static void softmax_rows(void *arg, size_t begin, size_t end, int worker)
 {
     const struct softmax_job *j = arg;
     for (size_t i = begin; i < end; i++) {
         const float *z = j->logits + i * j->vocab;
         float top;
-        double lse = j->kernels->log_sum_exp(z, j->vocab, &top);
+        double entropy, lse;
+        lse = j->kernels->log_sum_exp(z, j->vocab, &top, j->entropy ? &entropy : NULL);
         j->lse[i] = (float)lse;
         if (j->logp)
             j->logp[i] = (float)((double)z[j->target[i]] - lse);
         if (j->entropy)
-            j->entropy[i] = row_entropy(z, j->vocab, lse, top);
+            j->entropy[i] = (float)entropy;
         if (j->best) {
             uint32_t k = 0;
             while (k + 1 < j->vocab && z[k] != top)

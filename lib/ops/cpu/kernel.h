@@ -21,11 +21,12 @@ struct kernels {
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,
                          size_t n_stride, size_t k_stride, float *c, size_t ldc, int add);
-    // p[i] = exp(scale * s[i] - shift), i < n; exactly 0 below the smallest normal. n % 16 == 0.
+    // p[i] = exp(scale * s[i] - shift), i < n; exactly 0 below exp(-87). n % 16 == 0.
     // Returns the sum.
     double (*exp_sum)(float *p, const float *s, size_t n, float scale, float shift);
-    float (*max)(const float *s, size_t n);                      // n >= 1, any n
-    double (*log_sum_exp)(const float *s, size_t n, float *max); // natural log; any n
+    float (*max)(const float *s, size_t n); // n >= 1, any n
+    // Natural log; any n >= 1. entropy: of the softmax of s, in nats, or NULL.
+    double (*log_sum_exp)(const float *s, size_t n, float *max, double *entropy);
     double (*dot)(const float *a, const float *b, size_t n);
     double (*sum_squares)(const float *a, size_t n);
     // out = g * sigmoid(g) * u

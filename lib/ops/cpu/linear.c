@@ -215,8 +215,12 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
 {
     if (n == 0)
         return 0;
-    struct grid g = {.dy = dy, .x = x, .w = w->data, .n = n, .width = w->rows, .depth = w->cols};
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct grid g = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
     if (dx) {
+        g.w = cpu_f32(d, w, e);
+        if (!g.w)
+            return -1;
         g.out = dx;
         g.beta = add ? 1 : 0;
         run_grid(&g, n, 256, 288, input_tiles);
@@ -229,5 +233,6 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
         for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < w->rows; k++)
                 bias->grad[k] += dy[i * w->rows + k];
+    arena_rewind(&d->scratch, mark);
     return 0;
 }
