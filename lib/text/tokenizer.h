@@ -31,10 +31,26 @@ const char *tokenizer_fingerprint(
 int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e);
 size_t tokenizer_size(const struct tokenizer *t); // largest id + 1
 
-enum tokenizer_flags { TOKENIZER_SPECIAL = 1 }; // add what the post-processor adds
-// Appends to `out`. The text is UTF-8 (invalid bytes: see the .c file) and may hold NULs.
+enum tokenizer_flags {
+    TOKENIZER_SPECIAL = 1, // add what the post-processor adds: in front at (0, 0), at the end at
+                           // (size, size)
+    TOKENIZER_EXTENT = 2,  // offsets are extents: blanks are never left out, and a character that
+                           // the normalizer joined to the one before it or dropped belongs to the
+                           // token before it. What loss masks go by.
+};
+// How many ids TOKENIZER_SPECIAL puts in front and at the end.
+void tokenizer_affixes(const struct tokenizer *t, size_t *front, size_t *end);
+// Appends to `out`. The text is UTF-8 and may hold NULs; bytes that are no UTF-8 are taken as
+// U+FFFD, one for each maximal subpart. Uses working memory inside the tokenizer: one thread at a
+// time.
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, unsigned flags,
                      struct token_list *out, struct err *e);
+// The same with working memory of one's own, for several threads that share a tokenizer.
+struct tokenizer_worker;
+struct tokenizer_worker *tokenizer_worker_open(struct err *e);
+void tokenizer_worker_close(struct tokenizer_worker *w); // NULL is fine
+int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, const char *text,
+                        size_t size, unsigned flags, struct token_list *out, struct err *e);
 // Appends the text of ids; skip_special leaves special tokens out.
 int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, int skip_special,
                      struct buffer *out, struct err *e);
@@ -43,6 +59,8 @@ int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, in
 int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct buffer *out,
                     struct err *e);
 int tokenizer_is_special(const struct tokenizer *t, uint32_t id);
+// The token as the vocabulary spells it; borrowed, NULL when there is no such id.
+const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size);
 int64_t tokenizer_token_id(const struct tokenizer *t, const char *content); // -1: none
 int64_t tokenizer_eos(const struct tokenizer *t);                           // -1: unknown
 int64_t tokenizer_bos(const struct tokenizer *t);

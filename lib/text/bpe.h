@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Byte-pair encoding (Gage 1994; Sennrich et al., 2016) as tokenizer.json's model "BPE" means it:
+// merges go by rank, then from the left.
+#ifndef TEXT_BPE_H
+#define TEXT_BPE_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "text/json_scan.h"
+#include "text/vocabulary.h"
+#include <jansson.h>
+#include <stdint.h>
+
+struct bpe {
+    // Merges: an open hash table keyed by (left << 32 | right).
+    struct bpe_merge {
+        uint64_t pair; // UINT64_MAX: free
+        uint32_t rank, id;
+    } * merge;
+    size_t n_merges, mask;
+    struct vocabulary words; // what pieces are looked up in; byte-level: tokens as raw bytes
+    int byte_level;
+    uint32_t byte_id[256];     // of single bytes; UINT32_MAX: none
+    uint32_t fallback_id[256]; // of <0xNN>; UINT32_MAX: none
+    int byte_fallback, fuse_unk, ignore_merges;
+    int64_t unk; // -1: unknown characters vanish
+    char *prefix, *suffix;
+    size_t prefix_size, suffix_size;
+};
+
+// Reads the model: its settings from `value` (vocab and merges left out of it), the merges from the
+// scanner (NULL: none). `tokens` holds the vocabulary.
+int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
+             const struct vocabulary *tokens, int byte_level, struct err *e);
+void bpe_release(struct bpe *b);
+
+struct bpe_symbol {
+    uint32_t id;
+    uint32_t size; // bytes of the piece it stands for; 0: merged away
+    int32_t previous, next;
+};
+
+// Working memory and the cache of words; one a thread.
+struct bpe_scratch {
+    struct bpe_symbol *symbol;
+    size_t n, capacity; // after bpe_encode: symbols 0 .. n-1 in order
+    uint64_t *heap;
+    size_t heap_n, heap_capacity;
+    struct buffer text;
+    uint32_t dropped; // bytes of the piece that no symbol stands for
+    struct bpe_word *cache;
+};
+void bpe_scratch_init(struct bpe_scratch *s);
+void bpe_scratch_release(struct bpe_scratch *s);
+
+// Encodes one piece into s->symbol[0 .. s->n).
+int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
+               struct err *e);
+
+#endif

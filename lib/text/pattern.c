@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/pattern.h"
+
+#include <ctype.h>
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "text/pattern_classes.h"
+#include "text/unicode.h"
+
+enum { PATTERN_MAX = 1 << 16, GROUPS_MAX = 200, STACK_MAX = 1 << 20, MATCH_LIMIT = 50000000 };
+
+struct pattern {
+    pcre2_code *code; // NULL: a literal
+    int jit;
+    char *literal;
+    size_t size;
+};
+
+// Rewriting walks the source once and keeps where the last atom began in the output, because
+// Ruby's x{1,3}+ is (x{1,3})+ and not possessive.
+struct rewriter {
+    const char *s;
+    size_t i, size;
+    const char *name;
+    struct buffer *out;
+    struct err *e;
+    size_t atom;
+    size_t group[GROUPS_MAX];
+    int depth;
+};
+
+static int put(struct rewriter *r, const char *text)
+{
+    return buffer_string(r->out, text, r->e);
+}
+
+static int put_bytes(struct rewriter *r, size_t from, size_t to)
+{
+    return buffer_append(r->out, r->s + from, to - from, r->e);
+}
+
+static int refuse(struct rewriter *r, const char *what)
+{
+    return err_set(r->e, STATUS_FAILED, "%s: pattern: %s is not supported", r->name, what);
+}
+
+static const char *class_extra(const char *name, size_t size)
+{
+    for (size_t i = 0; i < sizeof pattern_classes / sizeof *pattern_classes; i++)
+        if (strlen(pattern_classes[i].name) == size && !memcmp(pattern_classes[i].name, name, size))
+            return pattern_classes[i].extra;
+    return NULL;
+}
+
+// \p{L} and its kin: the library's Unicode tables are completed with what they lack.
+static int rewrite_property(struct rewriter *r, int inside)
+{
+    size_t begin = r->i, name = r->i + 2, end;
+    int negative = r->s[begin + 1] == 'P';
+    if (name < r->size && r->s[name] == '{') {
+        name++;
+        const char *close = memchr(r->s + name, '}', r->size - name);
+        if (!close)
+            return refuse(r, "a property without its closing brace");
+        end = (size_t)(close - r->s);
+        r->i = end + 1;
+    } else {
+        return refuse(r, "\\p without braces");
+    }
+    if (name < end && r->s[name] == '^') {
+        negative = !negative;
+        name++;
+    }
+    const char *extra = class_extra(r->s + name, end - name);
+    if (!extra || !*extra)
+        return buffer_printf(r->out, r->e, "\\%c{%.*s}", negative ? 'P' : 'p', (int)(end - name),
+                             r->s + name);
+    if (inside && negative) // completing a complement inside a class cannot be written
+        return buffer_printf(r->out, r->e, "\\P{%.*s}", (int)(end - name), r->s + name);
+    return buffer_printf(r->out, r->e, "%s\\p{%.*s}%s%s",
+                         inside     ? ""
+                         : negative ? "[^"
+                                    : "[",
+                         (int)(end - name), r->s + name, extra, inside ? "" : "]");
+}
+
+static int rewrite_word(struct rewriter *r, int negative, int inside)
+{
+    if (inside && negative)
+        return refuse(r, "\\W inside a class");
+    const char *begin = inside ? "" : negative ? "[^" : "[";
+    return buffer_printf(r->out, r->e, "%s\\p{L}\\p{M}\\p{Nd}\\p{Pc}%s%s", begin,
+                         class_extra("w", 1), inside ? "" : "]");
+}
+
+static int rewrite_escape(struct rewriter *r, int inside)
+{
+    if (r->i + 1 >= r->size)
+        return refuse(r, "a backslash at the end");
+    char c = r->s[r->i + 1];
+    if (c == 'p' || c == 'P')
+        return rewrite_property(r, inside);
+    r->i += 2;
+    switch (c) {
+    case 's':
+        return put(r, "\\p{White_Space}");
+    case 'S':
+        return put(r, "\\P{White_Space}");
+    case 'w':
+    case 'W':
+        return rewrite_word(r, c == 'W', inside);
+    case 'd':
+        return buffer_printf(r->out, r->e, "%s\\p{Nd}%s%s", inside ? "" : "[", class_extra("d", 1),
+                             inside ? "" : "]");
+    case 'D':
+        return put(r, "\\P{Nd}");
+    case 'h':
+        return put(r, inside ? "0-9a-fA-F" : "[0-9a-fA-F]");
+    case 'A':
+    case 'z':
+    case 'Z':
+    case 'b':
+    case 'B':
+    case 'n':
+    case 'r':
+    case 't':
+    case 'f':
+    case 'v':
+    case 'a':
+    case 'e':
+    case 'R':
+    case 'X':
+        if (c == 'v')
+            return put(r, "\\x0b"); // the character; in PCRE2 \v is a class
+        return buffer_printf(r->out, r->e, "\\%c", c);
+    case 'x': { // \x41 and \x{1F600}
+        size_t from = r->i - 2;
+        if (r->i < r->size && r->s[r->i] == '{') {
+            while (r->i < r->size && r->s[r->i] != '}')
+                r->i++;
+            r->i += r->i < r->size;
+        } else {
+            for (int k = 0; k < 2 && r->i < r->size && isxdigit((unsigned char)r->s[r->i]); k++)
+                r->i++;
+        }
+        return put_bytes(r, from, r->i);
+    }
+    case 'u': // \u1234
+        if (r->i + 4 > r->size)
+            return refuse(r, "a short \\u");
+        r->i += 4;
+        return buffer_printf(r->out, r->e, "\\x{%.4s}", r->s + r->i - 4);
+    default:
+        if (isdigit((unsigned char)c) || isalpha((unsigned char)c)) {
+            char what[16];
+            snprintf(what, sizeof what, "\\%c", c);
+            return refuse(r, what);
+        }
+        return put_bytes(r, r->i - 2,
+                         r->i); // an escaped sign (a longer character goes on by itself)
+    }
+}
+
+static int rewrite_class(struct rewriter *r)
+{
+    if (put(r, "[") < 0)
+        return -1;
+    r->i++;
+    if (r->i < r->size && r->s[r->i] == '^') {
+        r->i++;
+        if (put(r, "^") < 0)
+            return -1;
+    }
+    for (int first = 1; r->i < r->size; first = 0) {
+        char c = r->s[r->i];
+        if (c == ']' && !first) {
+            r->i++;
+            return put(r, "]");
+        }
+        if (c == '[') {
+            const char *end = r->i + 1 < r->size && r->s[r->i + 1] == ':'
+                                  ? memmem(r->s + r->i, r->size - r->i, ":]", 2)
+                                  : NULL;
+            if (!end)
+                return refuse(r, "a class inside a class");
+            size_t stop = (size_t)(end - r->s) + 2;
+            if (put_bytes(r, r->i, stop) < 0)
+                return -1;
+            r->i = stop;
+        } else if (c == '&' && r->i + 1 < r->size && r->s[r->i + 1] == '&') {
+            return refuse(r, "an intersection of classes");
+        } else if (c == '\\') {
+            if (rewrite_escape(r, 1) < 0)
+                return -1;
+        } else {
+            r->i++;
+            if (put_bytes(r, r->i - 1, r->i) < 0)
+                return -1;
+        }
+    }
+    return refuse(r, "a class without its end");
+}
+
+static int rewrite_group(struct rewriter *r)
+{
+    if (r->depth == GROUPS_MAX)
+        return refuse(r, "such deep nesting");
+    r->group[r->depth++] = r->out->size;
+    size_t from = r->i++;
+    if (r->i < r->size && r->s[r->i] == '?') {
+        r->i++;
+        size_t flags = r->i;
+        while (r->i < r->size && strchr("imx-", r->s[r->i]))
+            r->i++;
+        if (r->i > flags) {
+            for (size_t k = flags; k < r->i; k++)
+                if (r->s[k] != 'i' && r->s[k] != '-')
+                    return refuse(r, "an option other than (?i)");
+            if (r->i < r->size && r->s[r->i] == ')') // (?i) for the rest: no group
+                return r->depth--, r->i++, put_bytes(r, from, r->i);
+        } else if (r->i < r->size && strchr("<=!>:", r->s[r->i])) {
+            r->i++;
+            if (r->s[r->i - 1] == '<' && r->i < r->size && strchr("=!", r->s[r->i]))
+                r->i++;
+        } else {
+            return refuse(r, "this kind of group");
+        }
+    }
+    return put_bytes(r, from, r->i);
+}
+
+// {n,m} and the sign behind it.
+static int rewrite_interval(struct rewriter *r)
+{
+    size_t from = r->i, i = r->i + 1;
+    while (i < r->size && (isdigit((unsigned char)r->s[i]) || r->s[i] == ','))
+        i++;
+    if (i >= r->size || r->s[i] != '}' || i == from + 1) { // a brace for itself
+        r->i++;
+        return put(r, "\\{");
+    }
+    r->i = i + 1;
+    if (r->s[from + 1] == ',') { // Ruby's {,n} counts from 0
+        if (put(r, "{0") < 0 || put_bytes(r, from + 1, r->i) < 0)
+            return -1;
+    } else if (put_bytes(r, from, r->i) < 0) {
+        return -1;
+    }
+    if (r->i >= r->size || r->s[r->i] != '+')
+        return 0;
+    if (buffer_append(r->out, "(?:)", 4, r->e) < 0) // room; moved into place below
+        return -1;
+    char *text = r->out->data + r->atom;
+    memmove(text + 3, text, r->out->size - r->atom - 4);
+    memcpy(text, "(?:", 3);
+    r->out->data[r->out->size - 1] = ')';
+    return 0;
+}
+
+static int rewrite_next(struct rewriter *r)
+{
+    char c = r->s[r->i];
+    if (!strchr("*+?{", c))
+        r->atom = r->out->size;
+    switch (c) {
+    case '\\':
+        return rewrite_escape(r, 0);
+    case '[':
+        return rewrite_class(r);
+    case '(':
+        return rewrite_group(r);
+    case ')':
+        if (r->depth == 0)
+            return refuse(r, "a parenthesis without its partner");
+        r->atom = r->group[--r->depth];
+        r->i++;
+        return put(r, ")");
+    case '{':
+        return rewrite_interval(r);
+    case 0:
+        r->i++;
+        return put(r, "\\x00");
+    default: {
+        size_t from = r->i++;
+        while (r->i < r->size && utf8_continues(r->s[r->i]))
+            r->i++;
+        return put_bytes(r, from, r->i);
+    }
+    }
+}
+
+int pattern_rewrite(const char *source, size_t size, struct buffer *out, const char *name,
+                    struct err *e)
+{
+    if (size > PATTERN_MAX)
+        return err_set(e, STATUS_FAILED, "%s: the pattern is longer than %d bytes", name,
+                       PATTERN_MAX);
+    struct rewriter r = {.s = source, .size = size, .name = name, .out = out, .e = e};
+    while (r.i < r.size)
+        if (rewrite_next(&r) < 0)
+            return -1;
+    return 0;
+}
+
+struct pattern *pattern_literal(const char *text, size_t size, struct err *e)
+{
+    struct pattern *p = mem_alloc(1, sizeof *p, "a pattern", e);
+    if (!p)
+        return NULL;
+    p->literal = mem_alloc(size + 1, 1, "a pattern", e);
+    if (!p->literal) {
+        free(p);
+        return NULL;
+    }
+    memcpy(p->literal, text, size);
+    p->size = size;
+    return p;
+}
+
+static struct pattern *compile(const char *text, size_t size, const char *name, struct err *e)
+{
+    struct pattern *p = mem_alloc(1, sizeof *p, "a pattern", e);
+    if (!p)
+        return NULL;
+    int code;
+    PCRE2_SIZE where;
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    if (context)
+        pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    p->code = pcre2_compile((PCRE2_SPTR)text, size,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                            &code, &where, context);
+    pcre2_compile_context_free(context);
+    if (!p->code) {
+        char reason[128];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
+        err_set(e, STATUS_FAILED, "%s: pattern, at byte %zu: %s", name, (size_t)where, reason);
+        free(p);
+        return NULL;
+    }
+    p->jit = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
+    return p;
+}
+
+struct pattern *pattern_regex(const char *source, size_t size, const char *name, struct err *e)
+{
+    struct buffer text;
+    buffer_init(&text, 0);
+    struct pattern *p = NULL;
+    if (buffer_reserve(&text, 1, e) == 0 && pattern_rewrite(source, size, &text, name, e) == 0)
+        p = compile(text.data, text.size, name, e);
+    buffer_release(&text);
+    return p;
+}
+
+struct pattern *pattern_from_json(const json_t *value, const char *name, struct err *e)
+{
+    const json_t *regex = json_object_get(value, "Regex");
+    const json_t *literal = json_object_get(value, "String");
+    if (json_is_string(regex))
+        return pattern_regex(json_string_value(regex), json_string_length(regex), name, e);
+    if (json_is_string(literal))
+        return pattern_literal(json_string_value(literal), json_string_length(literal), e);
+    err_set(e, STATUS_FAILED, "%s: key `pattern`: neither {\"Regex\": ...} nor {\"String\": ...}",
+            name);
+    return NULL;
+}
+
+void pattern_free(struct pattern *p)
+{
+    if (!p)
+        return;
+    pcre2_code_free(p->code);
+    free(p->literal);
+    free(p);
+}
+
+int pattern_scratch_init(struct pattern_scratch *s, struct err *e)
+{
+    s->match = pcre2_match_data_create(1, NULL);
+    s->context = pcre2_match_context_create(NULL);
+    s->stack = pcre2_jit_stack_create(1 << 15, STACK_MAX, NULL);
+    if (!s->match || !s->context) {
+        pattern_scratch_release(s);
+        return err_memory(e, STACK_MAX, "pattern matching");
+    }
+    if (s->stack) // NULL where the library has no JIT
+        pcre2_jit_stack_assign(s->context, NULL, s->stack);
+    pcre2_set_match_limit(s->context, MATCH_LIMIT);
+    return 0;
+}
+
+void pattern_scratch_release(struct pattern_scratch *s)
+{
+    pcre2_match_data_free(s->match);
+    pcre2_match_context_free(s->context);
+    pcre2_jit_stack_free(s->stack);
+    memset(s, 0, sizeof *s);
+}
+
+int pattern_find(const struct pattern *p, struct pattern_scratch *s, const char *text, size_t size,
+                 size_t at, size_t *start, size_t *end, struct err *e)
+{
+    if (!p->code) {
+        const char *hit = p->size ? memmem(text + at, size - at, p->literal, p->size) : NULL;
+        if (!hit)
+            return 0;
+        *start = (size_t)(hit - text);
+        *end = *start + p->size;
+        return 1;
+    }
+    int n = p->jit ? pcre2_jit_match(p->code, (PCRE2_SPTR)text, size, at, 0, s->match, s->context)
+                   : pcre2_match(p->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK, s->match,
+                                 s->context);
+    if (n == PCRE2_ERROR_NOMATCH)
+        return 0;
+    if (n < 0) {
+        char reason[128];
+        pcre2_get_error_message(n, (PCRE2_UCHAR *)reason, sizeof reason);
+        return err_set(e, STATUS_FAILED, "the tokenizer's pattern failed: %s", reason);
+    }
+    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s->match);
+    *start = range[0];
+    *end = range[1];
+    return 1;
+}

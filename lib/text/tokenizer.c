@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: MIT
+#include "text/tokenizer.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "text/added.h"
+#include "text/aligned.h"
+#include "text/bpe.h"
+#include "text/decoder.h"
+#include "text/json_scan.h"
+#include "text/normalizer.h"
+#include "text/postprocessor.h"
+#include "text/pretokenizer.h"
+#include "text/unicode.h"
+#include "text/vocabulary.h"
+
+enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
+static const char file_name[] = "tokenizer.json";
+
+struct token_shape {
+    uint8_t special;
+    uint8_t lead, trail; // bytes of blanks at the ends, for trimmed offsets
+};
+
+struct tokenizer {
+    char fingerprint[FINGERPRINT_MAX];
+    struct vocabulary tokens; // the model's and the added ones
+    struct bpe bpe;
+    struct normalizer *normalizer;
+    struct pretokenizer *pretokenizer;
+    struct postprocessor post;
+    struct decoder *decoder;
+    struct added_list added;
+    struct added_matcher raw, normalized; // what is cut out before and after normalising
+    struct token_shape *shape;            // [tokens.n_ids]
+    int64_t bos, eos;
+    struct tokenizer_worker *worker;
+};
+
+struct tokenizer_worker {
+    struct aligned repaired; // text whose broken bytes were replaced
+    struct aligned_pair normalized;
+    struct pretokenizer_scratch pre;
+    struct bpe_scratch bpe;
+};
+
+void token_list_init(struct token_list *t)
+{
+    memset(t, 0, sizeof *t);
+}
+
+void token_list_release(struct token_list *t)
+{
+    free(t->id);
+    free(t->start);
+    free(t->end);
+    token_list_init(t);
+}
+
+static int token_grow(struct token_list *t, size_t more, struct err *e)
+{
+    size_t need = t->n + more, c = t->capacity, c1 = c, c2 = c;
+    if (need <= c)
+        return 0;
+    if (mem_grow((void **)&t->id, &c, need, sizeof *t->id, "tokens", e) < 0 ||
+        mem_grow((void **)&t->start, &c1, c, sizeof *t->start, "tokens", e) < 0 ||
+        mem_grow((void **)&t->end, &c2, c, sizeof *t->end, "tokens", e) < 0)
+        return -1;
+    t->capacity = c;
+    return 0;
+}
+
+static int token_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e)
+{
+    if (t->n == t->capacity && token_grow(t, 1, e) < 0)
+        return -1;
+    t->id[t->n] = id;
+    t->start[t->n] = (uint32_t)start;
+    t->end[t->n] = (uint32_t)end;
+    t->n++;
+    return 0;
+}
+
+// ---- Reading ------------------------------------------------------------------------------------
+
+// Where the large tables stand in the file; everything else, with null in their place, goes to
+// `rest`.
+struct tables {
+    const char *vocab, *merges; // NULL: none
+    size_t vocab_size, merges_size;
+    struct buffer rest;
+};
+
+static int take_table(struct json_scan *s, struct tables *t, const char **copied,
+                      const char **table, size_t *size)
+{
+    json_scan_peek(s);
+    const char *from = s->p;
+    if (json_scan_skip(s) < 0)
+        return -1;
+    *table = from;
+    *size = (size_t)(s->p - from);
+    if (buffer_append(&t->rest, *copied, (size_t)(from - *copied), s->e) < 0 ||
+        buffer_string(&t->rest, "null", s->e) < 0)
+        return -1;
+    *copied = s->p;
+    return 0;
+}
+
+static int find_in_model(struct json_scan *s, struct tables *t, struct buffer *key,
+                         const char **copied)
+{
+    int more, first = 1;
+    if (json_scan_expect(s, '{') < 0)
+        return -1;
+    while ((more = json_scan_more(s, '}', &first)) > 0) {
+        if (json_scan_string(s, key) < 0 || json_scan_expect(s, ':') < 0)
+            return -1;
+        int result;
+        if (!strcmp(key->data, "vocab"))
+            result = take_table(s, t, copied, &t->vocab, &t->vocab_size);
+        else if (!strcmp(key->data, "merges"))
+            result = take_table(s, t, copied, &t->merges, &t->merges_size);
+        else
+            result = json_scan_skip(s);
+        if (result < 0)
+            return -1;
+    }
+    return more;
+}
+
+static int find_tables(struct json_scan *s, struct tables *t, struct buffer *key, struct err *e)
+{
+    const char *copied = s->p;
+    int more, first = 1;
+    if (buffer_reserve(key, 1, e) < 0 || json_scan_expect(s, '{') < 0)
+        return -1;
+    while ((more = json_scan_more(s, '}', &first)) > 0) {
+        if (json_scan_string(s, key) < 0 || json_scan_expect(s, ':') < 0)
+            return -1;
+        if (!strcmp(key->data, "model") ? find_in_model(s, t, key, &copied) < 0
+                                        : json_scan_skip(s) < 0)
+            return -1;
+    }
+    return more < 0 ? -1 : buffer_append(&t->rest, copied, (size_t)(s->end - copied), e);
+}
+
+static int read_vocabulary(struct tokenizer *t, const struct tables *tables, struct err *e)
+{
+    struct json_scan s;
+    struct buffer key;
+    if (!tables->vocab)
+        return err_set(e, STATUS_FAILED, "%s: key `model`: no `vocab`", file_name);
+    json_scan_init(&s, tables->vocab, tables->vocab_size, "tokenizer.json: vocab", e);
+    buffer_init(&key, 1 << 24);
+    int more = buffer_reserve(&key, 1, e), first = 1;
+    if (more == 0)
+        more = json_scan_expect(&s, '{');
+    if (more == 0)
+        while ((more = json_scan_more(&s, '}', &first)) > 0) {
+            int64_t id;
+            if (json_scan_string(&s, &key) < 0 || json_scan_expect(&s, ':') < 0 ||
+                json_scan_integer(&s, &id) < 0) {
+                more = -1;
+                break;
+            }
+            if (id < 0 || id >= VOCABULARY_ID_MAX) {
+                more = json_scan_fail(&s, "a token id out of range");
+                break;
+            }
+            if (vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)id, e) < 0) {
+                more = -1;
+                break;
+            }
+        }
+    buffer_release(&key);
+    return more;
+}
+
+static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
+                      struct err *e)
+{
+    const json_t *model = json_object_get(root, "model");
+    const char *type = "BPE"; // files of the first years do not say
+    if (!json_is_object(model))
+        return err_set(e, STATUS_FAILED, "%s: key `model`: not an object", file_name);
+    if (json_get_string(model, "type", &type, file_name, e) < 0)
+        return -1;
+    if (strcmp(type, "BPE") != 0)
+        return err_set(e, STATUS_FAILED, "%s: key `model`: type `%s` is not supported", file_name,
+                       type);
+    if (read_vocabulary(t, tables, e) < 0)
+        return -1;
+    struct json_scan merges;
+    json_scan_init(&merges, tables->merges ? tables->merges : "", tables->merges_size,
+                   "tokenizer.json: merges", e);
+    return bpe_init(&t->bpe, model, tables->merges ? &merges : NULL, &t->tokens,
+                    pretokenizer_is_byte_level(t->pretokenizer), e);
+}
+
+static int read_flag(const json_t *value, const char *key, int *flag, struct err *e)
+{
+    return json_get_bool(value, key, flag, "added token", e);
+}
+
+// The id: the vocabulary's where the token is there, else the next free one.
+static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, const char *name,
+                     struct err *e)
+{
+    const json_t *content = json_object_get(value, "content");
+    if (!json_is_string(content))
+        return err_set(e, STATUS_FAILED, "%s: an added token without `content`", name);
+    const char *text = json_string_value(content);
+    size_t size = json_string_length(content);
+    if (size == 0 || added_list_find(&t->added, text, size))
+        return 0;
+    struct added_token token = {0};
+    if (read_flag(value, "single_word", &token.single_word, e) < 0 ||
+        read_flag(value, "lstrip", &token.lstrip, e) < 0 ||
+        read_flag(value, "rstrip", &token.rstrip, e) < 0 ||
+        read_flag(value, "special", &token.special, e) < 0)
+        return -1;
+    token.normalized = !token.special;
+    if (read_flag(value, "normalized", &token.normalized, e) < 0)
+        return -1;
+    int64_t id = vocabulary_find(&t->tokens, text, size);
+    if (id < 0) {
+        id = (int64_t)n_model;
+        for (size_t i = 0; i < t->added.n; i++)
+            if (t->added.token[i].id >= id)
+                id = (int64_t)t->added.token[i].id + 1;
+    }
+    token.id = (uint32_t)id;
+    return vocabulary_add(&t->tokens, text, size, token.id, e) < 0
+               ? -1
+               : added_list_add(&t->added, text, size, &token, e);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = 0, y = 0;
+    number_to_i64(*(const char *const *)a, &x);
+    number_to_i64(*(const char *const *)b, &y);
+    return x < y ? -1 : x > y;
+}
+
+// Tokens that only tokenizer_config.json declares, in the order of their numbers there.
+static int read_config_tokens(struct tokenizer *t, const json_t *config, size_t n_model,
+                              struct err *e)
+{
+    json_t *list = json_object_get(config, "added_tokens_decoder");
+    size_t n = json_object_size(list), i = 0;
+    if (!n)
+        return 0;
+    const char **keys = mem_alloc(n, sizeof *keys, "added tokens", e), *key;
+    json_t *value;
+    if (!keys)
+        return -1;
+    json_object_foreach(list, key, value) keys[i++] = key;
+    qsort(keys, n, sizeof *keys, by_number);
+    int result = 0;
+    for (i = 0; result == 0 && i < n; i++)
+        result = add_token(t, json_object_get(list, keys[i]), n_model, "tokenizer_config.json", e);
+    free(keys);
+    return result;
+}
+
+static int read_added(struct tokenizer *t, const json_t *root, const json_t *config, struct err *e)
+{
+    size_t n_model = vocabulary_count(&t->tokens), i;
+    json_t *value;
+    json_array_foreach(json_object_get(root, "added_tokens"), i, value)
+    {
+        if (add_token(t, value, n_model, file_name, e) < 0)
+            return -1;
+    }
+    return read_config_tokens(t, config, n_model, e);
+}
+
+static int build_matchers(struct tokenizer *t, struct err *e)
+{
+    struct aligned_pair buffers;
+    struct pattern_scratch scratch;
+    aligned_pair_init(&buffers);
+    int result = pattern_scratch_init(&scratch, e);
+    if (result < 0)
+        return -1;
+    for (size_t i = 0; result == 0 && i < t->added.n; i++) {
+        const struct added_token *token = &t->added.token[i];
+        struct slice text = {.data = token->content, .size = token->size};
+        if (token->normalized)
+            result = normalizer_run(t->normalizer, &text, &buffers, &scratch, e);
+        if (result == 0)
+            result = added_matcher_add(token->normalized ? &t->normalized : &t->raw, text.data,
+                                       text.size, i, e);
+    }
+    aligned_pair_release(&buffers);
+    pattern_scratch_release(&scratch);
+    return result;
+}
+
+// Bytes of blanks at one end of a token as the vocabulary spells it.
+static uint8_t blanks(const char *text, size_t size, int from_end)
+{
+    size_t n = 0;
+    while (size && n < 200) {
+        size_t i = 0, next;
+        if (from_end) {
+            i = size - 1;
+            while (i && utf8_continues(text[i]))
+                i--;
+        }
+        next = i;
+        uint32_t c = utf8_next(text, &next);
+        if (c != byte_alphabet_char(' ') && !unicode_is_space(c))
+            break;
+        n += c == byte_alphabet_char(' ') ? 1 : next - i;
+        size -= next - i;
+        if (!from_end)
+            text += next;
+    }
+    return (uint8_t)n;
+}
+
+static int build_shapes(struct tokenizer *t, struct err *e)
+{
+    t->shape = mem_alloc(t->tokens.n_ids, sizeof *t->shape, "a vocabulary", e);
+    if (!t->shape)
+        return -1;
+    for (uint32_t id = 0; t->post.trims && id < t->tokens.n_ids; id++) {
+        size_t size;
+        const char *text = vocabulary_text(&t->tokens, id, &size);
+        if (!text)
+            continue;
+        t->shape[id].lead = blanks(text, size, 0);
+        t->shape[id].trail = blanks(text, size, 1);
+    }
+    for (size_t i = 0; i < t->added.n; i++)
+        t->shape[t->added.token[i].id].special = (uint8_t)t->added.token[i].special;
+    return 0;
+}
+
+// Reads DIR/NAME where it exists; *out stays NULL otherwise.
+static int read_optional(const char *directory, const char *name, json_t **out, struct err *e)
+{
+    *out = NULL;
+    char *path = io_path(directory, name, e);
+    if (!path)
+        return -1;
+    if (io_exists(AT_FDCWD, path)) {
+        *out = json_parse_file(AT_FDCWD, path, CONFIG_MAX_BYTES, e);
+        if (!*out) {
+            free(path);
+            return -1;
+        }
+    }
+    free(path);
+    return 0;
+}
+
+// `eos_token`: a string, or an object with `content`.
+static int64_t token_of(const struct tokenizer *t, const json_t *config, const char *key)
+{
+    const json_t *v = json_object_get(config, key);
+    if (json_is_object(v))
+        v = json_object_get(v, "content");
+    return json_is_string(v)
+               ? vocabulary_find(&t->tokens, json_string_value(v), json_string_length(v))
+               : -1;
+}
+
+// `eos_token_id`: a number, or a list whose first counts.
+static int64_t id_of(const struct tokenizer *t, const json_t *config, const char *key)
+{
+    const json_t *v = json_object_get(config, key);
+    if (json_is_array(v))
+        v = json_array_get(v, 0);
+    size_t size;
+    int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+    return id >= 0 && id < VOCABULARY_ID_MAX && vocabulary_text(&t->tokens, (uint32_t)id, &size)
+               ? id
+               : -1;
+}
+
+// Who says what begins and ends a text, in order of who is asked: tokenizer_config.json,
+// special_tokens_map.json, generation_config.json, config.json.
+static int read_ends(struct tokenizer *t, const char *directory, const json_t *config,
+                     struct err *e)
+{
+    static const char *const names[] = {"special_tokens_map.json", "generation_config.json",
+                                        "config.json"};
+    t->bos = token_of(t, config, "bos_token");
+    t->eos = token_of(t, config, "eos_token");
+    for (int i = 0; i < 3; i++) {
+        json_t *other;
+        if (read_optional(directory, names[i], &other, e) < 0)
+            return -1;
+        if (t->bos < 0)
+            t->bos = i ? id_of(t, other, "bos_token_id") : token_of(t, other, "bos_token");
+        if (t->eos < 0)
+            t->eos = i ? id_of(t, other, "eos_token_id") : token_of(t, other, "eos_token");
+        json_decref(other);
+    }
+    return 0;
+}
+
+static int check_affixes(const struct tokenizer *t, struct err *e)
+{
+    size_t size;
+    for (size_t i = 0; i < t->post.n_prefix + t->post.n_suffix; i++) {
+        uint32_t id =
+            i < t->post.n_prefix ? t->post.prefix[i] : t->post.suffix[i - t->post.n_prefix];
+        if (!vocabulary_text(&t->tokens, id, &size))
+            return err_set(e, STATUS_FAILED, "%s: key `post_processor`: token %u does not exist",
+                           file_name, id);
+    }
+    return 0;
+}
+
+static int read_parts(struct tokenizer *t, const json_t *root, const struct tables *tables,
+                      const char *directory, struct err *e)
+{
+    json_t *config;
+    if (normalizer_parse(json_object_get(root, "normalizer"), file_name, &t->normalizer, e) < 0 ||
+        pretokenizer_parse(json_object_get(root, "pre_tokenizer"), file_name, &t->pretokenizer, e) <
+            0 ||
+        postprocessor_parse(&t->post, json_object_get(root, "post_processor"), file_name, e) < 0 ||
+        decoder_parse(json_object_get(root, "decoder"), file_name, &t->decoder, e) < 0 ||
+        read_model(t, root, tables, e) < 0 ||
+        read_optional(directory, "tokenizer_config.json", &config, e) < 0)
+        return -1;
+    int result = read_added(t, root, config, e);
+    if (result == 0)
+        result = read_ends(t, directory, config, e);
+    json_decref(config);
+    if (result == 0 && t->tokens.n_ids == 0)
+        result = err_set(e, STATUS_FAILED, "%s: key `vocab`: empty", file_name);
+    return result < 0 || check_affixes(t, e) < 0 || build_matchers(t, e) < 0 ? -1
+                                                                             : build_shapes(t, e);
+}
+
+static int read_file(struct tokenizer *t, const char *directory, const struct buffer *text,
+                     struct err *e)
+{
+    struct tables tables = {0};
+    struct buffer key;
+    struct json_scan scan;
+    hash_fingerprint(hash_bytes(text->data, text->size), t->fingerprint);
+    buffer_init(&tables.rest, 0);
+    buffer_init(&key, 1 << 24);
+    json_scan_init(&scan, text->data, text->size, file_name, e);
+    json_t *root = NULL;
+    int result = find_tables(&scan, &tables, &key, e);
+    if (result == 0) {
+        root = json_parse(tables.rest.data, tables.rest.size, file_name, e);
+        result = root ? read_parts(t, root, &tables, directory, e) : -1;
+    }
+    json_decref(root);
+    buffer_release(&key);
+    buffer_release(&tables.rest);
+    return result;
+}
+
+struct tokenizer *tokenizer_open(const char *directory, struct err *e)
+{
+    struct buffer text;
+    char *path = io_path(directory, file_name, e);
+    struct tokenizer *t = path ? mem_alloc(1, sizeof *t, "a tokenizer", e) : NULL;
+    if (!t) {
+        free(path);
+        return NULL;
+    }
+    vocabulary_init(&t->tokens);
+    added_list_init(&t->added);
+    added_matcher_init(&t->raw);
+    added_matcher_init(&t->normalized);
+    buffer_init(&text, FILE_MAX_BYTES);
+    int result = io_read_file(path, &text, e);
+    if (result == 0 && (result = read_file(t, directory, &text, e)) < 0)
+        err_prefix(e, "%s", directory);
+    if (result == 0) {
+        t->worker = tokenizer_worker_open(e);
+        result = t->worker ? 0 : -1;
+    }
+    buffer_release(&text);
+    free(path);
+    if (result < 0) {
+        tokenizer_close(t);
+        return NULL;
+    }
+    return t;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    vocabulary_release(&t->tokens);
+    bpe_release(&t->bpe);
+    normalizer_free(t->normalizer);
+    pretokenizer_free(t->pretokenizer);
+    decoder_free(t->decoder);
+    added_list_release(&t->added);
+    added_matcher_release(&t->raw);
+    added_matcher_release(&t->normalized);
+    free(t->shape);
+    tokenizer_worker_close(t->worker);
+    free(t);
+}
+
+const char *tokenizer_fingerprint(const struct tokenizer *t)
+{
+    return t->fingerprint;
+}
+
+int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e)
+{
+    char *path = io_path(directory, file_name, e);
+    if (!path)
+        return -1;
+    out[0] = 0;
+    *found = io_exists(AT_FDCWD, path);
+    int result = 0;
+    if (*found) {
+        struct buffer text;
+        buffer_init(&text, FILE_MAX_BYTES);
+        result = io_read_file(path, &text, e);
+        if (result == 0)
+            hash_fingerprint(hash_bytes(text.data, text.size), out);
+        buffer_release(&text);
+    }
+    free(path);
+    return result;
+}
+
+size_t tokenizer_size(const struct tokenizer *t)
+{
+    return t->tokens.n_ids;
+}
+
+// ---- Encoding -----------------------------------------------------------------------------------
+
+struct tokenizer_worker *tokenizer_worker_open(struct err *e)
+{
+    struct tokenizer_worker *w = mem_alloc(1, sizeof *w, "a tokenizer", e);
+    if (!w)
+        return NULL;
+    aligned_init(&w->repaired);
+    aligned_pair_init(&w->normalized);
+    bpe_scratch_init(&w->bpe);
+    if (pretokenizer_scratch_init(&w->pre, e) < 0) {
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void tokenizer_worker_close(struct tokenizer_worker *w)
+{
+    if (!w)
+        return;
+    aligned_release(&w->repaired);
+    aligned_pair_release(&w->normalized);
+    pretokenizer_scratch_release(&w->pre);
+    bpe_scratch_release(&w->bpe);
+    free(w);
+}
+
+static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
+                        const struct slice *text, struct piece piece, struct token_list *out,
+                        struct err *e)
+{
+    if (bpe_encode(&t->bpe, &w->bpe, text->data + piece.start, piece.end - piece.start, e) < 0 ||
+        token_grow(out, w->bpe.n, e) < 0)
+        return -1;
+    size_t at = piece.start;
+    for (size_t i = 0; i < w->bpe.n; i++) {
+        const struct bpe_symbol *s = &w->bpe.symbol[i];
+        out->id[out->n] = s->id;
+        out->start[out->n] = slice_from(text, at);
+        out->end[out->n] = slice_to(text, at + s->size - 1);
+        out->n++;
+        at += s->size;
+    }
+    return 0;
+}
+
+// Text without added tokens.
+static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
+                        struct token_list *out, struct err *e)
+{
+    if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
+        return -1;
+    for (size_t i = 0; i < w->pre.pieces.n; i++)
+        if (encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e) < 0)
+            return -1;
+    return 0;
+}
+
+typedef int section_fn(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
+                       struct token_list *out, struct err *e);
+
+// Cuts out the matcher's tokens and hands what is between them to `fn`.
+static int encode_around(const struct tokenizer *t, struct tokenizer_worker *w,
+                         const struct added_matcher *m, struct slice text, section_fn *fn,
+                         struct token_list *out, struct err *e)
+{
+    size_t at = 0, done = 0, token, start, end;
+    while (
+        added_matcher_next(m, &t->added, text.data, text.size, &at, done, &token, &start, &end)) {
+        if (start > done && fn(t, w, slice_part(&text, done, start), out, e) < 0)
+            return -1;
+        if (token_add(out, t->added.token[token].id, slice_from(&text, start),
+                      slice_to(&text, end - 1), e) < 0)
+            return -1;
+        done = end;
+    }
+    return done < text.size ? fn(t, w, slice_part(&text, done, text.size), out, e) : 0;
+}
+
+static int encode_section(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
+                          struct token_list *out, struct err *e)
+{
+    return normalizer_run(t->normalizer, &text, &w->normalized, &w->pre.pattern, e) < 0
+               ? -1
+               : encode_around(t, w, &t->normalized, text, encode_plain, out, e);
+}
+
+static int repair(struct tokenizer_worker *w, struct slice *text, size_t good, struct err *e)
+{
+    aligned_clear(&w->repaired);
+    for (size_t i = 0; i < text->size;) {
+        size_t bad;
+        if (aligned_copy(&w->repaired, text, i, i + good, e) < 0)
+            return -1;
+        i += good;
+        if (i == text->size)
+            break;
+        utf8_length(text->data + i, text->size - i, &bad);
+        if (aligned_put_char(&w->repaired, UNICODE_REPLACEMENT, (uint32_t)i, (uint32_t)(i + bad),
+                             e) < 0)
+            return -1;
+        i += bad;
+        good = utf8_valid_prefix(text->data + i, text->size - i);
+    }
+    *text = aligned_view(&w->repaired);
+    return 0;
+}
+
+// Leaves blanks out of offsets, as ByteLevel post-processors do.
+static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first)
+{
+    for (size_t i = first; i < out->n; i++) {
+        const struct token_shape *shape = &t->shape[out->id[i]];
+        uint32_t lead = shape->lead, trail = shape->trail;
+        if (lead && (i == first || out->start[i] == 0) && t->post.add_prefix_space)
+            lead--;
+        out->start[i] = out->start[i] + lead < out->end[i] ? out->start[i] + lead : out->end[i];
+        if (trail && out->end[i] >= trail)
+            out->end[i] = out->end[i] - trail > out->start[i] ? out->end[i] - trail : out->start[i];
+    }
+}
+
+static int has_space(const char *text, size_t start, size_t end)
+{
+    while (start < end) {
+        size_t bad, n = utf8_length(text + start, end - start, &bad);
+        size_t i = start;
+        uint32_t c = n ? utf8_next(text, &i) : UNICODE_REPLACEMENT;
+        if (unicode_is_space(c) || (c >= 0x1C && c <= 0x1F))
+            return 1;
+        start += n ? n : bad;
+    }
+    return 0;
+}
+
+// What no token stands for, if it is no white space, belongs to the token before it.
+static void extend_offsets(struct token_list *out, size_t first, const char *text)
+{
+    for (size_t i = first; i + 1 < out->n; i++) {
+        uint32_t a = out->end[i], b = out->start[i + 1];
+        if (a >= b || has_space(text, a, b))
+            continue;
+        for (size_t k = i + 1; k-- > first && out->end[k] == a;)
+            out->end[k] = b;
+    }
+}
+
+int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, const char *text,
+                        size_t size, unsigned flags, struct token_list *out, struct err *e)
+{
+    if (size >= UINT32_MAX)
+        return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
+    for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_prefix; i++)
+        if (token_add(out, t->post.prefix[i], 0, 0, e) < 0)
+            return -1;
+    size_t first = out->n, good = utf8_valid_prefix(text, size);
+    struct slice whole = {.data = text, .size = size};
+    if (good < size && repair(w, &whole, good, e) < 0)
+        return -1;
+    if (size && encode_around(t, w, &t->raw, whole, encode_section, out, e) < 0)
+        return -1;
+    if (flags & TOKENIZER_EXTENT)
+        extend_offsets(out, first, text);
+    else if (t->post.trims)
+        trim_offsets(t, out, first);
+    for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
+        if (token_add(out, t->post.suffix[i], size, size, e) < 0)
+            return -1;
+    return 0;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, unsigned flags,
+                     struct token_list *out, struct err *e)
+{
+    return tokenizer_encode_by(t, t->worker, text, size, flags, out, e);
+}
+
+void tokenizer_affixes(const struct tokenizer *t, size_t *front, size_t *end)
+{
+    *front = t->post.n_prefix;
+    *end = t->post.n_suffix;
+}
+
+// ---- Decoding and looking up --------------------------------------------------------------------
+
+int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, int skip_special,
+                     struct buffer *out, struct err *e)
+{
+    struct string_list tokens;
+    string_list_init(&tokens);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < n; i++) {
+        size_t size;
+        const char *text = vocabulary_text(&t->tokens, id[i], &size);
+        if (!text || (skip_special && t->shape[id[i]].special))
+            continue; // ids outside the vocabulary are left out, as in the reference
+        result = buffer_append(&tokens.text, text, size, e);
+        if (result == 0)
+            result = string_list_close(&tokens, e);
+    }
+    if (result == 0)
+        result = decoder_run(t->decoder, &tokens, out, e);
+    string_list_release(&tokens);
+    return result;
+}
+
+int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct buffer *out,
+                    struct err *e)
+{
+    size_t size;
+    const char *text = vocabulary_text(&t->tokens, id, &size);
+    return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
+}
+
+int tokenizer_is_special(const struct tokenizer *t, uint32_t id)
+{
+    return id < t->tokens.n_ids && t->shape[id].special;
+}
+
+const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size)
+{
+    return vocabulary_text(&t->tokens, id, size);
+}
+
+int64_t tokenizer_token_id(const struct tokenizer *t, const char *content)
+{
+    return vocabulary_find(&t->tokens, content, strlen(content));
+}
+
+int64_t tokenizer_eos(const struct tokenizer *t)
+{
+    return t->eos;
+}
+
+int64_t tokenizer_bos(const struct tokenizer *t)
+{
+    return t->bos;
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+#include "text/unicode.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+size_t utf8_length(const char *s, size_t size, size_t *bad)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    *bad = 1;
+    if (p[0] < 0x80)
+        return 1;
+    size_t need;
+    unsigned char low = 0x80, high = 0xBF; // of the second byte
+    if (p[0] >= 0xC2 && p[0] <= 0xDF) {
+        need = 2;
+    } else if (p[0] >= 0xE0 && p[0] <= 0xEF) {
+        need = 3;
+        if (p[0] == 0xE0)
+            low = 0xA0;
+        if (p[0] == 0xED)
+            high = 0x9F;
+    } else if (p[0] >= 0xF0 && p[0] <= 0xF4) {
+        need = 4;
+        if (p[0] == 0xF0)
+            low = 0x90;
+        if (p[0] == 0xF4)
+            high = 0x8F;
+    } else {
+        return 0;
+    }
+    for (size_t i = 1; i < need; i++) {
+        if (i >= size || p[i] < low || p[i] > high) {
+            *bad = i;
+            return 0;
+        }
+        low = 0x80;
+        high = 0xBF;
+    }
+    return need;
+}
+
+size_t utf8_valid_prefix(const char *s, size_t size)
+{
+    size_t i = 0;
+    while (i < size) {
+        uint64_t eight;
+        if (i + 8 <= size) {
+            memcpy(&eight, s + i, 8);
+            if (!(eight & 0x8080808080808080u)) {
+                i += 8;
+                continue;
+            }
+        }
+        size_t bad, n = utf8_length(s + i, size - i, &bad);
+        if (!n)
+            return i;
+        i += n;
+    }
+    return i;
+}
+
+size_t utf8_put(uint32_t c, char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xC0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3F));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xE0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (c & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (c & 0x3F));
+    return 4;
+}
+
+int unicode_is_space(uint32_t c)
+{
+    if (c < 0x80)
+        return c == ' ' || (c >= 9 && c <= 13);
+    return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+           c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+static utf8proc_category_t category(uint32_t c)
+{
+    return utf8proc_category((utf8proc_int32_t)c);
+}
+
+int unicode_is_numeric(uint32_t c)
+{
+    if (c < 0x80)
+        return c >= '0' && c <= '9';
+    utf8proc_category_t k = category(c);
+    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+}
+
+int unicode_is_punctuation(uint32_t c)
+{
+    if (c < 0x80)
+        return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+               (c >= '{' && c <= '~');
+    utf8proc_category_t k = category(c);
+    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+}
+
+int unicode_is_word(uint32_t c)
+{
+    if (c < 0x80)
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+               c == '_';
+    // Other_Alphabetic beyond letters and marks: circled and squared Latin letters.
+    if ((c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+        (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189))
+        return 1;
+    switch (category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+        return 1;
+    default:
+        return c == 0x200C || c == 0x200D;
+    }
+}
+
+int unicode_is_mark(uint32_t c)
+{
+    utf8proc_category_t k = category(c);
+    return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
+}
+
+// What Unicode 15.1 and 16.0 added to the library's tables (15.0).
+static const uint32_t new_composites[][3] = {
+    {0x105D2, 0x0307, 0x105C9},  {0x105DA, 0x0307, 0x105E4},  {0x11382, 0x113C9, 0x11383},
+    {0x11384, 0x113BB, 0x11385}, {0x1138B, 0x113C2, 0x1138E}, {0x11390, 0x113C9, 0x11391},
+    {0x113C2, 0x113C2, 0x113C5}, {0x113C2, 0x113B8, 0x113C7}, {0x113C2, 0x113C9, 0x113C8},
+    {0x1611E, 0x1611E, 0x16121}, {0x1611E, 0x16129, 0x16122}, {0x1611E, 0x1611F, 0x16123},
+    {0x16129, 0x1611F, 0x16124}, {0x1611E, 0x16120, 0x16125}, {0x16121, 0x1611F, 0x16126},
+    {0x16122, 0x1611F, 0x16127}, {0x16121, 0x16120, 0x16128}, {0x16D67, 0x16D67, 0x16D68},
+    {0x16D63, 0x16D67, 0x16D69}, {0x16D69, 0x16D67, 0x16D6A},
+};
+enum { N_NEW = sizeof new_composites / sizeof *new_composites };
+
+static int may_be_new(uint32_t c)
+{
+    return c >= 0x105C9 && c <= 0x16D6A;
+}
+
+int unicode_combining_class(uint32_t c)
+{
+    if (c < 0x300)
+        return 0;
+    if (c == 0x897 || (c >= 0x10D69 && c <= 0x10D6D) || c == 0x113E1 || c == 0x113E2 ||
+        c == 0x1E5EE)
+        return 230;
+    if ((c >= 0x113CE && c <= 0x113D0) || c == 0x1612F)
+        return 9;
+    if (c == 0x1E5EF)
+        return 220;
+    return utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
+}
+
+size_t unicode_decompose(uint32_t c, int compatibility, uint32_t out[UNICODE_DECOMPOSED_MAX])
+{
+    if (c < 0x80) {
+        out[0] = c;
+        return 1;
+    }
+    for (int i = 0; may_be_new(c) && i < N_NEW; i++)
+        if (new_composites[i][2] == c) {
+            size_t n = unicode_decompose(new_composites[i][0], 0, out);
+            out[n] = new_composites[i][1];
+            return n + 1;
+        }
+    utf8proc_int32_t list[UNICODE_DECOMPOSED_MAX];
+    int boundary = 0;
+    utf8proc_ssize_t n = utf8proc_decompose_char(
+        (utf8proc_int32_t)c, list, UNICODE_DECOMPOSED_MAX,
+        UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0), &boundary);
+    if (n <= 0 || n > UNICODE_DECOMPOSED_MAX) {
+        out[0] = c;
+        return 1;
+    }
+    for (utf8proc_ssize_t i = 0; i < n; i++)
+        out[i] = (uint32_t)list[i];
+    return (size_t)n;
+}
+
+uint32_t unicode_compose(uint32_t a, uint32_t b)
+{
+    if (b < 0x300)
+        return 0;
+    for (int i = 0; may_be_new(a) && i < N_NEW; i++)
+        if (new_composites[i][0] == a && new_composites[i][1] == b)
+            return new_composites[i][2];
+    utf8proc_int32_t pair[2] = {(utf8proc_int32_t)a, (utf8proc_int32_t)b};
+    if (utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1)
+        return 0;
+    return (uint32_t)pair[0];
+}
+
+// Starters that can be the second of a composition.
+static int second_starter(uint32_t c)
+{
+    static const uint32_t list[] = {
+        0x09BE,  0x09D7,  0x0B3E,  0x0B56,  0x0B57,  0x0BBE,  0x0BD7,  0x0CC2,  0x0CD5,  0x0CD6,
+        0x0D3E,  0x0D57,  0x0DCF,  0x0DDF,  0x102E,  0x1B35,  0x11127, 0x1133E, 0x11357, 0x113B8,
+        0x113BB, 0x113C2, 0x113C5, 0x113C7, 0x113C8, 0x113C9, 0x114B0, 0x114BA, 0x114BD, 0x115AF,
+        0x11930, 0x1611E, 0x1611F, 0x16120, 0x16121, 0x16122, 0x16129, 0x16D67,
+    };
+    if (c >= 0x1161 && c <= 0x11C2)
+        return 1; // Hangul vowels and finals
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (list[i] == c)
+            return 1;
+    return 0;
+}
+
+int unicode_nfc_stable(uint32_t c)
+{
+    if (c < 0x300)
+        return 1;
+    // Common blocks without marks: punctuation to dingbats apart from singletons, CJK, Hangul.
+    if ((c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+        (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0x2010 && c <= 0x205F) ||
+        (c >= 0x2500 && c <= 0x27BF) || (c >= 0x0410 && c <= 0x0418) ||
+        (c >= 0x041A && c <= 0x0438) || (c >= 0x043A && c <= 0x044F))
+        return 1;
+    uint32_t list[UNICODE_DECOMPOSED_MAX];
+    return !unicode_combining_class(c) && !second_starter(c) &&
+           unicode_decompose(c, 0, list) == 1 && list[0] == c;
+}
+
+size_t unicode_lower(uint32_t c, uint32_t out[3])
+{
+    if (c == 0x130) { // the only unconditional mapping to two characters
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    return 1;
+}
+
+static int printable_byte(unsigned b)
+{
+    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+}
+
+uint32_t byte_alphabet_char(unsigned char byte)
+{
+    if (printable_byte(byte))
+        return byte;
+    // The others are numbered from 256 in order of value: 0-32, 127-160, 173.
+    if (byte <= 0x20)
+        return 256u + byte;
+    return byte == 0xAD ? 256u + 67 : 256u + 33 + (byte - 0x7Fu);
+}
+
+int byte_alphabet_byte(uint32_t c)
+{
+    if (c < 256)
+        return printable_byte(c) ? (int)c : -1;
+    if (c <= 256 + 32)
+        return (int)(c - 256);
+    if (c < 256 + 67)
+        return (int)(c - 256 - 33 + 0x7F);
+    return c == 256 + 67 ? 0xAD : -1;
+}

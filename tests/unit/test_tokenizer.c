@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#include "test.h"
+
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#define GOLDEN SHARED "/golden/text"
+
+// A file of JSON lines, kept as an array.
+static json_t *read_lines(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    json_t *rows = json_array();
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    struct err e;
+    if (!f)
+        return rows;
+    while ((n = getline(&line, &room, f)) > 0)
+        json_array_append_new(rows, json_parse(line, (size_t)n, path, &e));
+    free(line);
+    fclose(f);
+    return rows;
+}
+
+struct tally {
+    int rows, ids, offsets, decode, skip;
+};
+
+static int ids_equal(const json_t *want, const uint32_t *id, size_t n)
+{
+    if (json_array_size(want) != n)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (json_integer_value(json_array_get(want, i)) != (json_int_t)id[i])
+            return 0;
+    return 1;
+}
+
+static int offsets_equal(const json_t *want, const struct token_list *t)
+{
+    if (!want)
+        return 1;
+    for (size_t i = 0; i < t->n; i++)
+        if (json_integer_value(json_array_get(want, 2 * i)) != t->start[i] ||
+            json_integer_value(json_array_get(want, 2 * i + 1)) != t->end[i])
+            return 0;
+    return json_array_size(want) == 2 * t->n;
+}
+
+static int decode_equal(const struct tokenizer *t, const struct token_list *ids, int skip,
+                        const json_t *want)
+{
+    struct err e;
+    struct buffer text;
+    buffer_init(&text, 0);
+    int ok = buffer_reserve(&text, 1, &e) == 0 &&
+             tokenizer_decode(t, ids->id, ids->n, skip, &text, &e) == 0 &&
+             text.size == json_string_length(want) &&
+             !memcmp(text.data, json_string_value(want), text.size);
+    buffer_release(&text);
+    return ok;
+}
+
+static void show(const char *name, const char *what, const json_t *row)
+{
+    if (getenv("SHOW"))
+        printf("# %s: %s differs: %s\n", name, what,
+               json_string_value(json_object_get(row, "id")));
+}
+
+static void check_row(const struct tokenizer *t, const char *name, const json_t *string,
+                      const json_t *row, const json_t *ids, struct tally *tally)
+{
+    struct err e;
+    struct token_list plain, full;
+    token_list_init(&plain);
+    token_list_init(&full);
+    const json_t *text = json_object_get(string, "text");
+    const char *s = json_string_value(text);
+    size_t size = json_string_length(text);
+    tally->rows++;
+    if (tokenizer_encode(t, s, size, 0, &plain, &e) < 0 ||
+        tokenizer_encode(t, s, size, TOKENIZER_SPECIAL, &full, &e) < 0) {
+        printf("# %s: %s\n", name, e.text);
+    } else {
+        int same = ids_equal(ids, plain.id, plain.n);
+        tally->ids += same;
+        if (!same)
+            show(name, "ids", row);
+        same = offsets_equal(json_object_get(row, "offsets"), &plain);
+        tally->offsets += same;
+        if (!same)
+            show(name, "offsets", row);
+        const json_t *decode = json_object_get(row, "decode");
+        const json_t *skip = json_object_get(row, "decode_skip");
+        decode = decode ? decode : text;
+        same = decode_equal(t, &full, 0, decode);
+        tally->decode += same;
+        if (!same)
+            show(name, "decode", row);
+        same = decode_equal(t, &full, 1, skip ? skip : decode);
+        tally->skip += same;
+        if (!same)
+            show(name, "decode_skip", row);
+    }
+    token_list_release(&plain);
+    token_list_release(&full);
+}
+
+// Ids that differ where tokenizer_config.json declares tokens of its own.
+static const json_t *config_ids(const json_t *differs, const char *name, const json_t *row)
+{
+    size_t i;
+    json_t *d;
+    if (strcmp(name, "torchtitan-tiny") != 0)
+        return NULL;
+    json_array_foreach(differs, i, d) if (!strcmp(json_string_value(json_object_get(d, "tokenizer")),
+                                                  name) &&
+                                          json_equal(json_object_get(d, "id"),
+                                                     json_object_get(row, "id"))) return d;
+    return NULL;
+}
+
+static void compare(const char *directory, const char *name)
+{
+    char path[512];
+    struct err e;
+    struct tally tally = {0};
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    struct tokenizer *t = tokenizer_open(path, &e);
+    if (!t) {
+        printf("# %s: %s\n", name, e.text);
+        CHECK(!"opens");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/ids/%s.ids.jsonl", GOLDEN, name);
+    json_t *rows = read_lines(path), *strings = read_lines(GOLDEN "/strings.jsonl");
+    json_t *differs = read_lines(GOLDEN "/auto-differs.jsonl");
+    const json_t *head = json_array_get(rows, 0);
+    int own = 0;
+    for (size_t i = 1; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const json_t *other = config_ids(differs, name, row);
+        if (other) { // the row's offsets and texts are those of other ids
+            struct token_list l;
+            token_list_init(&l);
+            const json_t *text = json_object_get(json_array_get(strings, i - 1), "text");
+            CHECK(tokenizer_encode(t, json_string_value(text), json_string_length(text), 0, &l,
+                                   &e) == 0 &&
+                  ids_equal(json_object_get(other, "auto"), l.id, l.n));
+            token_list_release(&l);
+            own++;
+            continue;
+        }
+        check_row(t, name, json_array_get(strings, i - 1), row, json_object_get(row, "ids"),
+                  &tally);
+    }
+    printf("# %-26s %d strings: ids %d, offsets %d, decode %d, decode_skip %d%s", name, tally.rows,
+           tally.ids, tally.offsets, tally.decode, tally.skip, own ? "" : "\n");
+    if (own)
+        printf(" (and %d with tokens of the config)\n", own);
+    CHECK(tally.rows > 0 && tally.ids == tally.rows && tally.offsets == tally.rows &&
+          tally.decode == tally.rows && tally.skip == tally.rows);
+    if (!own)
+        CHECK(json_integer_value(json_object_get(head, "vocab_size")) ==
+              (json_int_t)tokenizer_size(t));
+    json_decref(rows);
+    json_decref(strings);
+    json_decref(differs);
+    tokenizer_close(t);
+}
+
+static const char *const own_names[] = {
+    "gpt2",          "gpt2-prefix-bos",         "neox",             "llama3",
+    "qwen2",         "o200k",                   "deepseek-v3",      "deepseek-coder",
+    "falcon",        "starcoder-digits",        "llama2-legacy",    "llama2-normalized",
+    "phi3",          "mistral-metaspace-first", "metaspace-always", "metaspace-never",
+    "gemma",         "addedflags-bytelevel",    "addedflags-norm",  "bpe-unk-fuse",
+    "bpe-unk-nofuse", "bpe-nounk",              "bpe-eow",
+};
+
+static void reference_ids_of_made_tokenizers(void)
+{
+    NEED(GOLDEN "/strings.jsonl");
+    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
+        compare(GOLDEN "/tokenizers", own_names[i]);
+}
+
+static void reference_ids_of_real_tokenizers(void)
+{
+    static const char *const names[] = {"gpt2-tokenizer",        "hf-babyllama-tok105",
+                                        "hf-stories260k",        "hf-tok-qwen2",
+                                        "tinyllamav0-tokenizer", "torchtitan-tiny"};
+    NEED(GOLDEN "/strings.jsonl");
+    NEED(SHARED "/data/gpt2-tokenizer/tokenizer.json");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare(SHARED "/data", names[i]);
+}
+
+int main(void)
+{
+    RUN(reference_ids_of_made_tokenizers);
+    RUN(reference_ids_of_real_tokenizers);
+    return test_end();
+}
