@@ -86,7 +86,7 @@ static int work(const struct operands *operands, const struct dense_reward_origi
 {
     struct metrics metrics;
     struct dense_reward_counts counts;
-    if (metrics_open(&metrics, common.metrics, 0, e) < 0)
+    if (metrics_open(&metrics, common.metrics, e) < 0)
         return -1;
     const char *input = operands->n > 2 ? operands->text[2] : NULL;
     int status = dense_reward_run(&reward, input, common.output, origin, &metrics, &counts, e);

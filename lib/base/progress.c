@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,14 +53,43 @@ void progress_clear(struct progress *p)
     (void)written;
 }
 
-int metrics_open(struct metrics *m, const char *path, int append, struct err *e)
+int metrics_open(struct metrics *m, const char *path, struct err *e)
 {
     m->fd = -1;
     m->path = path;
     if (!path)
         return 0;
-    m->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    m->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return m->fd < 0 ? err_errno(e, path) : 0;
+}
+
+static int line_belongs(const char *line, size_t size, int64_t step)
+{
+    json_t *j = json_loadb(line, size, 0, NULL);
+    int keep = j && json_integer_value(json_object_get(j, "step")) <= step;
+    json_decref(j);
+    return keep;
+}
+
+int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e)
+{
+    struct buffer old;
+    struct stat st;
+    if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return metrics_open(m, path, e);
+    buffer_init(&old, 0);
+    int result = io_read_file(path, &old, e);
+    if (result == 0)
+        result = metrics_open(m, path, e);
+    for (char *line = old.data, *end; result == 0 && line; line = end + 1) {
+        end = memchr(line, '\n', old.size - (size_t)(line - old.data));
+        if (!end)
+            break; // half a line of a killed run
+        if (line_belongs(line, (size_t)(end - line), step))
+            result = io_write(m->fd, line, (size_t)(end - line) + 1, path, e);
+    }
+    buffer_release(&old);
+    return result;
 }
 
 int metrics_write(struct metrics *m, json_t *object, struct err *e)

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "learn/dataset.h"
+#include "base/hash.h"
+#include "base/rng.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// Indices in a stream's header of what the dataset keeps.
+struct source {
+    int mask;
+    int column[LOSS_COLUMNS_MAX];
+};
+
+static int find_columns(struct dataset *d, const struct stream_header *h, const struct loss *loss,
+                        const char *where, struct source *source, struct err *e)
+{
+    source->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e);
+    if (source->mask < 0 || header_init(&d->header, e) < 0 ||
+        header_add_column(&d->header, "mask", COLUMN_U8, PER_TOKEN, e) < 0)
+        return -1;
+    for (size_t i = 0; i < loss->n_columns; i++) {
+        const char *name = loss_column(loss, i);
+        source->column[i] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
+        if (source->column[i] < 0 ||
+            header_add_column(&d->header, name, COLUMN_F32, PER_TOKEN, e) < 0)
+            return -1;
+    }
+    return frame_init(&d->all, &d->header, e);
+}
+
+static int check_record(const struct frame *f, size_t i, size_t vocab, size_t positions,
+                        const char *where, struct err *e)
+{
+    size_t n = frame_length(f, i), size;
+    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    if (n > positions + 1)
+        return err_set(e, STATUS_FAILED,
+                       "%s: record `%.*s`: %zu tokens are more than the model's %zu positions",
+                       where, (int)size, id, n, positions);
+    if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
+        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
+    return 0;
+}
+
+enum { MASK = 2, FIRST_COLUMN = 3 }; // in the dataset's own frame
+
+static int keep_record(struct dataset *d, const struct frame *f, size_t i,
+                       const struct source *source, const struct loss *loss, struct err *e)
+{
+    size_t n = frame_length(f, i), from = f->start[i];
+    struct sequence s = {f->column[COLUMN_TOKEN].u32 + from, f->column[source->mask].u8 + from, n};
+    if (!sequence_wanted(&s)) {
+        d->untrained++;
+        return 0;
+    }
+    int64_t at = frame_add(&d->all, n, e);
+    if (at < 0)
+        return -1;
+    size_t to = d->all.start[at], size;
+    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    memcpy(d->all.column[COLUMN_TOKEN].u32 + to, s.token, n * sizeof *s.token);
+    memcpy(d->all.column[MASK].u8 + to, s.mask, n);
+    for (size_t k = 0; k < loss->n_columns; k++)
+        memcpy(d->all.column[FIRST_COLUMN + k].f32 + to, f->column[source->column[k]].f32 + from,
+               n * sizeof(float));
+    return frame_set_string(&d->all, COLUMN_ID, id, size, e);
+}
+
+static int read_all(struct dataset *d, struct stream_reader *r, const struct source *source,
+                    const struct loss *loss, size_t vocab, size_t positions, struct err *e)
+{
+    struct stream_header header;
+    struct frame f;
+    if (header_copy(&header, stream_reader_header(r), e) < 0)
+        return -1;
+    if (frame_init(&f, &header, e) < 0) {
+        header_release(&header);
+        return -1;
+    }
+    int more;
+    while ((more = stream_reader_next(r, &f, e)) > 0)
+        for (size_t i = 0; i < f.n_sequences && more > 0; i++)
+            if (check_record(&f, i, vocab, positions, stream_reader_name(r), e) < 0 ||
+                keep_record(d, &f, i, source, loss, e) < 0)
+                more = -1;
+    frame_release(&f);
+    header_release(&header);
+    return more;
+}
+
+static int make_examples(struct dataset *d, const struct loss *loss, struct err *e)
+{
+    const struct frame *f = &d->all;
+    d->n = f->n_sequences;
+    d->example = mem_alloc(d->n, sizeof *d->example, "examples", e);
+    if (!d->example)
+        return -1;
+    for (size_t i = 0; i < d->n; i++) {
+        size_t at = f->start[i];
+        d->example[i].sequence = (struct sequence){f->column[COLUMN_TOKEN].u32 + at,
+                                                   f->column[MASK].u8 + at, frame_length(f, i)};
+        for (size_t k = 0; k < loss->n_columns; k++)
+            d->example[i].column[k] = f->column[FIRST_COLUMN + k].f32 + at;
+    }
+    d->fingerprint = hash_bytes(f->column[COLUMN_TOKEN].u32, f->n_tokens * sizeof(uint32_t)) ^
+                     hash_bytes(f->column[MASK].u8, f->n_tokens);
+    return 0;
+}
+
+int dataset_read(struct dataset *d, const char *path, const struct loss *loss, size_t vocab,
+                 size_t positions, struct err *e)
+{
+    memset(d, 0, sizeof *d);
+    struct stream_reader *r = stream_reader_open(path, e);
+    if (!r)
+        return -1;
+    struct source source;
+    const char *where = stream_reader_name(r);
+    int result = find_columns(d, stream_reader_header(r), loss, where, &source, e);
+    if (result == 0)
+        result = read_all(d, r, &source, loss, vocab, positions, e);
+    if (result == 0 && !d->all.n_sequences)
+        result = err_set(e, STATUS_FAILED,
+                         "%s: nothing to train: none of %zu records has a trained token", where,
+                         d->untrained);
+    if (result == 0)
+        result = header_copy(&d->stream, stream_reader_header(r), e);
+    if (result == 0)
+        result = make_examples(d, loss, e);
+    stream_reader_close(r);
+    return result;
+}
+
+void dataset_release(struct dataset *d)
+{
+    free(d->example);
+    frame_release(&d->all);
+    header_release(&d->header);
+    header_release(&d->stream);
+    memset(d, 0, sizeof *d);
+}
+
+void dataset_order(const struct dataset *d, size_t *order, int shuffle, uint64_t seed,
+                   uint64_t epoch)
+{
+    for (size_t i = 0; i < d->n; i++)
+        order[i] = i;
+    if (!shuffle)
+        return;
+    struct rng rng;
+    rng_init(&rng, seed, RNG_SHUFFLE, epoch, 0);
+    for (size_t i = d->n; i > 1; i--) {
+        size_t k = rng_below(&rng, i), swap = order[i - 1];
+        order[i - 1] = order[k];
+        order[k] = swap;
+    }
+}
