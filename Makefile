@@ -9,11 +9,11 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
 # SANITIZE=address,undefined builds into a folder of its own.
+comma := ,
 ifneq ($(SANITIZE),)
 BUILD   := build/$(subst $(comma),-,$(SANITIZE))
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
-comma := ,
 
 CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -ffp-contract=off

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # dense-reward: rewards, returns, advantages; batches; refusals.
-bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2016,SC2030,SC2031,SC2086
+bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
