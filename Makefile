@@ -10,6 +10,7 @@ DESTDIR ?=
 BUILD   ?= build
 comma   := ,
 # SANITIZE=address,undefined builds into a folder of its own.
+comma := ,
 ifneq ($(SANITIZE),)
 BUILD   := build/$(subst $(comma),-,$(SANITIZE))
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # dense-reward: rewards, returns, advantages; batches; refusals.
-bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2016,SC2030,SC2031,SC2086
+bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
@@ -167,6 +167,36 @@ golden_column() {
     [ "$(stat -c %s out.toks)" -eq "$size" ]
     run ! "$BIN/toks" view out.toks
     [[ $output == *'"id":"d"'* ]]
+}
+
+# Steps 1 (one full frame), 2 (a full frame and more) and 3; prompts of three samples.
+steps() {
+    awk 'BEGIN {
+        print "{\"densepath\":1}"
+        for (step = 1; step <= 3; step++)
+            for (i = 0; i < (step == 1 ? 65536 : step == 2 ? 65538 : 6); i++)
+                printf "{\"id\":\"%d-%d\",\"token\":[1],\"mask\":[1],\"logp:s\":[%d],\"logp:h\":[-%d],\"prompt\":\"p%d\",\"step\":%d}\n", \
+                    step, i, -(i * 7919 % 31), i % 5, step == 3 ? 0 : i % 21845, step
+    }'
+}
+
+@test "batches of more than a frame" {
+    steps >all.jsonl
+    "$BIN/dense-reward" -q --baseline loo --whiten batch s h all.jsonl | "$BIN/toks" view | tail -n +2 >all
+    for step in 1 2 3; do
+        { head -1 all.jsonl && grep "\"step\":$step" all.jsonl; } >$step.jsonl
+        "$BIN/dense-reward" -q --baseline loo --whiten batch s h $step.jsonl | "$BIN/toks" view | tail -n +2
+    done >apart
+    cmp all apart
+}
+
+@test "a step that goes on after its end is refused" {
+    small | jq -c 'if .id then .step = 7 else . end' | "$BIN/toks" view -b >seven.toks
+    cat seven.toks seven.toks >twice.toks
+    run "$BIN/dense-reward" --baseline loo s h twice.toks -o out
+    [ "$status" -eq 3 ]
+    [[ $output == *'record `a`: step 7 goes on'* ]]
+    [ ! -e out ]
 }
 
 @test "columns that are there already are written over" {

@@ -59,7 +59,5 @@ int frame_reserve_sequences(struct frame *f, size_t need, struct err *e); // `st
 // Values NaN and 0 for elements begin .. end-1 of a column that is not a string column.
 void column_default(struct column_data *d, enum column_type type, size_t begin, size_t end);
 void frame_drop_last(struct frame *f);
-// Does the frame end with its last sequence by the canonical rule (`step` apart)?
-int frame_is_full(const struct frame *f);
 
 #endif
