@@ -177,7 +177,7 @@ static double rope_loss(void *arg)
     return weighted(c->weight, c->y, n);
 }
 
-static void rope(void)
+static void rope_values(void)
 {
     for (int round = 0; round < 24; round++) {
         kit_begin(round);
@@ -720,7 +720,7 @@ int main(void)
         run_named(sets[i], "linear", linear);
         run_named(sets[i], "linear gradients", linear_gradient);
         run_named(sets[i], "rmsnorm and its gradients", rmsnorm);
-        run_named(sets[i], "rope and its gradient", rope);
+        run_named(sets[i], "rope and its gradient", rope_values);
         run_named(sets[i], "attention, whole and in parts", attention);
         run_named(sets[i], "attention gradients", attention_gradient);
         run_named(sets[i], "swiglu and its gradients", swiglu_values);

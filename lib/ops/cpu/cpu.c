@@ -24,36 +24,42 @@ static void embed_rows(void *arg, size_t begin, size_t end, int worker)
     const struct rows *r = arg;
     size_t bytes = r->width * dtype_size(r->table->type);
     for (size_t i = begin; i < end; i++)
-        dtype_to_f32(r->y + i * r->width, (const char *)r->table->data + r->token[i] * bytes,
-                     r->table->type, r->width);
+        r->kernels->widen(r->y + i * r->width, (const char *)r->table->data + r->token[i] * bytes,
+                          r->table->type, r->width);
 }
 
 static int cpu_embed(struct device *d, float *out, const struct tensor *table,
                      const uint32_t *token, size_t n, struct err *e)
 {
-    struct rows r = {.y = out, .width = table->cols, .table = table, .token = token};
+    struct rows r = {.kernels = cpu_kernels(d), .y = out, .width = table->cols, .table = table};
+    r.token = token;
     threads_for(n, cpu_grain(table->cols), embed_rows, &r);
     return 0;
+}
+
+static size_t column_grain(size_t n, size_t width)
+{
+    return n * width < 65536 ? width : 64;
 }
 
 // A thread has a range of columns, so that tokens that come twice need no lock.
 static void embed_gradient(void *arg, size_t begin, size_t end, int worker)
 {
     const struct rows *r = arg;
-    for (size_t i = 0; i < r->n; i++) {
-        float *to = r->grad + r->token[i] * r->width;
-        const float *from = r->dy + i * r->width;
-        for (size_t k = begin; k < end; k++)
-            to[k] += from[k];
-    }
+    for (size_t i = 0; i < r->n; i++)
+        r->kernels->add(r->grad + r->token[i] * r->width + begin, r->dy + i * r->width + begin,
+                        end - begin);
 }
 
 static int cpu_embed_backward(struct device *d, const struct tensor *table, const float *dout,
                               const uint32_t *token, size_t n, struct err *e)
 {
-    struct rows r = {.grad = table->grad, .width = table->cols, .token = token, .n = n, .dy = dout};
+    struct rows r = {.kernels = cpu_kernels(d), .grad = table->grad, .width = table->cols};
+    r.token = token;
+    r.n = n;
+    r.dy = dout;
     if (r.grad)
-        threads_for(r.width, n * r.width < 65536 ? r.width : 64, embed_gradient, &r);
+        threads_for(r.width, column_grain(n, r.width), embed_gradient, &r);
     return 0;
 }
 
@@ -67,8 +73,7 @@ static void norm_rows(void *arg, size_t begin, size_t end, int worker)
         float scale = (float)(1 / sqrt(mean + (double)r->eps));
         if (r->rstd)
             r->rstd[i] = scale;
-        for (size_t k = 0; k < r->width; k++)
-            y[k] = x[k] * scale * r->weight[k];
+        r->kernels->normalize(y, x, r->weight, scale, r->width);
     }
 }
 
@@ -78,7 +83,7 @@ const float *cpu_f32(struct device *d, const struct tensor *t, struct err *e)
         return t->data;
     float *wide = arena_alloc(&d->scratch, t->rows * t->cols, sizeof *wide, e);
     if (wide)
-        dtype_to_f32(wide, t->data, t->type, t->rows * t->cols);
+        cpu_kernels(d)->widen(wide, t->data, t->type, t->rows * t->cols);
     return wide;
 }
 
@@ -96,35 +101,19 @@ static int cpu_rmsnorm(struct device *d, float *y, float *rstd, const float *x, 
     return 0;
 }
 
-// y = x s w, s = (mean x^2 + eps)^-1/2: dx = s (w dy) - x s^3 / width * sum(w dy x).
 static void norm_backward_rows(void *arg, size_t begin, size_t end, int worker)
 {
     const struct rows *r = arg;
-    for (size_t i = begin; i < end; i++) {
-        const float *x = r->x + i * r->width, *dy = r->dy + i * r->width;
-        float *dx = r->y + i * r->width;
-        float s = r->rstd[i], lane[LANES] = {0};
-        size_t k = 0;
-        for (; k + LANES <= r->width; k += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += r->weight[k + l] * dy[k + l] * x[k + l];
-        for (; k < r->width; k++)
-            lane[0] += r->weight[k] * dy[k] * x[k];
-        double sum = 0;
-        for (int l = 0; l < LANES; l++)
-            sum += lane[l];
-        float back = (float)(sum * s * s * s / (double)r->width);
-        for (k = 0; k < r->width; k++)
-            dx[k] += s * r->weight[k] * dy[k] - x[k] * back;
-    }
+    for (size_t i = begin; i < end; i++)
+        r->kernels->normalize_backward(r->y + i * r->width, r->dy + i * r->width,
+                                       r->x + i * r->width, r->weight, r->rstd[i], r->width);
 }
 
 static void norm_weight_columns(void *arg, size_t begin, size_t end, int worker)
 {
     const struct rows *r = arg;
-    for (size_t i = 0; i < r->n; i++)
-        for (size_t k = begin; k < end; k++)
-            r->grad[k] += r->dy[i * r->width + k] * r->x[i * r->width + k] * r->rstd[i];
+    r->kernels->column_products(r->grad + begin, r->dy + begin, r->x + begin, r->rstd, r->n,
+                                r->width, end - begin);
 }
 
 static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, const float *x,
@@ -132,7 +121,8 @@ static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, co
                                 struct err *e)
 {
     struct arena_mark mark = arena_mark(&d->scratch);
-    struct rows r = {.y = dx, .dy = dy, .x = x, .n = n, .width = weight->cols};
+    struct rows r = {.kernels = cpu_kernels(d), .y = dx, .dy = dy, .x = x, .n = n};
+    r.width = weight->cols;
     r.rstd = (float *)rstd;
     r.weight = cpu_f32(d, weight, e);
     if (!r.weight)
@@ -140,12 +130,13 @@ static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, co
     threads_for(n, cpu_grain(r.width), norm_backward_rows, &r);
     r.grad = weight->grad;
     if (r.grad)
-        threads_for(r.width, n * r.width < 65536 ? r.width : 64, norm_weight_columns, &r);
+        threads_for(r.width, column_grain(n, r.width), norm_weight_columns, &r);
     arena_rewind(&d->scratch, mark);
     return 0;
 }
 
 struct rope_job {
+    const struct kernels *kernels;
     float *x;
     size_t heads, dim;
     const uint32_t *position;
@@ -156,25 +147,18 @@ struct rope_job {
 static void rope_rows(void *arg, size_t begin, size_t end, int worker)
 {
     const struct rope_job *r = arg;
-    size_t half = r->dim / 2;
-    for (size_t i = begin; i < end; i++) {
-        const float *angle = r->table + (size_t)r->position[i] * half * 2;
-        for (size_t h = 0; h < r->heads; h++) {
-            float *x = r->x + (i * r->heads + h) * r->dim;
-            for (size_t k = 0; k < half; k++) {
-                float c = angle[2 * k], s = r->sign * angle[2 * k + 1];
-                float a = x[k], b = x[k + half];
-                x[k] = a * c - b * s;
-                x[k + half] = b * c + a * s;
-            }
-        }
-    }
+    for (size_t i = begin; i < end; i++)
+        r->kernels->rope(r->x + i * r->heads * r->dim, r->heads, r->dim,
+                         r->table + (size_t)r->position[i] * (r->dim / 2) * 2, r->sign);
 }
 
 static int cpu_rope(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
                     const uint32_t *position, const float *table, int backward, struct err *e)
 {
-    struct rope_job job = {x, heads, head_dim, position, table, backward ? -1.0f : 1.0f};
+    struct rope_job job = {.kernels = cpu_kernels(d), .x = x, .heads = heads, .dim = head_dim};
+    job.position = position;
+    job.table = table;
+    job.sign = backward ? -1.0f : 1.0f;
     threads_for(n, cpu_grain(heads * head_dim), rope_rows, &job);
     return 0;
 }
@@ -239,10 +223,8 @@ static void softmax_rows(void *arg, size_t begin, size_t end, int worker)
         if (j->entropy)
             j->entropy[i] = (float)entropy;
         if (j->best) {
-            uint32_t k = 0;
-            while (k + 1 < j->vocab && z[k] != top)
-                k++;
-            j->best[i] = k;
+            size_t k = j->kernels->find(z, j->vocab, top);
+            j->best[i] = k < j->vocab ? (uint32_t)k : 0; // NaN is nowhere
         }
     }
 }

@@ -5,8 +5,7 @@
 #ifndef OPS_CPU_KERNEL_H
 #define OPS_CPU_KERNEL_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "ops/tensor.h"
 
 enum {
     LANES = 16,    // a panel: 16 vectors side by side, [k][16]
@@ -21,6 +20,11 @@ struct kernels {
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,
                          size_t n_stride, size_t k_stride, float *c, size_t ldc, int add);
+    // to[c * to_stride + r] = from[r * from_stride + c]
+    void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
+                      size_t rows, size_t columns);
+    // As dtype_to_f32; `to` and `from` do not overlap.
+    void (*widen)(float *to, const void *from, enum dtype type, size_t n);
     // p[i] = exp(scale * s[i] - shift), i < n; exactly 0 below exp(-87). n % 16 == 0.
     // Returns the sum.
     double (*exp_sum)(float *p, const float *s, size_t n, float scale, float shift);
@@ -37,6 +41,19 @@ struct kernels {
     // logits[i] = -c * exp(logits[i] - shift): the gradient of c * log-probability, without the
     // one-hot part.
     void (*softmax_gradient)(float *logits, size_t n, float shift, float c);
+    size_t (*find)(const float *s, size_t n, float value); // first i with s[i] == value, or n
+    void (*add)(float *to, const float *from, size_t n);
+    // to[k] += sum over i of a[i * stride + k] * b[i * stride + k] * c[i], k < columns, i < n in
+    // order.
+    void (*column_products)(float *to, const float *a, const float *b, const float *c, size_t n,
+                            size_t stride, size_t columns);
+    void (*column_sums)(float *to, const float *a, size_t n, size_t stride, size_t columns);
+    void (*normalize)(float *y, const float *x, const float *weight, float rstd, size_t n);
+    // dx += the gradient of normalize.
+    void (*normalize_backward)(float *dx, const float *dy, const float *x, const float *weight,
+                               float rstd, size_t n);
+    // One row of `heads` heads; angle[k] = cos, sin of pair k; sign -1 turns back.
+    void (*rope)(float *x, size_t heads, size_t head_dim, const float *angle, float sign);
 };
 
 extern const struct kernels kernels_base;

@@ -14,6 +14,7 @@ enum {
 };
 
 struct pack {
+    const struct kernels *kernels;
     const float *x;
     float *panels; // [panel][depth][16]
     size_t n, depth;
@@ -30,13 +31,7 @@ static void pack_panels(void *arg, size_t begin, size_t end, int worker)
         if (rows < LANES)
             memset(out, 0, p->depth * LANES * sizeof *out);
         const float *in = p->x + panel * LANES * p->depth;
-        // Blocks of 16 columns: 16 short rows are read, 16 whole lines are written.
-        for (size_t k0 = 0; k0 < p->depth; k0 += LANES) {
-            size_t k1 = p->depth - k0 < LANES ? p->depth : k0 + LANES;
-            for (size_t r = 0; r < rows; r++)
-                for (size_t k = k0; k < k1; k++)
-                    out[k * LANES + r] = in[r * p->depth + k];
-        }
+        p->kernels->transpose(out, LANES, in, p->depth, rows, p->depth);
     }
 }
 
@@ -51,19 +46,36 @@ struct product {
     float *wide; // [threads][COLUMNS][depth] for weights that are not fp32
 };
 
-static void store_tile(const struct linear *o, const float *c, const float *bias, size_t row,
-                       size_t rows, size_t column, size_t columns)
+// c [columns][16] to the rows of y.
+static void store_tile(const struct kernels *kernels, const struct linear *o, const float *c,
+                       const float *bias, size_t row, size_t rows, size_t column, size_t columns)
 {
-    size_t width = o->w.rows;
+    float turned[LANES * COLUMNS];
+    kernels->transpose(turned, COLUMNS, c, LANES, columns, rows);
     for (size_t r = 0; r < rows; r++) {
-        float *y = o->y + (row + r) * width + column;
-        const float *in = c + r;
+        float *y = o->y + (row + r) * o->w.rows + column;
+        if (o->bias.data)
+            kernels->add(turned + r * COLUMNS, bias, columns);
         if (o->add)
-            for (size_t i = 0; i < columns; i++)
-                y[i] += in[i * LANES] + bias[i];
+            kernels->add(y, turned + r * COLUMNS, columns);
         else
-            for (size_t i = 0; i < columns; i++)
-                y[i] = in[i * LANES] + bias[i];
+            memcpy(y, turned + r * COLUMNS, columns * sizeof *y);
+    }
+}
+
+// c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
+// that keeps the panel's part in the first-level cache; the sums are the same either way.
+static void multiply_panel(const struct product *p, const float *panel, const float *w,
+                           size_t columns, size_t slice, float *c)
+{
+    const struct kernels *k = p->kernels;
+    for (size_t begin = 0; begin == 0 || begin < p->depth; begin += slice) {
+        size_t depth = p->depth - begin < slice ? p->depth - begin : slice;
+        for (size_t i = 0; i < columns; i += k->tile) {
+            size_t rows = columns - i < k->tile ? columns - i : k->tile;
+            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * p->depth + begin,
+                            p->depth, 1, c + i * LANES, LANES, begin > 0);
+        }
     }
 }
 
@@ -83,7 +95,7 @@ static void product_item(const struct product *p, size_t item, int worker)
     } else {
         float *wide = p->wide + (size_t)worker * COLUMNS * p->depth;
         size_t offset = column * p->depth * dtype_size(o->w.type);
-        dtype_to_f32(wide, (const char *)o->w.data + offset, o->w.type, columns * p->depth);
+        p->kernels->widen(wide, (const char *)o->w.data + offset, o->w.type, columns * p->depth);
         w = wide;
     }
     float bias[COLUMNS] = {0};
@@ -96,13 +108,10 @@ static void product_item(const struct product *p, size_t item, int worker)
     float c[COLUMNS * LANES];
     for (size_t panel = first; panel < first + p->panels_a_block && row < p->n; panel++) {
         const float *a = p->panels + panel * p->depth * LANES;
-        for (size_t i = 0; i < columns; i += p->kernels->tile) {
-            size_t rows = columns - i < p->kernels->tile ? columns - i : p->kernels->tile;
-            p->kernels->tile_product(rows, p->depth, a, LANES, w + i * p->depth, p->depth, 1,
-                                     c + i * LANES, LANES, 0);
-        }
+        // The first panel meets weights that come from memory: row after row, as they lie.
+        multiply_panel(p, a, w, columns, panel == first ? p->depth : SLICE, c);
         size_t rows = p->n - row < LANES ? p->n - row : LANES;
-        store_tile(o, c, bias, row, rows, column, columns);
+        store_tile(p->kernels, o, c, bias, row, rows, column, columns);
         row += LANES;
     }
 }
@@ -120,7 +129,7 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
     size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES;
-    struct pack pack = {.x = x, .n = n, .depth = depth};
+    struct pack pack = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth};
     pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
     if (!pack.panels)
         return -1;
@@ -230,9 +239,7 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
         run_grid(&g, w->rows, 384, 288, weight_tiles);
     }
     if (bias && bias->data && bias->grad)
-        for (size_t i = 0; i < n; i++)
-            for (size_t k = 0; k < w->rows; k++)
-                bias->grad[k] += dy[i * w->rows + k];
+        cpu_kernels(d)->column_sums(bias->grad, dy, n, w->rows, w->rows);
     arena_rewind(&d->scratch, mark);
     return 0;
 }

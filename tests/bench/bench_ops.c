@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+// Rates of the operations on the shapes of SmolLM-135M (hidden 576, 9 heads on 3, head_dim 64, ff
+// 1536, vocabulary 49152), 4 sequences of 256 tokens, one and two threads. Matrix products stand
+// beside one OpenBLAS call for the whole product with as many threads, taken in turns with it.
+// The best of several rounds counts: processor time for one thread (less moved by other users of
+// the machine), time on the clock for two. An argument keeps the lines whose name contains it.
+#include "base/rng.h"
+#include "base/thread.h"
+#include "ops/ops.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void openblas_set_num_threads(int n);
+
+enum {
+    HIDDEN = 576,
+    HEADS = 9,
+    KV_HEADS = 3,
+    DIM = 64,
+    FF = 1536,
+    VOCAB = 49152,
+    SEQUENCES = 4,
+    LENGTH = 256,
+    TOKENS = SEQUENCES * LENGTH,
+    CHUNK = 256, // rows of logits at a time
+};
+
+static struct device device;
+static struct err error;
+static const char *only;
+
+static double now(int threads)
+{
+    struct timespec t;
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void *need(size_t n, size_t size)
+{
+    void *p = mem_alloc(n, size, "bench", &error);
+    if (!p)
+        exit(message_fail(&error));
+    return p;
+}
+
+static float *randoms(size_t n, float size)
+{
+    static uint64_t seed;
+    struct rng r;
+    rng_init(&r, seed++, RNG_TEST, 0, 0);
+    float *x = need(n, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = ((float)rng_u32(&r) * 0x1p-31f - 1) * size;
+    return x;
+}
+
+typedef void work_fn(void *arg);
+
+// Seconds of the best round of each of the two (the second may be NULL), taken in turns.
+static void race(work_fn *ours, work_fn *theirs, void *arg, int threads, double best[2])
+{
+    best[0] = best[1] = INFINITY;
+    double begin = now(threads);
+    for (int round = 0; round < 200 && (round < 3 || now(threads) - begin < 0.5); round++)
+        for (int k = 0; k < (theirs ? 2 : 1); k++) {
+            openblas_set_num_threads(k ? threads : 1);
+            double start = now(threads);
+            (k ? theirs : ours)(arg);
+            double seconds = now(threads) - start;
+            if (seconds < best[k] && round)
+                best[k] = seconds;
+        }
+}
+
+// amount: floating-point operations or bytes of one call.
+static void line(const char *name, double amount, const char *unit, work_fn *ours, work_fn *theirs,
+                 void *arg)
+{
+    if (only && !strstr(name, only))
+        return;
+    printf("%-28s", name);
+    for (int threads = 1; threads <= 2; threads++) {
+        double best[2];
+        if (threads_set(threads, &error) < 0)
+            exit(message_fail(&error));
+        race(ours, theirs, arg, threads, best);
+        printf("  %9.3f ms %7.1f %s", best[0] * 1e3, amount / best[0] * 1e-9, unit);
+        if (theirs)
+            printf(" %7.1f %4.0f %%", amount / best[1] * 1e-9, 100 * best[1] / best[0]);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+struct product {
+    size_t n, in, out;
+    float *x, *y, *w, *grad;
+    void *half;
+    enum dtype type;
+};
+
+static void linear(void *arg)
+{
+    struct product *p = arg;
+    struct linear l = {.y = p->y};
+    l.w = (struct tensor){p->type == DTYPE_F32 ? p->w : p->half, p->type, p->out, p->in, NULL};
+    device.ops->linear(&device, p->x, p->n, &l, 1, &error);
+}
+
+static void whole_linear(void *arg)
+{
+    struct product *p = arg;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)p->n, (int)p->out, (int)p->in, 1,
+                p->x, (int)p->in, p->w, (int)p->in, 0, p->y, (int)p->out);
+}
+
+static void backward(void *arg, float *dx, float *grad)
+{
+    struct product *p = arg;
+    struct tensor w = {p->w, DTYPE_F32, p->out, p->in, grad};
+    device.ops->linear_backward(&device, dx, 0, p->y, p->x, p->n, &w, NULL, &error);
+}
+
+static void input_gradient(void *arg)
+{
+    struct product *p = arg;
+    backward(arg, p->x, NULL);
+}
+
+static void whole_input_gradient(void *arg)
+{
+    struct product *p = arg;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p->n, (int)p->in, (int)p->out, 1,
+                p->y, (int)p->out, p->w, (int)p->in, 0, p->x, (int)p->in);
+}
+
+static void weight_gradient(void *arg)
+{
+    struct product *p = arg;
+    backward(arg, NULL, p->grad);
+}
+
+static void whole_weight_gradient(void *arg)
+{
+    struct product *p = arg;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p->out, (int)p->in, (int)p->n, 1,
+                p->y, (int)p->out, p->x, (int)p->in, 1, p->grad, (int)p->in);
+}
+
+static void products(const char *name, size_t n, size_t in, size_t out, int train)
+{
+    char text[64];
+    struct product p = {.n = n, .in = in, .out = out, .type = DTYPE_F32};
+    p.x = randoms(n * in, 1);
+    p.y = randoms(n * out, 1);
+    p.w = randoms(out * in, 1);
+    p.grad = randoms(out * in, 1);
+    p.half = need(out * in, 2);
+    double flops = 2.0 * (double)n * (double)in * (double)out;
+    snprintf(text, sizeof text, "linear %s", name);
+    line(text, flops, "GFLOP/s", linear, whole_linear, &p);
+    dtype_from_f32(p.half, p.w, p.type = DTYPE_BF16, out * in);
+    snprintf(text, sizeof text, "linear %s bf16", name);
+    line(text, flops, "GFLOP/s", linear, whole_linear, &p);
+    if (train) {
+        snprintf(text, sizeof text, "linear_backward %s dx", name);
+        line(text, flops, "GFLOP/s", input_gradient, whole_input_gradient, &p);
+        snprintf(text, sizeof text, "linear_backward %s dw", name);
+        line(text, flops, "GFLOP/s", weight_gradient, whole_weight_gradient, &p);
+    }
+    free(p.x);
+    free(p.y);
+    free(p.w);
+    free(p.grad);
+    free(p.half);
+}
+
+struct attend {
+    struct attention a;
+    struct segment segment[32];
+    float *q, *k, *v, *out, *lse, *dq, *dk, *dv;
+};
+
+static void attention_store(void *arg)
+{
+    struct attend *t = arg;
+    device.ops->attention_store(&device, &t->a, t->k, t->v, &error);
+}
+
+static void attention(void *arg)
+{
+    struct attend *t = arg;
+    device.ops->attention(&device, &t->a, t->out, t->q, t->lse, &error);
+}
+
+static void attention_backward(void *arg)
+{
+    struct attend *t = arg;
+    device.ops->attention_backward(&device, &t->a, t->dq, t->dk, t->dv, t->q, t->out, t->q, t->lse,
+                                   &error);
+}
+
+// `count` segments of `length` tokens after `past` others.
+static void attentions(const char *name, size_t count, size_t length, size_t past, int train)
+{
+    struct attend t = {.a = {HEADS, KV_HEADS, DIM, 0.125f, NULL, NULL, NULL, 0}};
+    char text[64];
+    size_t blocks = (past + length + KV_BLOCK - 1) / KV_BLOCK, n = count * length;
+    uint32_t *block = need(count * blocks, sizeof *block);
+    for (size_t i = 0; i < count * blocks; i++)
+        block[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++)
+        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks};
+    t.a.segment = t.segment;
+    t.a.n_segments = count;
+    t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
+    t.a.v = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
+    t.q = randoms(n * HEADS * DIM, 1);
+    t.k = randoms(n * KV_HEADS * DIM, 1);
+    t.v = randoms(n * KV_HEADS * DIM, 1);
+    t.out = randoms(n * HEADS * DIM, 1);
+    t.lse = randoms(n * HEADS, 1);
+    t.dq = randoms(n * HEADS * DIM, 1);
+    t.dk = randoms(n * KV_HEADS * DIM, 1);
+    t.dv = randoms(n * KV_HEADS * DIM, 1);
+    // What the causal half needs: two products forward, five backward.
+    double pairs = (double)n * ((double)past + (double)(length + 1) / 2);
+    double flops = 4.0 * pairs * HEADS * DIM;
+    snprintf(text, sizeof text, "attention_store %s", name);
+    line(text, (double)n * KV_HEADS * DIM * 16, "GB/s   ", attention_store, NULL, &t);
+    snprintf(text, sizeof text, "attention %s", name);
+    line(text, flops, "GFLOP/s", attention, NULL, &t);
+    snprintf(text, sizeof text, "attention_backward %s", name);
+    if (train)
+        line(text, flops * 2.5, "GFLOP/s", attention_backward, NULL, &t);
+    float *all[] = {t.a.k, t.a.v, t.q, t.k, t.v, t.out, t.lse, t.dq, t.dk, t.dv};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    free(block);
+}
+
+struct rows {
+    float *x, *y, *z, *w, *rstd, *grad;
+    uint32_t *token;
+};
+
+static struct tensor row_tensor(const struct rows *r, size_t rows, size_t cols)
+{
+    return (struct tensor){r->w, DTYPE_F32, rows, cols, r->grad};
+}
+
+static void rmsnorm(void *arg)
+{
+    struct rows *r = arg;
+    struct tensor w = row_tensor(r, 1, HIDDEN);
+    device.ops->rmsnorm(&device, r->y, r->rstd, r->x, TOKENS, &w, 1e-5f, &error);
+}
+
+static void rmsnorm_backward(void *arg)
+{
+    struct rows *r = arg;
+    struct tensor w = row_tensor(r, 1, HIDDEN);
+    device.ops->rmsnorm_backward(&device, r->z, r->y, r->x, r->rstd, TOKENS, &w, &error);
+}
+
+static void rope(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->rope(&device, r->x, TOKENS, HEADS, DIM, r->token, r->w, 0, &error);
+}
+
+static void swiglu(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->swiglu(&device, r->z, r->x, r->y, (size_t)TOKENS * FF, &error);
+}
+
+static void swiglu_backward(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->swiglu_backward(&device, r->x, r->y, r->z, (size_t)TOKENS * FF, &error);
+}
+
+static void embed(void *arg)
+{
+    struct rows *r = arg;
+    struct tensor table = row_tensor(r, VOCAB, HIDDEN);
+    device.ops->embed(&device, r->x, &table, r->token, TOKENS, &error);
+}
+
+static void embed_backward(void *arg)
+{
+    struct rows *r = arg;
+    struct tensor table = row_tensor(r, VOCAB, HIDDEN);
+    device.ops->embed_backward(&device, &table, r->x, r->token, TOKENS, &error);
+}
+
+static void log_softmax(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->log_softmax(&device, r->x, CHUNK, VOCAB, r->token, r->y, r->z, NULL, NULL, &error);
+}
+
+static void log_softmax_all(void *arg)
+{
+    struct rows *r = arg;
+    static uint32_t best[CHUNK];
+    device.ops->log_softmax(&device, r->x, CHUNK, VOCAB, r->token, r->y, r->z, r->z + CHUNK, best,
+                            &error);
+}
+
+static void log_softmax_backward(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->log_softmax_backward(&device, r->x, CHUNK, VOCAB, r->token, r->y, r->z, &error);
+}
+
+static void row_operations(void)
+{
+    struct rows r = {.rstd = randoms(TOKENS, 1), .grad = randoms((size_t)VOCAB * HIDDEN, 1)};
+    r.token = need(TOKENS, sizeof *r.token);
+    r.x = randoms((size_t)CHUNK * VOCAB, 3);
+    r.y = randoms((size_t)TOKENS * FF, 1);
+    r.z = randoms((size_t)TOKENS * FF, 1);
+    r.w = randoms((size_t)VOCAB * HIDDEN, 1);
+    double row = (double)TOKENS * HIDDEN * sizeof(float), ff = (double)TOKENS * FF * sizeof(float);
+    double logits = (double)CHUNK * VOCAB * sizeof(float);
+    line("log_softmax", logits, "GB/s   ", log_softmax, NULL, &r);
+    line("log_softmax entropy best", logits, "GB/s   ", log_softmax_all, NULL, &r);
+    line("log_softmax_backward", logits * 2, "GB/s   ", log_softmax_backward, NULL, &r);
+    for (size_t i = 0; i < TOKENS; i++)
+        r.token[i] = (uint32_t)(i % LENGTH);
+    for (size_t i = 0; i < (size_t)TOKENS * FF; i++)
+        r.x[i] = r.y[i];
+    line("rope", row * 2, "GB/s   ", rope, NULL, &r);
+    line("rmsnorm", row * 2, "GB/s   ", rmsnorm, NULL, &r);
+    line("rmsnorm_backward", row * 4, "GB/s   ", rmsnorm_backward, NULL, &r);
+    line("swiglu", ff * 3, "GB/s   ", swiglu, NULL, &r);
+    line("swiglu_backward", ff * 5, "GB/s   ", swiglu_backward, NULL, &r);
+    for (size_t i = 0; i < TOKENS; i++)
+        r.token[i] = (uint32_t)(i * 7919 % VOCAB);
+    line("embed", row * 2, "GB/s   ", embed, NULL, &r);
+    line("embed_backward", row * 3, "GB/s   ", embed_backward, NULL, &r);
+    free(r.rstd);
+    free(r.grad);
+    free(r.token);
+    free(r.x);
+    free(r.y);
+    free(r.z);
+    free(r.w);
+}
+
+int main(int argc, char **argv)
+{
+    only = argc > 1 ? argv[1] : NULL;
+    if (device_open(&device, "cpu", &error) < 0)
+        return message_fail(&error);
+    printf("%-28s  %31s  %31s\n", "", "1 thread", "2 threads");
+    products("1024x576x576", TOKENS, HIDDEN, HIDDEN, 1);
+    products("1024x576x1536", TOKENS, HIDDEN, FF, 1);
+    products("1024x1536x576", TOKENS, FF, HIDDEN, 1);
+    products("256x576x49152", CHUNK, HIDDEN, VOCAB, 1);
+    products("32x576x1536", 32, HIDDEN, FF, 0);
+    products("32x576x49152", 32, HIDDEN, VOCAB, 0);
+    products("1x576x49152", 1, HIDDEN, VOCAB, 0);
+    attentions("4x256", SEQUENCES, LENGTH, 0, 1);
+    attentions("1x1024", 1, 1024, 0, 1);
+    attentions("32x1 after 255", 32, 1, 255, 0);
+    row_operations();
+    device_release(&device);
+    return 0;
+}
