@@ -741,8 +741,10 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
         unsigned lead = shape->lead, trail = shape->trail;
         if (shape->added) { // the blanks that it swallowed count
             const char *token = text + out->start[i];
-            lead = blanks(token, out->end[i] - out->start[i], 0);
-            trail = blanks(token, out->end[i] - out->start[i], 1);
+            unsigned before = blanks(token, out->end[i] - out->start[i], 0);
+            unsigned after = blanks(token, out->end[i] - out->start[i], 1);
+            lead = before > lead ? before : lead;
+            trail = after > trail ? after : trail;
         }
         // A single blank in front may be the one that was put there.
         if (lead == 1 && (i == first || out->start[i] == 0) && t->post.add_prefix_space)
