@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// toks: look at token streams, check them, cut them and put them together.
+#include "base/io.h"
+#include "base/number.h"
+#include "base/option.h"
+#include "stream/copy.h"
+#include "stream/stat.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct common common = {.threads = 1};
+
+static int failed(const struct err *e)
+{
+    return io_exit_status(message_fail(e));
+}
+
+// Parses and applies the common options: -1 to go on, otherwise the exit status.
+static int start(const struct program *p, int argc, char **argv, struct operands *operands)
+{
+    int status = program_start(p, argc, argv, operands);
+    if (status < 0 && (status = common_apply(&common, 0)) == 0)
+        status = -1;
+    return status;
+}
+
+static const char *first(const struct operands *operands)
+{
+    return operands->n ? operands->text[0] : NULL;
+}
+
+static int toks_view(int argc, char **argv)
+{
+    static int binary, header;
+    static int64_t level = -1;
+    static const struct option_spec options[] = {
+        OPT_FLAG('b', "binary", &binary, "write the binary form in place of the JSONL twin"),
+        OPT_FLAG('H', "header", &header, "print the header alone"),
+        OPT_INT(0, "level", &level, "N", -1, 22,
+                "with -b: compress at zstd level N, 0 not at all; -1 as the header says"),
+        OPTIONS_COMMON(&common)};
+    static const struct program program = {
+        .name = "toks view",
+        .operands = "[STREAM]",
+        .summary = "Print a stream as JSONL, a header and a record a line; or the reverse.",
+        .details = "STREAM is binary, compressed or not, or a JSONL twin. The two forms hold the "
+                   "same: `toks view X | toks view -b` gives X again, byte by byte.",
+        .examples = "  toks view demos.toks | jq -c '{id, reward}'\n"
+                    "  jq -c 'select(.score > 0)' twin.jsonl | toks view -b -o good.toks\n",
+        .options = options,
+        .operands_max = 1};
+    struct operands operands;
+    struct err e;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    if (binary && header)
+        return program_usage(&program, "--binary and --header exclude one another");
+    if (level >= 0 && !binary)
+        return program_usage(&program, "--level goes with --binary");
+    int result = binary ? copy_to_binary(first(&operands), common.output, (int)level, &e)
+                        : copy_to_twin(first(&operands), common.output, header, &e);
+    return result < 0 ? failed(&e) : STATUS_DONE;
+}
+
+static int toks_head(int argc, char **argv)
+{
+    static int stop;
+    static uint64_t n = 10, skip;
+    static const struct option_spec options[] = {
+        {OPTION_SIZE, "records", 'n', &n, "N", "how many records", NULL, 0, 0, NULL},
+        OPT_SIZE("skip", &skip, "K", "leave out the first K records"),
+        OPT_FLAG(0, "stop", &stop,
+                 "stop reading when the records are out: the rest is then not proved whole"),
+        OPTIONS_COMMON(&common)};
+    static const struct program program = {.name = "toks head",
+                                           .operands = "[STREAM]",
+                                           .summary =
+                                               "Write the first records of a stream, as a stream.",
+                                           .examples = "  toks head -n 3 demos.toks | toks view\n",
+                                           .options = options,
+                                           .operands_max = 1};
+    struct operands operands;
+    struct err e;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    struct provenance line = {program.name, argc, argv, common.seed};
+    if (copy_head(first(&operands), common.output, n, skip, stop, &line, &e) < 0)
+        return failed(&e);
+    return STATUS_DONE;
+}
+
+static int toks_stat(int argc, char **argv)
+{
+    static const char *const formats[] = {"text", "tsv", "json", NULL};
+    static int format;
+    static const struct option_spec options[] = {
+        {OPTION_CHOICE, "format", 'O', &format, NULL, "how to print", formats, 0, 0, NULL},
+        OPTIONS_COMMON(&common)};
+    static const struct program program = {
+        .name = "toks stat",
+        .operands = "[STREAM]",
+        .summary = "Count records and tokens; range, mean and nulls of each column.",
+        .details = "Of text columns the lengths in bytes are counted, and as null the empty texts.",
+        .examples = "  toks stat -O json demos.toks | jq .trained\n",
+        .options = options,
+        .operands_max = 1};
+    struct operands operands;
+    struct stream_stat s;
+    struct output out;
+    struct err e;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    if (stat_read(&s, first(&operands), &e) < 0)
+        return failed(&e);
+    int result = output_open(&out, common.output, &e);
+    if (result == 0 && (result = stat_print(&s, (enum stat_format)format, &out, &e)) < 0)
+        output_abort(&out);
+    else if (result == 0)
+        result = output_commit(&out, &e);
+    stat_release(&s);
+    return result < 0 ? failed(&e) : STATUS_DONE;
+}
+
+static int toks_check(int argc, char **argv)
+{
+    static const struct option_spec options[] = {OPTIONS_COMMON(&common)};
+    static const struct program program = {
+        .name = "toks check",
+        .operands = "[STREAM...]",
+        .summary = "Prove streams whole: nothing is printed, and the status is 0, when they are.",
+        .details = "Every stream is read to its end; each that is not whole gets a line on "
+                   "standard error, and the status is 3. With -v whole ones get a line too.",
+        .examples = "  toks check *.toks\n",
+        .options = options,
+        .operands_max = -1};
+    struct operands operands;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    status = STATUS_DONE;
+    for (int i = 0; i < (operands.n ? operands.n : 1); i++) {
+        uint64_t sequences, tokens;
+        const char *path = operands.n ? operands.text[i] : NULL;
+        struct err e;
+        if (copy_check(path, &sequences, &tokens, &e) < 0) {
+            int code = message_fail(&e);
+            status = status == STATUS_STREAM ? status : code; // says most about the streams
+        } else if (common.verbose) {
+            message_note("%s: whole: %" PRIu64 " records, %" PRIu64 " tokens", io_name(path),
+                         sequences, tokens);
+        }
+    }
+    return io_exit_status(status);
+}
+
+static int toks_cat(int argc, char **argv)
+{
+    static const struct option_spec options[] = {OPTIONS_COMMON(&common)};
+    static const struct program program = {
+        .name = "toks cat",
+        .operands = "[STREAM...]",
+        .summary = "Put streams one after the other into one.",
+        .details = "Their columns must be the same, and their tokenizers as far as they are "
+                   "known. What `toks split` cut, `toks cat` makes whole, byte by byte.",
+        .examples = "  toks cat part.*.toks > all.toks\n",
+        .options = options,
+        .operands_max = -1};
+    struct operands operands;
+    struct err e;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    if (copy_cat(operands.text, operands.n, common.output, &e) < 0)
+        return failed(&e);
+    return STATUS_DONE;
+}
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"view", toks_view, "print as JSONL, and back"},
+    {"head", toks_head, "the first records"},
+    {"stat", toks_stat, "count records, tokens and values"},
+    {"check", toks_check, "prove streams whole"},
+    {"cat", toks_cat, "put streams one after the other"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int print_commands(FILE *to)
+{
+    fprintf(to, "Usage: toks COMMAND [OPTION...] [STREAM...]\n"
+                "Look at token streams, check them, cut them and put them together.\n\n"
+                "Commands (`toks COMMAND --help` says more):\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\n  -h, --help   print this help\n      --version  print the version\n");
+    struct err e;
+    if (fflush(to) == 0 && !ferror(to))
+        return STATUS_DONE;
+    err_errno(&e, "standard output");
+    return failed(&e);
+}
+
+int main(int argc, char **argv)
+{
+    message_program("toks");
+    io_signals(0);
+    const char *name = argc > 1 ? argv[1] : "";
+    struct err e;
+    if (!strcmp(name, "-h") || !strcmp(name, "--help") || !strcmp(name, "help"))
+        return print_commands(stdout);
+    if (!strcmp(name, "--version")) {
+        printf("toks (densepath) %s\n", densepath_version);
+        if (fflush(stdout) == 0)
+            return STATUS_DONE;
+        err_errno(&e, "standard output");
+        return failed(&e);
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    err_set(&e, STATUS_USAGE, "%s%s%s (see `toks --help`)", *name ? "unknown command '" : "",
+            *name ? name : "a command is missing", *name ? "'" : "");
+    return message_fail(&e);
+}

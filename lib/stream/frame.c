@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+#include "stream/frame.h"
+#include "stream/internal.h"
+#include "stream/utf8.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int column_reserve(struct column_data *d, enum column_type type, size_t need, struct err *e)
+{
+    size_t size = type == COLUMN_STRING ? sizeof *d->string : column_type_size(type);
+    need += type == COLUMN_STRING;
+    int fresh = !d->data;
+    if (mem_grow(&d->data, &d->capacity, need ? need : 1, size, "a column", e) < 0)
+        return -1;
+    if (fresh && type == COLUMN_STRING)
+        d->string[0] = 0;
+    return 0;
+}
+
+int column_reserve_bytes(struct column_data *d, size_t need, struct err *e)
+{
+    return mem_grow((void **)&d->bytes, &d->bytes_capacity, need, 1, "a column of text", e);
+}
+
+int frame_reserve_sequences(struct frame *f, size_t need, struct err *e)
+{
+    return mem_grow((void **)&f->start, &f->start_capacity, need + 1, sizeof *f->start, "a frame",
+                    e);
+}
+
+void column_default(struct column_data *d, enum column_type type, size_t begin, size_t end)
+{
+    if (type == COLUMN_F32) {
+        for (size_t i = begin; i < end; i++)
+            d->f32[i] = NAN;
+    } else if (begin < end) {
+        size_t size = column_type_size(type);
+        memset(d->u8 + begin * size, 0, (end - begin) * size);
+    }
+}
+
+static enum column_type type_of(const struct frame *f, size_t column)
+{
+    return f->header->column[column].type;
+}
+
+static size_t rows_of(const struct frame *f, size_t column)
+{
+    return f->header->column[column].per == PER_TOKEN ? f->n_tokens : f->n_sequences;
+}
+
+int frame_init(struct frame *f, struct stream_header *header, struct err *e)
+{
+    memset(f, 0, sizeof *f);
+    f->header = header;
+    if (frame_reserve_sequences(f, 0, e) < 0)
+        return -1;
+    f->start[0] = 0;
+    if (frame_extend(f, e) == 0)
+        return 0;
+    frame_release(f);
+    return -1;
+}
+
+void frame_release(struct frame *f)
+{
+    for (size_t i = 0; i < f->n_columns; i++) {
+        free(f->column[i].data);
+        free(f->column[i].bytes);
+    }
+    free(f->column);
+    free(f->start);
+    memset(f, 0, sizeof *f);
+}
+
+void frame_clear(struct frame *f)
+{
+    f->n_sequences = 0;
+    f->n_tokens = 0;
+}
+
+// Gives column `i`, which has none, its default values.
+static int fill_column(struct frame *f, size_t i, struct err *e)
+{
+    struct column_data *d = &f->column[i];
+    size_t rows = rows_of(f, i);
+    if (column_reserve(d, type_of(f, i), rows, e) < 0)
+        return -1;
+    if (type_of(f, i) == COLUMN_STRING)
+        memset(d->string, 0, (rows + 1) * sizeof *d->string);
+    else
+        column_default(d, type_of(f, i), 0, rows);
+    return 0;
+}
+
+int frame_extend(struct frame *f, struct err *e)
+{
+    size_t n = f->header->n_columns;
+    if (n <= f->n_columns)
+        return 0;
+    struct column_data *column = realloc(f->column, n * sizeof *column);
+    if (!column)
+        return err_memory(e, n * sizeof *column, "columns");
+    f->column = column;
+    while (f->n_columns < n) {
+        memset(&column[f->n_columns], 0, sizeof *column);
+        if (fill_column(f, f->n_columns, e) < 0)
+            return -1;
+        f->n_columns++;
+    }
+    return 0;
+}
+
+int64_t frame_add(struct frame *f, size_t n_tokens, struct err *e)
+{
+    size_t sequence = f->n_sequences, tokens;
+    if (__builtin_add_overflow(f->n_tokens, n_tokens, &tokens))
+        return err_memory(e, n_tokens, "tokens");
+    if (frame_reserve_sequences(f, sequence + 1, e) < 0)
+        return -1;
+    for (size_t i = 0; i < f->n_columns; i++) {
+        struct column_data *d = &f->column[i];
+        int per_token = f->header->column[i].per == PER_TOKEN;
+        size_t begin = per_token ? f->n_tokens : sequence;
+        size_t end = per_token ? tokens : sequence + 1;
+        if (column_reserve(d, type_of(f, i), end, e) < 0)
+            return -1;
+        if (type_of(f, i) == COLUMN_STRING)
+            d->string[end] = d->string[begin];
+        else
+            column_default(d, type_of(f, i), begin, end);
+    }
+    f->n_tokens = tokens;
+    f->start[++f->n_sequences] = tokens;
+    return (int64_t)sequence;
+}
+
+static int set_bytes(struct frame *f, size_t column, const char *text, size_t size, struct err *e)
+{
+    struct column_data *d = &f->column[column];
+    size_t *offset = &d->string[f->n_sequences - 1], need;
+    if (__builtin_add_overflow(offset[0], size, &need))
+        return err_memory(e, size, "a column of text");
+    if (column_reserve_bytes(d, need, e) < 0)
+        return -1;
+    if (size)
+        memcpy(d->bytes + offset[0], text, size);
+    offset[1] = need;
+    return 0;
+}
+
+int frame_set_string(struct frame *f, int column, const char *text, size_t size, struct err *e)
+{
+    if (utf8_valid(text, size) != size)
+        return err_set(e, STATUS_FAILED, "column `%s`: the text is not UTF-8",
+                       f->header->column[column].name);
+    return set_bytes(f, (size_t)column, text, size, e);
+}
+
+const char *frame_string(const struct frame *f, int column, size_t sequence, size_t *size)
+{
+    const struct column_data *d = &f->column[column];
+    *size = d->string[sequence + 1] - d->string[sequence];
+    return *size ? d->bytes + d->string[sequence] : "";
+}
+
+int frame_string_equal(const struct frame *f, int column, size_t a, size_t b)
+{
+    size_t n, m;
+    const char *x = frame_string(f, column, a, &n);
+    const char *y = frame_string(f, column, b, &m);
+    return n == m && memcmp(x, y, n) == 0;
+}
+
+int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e)
+{
+    size_t n = frame_length(from, i), begin = to->n_tokens;
+    int64_t at = frame_add(to, n, e);
+    if (at < 0)
+        return -1;
+    for (size_t c = 0; c < from->n_columns && c < to->n_columns; c++) {
+        size_t size = column_type_size(type_of(from, c));
+        if (type_of(from, c) == COLUMN_STRING) {
+            size_t length;
+            const char *text = frame_string(from, (int)c, i, &length);
+            if (set_bytes(to, c, text, length, e) < 0) {
+                frame_drop_last(to);
+                return -1;
+            }
+        } else if (from->header->column[c].per == PER_TOKEN) {
+            if (n)
+                memcpy(to->column[c].u8 + begin * size, from->column[c].u8 + from->start[i] * size,
+                       n * size);
+        } else {
+            memcpy(to->column[c].u8 + (size_t)at * size, from->column[c].u8 + i * size, size);
+        }
+    }
+    return 0;
+}
+
+void frame_drop_last(struct frame *f)
+{
+    f->n_sequences--;
+    f->n_tokens = f->start[f->n_sequences];
+}
+
+int frame_is_full(const struct frame *f)
+{
+    if (f->n_tokens >= FRAME_TOKENS || f->n_sequences >= FRAME_SEQUENCES)
+        return 1;
+    size_t text = 0;
+    for (size_t i = 0; i < f->n_columns; i++)
+        if (type_of(f, i) == COLUMN_STRING)
+            text += f->column[i].string[f->n_sequences];
+    return text >= FRAME_TEXT;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The bytes of a stream as they come: read from a descriptor, decompressed where they are zstd,
+// the seal of a compressed stream checked on the way.
+#ifndef STREAM_SOURCE_H
+#define STREAM_SOURCE_H
+
+#include "base/error.h"
+#include "base/hash.h"
+#include <stdint.h>
+#include <zstd.h>
+
+struct source {
+    int fd;
+    char *name;
+    unsigned char *data; // [capacity]: bytes read, begin .. end-1 not yet used
+    size_t begin, end, capacity;
+    int eof;
+    int compressed;   // the form that the bytes have here
+    int fresh;        // a stream may begin: with bytes of either form
+    int in_frame;     // of zstd
+    int sealed;       // the seal has passed: only END may follow
+    ZSTD_DCtx *zstd;  // made for the first compressed byte
+    struct hash seal; // over the compressed bytes of the stream
+};
+
+// `path` as for io_open_input. 0 or -1.
+int source_open(struct source *s, const char *path, struct err *e);
+void source_release(struct source *s);
+// Reads 1 .. size bytes, waiting only while there are none; 0 at the end, -1 on failure. Errors
+// name no file. A compressed frame that breaks off is an error with STATUS_STREAM.
+int64_t source_read(struct source *s, void *to, size_t size, struct err *e);
+// The stream has ended: another one may begin, in either form, with a seal of its own.
+void source_next_stream(struct source *s);
+
+#endif
