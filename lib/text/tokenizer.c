@@ -25,7 +25,9 @@ static const char file_name[] = "tokenizer.json";
 
 struct token_shape {
     uint8_t special;
-    uint8_t lead, trail; // bytes of blanks at the ends, for trimmed offsets
+    uint8_t skipped; // by decoding without special tokens
+    uint8_t added;
+    uint8_t lead, trail; // blanks at the ends, for trimmed offsets
 };
 
 struct tokenizer {
@@ -38,7 +40,9 @@ struct tokenizer {
     struct decoder *decoder;
     struct added_list added;
     struct added_matcher raw, normalized; // what is cut out before and after normalising
-    struct token_shape *shape;            // [tokens.n_ids]
+    // How added tokens decode where that is not their content: as the normalizer leaves it.
+    struct vocabulary shown;
+    struct token_shape *shape; // [tokens.n_ids]
     int64_t bos, eos;
     struct tokenizer_worker *worker;
 };
@@ -299,33 +303,43 @@ static int build_matchers(struct tokenizer *t, struct err *e)
         if (result == 0)
             result = added_matcher_add(token->normalized ? &t->normalized : &t->raw, text.data,
                                        text.size, i, e);
+        if (result == 0 && token->normalized && text.data != token->content)
+            result = vocabulary_add(&t->shown, text.data, text.size, token->id, e);
     }
     aligned_pair_release(&buffers);
     pattern_scratch_release(&scratch);
     return result;
 }
 
-// Bytes of blanks at one end of a token as the vocabulary spells it.
+// Blanks at one end of a token as the vocabulary spells it, in characters.
 static uint8_t blanks(const char *text, size_t size, int from_end)
 {
-    size_t n = 0;
-    while (size && n < 200) {
-        size_t i = 0, next;
+    uint8_t n = 0;
+    while (size && n < UINT8_MAX) {
+        size_t i = 0, next, bad;
         if (from_end) {
             i = size - 1;
             while (i && utf8_continues(text[i]))
                 i--;
         }
         next = i;
+        if (!utf8_length(text + i, size - i, &bad))
+            break;
         uint32_t c = utf8_next(text, &next);
         if (c != byte_alphabet_char(' ') && !unicode_is_space(c))
             break;
-        n += c == byte_alphabet_char(' ') ? 1 : next - i;
+        n++;
         size -= next - i;
         if (!from_end)
             text += next;
     }
-    return (uint8_t)n;
+    return n;
+}
+
+static const char *shown_text(const struct tokenizer *t, uint32_t id, size_t *size)
+{
+    const char *text = vocabulary_text(&t->shown, id, size);
+    return text ? text : vocabulary_text(&t->tokens, id, size);
 }
 
 static int build_shapes(struct tokenizer *t, struct err *e)
@@ -341,8 +355,15 @@ static int build_shapes(struct tokenizer *t, struct err *e)
         t->shape[id].lead = blanks(text, size, 0);
         t->shape[id].trail = blanks(text, size, 1);
     }
-    for (size_t i = 0; i < t->added.n; i++)
-        t->shape[t->added.token[i].id].special = (uint8_t)t->added.token[i].special;
+    for (size_t i = 0; i < t->added.n; i++) {
+        struct token_shape *shape = &t->shape[t->added.token[i].id];
+        size_t size;
+        const char *text = shown_text(t, t->added.token[i].id, &size);
+        const struct added_token *same = added_list_find(&t->added, text, size);
+        shape->added = 1;
+        shape->special = (uint8_t)t->added.token[i].special;
+        shape->skipped = same && same->special; // by its text, as in the reference
+    }
     return 0;
 }
 
@@ -477,6 +498,7 @@ struct tokenizer *tokenizer_open(const char *directory, struct err *e)
         return NULL;
     }
     vocabulary_init(&t->tokens);
+    vocabulary_init(&t->shown);
     added_list_init(&t->added);
     added_matcher_init(&t->raw);
     added_matcher_init(&t->normalized);
@@ -502,6 +524,7 @@ void tokenizer_close(struct tokenizer *t)
     if (!t)
         return;
     vocabulary_release(&t->tokens);
+    vocabulary_release(&t->shown);
     bpe_release(&t->bpe);
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
@@ -572,6 +595,42 @@ void tokenizer_worker_close(struct tokenizer_worker *w)
     free(w);
 }
 
+static size_t alphabet_size(char byte)
+{
+    return byte_alphabet_char((unsigned char)byte) < 0x80 ? 1 : 2;
+}
+
+// Where bytes without a token vanished the reference counts on as if they had not been there, in
+// bytes of the byte alphabet's spelling; its offsets are kept.
+static int place_after_drops(const struct tokenizer *t, struct tokenizer_worker *w,
+                             const struct slice *text, struct piece piece, struct token_list *out,
+                             struct err *e)
+{
+    // Original bytes by their place in the spelling, twice as long at most.
+    size_t n = 0, at = 0;
+    uint32_t *place =
+        mem_alloc(2 * (size_t)(piece.end - piece.start), sizeof *place, "a piece of text", e);
+    if (!place)
+        return -1;
+    for (uint32_t i = piece.start; i < piece.end; i++)
+        for (size_t k = alphabet_size(text->data[i]); k; k--)
+            place[n++] = i;
+    for (size_t i = 0; i < w->bpe.n; i++) {
+        size_t size, spelled = 0;
+        const char *word = vocabulary_text(&t->bpe.words, w->bpe.symbol[i].id, &size);
+        for (size_t k = 0; word && k < size; k++)
+            spelled += alphabet_size(word[k]);
+        size_t last = at + spelled ? at + spelled - 1 : 0;
+        out->id[out->n] = w->bpe.symbol[i].id;
+        out->start[out->n] = slice_from(text, place[at < n ? at : n - 1]);
+        out->end[out->n] = slice_to(text, place[last < n ? last : n - 1]);
+        out->n++;
+        at += spelled;
+    }
+    free(place);
+    return 0;
+}
+
 static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
                         const struct slice *text, struct piece piece, struct token_list *out,
                         struct err *e)
@@ -580,6 +639,8 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
         token_grow(out, w->bpe.n, e) < 0)
         return -1;
     size_t at = piece.start;
+    if (w->bpe.dropped && t->bpe.byte_level)
+        return place_after_drops(t, w, text, piece, out, e);
     for (size_t i = 0; i < w->bpe.n; i++) {
         const struct bpe_symbol *s = &w->bpe.symbol[i];
         out->id[out->n] = s->id;
@@ -653,17 +714,45 @@ static int repair(struct tokenizer_worker *w, struct slice *text, size_t good, s
     return 0;
 }
 
-// Leaves blanks out of offsets, as ByteLevel post-processors do.
-static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first)
+static size_t skip_chars(const char *text, size_t size, size_t at, unsigned n)
+{
+    for (; n && at < size; n--)
+        do
+            at++;
+        while (at < size && utf8_continues(text[at]));
+    return at;
+}
+
+static size_t unskip_chars(const char *text, size_t at, unsigned n)
+{
+    for (; n && at; n--)
+        do
+            at--;
+        while (at && utf8_continues(text[at]));
+    return at;
+}
+
+// Leaves blanks out of offsets, as ByteLevel post-processors do: they count characters.
+static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first,
+                         const char *text, size_t size)
 {
     for (size_t i = first; i < out->n; i++) {
         const struct token_shape *shape = &t->shape[out->id[i]];
-        uint32_t lead = shape->lead, trail = shape->trail;
-        if (lead && (i == first || out->start[i] == 0) && t->post.add_prefix_space)
-            lead--;
-        out->start[i] = out->start[i] + lead < out->end[i] ? out->start[i] + lead : out->end[i];
-        if (trail && out->end[i] >= trail)
-            out->end[i] = out->end[i] - trail > out->start[i] ? out->end[i] - trail : out->start[i];
+        unsigned lead = shape->lead, trail = shape->trail;
+        if (shape->added) { // the blanks that it swallowed count
+            const char *token = text + out->start[i];
+            unsigned before = blanks(token, out->end[i] - out->start[i], 0);
+            unsigned after = blanks(token, out->end[i] - out->start[i], 1);
+            lead = before > lead ? before : lead;
+            trail = after > trail ? after : trail;
+        }
+        // A single blank in front may be the one that was put there.
+        if (lead == 1 && (i == first || out->start[i] == 0) && t->post.add_prefix_space)
+            lead = 0;
+        size_t start = skip_chars(text, size, out->start[i], lead);
+        out->start[i] = start < out->end[i] ? (uint32_t)start : out->end[i];
+        size_t end = unskip_chars(text, out->end[i], trail);
+        out->end[i] = end > out->start[i] ? (uint32_t)end : out->start[i];
     }
 }
 
@@ -709,7 +798,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (flags & TOKENIZER_EXTENT)
         extend_offsets(out, first, text);
     else if (t->post.trims)
-        trim_offsets(t, out, first);
+        trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
         if (token_add(out, t->post.suffix[i], size, size, e) < 0)
             return -1;
@@ -738,8 +827,8 @@ int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, in
     int result = 0;
     for (size_t i = 0; result == 0 && i < n; i++) {
         size_t size;
-        const char *text = vocabulary_text(&t->tokens, id[i], &size);
-        if (!text || (skip_special && t->shape[id[i]].special))
+        const char *text = shown_text(t, id[i], &size);
+        if (!text || (skip_special && t->shape[id[i]].skipped))
             continue; // ids outside the vocabulary are left out, as in the reference
         result = buffer_append(&tokens.text, text, size, e);
         if (result == 0)
@@ -755,7 +844,7 @@ int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct bu
                     struct err *e)
 {
     size_t size;
-    const char *text = vocabulary_text(&t->tokens, id, &size);
+    const char *text = shown_text(t, id, &size);
     return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
 }
 
