@@ -14,11 +14,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct common common;
 static struct engine_options engine;
 static struct sampling sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
-static int64_t samples = 1, max_new_tokens = 256, top_k, batch_size = 32, slots = 128, steps, lag;
+static int64_t samples = 1, first_sample, max_new_tokens = 256, top_k, batch_size = 32, slots = 128,
+               steps, lag;
 static int follow;
 static const char *contrast;
 static struct option_texts stop_tokens;
@@ -27,6 +29,8 @@ static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Sampling"),
     OPT_INT('n', "num-generations", &samples, "N", 1, 1 << 20, "samples a prompt"),
+    OPT_INT(0, "first-sample", &first_sample, "K", 0, 1 << 30,
+            "number of the first: samples 2 and 3 of `-n 4` are those of `-n 2 --first-sample 2`"),
     OPT_INT(0, "max-new-tokens", &max_new_tokens, "N", 1, 1 << 28, "most tokens of a sample"),
     OPT_REAL("temperature", &sampling.temperature, "X", 0, 1e6, "0: the most likely token"),
     OPT_INT(0, "top-k", &top_k, "K", 0, 1 << 28, "only the K most likely tokens; 0: all"),
@@ -92,6 +96,7 @@ struct run {
     struct stream_writer *writer;
     struct progress progress;
     uint64_t generation, records, tokens;
+    int attached; // to the policy that is followed
 };
 
 static int add_columns(struct run *r, struct err *e)
@@ -188,6 +193,7 @@ static int set_options(struct run *r, struct err *e)
     struct generate_options *o = &r->options;
     sampling.top_k = (size_t)top_k;
     o->sampling = sampling;
+    o->first_sample = (uint32_t)first_sample;
     o->max_new_tokens = (size_t)max_new_tokens;
     o->slots = (size_t)slots;
     o->seed = common.seed;
@@ -227,12 +233,13 @@ static int write_sample(struct run *r, const struct request *q, size_t i, uint64
     memcpy(f->column[c->logp].f32 + q->n_prompt, s->logp, s->n * sizeof *s->logp);
     if (c->sampled)
         memcpy(f->column[c->sampled].f32 + q->n_prompt, s->sampled, s->n * sizeof *s->sampled);
-    f->column[c->sample].u32[0] = (uint32_t)i;
+    size_t number = i + (size_t)first_sample;
+    f->column[c->sample].u32[0] = (uint32_t)number;
     f->column[c->generation].u32[0] = (uint32_t)r->generation;
     f->column[c->step].u32[0] = (uint32_t)step;
     if (p->pass)
         snprintf(pass, sizeof pass, ".%llu", (unsigned long long)p->pass);
-    int n = snprintf(id, sizeof id, "@%llu%s/%zu", (unsigned long long)r->generation, pass, i);
+    int n = snprintf(id, sizeof id, "@%llu%s/%zu", (unsigned long long)r->generation, pass, number);
     struct buffer whole;
     buffer_init(&whole, 0);
     int result = buffer_append(&whole, prompt, size, e);
@@ -371,7 +378,8 @@ static int open_policy(struct run *r, struct err *e)
         if (fd < 0)
             return -1;
         r->model = model_open_at(fd, engine.model, e);
-        return r->model ? 0 : -1;
+        r->attached = policy_attach(engine.model, e);
+        return r->model && r->attached >= 0 ? 0 : -1;
     }
     r->model = model_open(engine.model, e);
     if (!r->model)
@@ -393,6 +401,8 @@ static void release(struct run *r)
     prompts_close(&r->prompts);
     model_close(r->model);
     model_close(r->reference);
+    if (r->attached >= 0)
+        close(r->attached);
     device_release(&r->device);
 }
 
@@ -400,6 +410,7 @@ static int work(const char *input, int argc, char **argv, struct err *e)
 {
     struct run r;
     memset(&r, 0, sizeof r);
+    r.attached = -1;
     int result = device_open(&r.device, engine.device, e);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);

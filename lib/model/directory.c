@@ -183,15 +183,21 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     return result;
 }
 
-// The lock file has two bytes that are locked, not written: 0 by the trainer that owns the policy,
-// 1 once its directory shows the generation to start from. Locks end with the process, also by kill
-// -9.
-enum { BYTE_OWNER = 0, BYTE_READY = 1 };
+// The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1 once
+// its directory shows the generation to start from, 2 (shared) by those who follow. Locks end with
+// the process, also by kill -9.
+enum { BYTE_OWNER = 0, BYTE_READY = 1, BYTE_FOLLOWED = 2 };
 
-static int lock_byte(int fd, int byte)
+static int lock_byte(int fd, int byte, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static int is_locked(int fd, int byte)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(fd, F_OFD_SETLK, &lock);
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
@@ -204,7 +210,7 @@ int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
     int result = 0;
     if (l->fd < 0)
         result = err_errno(e, l->path);
-    else if (lock_byte(l->fd, BYTE_OWNER) < 0)
+    else if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) < 0)
         result =
             errno == EAGAIN || errno == EACCES
                 ? err_set(e, STATUS_FAILED, "%s: another trainer is at work on this policy", path)
@@ -221,7 +227,7 @@ int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
 
 int policy_lock_ready(struct policy_lock *l, struct err *e)
 {
-    return lock_byte(l->fd, BYTE_READY) < 0 ? err_errno(e, l->path) : 0;
+    return lock_byte(l->fd, BYTE_READY, F_WRLCK) < 0 ? err_errno(e, l->path) : 0;
 }
 
 void policy_lock_release(struct policy_lock *l)
@@ -235,19 +241,38 @@ void policy_lock_release(struct policy_lock *l)
     l->fd = -1;
 }
 
-int policy_is_live(const char *path)
+int policy_is_followed(const struct policy_lock *l)
+{
+    return is_locked(l->fd, BYTE_FOLLOWED);
+}
+
+static int open_lock(const char *path)
 {
     struct err ignored;
     char *name = with_suffix(path, ".lock", &ignored);
     int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
     free(name);
+    return fd;
+}
+
+int policy_is_live(const char *path)
+{
+    int fd = open_lock(path);
     if (fd < 0)
         return 0;
-    struct flock lock = {
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_READY, .l_len = 1};
-    int live = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    int live = is_locked(fd, BYTE_READY);
     close(fd);
     return live;
+}
+
+int policy_attach(const char *path, struct err *e)
+{
+    int fd = open_lock(path);
+    if (fd >= 0 && lock_byte(fd, BYTE_FOLLOWED, F_RDLCK) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return err_set(e, STATUS_FAILED, "%s: the trainer has gone", path);
 }
 
 static void short_sleep(int round)

@@ -47,8 +47,12 @@ int policy_lock_take(struct policy_lock *l, const char *path, struct err *e);
 // Tells followers that the directory now shows the generation to start from.
 int policy_lock_ready(struct policy_lock *l, struct err *e);
 void policy_lock_release(struct policy_lock *l); // and removes the file
+// Whether somebody follows the policy right now.
+int policy_is_followed(const struct policy_lock *l);
 // Whether a trainer is there and ready: 1 or 0.
 int policy_is_live(const char *path);
+// Tells the trainer that this process follows its policy; a descriptor to close at the end, or -1.
+int policy_attach(const char *path, struct err *e);
 // Waits until the policy at PATH has `generation` (or, with start != 0, until a trainer is ready,
 // and sets *generation to the one it shows) and opens that directory: its descriptor. Returns -1 on
 // failure: the trainer died, or our own reader has gone. -2: the policy is finished and the

@@ -445,7 +445,8 @@ static void start_sample(struct generator *g, struct slot *slot, struct request 
         copy_block(g, state->block[state->n_shared], slot->block[state->n_shared]);
     }
     memcpy(slot->history, r->prompt, r->n_prompt * sizeof *r->prompt);
-    rng_init(&slot->rng, g->options.seed, RNG_SAMPLE, state->key, (uint32_t)slot->index);
+    rng_init(&slot->rng, g->options.seed, RNG_SAMPLE, state->key,
+             g->options.first_sample + (uint32_t)slot->index);
 }
 
 static void finish_sample(struct generator *g, struct slot *slot)

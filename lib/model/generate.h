@@ -35,6 +35,7 @@ struct generate_options {
     size_t max_new_tokens;
     size_t slots; // samples in flight
     uint64_t seed;
+    uint32_t first_sample; // number of each request's first sample
     const uint32_t *stop; // [n_stop] tokens that end a sample
     size_t n_stop;
     // Logits z become z + contrast (z - z_reference) before sampling; 0: no reference needed.
@@ -48,7 +49,8 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
                                  const struct generate_options *o, struct err *e);
 void generator_close(struct generator *g);
 // Queues n samples of a prompt (copied). `key`: what the random numbers of sample i come from,
-// together with the seed and i.
+// together with the seed and its
+// number.
 int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, size_t n_samples,
                   uint64_t key, void *owner, struct err *e);
 // Samples that wait or are in flight.
