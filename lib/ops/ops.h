@@ -94,6 +94,9 @@ struct ops {
     int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,
                        const uint32_t *target, float *lse, float *logp, float *entropy,
                        uint32_t *best, struct err *e);
+    // out = exp(logits - the row's largest): probabilities but for their sum.
+    int (*softmax)(struct device *d, float *out, const float *logits, size_t n, size_t vocab,
+                   struct err *e);
     // logits become the gradient of sum_i c[i] log p(target[i]): c (onehot - softmax).
     int (*log_softmax_backward)(struct device *d, float *logits, size_t n, size_t vocab,
                                 const uint32_t *target, const float *lse, const float *c,

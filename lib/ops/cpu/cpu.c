@@ -243,6 +243,26 @@ static int cpu_log_softmax(struct device *d, const float *logits, size_t n, size
     return 0;
 }
 
+static void weight_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct softmax_job *j = arg;
+    for (size_t i = begin; i < end; i++) {
+        const float *z = j->logits + i * j->vocab;
+        float *out = j->gradient + i * j->vocab;
+        memcpy(out, z, j->vocab * sizeof *out);
+        j->kernels->softmax_gradient(out, j->vocab, j->kernels->max(z, j->vocab), -1);
+    }
+}
+
+static int cpu_softmax(struct device *d, float *out, const float *logits, size_t n, size_t vocab,
+                       struct err *e)
+{
+    struct softmax_job job = {
+        .kernels = cpu_kernels(d), .logits = logits, .gradient = out, .vocab = vocab};
+    threads_for(n, cpu_grain(vocab * 4), weight_rows, &job);
+    return 0;
+}
+
 static void softmax_backward_rows(void *arg, size_t begin, size_t end, int worker)
 {
     const struct softmax_job *j = arg;
@@ -280,6 +300,7 @@ const struct ops ops_cpu = {
     .swiglu = cpu_swiglu,
     .swiglu_backward = cpu_swiglu_backward,
     .log_softmax = cpu_log_softmax,
+    .softmax = cpu_softmax,
     .log_softmax_backward = cpu_log_softmax_backward,
 };
 

@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: MIT
+#include "model/generate.h"
+#include "base/thread.h"
+#include "model/head.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PREFILL_TOKENS = 1024, HEAD_ROWS = 64 };
+
+// The generator's own part of a request.
+struct request_state {
+    struct request *next;
+    uint64_t key;
+    size_t started, done;
+    uint32_t *block;           // of the prompt: [n_blocks], the last may be filled in part
+    size_t n_blocks, n_shared; // whole blocks, which the samples share
+};
+
+// A sample in flight.
+struct slot {
+    struct request *request;   // NULL: free
+    size_t index;              // which sample
+    uint32_t *block;           // [blocks_a_sequence]
+    size_t n_blocks, position; // tokens whose keys and values are stored
+    size_t capacity;           // of the sample's arrays
+    uint32_t *history;         // prompt and sample, for the repetition penalty
+    struct rng rng;
+    uint32_t last; // token that goes in next
+};
+
+struct engine {
+    struct model *model;
+    struct decoder decoder;
+    struct kv_cache cache;
+    size_t bytes; // of each of k and v
+};
+
+struct generator {
+    struct device *device;
+    struct generate_options options;
+    struct engine engine[2]; // the model and, for contrast, the reference
+    int n_engines;
+    struct slot *slot;
+    uint32_t *free_block;
+    size_t n_free, n_blocks, blocks_a_sequence, max_length;
+    struct request *first, *last, *waiting; // in order; waiting: the first not fully started
+    size_t pending;
+    uint64_t drawn;
+    struct arena arena; // of one step
+};
+
+static int map_cache(struct engine *en, size_t blocks, struct err *e)
+{
+    size_t stride = blocks * decoder_block_floats(en->model);
+    en->cache.layer_stride = stride;
+    if (__builtin_mul_overflow(stride * sizeof(float), en->model->config.layers, &en->bytes))
+        return err_memory(e, SIZE_MAX, "the KV cache");
+    // Address space only: pages come when blocks are first used.
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *k = mmap(NULL, en->bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *v = mmap(NULL, en->bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    en->cache.k = k == MAP_FAILED ? NULL : k;
+    en->cache.v = v == MAP_FAILED ? NULL : v;
+    if (!en->cache.k || !en->cache.v)
+        return err_memory(e, en->bytes, "the KV cache: fewer samples in flight need less");
+    return 0;
+}
+
+static int make_slots(struct generator *g, struct err *e)
+{
+    size_t slots = g->options.slots;
+    g->slot = mem_alloc(slots, sizeof *g->slot, "slots", e);
+    g->free_block = mem_alloc(g->n_blocks, sizeof *g->free_block, "blocks", e);
+    if (!g->slot || !g->free_block)
+        return -1;
+    for (size_t i = 0; i < slots; i++) {
+        g->slot[i].block =
+            mem_alloc(g->blocks_a_sequence, sizeof *g->slot[i].block, "block tables", e);
+        g->slot[i].history = mem_alloc(g->max_length + 1, sizeof(uint32_t), "histories", e);
+        if (!g->slot[i].block || !g->slot[i].history)
+            return -1;
+    }
+    for (size_t i = 0; i < g->n_blocks; i++)
+        g->free_block[g->n_free++] = (uint32_t)(g->n_blocks - 1 - i);
+    return 0;
+}
+
+struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
+                                 const struct generate_options *o, struct err *e)
+{
+    struct generator *g = mem_alloc(1, sizeof *g, "a generator", e);
+    if (!g)
+        return NULL;
+    g->device = d;
+    g->options = *o;
+    g->n_engines = reference ? 2 : 1;
+    g->engine[0].model = m;
+    g->engine[1].model = reference;
+    g->max_length = m->config.max_position;
+    if (reference && reference->config.max_position < g->max_length)
+        g->max_length = reference->config.max_position;
+    g->blocks_a_sequence = (g->max_length + KV_BLOCK - 1) / KV_BLOCK;
+    // Each slot has a sequence and its prompt a block filled in part; one request more may wait with
+    // its prompt filled in.
+    g->n_blocks = (o->slots + 1) * (g->blocks_a_sequence + 1);
+    arena_init(&g->arena);
+    int result = g->n_blocks > UINT32_MAX ? err_memory(e, SIZE_MAX, "the KV cache") : 0;
+    if (result == 0 && reference && reference->config.vocab != m->config.vocab)
+        result = err_set(e, STATUS_FAILED, "%s and %s have different vocabularies", m->path,
+                         reference->path);
+    for (int i = 0; i < g->n_engines && result == 0; i++) {
+        decoder_init(&g->engine[i].decoder, g->engine[i].model, d);
+        result = map_cache(&g->engine[i], g->n_blocks, e);
+    }
+    if (result == 0)
+        result = make_slots(g, e);
+    if (result == 0)
+        return g;
+    generator_close(g);
+    return NULL;
+}
+
+void request_free(struct request *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; r->sample && i < r->n_samples; i++) {
+        free(r->sample[i].token);
+        free(r->sample[i].logp);
+        free(r->sample[i].sampled);
+    }
+    if (r->state)
+        free(r->state->block);
+    free(r->state);
+    free(r->sample);
+    free(r->prompt);
+    free(r);
+}
+
+void generator_close(struct generator *g)
+{
+    if (!g)
+        return;
+    while (g->first) {
+        struct request *next = g->first->state->next;
+        request_free(g->first);
+        g->first = next;
+    }
+    for (int i = 0; i < g->n_engines; i++) {
+        struct engine *en = &g->engine[i];
+        decoder_release(&en->decoder);
+        if (en->cache.k)
+            munmap(en->cache.k, en->bytes);
+        if (en->cache.v)
+            munmap(en->cache.v, en->bytes);
+    }
+    for (size_t i = 0; g->slot && i < g->options.slots; i++) {
+        free(g->slot[i].block);
+        free(g->slot[i].history);
+    }
+    free(g->slot);
+    free(g->free_block);
+    arena_release(&g->arena);
+    free(g);
+}
+
+int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, size_t n_samples,
+                  uint64_t key, void *owner, struct err *e)
+{
+    if (n_prompt == 0)
+        return err_set(e, STATUS_FAILED, "the prompt has no tokens");
+    if (n_prompt >= g->max_length)
+        return err_set(e, STATUS_FAILED, "a prompt of %zu tokens leaves no room in %zu positions",
+                       n_prompt, g->max_length);
+    if (batch_check_tokens(prompt, n_prompt, g->engine[0].model->config.vocab, e) < 0)
+        return -1;
+    struct request *r = mem_alloc(1, sizeof *r, "a request", e);
+    if (!r)
+        return -1;
+    r->n_prompt = n_prompt;
+    r->n_samples = n_samples;
+    r->owner = owner;
+    r->prompt = mem_alloc(n_prompt, sizeof *prompt, "a prompt", e);
+    r->sample = mem_alloc(n_samples, sizeof *r->sample, "samples", e);
+    r->state = mem_alloc(1, sizeof *r->state, "a request", e);
+    if (!r->prompt || !r->sample || !r->state) {
+        request_free(r);
+        return -1;
+    }
+    memcpy(r->prompt, prompt, n_prompt * sizeof *prompt);
+    r->state->key = key;
+    r->state->n_blocks = (n_prompt + KV_BLOCK - 1) / KV_BLOCK;
+    r->state->n_shared = n_prompt / KV_BLOCK;
+    r->state->block = mem_alloc(r->state->n_blocks, sizeof(uint32_t), "a block table", e);
+    if (!r->state->block) {
+        request_free(r);
+        return -1;
+    }
+    if (g->last)
+        g->last->state->next = r;
+    else
+        g->first = r;
+    g->last = r;
+    if (!g->waiting)
+        g->waiting = r;
+    g->pending += n_samples;
+    return 0;
+}
+
+size_t generator_pending(const struct generator *g)
+{
+    return g->pending;
+}
+
+uint64_t generator_drawn(const struct generator *g)
+{
+    return g->drawn;
+}
+
+int generator_take(struct generator *g, struct request **out)
+{
+    struct request *r = g->first;
+    if (!r || r->state->done < r->n_samples)
+        return 0;
+    g->first = r->state->next;
+    if (!g->first)
+        g->last = NULL;
+    *out = r;
+    return 1;
+}
+
+// One row whose logits are wanted, and the samples that draw from it.
+struct row {
+    struct request *request; // a prompt that was filled in, or NULL
+    size_t slot;             // of the one sample otherwise
+};
+
+struct step {
+    uint32_t *token, *position, *wanted;
+    struct segment *segment;
+    struct row *row;
+    size_t n, n_segments, n_rows;
+};
+
+static struct slot *free_slot(struct generator *g, size_t *from)
+{
+    for (; *from < g->options.slots; ++*from)
+        if (!g->slot[*from].request)
+            return &g->slot[(*from)++];
+    return NULL;
+}
+
+static void add_row(struct step *s, struct row row)
+{
+    s->wanted[s->n_rows] = (uint32_t)(s->n - 1);
+    s->row[s->n_rows++] = row;
+}
+
+static void plan_decoding(struct generator *g, struct step *s)
+{
+    for (size_t i = 0; i < g->options.slots; i++) {
+        struct slot *slot = &g->slot[i];
+        if (!slot->request)
+            continue;
+        if (slot->position % KV_BLOCK == 0 && slot->position / KV_BLOCK == slot->n_blocks)
+            slot->block[slot->n_blocks++] = g->free_block[--g->n_free];
+        s->token[s->n] = slot->last;
+        s->position[s->n] = (uint32_t)slot->position;
+        s->segment[s->n_segments++] = (struct segment){s->n, 1, slot->position, slot->block};
+        s->n++;
+        add_row(s, (struct row){NULL, i});
+    }
+}
+
+// Prompts are filled in while samples can start: a request begins when it has one free slot at
+// least, and those of its samples that find none start from its blocks later.
+static void plan_prompts(struct generator *g, struct step *s, size_t room, size_t tokens)
+{
+    struct request *r = g->waiting;
+    if (r && r->state->started > 0) {
+        // its prompt is there; its other samples come first
+        if (r->n_samples - r->state->started >= room)
+            return;
+        room -= r->n_samples - r->state->started;
+        r = r->state->next;
+    }
+    size_t filled = 0;
+    while (r && room > 0 && (filled == 0 || filled + r->n_prompt <= tokens)) {
+        struct request_state *state = r->state;
+        for (size_t i = 0; i < state->n_blocks; i++)
+            state->block[i] = g->free_block[--g->n_free];
+        memcpy(s->token + s->n, r->prompt, r->n_prompt * sizeof *r->prompt);
+        for (size_t t = 0; t < r->n_prompt; t++)
+            s->position[s->n + t] = (uint32_t)t;
+        s->segment[s->n_segments++] = (struct segment){s->n, r->n_prompt, 0, state->block};
+        s->n += r->n_prompt;
+        add_row(s, (struct row){r, 0});
+        filled += r->n_prompt;
+        if (r->n_samples >= room)
+            break;
+        room -= r->n_samples;
+        r = state->next;
+    }
+}
+
+// Samples of the first waiting request that had no slot when its prompt was filled in: its last row
+// of logits is made again from the cache, by feeding the prompt's last token once more.
+static void plan_late_samples(struct generator *g, struct step *s, size_t room)
+{
+    struct request *r = g->waiting;
+    if (!r || r->state->started == 0 || room == 0)
+        return;
+    // The token is stored at its own place again, with the same values.
+    s->token[s->n] = r->prompt[r->n_prompt - 1];
+    s->position[s->n] = (uint32_t)(r->n_prompt - 1);
+    s->segment[s->n_segments++] = (struct segment){s->n, 1, r->n_prompt - 1, r->state->block};
+    s->n++;
+    add_row(s, (struct row){r, 0});
+}
+
+static int plan_step(struct generator *g, struct step *s, struct err *e)
+{
+    size_t slots = g->options.slots, room = 0, prompts = 0, requests = 0;
+    for (size_t i = 0; i < slots; i++)
+        room += !g->slot[i].request;
+    for (struct request *r = g->waiting; r && requests <= room; r = r->state->next, requests++)
+        prompts += r->n_prompt;
+    memset(s, 0, sizeof *s);
+    s->token = arena_alloc(&g->arena, slots + prompts + 1, sizeof *s->token, e);
+    s->position = arena_alloc(&g->arena, slots + prompts + 1, sizeof *s->position, e);
+    s->wanted = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->wanted, e);
+    s->segment = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->segment, e);
+    s->row = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->row, e);
+    if (!s->token || !s->position || !s->wanted || !s->segment || !s->row)
+        return -1;
+    plan_decoding(g, s);
+    plan_late_samples(g, s, room);
+    plan_prompts(g, s, room, PREFILL_TOKENS);
+    return 0;
+}
+
+// A draw: a sample and the row of logits it draws from.
+struct draw {
+    size_t row;
+    struct slot *slot;
+};
+
+struct draw_job {
+    struct generator *g;
+    const float *logits;
+    size_t first_row, vocab;
+    const struct draw *draw;
+    struct sampling_work *work; // [threads]
+    const float *plain;         // logits of the model alone (contrast), or NULL
+    atomic_int failed;
+    struct err *error; // [threads]
+};
+
+static int draw_one(struct draw_job *job, const struct draw *draw, int worker)
+{
+    struct generator *g = job->g;
+    struct slot *slot = draw->slot;
+    struct generated *out = &slot->request->sample[slot->index];
+    struct err *e = &job->error[worker];
+    size_t row = draw->row - job->first_row;
+    const float *logits = job->logits + row * job->vocab;
+    const float *own = job->plain ? job->plain + row * job->vocab : logits;
+    uint32_t token;
+    float sampled, logp, lse;
+    if (sampling_draw(g->device, &g->options.sampling, logits, job->vocab, slot->history,
+                      slot->request->n_prompt + out->n, &job->work[worker], &slot->rng, &token,
+                      &sampled, e) < 0 ||
+        g->device->ops->log_softmax(g->device, own, 1, job->vocab, &token, &lse, &logp, NULL, NULL,
+                                    e) < 0)
+        return -1;
+    out->token[out->n] = token;
+    out->logp[out->n] = logp;
+    out->sampled[out->n] = sampled;
+    slot->history[slot->request->n_prompt + out->n] = token;
+    out->n++;
+    slot->last = token;
+    return 0;
+}
+
+static void draw_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    struct draw_job *job = arg;
+    for (size_t i = begin; i < end; i++)
+        if (draw_one(job, &job->draw[i], worker) < 0)
+            atomic_store(&job->failed, worker + 1);
+}
+
+static int grow_sample(struct generated *out, size_t *capacity, size_t limit, struct err *e)
+{
+    if (out->n < *capacity)
+        return 0;
+    size_t want = *capacity ? 2 * *capacity : 64;
+    if (want > limit)
+        want = limit;
+    void *token = realloc(out->token, want * sizeof *out->token);
+    if (token)
+        out->token = token;
+    void *logp = realloc(out->logp, want * sizeof *out->logp);
+    if (logp)
+        out->logp = logp;
+    void *sampled = realloc(out->sampled, want * sizeof *out->sampled);
+    if (sampled)
+        out->sampled = sampled;
+    if (!token || !logp || !sampled)
+        return err_memory(e, want * 12, "a sample");
+    *capacity = want;
+    return 0;
+}
+
+// The last block of a prompt that is filled in part is copied: each sample goes on in its own.
+static void copy_block(struct generator *g, uint32_t from, uint32_t to)
+{
+    for (int i = 0; i < g->n_engines; i++) {
+        const struct engine *en = &g->engine[i];
+        size_t floats = decoder_block_floats(en->model);
+        for (size_t layer = 0; layer < en->model->config.layers; layer++) {
+            size_t base = layer * en->cache.layer_stride;
+            memcpy(en->cache.k + base + to * floats, en->cache.k + base + from * floats,
+                   floats * sizeof(float));
+            memcpy(en->cache.v + base + to * floats, en->cache.v + base + from * floats,
+                   floats * sizeof(float));
+        }
+    }
+}
+
+static void start_sample(struct generator *g, struct slot *slot, struct request *r)
+{
+    struct request_state *state = r->state;
+    slot->request = r;
+    slot->index = state->started++;
+    slot->position = r->n_prompt;
+    slot->capacity = 0;
+    slot->n_blocks = state->n_blocks;
+    memcpy(slot->block, state->block, state->n_shared * sizeof *slot->block);
+    if (state->n_shared < state->n_blocks) {
+        slot->block[state->n_shared] = g->free_block[--g->n_free];
+        copy_block(g, state->block[state->n_shared], slot->block[state->n_shared]);
+    }
+    memcpy(slot->history, r->prompt, r->n_prompt * sizeof *r->prompt);
+    rng_init(&slot->rng, g->options.seed, RNG_SAMPLE, state->key, (uint32_t)slot->index);
+}
+
+static void finish_sample(struct generator *g, struct slot *slot)
+{
+    struct request *r = slot->request;
+    struct request_state *state = r->state;
+    for (size_t i = slot->n_blocks; i > state->n_shared; i--)
+        g->free_block[g->n_free++] = slot->block[i - 1];
+    slot->request = NULL;
+    g->pending--;
+    if (++state->done == r->n_samples)
+        for (size_t i = state->n_blocks; i > 0; i--)
+            g->free_block[g->n_free++] = state->block[i - 1];
+}
+
+static int is_stop(const struct generator *g, uint32_t token)
+{
+    for (size_t i = 0; i < g->options.n_stop; i++)
+        if (g->options.stop[i] == token)
+            return 1;
+    return 0;
+}
+
+// After a draw: the sample goes on, or it ends.
+static void settle(struct generator *g, struct slot *slot, int first)
+{
+    struct generated *out = &slot->request->sample[slot->index];
+    if (!first)
+        slot->position++; // the token that went in is stored now
+    g->drawn++;
+    if (is_stop(g, slot->last))
+        out->finish = FINISH_STOP;
+    else if (out->n >= g->options.max_new_tokens || slot->position + 1 >= g->max_length)
+        out->finish = FINISH_LENGTH;
+    else
+        return;
+    finish_sample(g, slot);
+}
+
+// Draws that belong to rows first .. first+n-1. A prompt's row serves all samples that find a slot.
+static size_t collect_draws(struct generator *g, const struct step *s, size_t first, size_t n,
+                            struct draw *draw)
+{
+    size_t count = 0, from = 0;
+    for (size_t i = first; i < first + n; i++) {
+        if (!s->row[i].request) {
+            draw[count++] = (struct draw){i, &g->slot[s->row[i].slot]};
+            continue;
+        }
+        struct request *r = s->row[i].request;
+        struct slot *slot;
+        while (r->state->started < r->n_samples && (slot = free_slot(g, &from))) {
+            start_sample(g, slot, r);
+            draw[count++] = (struct draw){i, slot};
+        }
+        if (r->state->started == r->n_samples)
+            g->waiting = r->state->next;
+    }
+    return count;
+}
+
+static int draw_rows(struct generator *g, const struct step *s, const float *logits,
+                     const float *plain, size_t first, size_t n, struct sampling_work *work,
+                     struct err *errors, struct err *e)
+{
+    struct draw *draw = arena_alloc(&g->arena, g->options.slots + n, sizeof *draw, e);
+    if (!draw)
+        return -1;
+    size_t count = collect_draws(g, s, first, n, draw);
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = draw[i].slot;
+        size_t limit =
+            g->options.max_new_tokens < g->max_length ? g->options.max_new_tokens : g->max_length;
+        if (grow_sample(&slot->request->sample[slot->index], &slot->capacity, limit, e) < 0)
+            return -1;
+    }
+    struct draw_job job = {.g = g,
+                           .logits = logits,
+                           .plain = plain,
+                           .first_row = first,
+                           .vocab = g->engine[0].model->config.vocab,
+                           .draw = draw,
+                           .work = work,
+                           .error = errors};
+    threads_for(count, 1, draw_chunk, &job);
+    if (job.failed) {
+        *e = errors[job.failed - 1];
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++)
+        settle(g, draw[i].slot, s->row[draw[i].row].request != NULL);
+    return 0;
+}
+
+static int make_logits(struct generator *g, size_t first, size_t rows, float *logits, float *plain,
+                       struct err *e)
+{
+    size_t vocab = g->engine[0].model->config.vocab;
+    const struct engine *en = g->engine;
+    if (head_logits(g->device, en[0].model,
+                    en[0].decoder.hidden + first * en[0].model->config.hidden, rows,
+                    plain ? plain : logits, e) < 0)
+        return -1;
+    if (!plain)
+        return 0;
+    if (head_logits(g->device, en[1].model,
+                    en[1].decoder.hidden + first * en[1].model->config.hidden, rows, logits, e) < 0)
+        return -1;
+    float a = (float)g->options.contrast;
+    for (size_t i = 0; i < rows * vocab; i++)
+        logits[i] = plain[i] + a * (plain[i] - logits[i]);
+    return 0;
+}
+
+int generator_step(struct generator *g, struct err *e)
+{
+    struct step s;
+    arena_clear(&g->arena);
+    if (plan_step(g, &s, e) < 0)
+        return -1;
+    if (!s.n_rows)
+        return 0;
+    struct batch b = {.n = s.n,
+                      .token = s.token,
+                      .position = s.position,
+                      .segment = s.segment,
+                      .n_segments = s.n_segments,
+                      .wanted = s.wanted,
+                      .n_wanted = s.n_rows};
+    for (int i = 0; i < g->n_engines; i++)
+        if (decoder_forward(&g->engine[i].decoder, &b, &g->engine[i].cache, 0, e) < 0)
+            return -1;
+    size_t vocab = g->engine[0].model->config.vocab, threads = (size_t)threads_count();
+    size_t rows = s.n_rows < HEAD_ROWS ? s.n_rows : HEAD_ROWS;
+    float *logits = arena_alloc(&g->arena, rows * vocab, sizeof *logits, e), *plain = NULL;
+    if (g->n_engines > 1 && !(plain = arena_alloc(&g->arena, rows * vocab, sizeof *plain, e)))
+        return -1;
+    struct sampling_work *work = arena_alloc(&g->arena, threads, sizeof *work, e);
+    struct err *errors = arena_alloc(&g->arena, threads, sizeof *errors, e);
+    if (!logits || !work || !errors)
+        return -1;
+    for (size_t i = 0; i < threads; i++)
+        if (sampling_work_init(&work[i], vocab, &g->arena, e) < 0)
+            return -1;
+    for (size_t first = 0; first < s.n_rows; first += rows) {
+        size_t n = s.n_rows - first < rows ? s.n_rows - first : rows;
+        if (make_logits(g, first, n, logits, plain, e) < 0 ||
+            draw_rows(g, &s, logits, plain, first, n, work, errors, e) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Sampling with a KV cache and continuous batching: a sample that ends makes room for the next at
+// once; the samples of a prompt share its computation and its blocks of keys and values. What a
+// sample becomes depends only on the model, its prompt and its key, not on its company.
+//
+//   generator_add(...) for some prompts; while (!generator_idle(g)) generator_step(g, e);
+//   generator_take(g, &request) gives them back in the order they came.
+#ifndef MODEL_GENERATE_H
+#define MODEL_GENERATE_H
+
+#include "model/decoder.h"
+#include "model/sampling.h"
+
+enum finish { FINISH_STOP, FINISH_LENGTH };
+
+struct generated {
+    uint32_t *token; // [n] drawn tokens, the stopping one included
+    float *logp;     // [n] under the model at temperature 1, nothing cut
+    float *sampled;  // [n] under the sampling distribution
+    size_t n;
+    enum finish finish;
+};
+
+struct request {
+    uint32_t *prompt;
+    size_t n_prompt;
+    struct generated *sample; // [n_samples]
+    size_t n_samples;
+    void *owner;
+    struct request_state *state; // the generator's
+};
+
+struct generate_options {
+    struct sampling sampling;
+    size_t max_new_tokens;
+    size_t slots; // samples in flight
+    uint64_t seed;
+    const uint32_t *stop; // [n_stop] tokens that end a sample
+    size_t n_stop;
+    // Logits z become z + contrast (z - z_reference) before sampling; 0: no reference needed.
+    double contrast;
+};
+
+struct generator;
+
+// `reference`: the second model of `contrast`, or NULL. Models and options are borrowed.
+struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
+                                 const struct generate_options *o, struct err *e);
+void generator_close(struct generator *g);
+// Queues n samples of a prompt (copied). `key`: what the random numbers of sample i come from,
+// together with the seed and i.
+int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, size_t n_samples,
+                  uint64_t key, void *owner, struct err *e);
+// Samples that wait or are in flight.
+size_t generator_pending(const struct generator *g);
+// Draws one token for each sample in flight, and starts samples where there is room.
+int generator_step(struct generator *g, struct err *e);
+// The oldest request, if all its samples are done: 1, and it is the caller's until request_free.
+int generator_take(struct generator *g, struct request **out);
+void request_free(struct request *r);
+uint64_t generator_drawn(const struct generator *g); // tokens so far
+
+#endif
