@@ -80,7 +80,7 @@ static int token_grow(struct token_list *t, size_t more, struct err *e)
     return 0;
 }
 
-static int token_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e)
+int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e)
 {
     if (t->n == t->capacity && token_grow(t, 1, e) < 0)
         return -1;
@@ -677,8 +677,8 @@ static int encode_around(const struct tokenizer *t, struct tokenizer_worker *w,
         added_matcher_next(m, &t->added, text.data, text.size, &at, done, &token, &start, &end)) {
         if (start > done && fn(t, w, slice_part(&text, done, start), out, e) < 0)
             return -1;
-        if (token_add(out, t->added.token[token].id, slice_from(&text, start),
-                      slice_to(&text, end - 1), e) < 0)
+        if (token_list_add(out, t->added.token[token].id, slice_from(&text, start),
+                           slice_to(&text, end - 1), e) < 0)
             return -1;
         done = end;
     }
@@ -787,7 +787,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (size >= UINT32_MAX)
         return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_prefix; i++)
-        if (token_add(out, t->post.prefix[i], 0, 0, e) < 0)
+        if (token_list_add(out, t->post.prefix[i], 0, 0, e) < 0)
             return -1;
     size_t first = out->n, good = utf8_valid_prefix(text, size);
     struct slice whole = {.data = text, .size = size};
@@ -800,7 +800,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     else if (t->post.trims)
         trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
-        if (token_add(out, t->post.suffix[i], size, size, e) < 0)
+        if (token_list_add(out, t->post.suffix[i], size, size, e) < 0)
             return -1;
     return 0;
 }

@@ -21,6 +21,7 @@ struct token_list {
 };
 void token_list_init(struct token_list *t);
 void token_list_release(struct token_list *t);
+int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e);
 
 // Reads DIR/tokenizer.json (and tokenizer_config.json, special_tokens_map.json where they matter).
 struct tokenizer *tokenizer_open(const char *directory, struct err *e);
