@@ -52,6 +52,7 @@ struct tokenizer_worker {
     struct aligned_pair normalized;
     struct pretokenizer_scratch pre;
     struct bpe_scratch bpe;
+    char fingerprint[FINGERPRINT_MAX]; // of the tokenizer whose words are in the cache
 };
 
 void token_list_init(struct token_list *t)
@@ -786,6 +787,10 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
 {
     if (size >= UINT32_MAX)
         return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
+    if (strcmp(w->fingerprint, t->fingerprint) != 0) {
+        bpe_scratch_release(&w->bpe);
+        memcpy(w->fingerprint, t->fingerprint, sizeof w->fingerprint);
+    }
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_prefix; i++)
         if (token_list_add(out, t->post.prefix[i], 0, 0, e) < 0)
             return -1;
