@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -409,4 +410,27 @@ int io_exit_status(int status)
         raise(SIGPIPE);
     }
     return status;
+}
+
+int io_reader_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+int io_wait_readable(int fd, struct err *e)
+{
+    struct pollfd both[2] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+    for (;;) {
+        int n = poll(both, 2, -1);
+        if (n < 0 && errno == EINTR && !io_stop_requested())
+            continue;
+        if (n < 0)
+            return errno == EINTR ? 0 : err_errno(e, "standard input");
+        if (both[0].revents)
+            return 0;
+        if (both[1].revents & POLLERR)
+            return err_set(e, STATUS_PIPE, "standard output: its reader has gone");
+        both[1].fd = -1; // closed, or of no interest
+    }
 }

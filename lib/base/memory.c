@@ -93,7 +93,7 @@ void arena_clear(struct arena *a)
     size_t used = a->used_before + (a->block ? a->block->used : 0);
     if (used > a->peak)
         a->peak = used;
-    if (a->block && a->block->previous) {
+    if (a->block && (a->block->previous || a->block->size < a->peak)) {
         struct err ignored;
         blocks_free(a->block);
         a->block = block_new(a->peak, &ignored); // NULL: the next arena_alloc reports it

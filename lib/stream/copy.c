@@ -136,24 +136,6 @@ int copy_head(const char *input, const char *output, uint64_t n, uint64_t skip, 
 
 // ---- cat
 
-static int unite_provenance(struct stream_header *to, const struct stream_header *from,
-                            struct err *e)
-{
-    size_t i, k;
-    json_t *line, *other;
-    json_array_foreach(from->provenance, i, line)
-    {
-        int found = 0;
-        json_array_foreach(to->provenance, k, other)
-        {
-            found |= json_equal(line, other);
-        }
-        if (!found && json_array_append(to->provenance, line) < 0)
-            return err_memory(e, 0, "provenance");
-    }
-    return 0;
-}
-
 static int unite_headers(struct stream_header *to, const struct stream_reader *reader,
                          struct err *e)
 {
@@ -168,7 +150,7 @@ static int unite_headers(struct stream_header *to, const struct stream_reader *r
         json_decref(to->sampling);
         to->sampling = NULL;
     }
-    return unite_provenance(to, from, e);
+    return header_add_lines(to, from, e);
 }
 
 // With `step` a frame is written as it comes; where a step goes on in the next stream that would

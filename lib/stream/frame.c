@@ -137,10 +137,11 @@ int64_t frame_add(struct frame *f, size_t n_tokens, struct err *e)
     return (int64_t)sequence;
 }
 
-static int set_bytes(struct frame *f, size_t column, const char *text, size_t size, struct err *e)
+int frame_fill_string(struct frame *f, int column, size_t i, const char *text, size_t size,
+                      struct err *e)
 {
     struct column_data *d = &f->column[column];
-    size_t *offset = &d->string[f->n_sequences - 1], need;
+    size_t *offset = &d->string[i], need;
     if (__builtin_add_overflow(offset[0], size, &need))
         return err_memory(e, size, "a column of text");
     if (column_reserve_bytes(d, need, e) < 0)
@@ -156,7 +157,7 @@ int frame_set_string(struct frame *f, int column, const char *text, size_t size,
     if (utf8_valid(text, size) != size)
         return err_set(e, STATUS_FAILED, "column `%s`: the text is not UTF-8",
                        f->header->column[column].name);
-    return set_bytes(f, (size_t)column, text, size, e);
+    return frame_fill_string(f, column, f->n_sequences - 1, text, size, e);
 }
 
 const char *frame_string(const struct frame *f, int column, size_t sequence, size_t *size)
@@ -185,7 +186,7 @@ int frame_append(struct frame *to, const struct frame *from, size_t i, struct er
         if (type_of(from, c) == COLUMN_STRING) {
             size_t length;
             const char *text = frame_string(from, (int)c, i, &length);
-            if (set_bytes(to, c, text, length, e) < 0) {
+            if (frame_fill_string(to, (int)c, (size_t)at, text, length, e) < 0) {
                 frame_drop_last(to);
                 return -1;
             }

@@ -46,6 +46,9 @@ int frame_string_equal(const struct frame *f, int column, size_t a, size_t b);
 // Appends sequence `i` of `from`, whose first columns must be those of `to` by position; columns
 // that `to` has beyond those get their default values.
 int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e);
+// Does the frame end with its last sequence by size? One that does not was ended by its stream, or
+// because its `step` is complete.
+int frame_is_full(const struct frame *f);
 static inline size_t frame_length(const struct frame *f, size_t i)
 {
     return f->start[i + 1] - f->start[i];

@@ -488,7 +488,7 @@ failed:
     header_release(h);
     if (e->status != STATUS_MEMORY)
         e->status = STATUS_STREAM;
-    return err_prefix(e, "%s: header", where);
+    return where ? err_prefix(e, "%s: header", where) : err_prefix(e, "header");
 }
 
 int header_parse(struct stream_header *h, const char *text, size_t size, const char *where,
@@ -525,4 +525,21 @@ int header_step(const struct stream_header *h)
 {
     int i = header_find(h, "step");
     return i >= 0 && h->column[i].type == COLUMN_U32 && h->column[i].per == PER_SEQUENCE ? i : -1;
+}
+
+int header_add_lines(struct stream_header *to, const struct stream_header *from, struct err *e)
+{
+    size_t i, k;
+    json_t *line, *other;
+    json_array_foreach(from->provenance, i, line)
+    {
+        int found = 0;
+        json_array_foreach(to->provenance, k, other)
+        {
+            found |= json_equal(line, other);
+        }
+        if (!found && json_array_append(to->provenance, line) < 0)
+            return err_memory(e, 0, "provenance");
+    }
+    return 0;
 }

@@ -60,6 +60,8 @@ static int fill(struct source *s, struct err *e)
         s->begin = 0;
     }
     for (;;) {
+        if (io_wait_readable(s->fd, e) < 0)
+            return -1;
         ssize_t n = read(s->fd, s->data + s->end, s->capacity - s->end);
         if (n < 0 && errno == EINTR && !io_stop_requested())
             continue;

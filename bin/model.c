@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+// model: makes, describes, compares and averages model directories.
+#include "base/io.h"
+#include "base/number.h"
+#include "base/option.h"
+#include "learn/trainer.h"
+#include "learn/scorer.h"
+#include "model/compare.h"
+#include "model/directory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct common common;
+static const char *save_dtype;
+static double tolerance;
+static int json;
+
+#define SAVE_DTYPE                                                                                 \
+    OPT_TEXT(0, "save-dtype", &save_dtype, "fp32|bf16|fp16",                                       \
+             "type of the weights written; without it, that of config.json or of the first model")
+
+static const struct option_spec init_options[] = {SAVE_DTYPE, OPTIONS_COMMON(&common)};
+static const struct program init_program = {
+    .name = "model init",
+    .operands = "CONFIG_DIR",
+    .summary = "Make a model with fresh weights from a directory with config.json.",
+    .details =
+        "Matrices are drawn from N(0, initializer_range^2), norms are 1, biases 0. Every other "
+        "file of CONFIG_DIR (the tokenizer, say) is copied.",
+    .examples = "  model init my-config -o base --seed 1\n",
+    .options = init_options,
+    .operands_min = 1,
+    .operands_max = 1,
+};
+
+static const struct option_spec info_options[] = {
+    OPT_FLAG(0, "json", &json, "one JSON object in place of the table"), OPTIONS_COMMON(&common)};
+static const struct program info_program = {
+    .name = "model info",
+    .operands = "DIR",
+    .summary = "Describe a model: its shape, parameters, and the memory each program needs.",
+    .examples = "  model info base\n",
+    .options = info_options,
+    .operands_min = 1,
+    .operands_max = 1,
+};
+
+static const struct option_spec diff_options[] = {
+    OPT_REAL("tolerance", &tolerance, "X", 0, INFINITY,
+             "models are equal when no value differs by more"),
+    OPTIONS_COMMON(&common)};
+static const struct program diff_program = {
+    .name = "model diff",
+    .operands = "A B",
+    .summary = "Print the largest absolute and relative difference of each tensor.",
+    .details = "Exit status 0 when the models are equal within --tolerance, 1 otherwise.",
+    .examples =
+        "  model diff sft sft/half\n  model diff -q --tolerance 1e-6 run1 run2 && echo same\n",
+    .options = diff_options,
+    .operands_min = 2,
+    .operands_max = 2,
+};
+
+static const struct option_spec average_options[] = {SAVE_DTYPE, OPTIONS_COMMON(&common)};
+static const struct program average_program = {
+    .name = "model average",
+    .operands = "DIR:WEIGHT...",
+    .summary = "Write the weighted sum of models; weights may be negative.",
+    .details = "The other files are those of the first model. Extrapolation away from a reference "
+               "(ExPO, arXiv 2404.16792) is SFT:1+a REFERENCE:-a.",
+    .examples = "  model average run1:0.5 run2:0.5 -o mean\n"
+                "  model average sft:1.25 sft/half:-0.25 -o beyond\n",
+    .options = average_options,
+    .operands_min = 1,
+    .operands_max = -1,
+};
+
+static int need_output(struct err *e)
+{
+    if (common.output && strcmp(common.output, "-") != 0)
+        return 0;
+    return err_set(e, STATUS_USAGE, "-o DIR is missing: where should the model go?");
+}
+
+static int finish(struct directory_output *out, int result, struct err *e)
+{
+    struct directory_note note = {.finished = 1};
+    if (result == 0)
+        result = directory_write_note(out->fd, &note, e);
+    if (result == 0)
+        return directory_commit(out, 0, e);
+    directory_abort(out);
+    return -1;
+}
+
+static int run_init(char **operand, int n, struct err *e)
+{
+    struct directory_output out;
+    if (need_output(e) < 0 || directory_begin(&out, common.output, 0, e) < 0)
+        return -1;
+    return finish(&out, model_init(operand[0], out.fd, common.seed, save_dtype, e), e);
+}
+
+static void print_size(const char *what, size_t bytes)
+{
+    printf("  %-24s %10.1f MiB\n", what, (double)bytes / (1 << 20));
+}
+
+static size_t file_bytes(const struct model *m)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++)
+        bytes += m->shard[i].size;
+    return bytes;
+}
+
+static void print_table(const struct model *m, const char *fingerprint)
+{
+    const struct model_config *c = &m->config;
+    static const char *const rope[] = {"default", "linear", "llama3"};
+    printf("model          %s (%s)\n", m->path, c->model_type);
+    printf("fingerprint    %s\n", fingerprint);
+    printf("parameters     %zu in %zu tensors, %zu shard%s%s\n", m->n_values, m->n_parameters,
+           m->n_shards, m->n_shards == 1 ? "" : "s", c->tied ? ", head tied to embedding" : "");
+    if (m->n_extra)
+        printf("not used       %zu tensors of the files\n", m->n_extra);
+    printf("stored as      %s\n", m->parameter[0].entry->type);
+    printf("vocabulary     %zu\n", c->vocab);
+    printf("hidden         %zu, %zu layers, feed-forward %zu\n", c->hidden, c->layers,
+           c->intermediate);
+    printf("attention      %zu heads of %zu, %zu for keys and values%s\n", c->heads, c->head_dim,
+           c->kv_heads, c->attention_bias ? ", with biases" : "");
+    printf("positions      %zu, rotary base %.10g (%s)\n", c->max_position, c->rope.theta,
+           rope[c->rope.type]);
+    printf("stop tokens   ");
+    for (size_t i = 0; i < c->n_eos; i++)
+        printf(" %u", c->eos[i]);
+    printf("%s\nmemory\n", c->n_eos ? "" : " none");
+    struct trainer_options o = trainer_defaults;
+    print_size("weights, mapped", file_bytes(m));
+    print_size("logprob, beside them", decoder_work_bytes(m, 2048, 2048, 0));
+    print_size("training with AdamW", trainer_bytes(m, &o));
+    print_size("KV cache, 1000 tokens",
+               (size_t)1000 * 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float));
+}
+
+static int run_info(char **operand, int n, struct err *e)
+{
+    struct model *m = model_open(operand[0], e);
+    char fingerprint[24];
+    if (!m)
+        return -1;
+    int result = model_fingerprint(m, fingerprint, e);
+    if (result == 0 && json)
+        printf("{\"model_type\":\"%s\",\"fingerprint\":\"%s\",\"parameters\":%zu,\"tensors\":%zu,"
+               "\"vocab_size\":%zu,\"hidden_size\":%zu,\"layers\":%zu,\"file_bytes\":%zu}\n",
+               m->config.model_type, fingerprint, m->n_values, m->n_parameters, m->config.vocab,
+               m->config.hidden, m->config.layers, file_bytes(m));
+    else if (result == 0)
+        print_table(m, fingerprint);
+    model_close(m);
+    return result;
+}
+
+static int run_diff(char **operand, int n, struct err *e)
+{
+    struct model *a = model_open(operand[0], e), *b = a ? model_open(operand[1], e) : NULL;
+    double worst = 0;
+    int result = b ? 0 : -1;
+    for (size_t i = 0; result == 0 && i < a->n_parameters; i++) {
+        struct tensor_difference d;
+        result = model_difference(a, b, i, &d, e);
+        if (result < 0)
+            break;
+        if (d.absolute > worst)
+            worst = d.absolute;
+        if (!common.quiet)
+            printf("%-56s %12.6g %12.6g\n", d.name, d.absolute, d.relative);
+    }
+    if (result == 0 && worst > tolerance)
+        result = err_set(e, STATUS_FAILED, "%s and %s differ by up to %.6g", operand[0], operand[1],
+                         worst);
+    model_close(a);
+    model_close(b);
+    return result;
+}
+
+static int split_weight(char *operand, double *weight, struct err *e)
+{
+    char *colon = strrchr(operand, ':');
+    if (!colon || number_to_f64(colon + 1, weight) < 0)
+        return err_set(e, STATUS_USAGE, "'%s' is not DIR:WEIGHT", operand);
+    *colon = 0;
+    return 0;
+}
+
+static int run_average(char **operand, int n, struct err *e)
+{
+    struct directory_output out;
+    struct model **m = calloc((size_t)n + 1, sizeof *m);
+    double *weight = calloc((size_t)n, sizeof *weight);
+    int result = m && weight ? need_output(e) : err_memory(e, (size_t)n, "models");
+    for (int i = 0; i < n && result == 0; i++) {
+        result = split_weight(operand[i], &weight[i], e);
+        if (result == 0 && !(m[i] = model_open(operand[i], e)))
+            result = -1;
+    }
+    if (result == 0)
+        result = (m[n] = model_open(operand[0], e)) ? model_train(m[n], e) : -1;
+    if (result == 0)
+        result = model_combine(m[n], m, weight, (size_t)n, e);
+    if (result == 0 && (result = directory_begin(&out, common.output, 0, e)) == 0)
+        result = finish(&out, model_save(m[n], out.fd, save_dtype, e), e);
+    for (int i = 0; m && i <= n; i++)
+        model_close(m[i]);
+    free(m);
+    free(weight);
+    return result;
+}
+
+static const struct {
+    const char *name;
+    const struct program *program;
+    int (*run)(char **operand, int n, struct err *e);
+} commands[] = {
+    {"init", &init_program, run_init},
+    {"info", &info_program, run_info},
+    {"diff", &diff_program, run_diff},
+    {"average", &average_program, run_average},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct option_spec no_options[] = {OPT_END};
+static const struct program program = {
+    .name = "model",
+    .operands = "COMMAND ...",
+    .summary = "Make, describe, compare and average model directories.",
+    .details = "Commands (each has its own --help):\n"
+               "init CONFIG_DIR -o DIR: fresh weights\n"
+               "info DIR: shape, parameters, memory\n"
+               "diff A B: largest differences, a tensor a line\n"
+               "average A:W B:W... -o DIR: weighted sums, extrapolation too",
+    .examples = "  model init pipelines/annotators/model -o base --seed 1\n  model info base\n",
+    .options = no_options,
+    .operands_min = 1,
+    .operands_max = -1,
+};
+
+static int run_command(int i, int argc, char **argv)
+{
+    struct operands operands;
+    struct err e;
+    int status = program_start(commands[i].program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    if ((status = common_apply(&common, 0)))
+        return status;
+    int result = commands[i].run(operands.text, operands.n, &e);
+    if (fflush(stdout) < 0 && result == 0)
+        result = err_errno(&e, "standard output");
+    if (result < 0)
+        return io_exit_status(message_fail(&e));
+    return STATUS_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    struct operands operands;
+    for (int i = 0; argc > 1 && i < COMMANDS; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return run_command(i, argc - 1, argv + 1);
+    int status = program_start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    return program_usage(&program, "there is no command '%s'", operands.text[0]);
+}

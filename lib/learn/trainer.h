@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The one training step that every objective goes through: micro-batches, normalisation over the
+// whole step, clipping, optimizer. What is trained and why is the loss's business.
+#ifndef LEARN_TRAINER_H
+#define LEARN_TRAINER_H
+
+#include "base/option.h"
+#include "learn/loss.h"
+#include "learn/optimizer.h"
+#include "learn/schedule.h"
+#include "model/head.h"
+
+// Options of every training program, with their names in the contract.
+struct trainer_options {
+    double learning_rate, warmup_ratio, weight_decay, beta1, beta2, epsilon, max_grad_norm;
+    int scheduler, optim;
+    const char *scheduler_kwargs;
+    int64_t warmup_steps, micro_batch_tokens, max_steps, save_steps, batch_size;
+    const char *save_dtype;
+    int resume;
+};
+extern const struct trainer_options trainer_defaults;
+
+#define OPTIONS_TRAINER(t)                                                                         \
+    OPT_GROUP("Optimizer"),                                                                        \
+        OPT_REAL("learning-rate", &(t)->learning_rate, "X", 0, 1e6, "peak learning rate"),         \
+        OPT_CHOICE("lr-scheduler-type", &(t)->scheduler, schedule_types,                           \
+                   "how the rate goes on after the warm-up"),                                      \
+        OPT_TEXT(0, "lr-scheduler-kwargs", &(t)->scheduler_kwargs, "JSON",                         \
+                 "parameters of the schedule, as transformers names them"),                        \
+        OPT_INT(0, "warmup-steps", &(t)->warmup_steps, "N", 0, 1e15, "updates of warm-up"),        \
+        OPT_REAL("warmup-ratio", &(t)->warmup_ratio, "X", 0, 1,                                    \
+                 "warm-up as a share of all updates, where --warmup-steps is 0"),                  \
+        OPT_CHOICE("optim", &(t)->optim, optimizer_kinds, "the optimizer"),                        \
+        OPT_REAL("weight-decay", &(t)->weight_decay, "X", 0, 1e6,                                  \
+                 "decoupled; acts on tensors of two or more dimensions only"),                     \
+        OPT_REAL("adam-beta1", &(t)->beta1, "X", 0, 0.999999, "AdamW's first decay rate"),         \
+        OPT_REAL("adam-beta2", &(t)->beta2, "X", 0, 0.999999999, "AdamW's second decay rate"),     \
+        OPT_REAL("adam-epsilon", &(t)->epsilon, "X", 0, 1, "epsilon of AdamW and RMSprop"),        \
+        OPT_REAL("max-grad-norm", &(t)->max_grad_norm, "X", 0, 1e30,                               \
+                 "clip the gradient's norm; 0: never"),                                            \
+        OPT_INT(0, "micro-batch-tokens", &(t)->micro_batch_tokens, "N", 1, 1 << 30,                \
+                "tokens packed into one pass: bounds memory, does not change the result"),         \
+        OPT_TEXT(0, "save-dtype", &(t)->save_dtype, "fp32|bf16|fp16",                              \
+                 "type of the saved weights; without it, the checkpoint's own")
+
+struct trainer {
+    struct model *model;
+    struct device *device;
+    struct decoder decoder;
+    struct arena arena;
+    struct optimizer optimizer;
+    struct schedule schedule;
+    double max_grad_norm;
+    size_t micro_batch_tokens;
+    float *m, *v;        // [model->n_flat]; NULL where the optimizer has none
+    int64_t step;        // updates done
+    uint64_t num_tokens; // trained tokens so far
+    int entropy;         // also measure the policy's entropy
+};
+
+// A sequence with the columns that the loss wants, each [n] along its tokens.
+struct example {
+    struct sequence sequence;
+    const float *column[LOSS_COLUMNS_MAX];
+};
+
+enum normalize { NORMALIZE_TOKENS, NORMALIZE_SEQUENCES, NORMALIZE_CONSTANT };
+
+struct step_report {
+    double loss, grad_norm, learning_rate, accuracy, entropy, kl, clipped, seconds;
+    size_t trained, tokens; // positions with a loss; tokens passed through the model
+};
+
+// Gives the model masters and gradients, and the moments. total_steps: of the whole run, for the
+// schedule (0: unknown, only where the schedule does not need it).
+int trainer_init(struct trainer *t, struct model *m, struct device *device,
+                 const struct trainer_options *o, int64_t total_steps, struct err *e);
+void trainer_release(struct trainer *t);
+// Bytes that training this model will hold, work space included.
+size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
+// One update from n examples, all trained positions of which count as one batch: the loss is their
+// sum divided by their number (or by n, or by n * constant). Fails without touching the weights
+// when the loss or the gradient is not finite. A batch without trained positions is an error.
+int trainer_step(struct trainer *t, const struct example *example, size_t n,
+                 const struct loss *loss, enum normalize normalize, double constant,
+                 struct step_report *report, struct err *e);
+
+#endif

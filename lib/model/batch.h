@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// A packed batch: sequences behind one another, no padding. All that the decoder sees.
+#ifndef MODEL_BATCH_H
+#define MODEL_BATCH_H
+
+#include "ops/ops.h"
+
+struct batch {
+    size_t n;                 // tokens
+    const uint32_t *token;    // [n], each below the vocabulary size
+    const uint32_t *position; // [n]
+    const struct segment *segment;
+    size_t n_segments;
+    const uint32_t *wanted; // [n_wanted] rows whose hidden state is asked for, ascending
+    size_t n_wanted;
+    size_t n_blocks; // blocks the segments use, where the batch has its own (no cache)
+};
+
+// One sequence as programs hand it over. Position t >= 1 is wanted where mask[t] is not 0, or
+// everywhere with mask NULL. Borrowed.
+struct sequence {
+    const uint32_t *token;
+    const uint8_t *mask;
+    size_t n;
+};
+size_t sequence_wanted(const struct sequence *s);
+
+// Packs whole sequences for scoring and training.
+struct packer {
+    uint32_t *token, *position; // [n]
+    uint32_t *wanted, *target;  // [n_wanted]: row t - 1 and token t of each wanted position t
+    uint32_t *block;
+    struct segment *segment;
+    size_t n, n_wanted, n_segments, n_blocks;
+};
+
+// Room for so many tokens and sequences, from the arena: valid until it is cleared.
+int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
+                struct err *e);
+// Tokens behind the last wanted one have no effect on it and are left out. Returns how many
+// positions are wanted.
+size_t packer_add(struct packer *p, const struct sequence *s);
+void packer_clear(struct packer *p);
+// Borrowed from the packer.
+void packer_batch(const struct packer *p, struct batch *b);
+// Refuses tokens beyond the vocabulary; -1 names the place.
+int batch_check_tokens(const uint32_t *token, size_t n, size_t vocab, struct err *e);
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The decoder, walked forwards and backwards over a packed batch. It sees tokens, positions and
+// blocks of keys and values; it knows nothing of losses.
+//
+//   struct decoder d;
+//   decoder_init(&d, model, &device);
+//   decoder_forward(&d, &batch, SAVE, &e);      // hidden states of the wanted rows
+//   head_train(...);                            // losses, gradient of the hidden states
+//   decoder_backward(&d, &batch, dhidden, &e);  // gradients of all parameters
+#ifndef MODEL_DECODER_H
+#define MODEL_DECODER_H
+
+#include "model/batch.h"
+#include "model/model.h"
+
+// Keys and values of sequences that go on: [layer][block], see struct attention.
+struct kv_cache {
+    float *k, *v;
+    size_t layer_stride; // floats from one layer to the next
+};
+
+struct activations; // of one layer, kept for the way back
+
+struct decoder {
+    struct model *model;
+    struct device *device;
+    struct arena arena; // of one batch
+    struct activations *saved;
+    float *hidden;    // [n_wanted, hidden] after the final norm
+    float *last;      // [n_wanted, hidden] before it
+    float *last_rstd; // [n_wanted]
+};
+
+void decoder_init(struct decoder *d, struct model *m, struct device *device);
+void decoder_release(struct decoder *d);
+// Fills d->hidden; valid until the next call, which also clears the device's work space. `save`:
+// keep what decoder_backward needs. `cache`: where keys and values of all layers live, or NULL: the
+// batch's own, and segments with past = 0.
+int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
+                    int save, struct err *e);
+// After a forward with `save`: adds to the gradients of all parameters. dhidden [n_wanted, hidden].
+int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e);
+// Floats of one block of keys (or of values) in one layer.
+size_t decoder_block_floats(const struct model *m);
+// Most bytes that a forward of n tokens (with save: and a backward) holds, weights not counted.
+size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save);
+
+#endif

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// A Hugging Face model directory in memory. Weights stay in the mapped files, in the files' types,
+// until model_train gives every parameter an fp32 master and a gradient.
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "model/family.h"
+#include "model/safetensors.h"
+#include "ops/ops.h"
+
+struct parameter {
+    char *name; // in the checkpoint
+    enum role role;
+    int layer; // -1: once a model
+    int n_dims;
+    size_t rows, cols;
+    size_t offset; // of its fp32 values in master and gradient
+    const struct safetensors_entry *entry;
+    const struct safetensors *file;
+};
+
+struct model {
+    char *path;    // for messages
+    int directory; // descriptor: stays the same directory even if a trainer swaps the name
+    struct model_config config;
+    const struct family *family;
+    struct safetensors *shard;
+    char **shard_name;
+    size_t n_shards;
+    struct tensor once[ROLE_LAYER_FIRST];
+    struct tensor (*layer)[ROLE_COUNT]; // [layers]; only the layer roles
+    struct parameter *parameter;        // every tensor once; a tied head is its embedding
+    size_t n_parameters;
+    size_t n_values; // numbers in all parameters
+    size_t n_flat;   // length of master and gradient (parameters are padded to 16)
+    size_t n_extra;  // tensors of the files that the decoder does not use
+    float *master;   // NULL until model_train
+    float *gradient; // [n_flat]
+    float *rope;     // [rope_positions][head_dim / 2][cos, sin]
+    size_t rope_positions;
+};
+
+// Opens DIR, reads config.json and maps the weights; checks every name, shape and type.
+struct model *model_open(const char *path, struct err *e);
+// The same from a directory's descriptor, which the model takes over, also on failure.
+struct model *model_open_at(int directory, const char *path, struct err *e);
+void model_close(struct model *m); // NULL is fine
+// fp32 masters and zeroed gradients; the maps are no longer used for computing.
+int model_train(struct model *m, struct err *e);
+void model_clear_gradient(struct model *m);
+// Copies other's masters or weights; both must have the same shapes.
+int model_copy_weights(struct model *m, const struct model *other, struct err *e);
+// The values of parameter i as fp32: into `out` [rows * cols].
+void model_values(const struct model *m, size_t i, float *out);
+// XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.
+int model_fingerprint(const struct model *m, char out[24], struct err *e);
+// Makes sure that the rotary table reaches `positions`.
+int model_rope_reach(struct model *m, size_t positions, struct err *e);
+
+// Writes the model into the directory `to`: shards with the layout of those that were read, the
+// values of the masters where there are any, and a copy of every other file that holds no weights.
+// save_dtype: NULL keeps each tensor's type; or "fp32", "bf16", "fp16".
+int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
+// model init: fills DIR `to` (which has config.json) with fresh weights: N(0, initializer_range^2),
+// norms 1, biases 0.
+int model_init(const char *config_directory, int to, uint64_t seed, const char *save_dtype,
+               struct err *e);
+
+#endif

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+// Causal attention over blocks of 16 keys. A work item is one (segment, kv head, run of queries);
+// the query heads that share a kv head are rows of the same tile, so grouped heads read keys and
+// values once. Never more than a few rows of scores exist at a time.
+#include "ops/cpu/cpu.h"
+#include "base/thread.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    QUERIES = 32,   // tokens of a work item
+    BACK_ROWS = 48, // query rows of a backward tile: a multiple of every kernel's tile
+};
+
+static float *key_block(const struct attention *a, const struct segment *s, size_t block,
+                        size_t head)
+{
+    return a->k + ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK;
+}
+
+static float *value_block(const struct attention *a, const struct segment *s, size_t block,
+                          size_t head)
+{
+    return a->v + ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK;
+}
+
+struct store_job {
+    const struct attention *a;
+    const float *k, *v;
+};
+
+static void store_segments(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct store_job *job = arg;
+    const struct attention *a = job->a;
+    size_t width = a->kv_heads * a->head_dim;
+    for (size_t i = begin; i < end; i++) {
+        const struct segment *s = &a->segment[i];
+        for (size_t t = 0; t < s->length; t++) {
+            size_t position = s->past + t, lane = position % KV_BLOCK;
+            for (size_t h = 0; h < a->kv_heads; h++) {
+                const float *k = job->k + (s->start + t) * width + h * a->head_dim;
+                const float *v = job->v + (s->start + t) * width + h * a->head_dim;
+                float *kb = key_block(a, s, position / KV_BLOCK, h);
+                float *vb = value_block(a, s, position / KV_BLOCK, h);
+                if (lane == 0) { // lanes not yet used must be finite: they meet a weight of 0
+                    memset(kb, 0, a->head_dim * KV_BLOCK * sizeof *kb);
+                    memset(vb, 0, a->head_dim * KV_BLOCK * sizeof *vb);
+                }
+                for (size_t c = 0; c < a->head_dim; c++)
+                    kb[c * KV_BLOCK + lane] = k[c];
+                memcpy(vb + lane * a->head_dim, v, a->head_dim * sizeof *v);
+            }
+        }
+    }
+}
+
+int cpu_attention_store(struct device *d, const struct attention *a, const float *k, const float *v,
+                        struct err *e)
+{
+    struct store_job job = {a, k, v};
+    threads_for(a->n_segments, 4, store_segments, &job);
+    return 0;
+}
+
+// The items of a job: segment and first query of each run of at most QUERIES tokens.
+struct run {
+    size_t segment, first;
+};
+
+struct attention_job {
+    const struct kernels *kernels;
+    const struct attention *a;
+    const struct run *run;
+    float *out, *lse;
+    const float *q;
+    float *scores; // [threads][TILE_MAX][row]
+    size_t row;    // keys of the longest sequence, rounded up
+};
+
+static size_t longest(const struct attention *a)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < a->n_segments; i++)
+        if (a->segment[i].past + a->segment[i].length > most)
+            most = a->segment[i].past + a->segment[i].length;
+    return (most + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+// s[r][0 .. keys) for `rows` query rows whose vectors start at q[r].
+static void score_rows(const struct attention_job *job, const struct segment *s, size_t head,
+                       const float *q, size_t stride, size_t rows, size_t keys, float *scores)
+{
+    const struct attention *a = job->a;
+    for (size_t b = 0; b * KV_BLOCK < keys; b++)
+        job->kernels->tile_product(rows, a->head_dim, key_block(a, s, b, head), KV_BLOCK, q, stride,
+                                   1, scores + b * KV_BLOCK, job->row, 0);
+}
+
+static size_t padded(size_t keys)
+{
+    return (keys + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+// Query rows in a tile are (token, head of the group), tokens first. Gathers their vectors.
+static void gather(float *to, const float *from, const struct attention *a, const struct segment *s,
+                   size_t head, size_t first, size_t rows)
+{
+    size_t group = a->heads / a->kv_heads, width = a->heads * a->head_dim;
+    for (size_t r = 0; r < rows; r++) {
+        size_t token = s->start + (first + r) / group, h = head * group + (first + r) % group;
+        memcpy(to + r * a->head_dim, from + token * width + h * a->head_dim,
+               a->head_dim * sizeof *to);
+    }
+}
+
+static void scatter(float *to, const float *from, const struct attention *a,
+                    const struct segment *s, size_t head, size_t first, size_t rows)
+{
+    size_t group = a->heads / a->kv_heads, width = a->heads * a->head_dim;
+    for (size_t r = 0; r < rows; r++) {
+        size_t token = s->start + (first + r) / group, h = head * group + (first + r) % group;
+        memcpy(to + token * width + h * a->head_dim, from + r * a->head_dim,
+               a->head_dim * sizeof *to);
+    }
+}
+
+// out[r][0 .. head_dim) = sum over keys of p[r][key] * v[key]; head_dim is cut into panels of 16
+// columns, the last one through a padded copy.
+static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
+                       const float *values, size_t dim, const float *p, size_t n_stride,
+                       size_t k_stride, float *out, int add)
+{
+    size_t column = 0;
+    for (; column + LANES <= dim; column += LANES)
+        kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
+                              out + column, dim, add);
+    if (column == dim)
+        return;
+    float part[64 * LANES], c[TILE_MAX * LANES];
+    size_t rest = dim - column;
+    memset(part, 0, sizeof part);
+    for (size_t begin = 0; begin < count; begin += 64) {
+        size_t n = count - begin < 64 ? count - begin : 64;
+        for (size_t k = 0; k < n; k++)
+            memcpy(part + k * LANES, values + (begin + k) * dim + column, rest * sizeof *part);
+        kernels->tile_product(rows, n, part, LANES, p + begin * k_stride, n_stride, k_stride, c,
+                              LANES, 0);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < rest; i++) {
+                float *o = out + r * dim + column + i;
+                *o = (add || begin ? *o : 0) + c[r * LANES + i];
+            }
+    }
+}
+
+static void attend_tile(const struct attention_job *job, const struct segment *s, size_t head,
+                        size_t first, size_t rows, float *scores, float *work)
+{
+    const struct attention *a = job->a;
+    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
+    float *q = work, *out = work + TILE_MAX * dim;
+    double inverse[TILE_MAX];
+    gather(q, job->q, a, s, head, first, rows);
+    size_t keys = s->past + (first + rows - 1) / group + 1;
+    score_rows(job, s, head, q, dim, rows, keys, scores);
+    for (size_t r = 0; r < rows; r++) {
+        float *row = scores + r * job->row;
+        size_t visible = s->past + (first + r) / group + 1;
+        float top = job->kernels->max(row, visible) * a->scale;
+        for (size_t i = visible; i < padded(keys); i++)
+            row[i] = -INFINITY;
+        double sum = job->kernels->exp_sum(row, row, padded(visible), a->scale, top);
+        for (size_t i = padded(visible); i < padded(keys); i++)
+            row[i] = 0;
+        inverse[r] = 1 / sum;
+        if (job->lse) {
+            size_t token = s->start + (first + r) / group;
+            job->lse[token * a->heads + head * group + (first + r) % group] =
+                (float)(top + log(sum));
+        }
+    }
+    for (size_t b = 0; b * KV_BLOCK < keys; b++)
+        mix_values(job->kernels, rows, KV_BLOCK, value_block(a, s, b, head), dim,
+                   scores + b * KV_BLOCK, job->row, 1, out, b > 0);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < dim; i++)
+            out[r * dim + i] = (float)(out[r * dim + i] * inverse[r]);
+    scatter(job->out, out, a, s, head, first, rows);
+}
+
+static size_t work_floats(const struct attention_job *job)
+{
+    return TILE_MAX * (job->row + 2 * job->a->head_dim);
+}
+
+static void attend_runs(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct attention_job *job = arg;
+    const struct attention *a = job->a;
+    size_t group = a->heads / a->kv_heads;
+    float *scores = job->scores + (size_t)worker * work_floats(job);
+    float *work = scores + TILE_MAX * job->row;
+    for (size_t i = begin; i < end; i++) {
+        const struct run *run = &job->run[i / a->kv_heads];
+        const struct segment *s = &a->segment[run->segment];
+        size_t tokens = s->length - run->first < QUERIES ? s->length - run->first : QUERIES;
+        size_t last = (run->first + tokens) * group;
+        for (size_t first = run->first * group; first < last; first += job->kernels->tile) {
+            size_t rows = last - first < job->kernels->tile ? last - first : job->kernels->tile;
+            attend_tile(job, s, i % a->kv_heads, first, rows, scores, work);
+        }
+    }
+}
+
+static struct run *make_runs(struct device *d, const struct attention *a, size_t *count,
+                             struct err *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->n_segments; i++)
+        n += (a->segment[i].length + QUERIES - 1) / QUERIES;
+    struct run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
+    if (!run)
+        return NULL;
+    *count = n;
+    n = 0;
+    for (size_t i = 0; i < a->n_segments; i++)
+        for (size_t first = 0; first < a->segment[i].length; first += QUERIES)
+            run[n++] = (struct run){i, first};
+    return run;
+}
+
+int cpu_attention(struct device *d, const struct attention *a, float *out, const float *q,
+                  float *lse, struct err *e)
+{
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct attention_job job = {.kernels = cpu_kernels(d), .a = a, .out = out, .lse = lse, .q = q};
+    size_t runs = 0;
+    job.run = make_runs(d, a, &runs, e);
+    job.row = longest(a);
+    job.scores =
+        arena_alloc(&d->scratch, (size_t)threads_count() * work_floats(&job), sizeof(float), e);
+    if (!job.run || !job.scores)
+        return -1;
+    size_t cost = QUERIES * job.row;
+    if (a->n_segments)
+        cost = runs ? job.row * a->heads / a->kv_heads * a->head_dim / 4 : 1;
+    threads_for(runs * a->kv_heads, cpu_grain(cost), attend_runs, &job);
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}
+
+// Backward: an item is one (segment, kv head), because keys and values gather from all its queries.
+// P is made again from q, k and lse; with D = sum(dout * out): dS = P (dP - D), dq = scale dS k,
+// dk = scale dS^T q, dv = P^T dout (Dao et al. 2022, section 3).
+struct backward_job {
+    struct attention_job forward;
+    float *dq, *dk, *dv;
+    const float *dout, *out_saved, *lse_saved;
+    size_t floats; // work space a thread
+};
+
+struct backward_work {
+    float *scores, *dscores;    // [BACK_ROWS][row]
+    float *q, *dout, *out, *dq; // [BACK_ROWS][dim]
+    float *keys;                // [row][dim]
+    float *values;              // [row / 16][dim][16]
+    float *dk, *dv;             // [row][dim]
+};
+
+static struct backward_work split_work(const struct backward_job *job, float *base)
+{
+    size_t row = job->forward.row, dim = job->forward.a->head_dim;
+    struct backward_work w;
+    w.scores = base;
+    w.dscores = w.scores + BACK_ROWS * row;
+    w.q = w.dscores + BACK_ROWS * row;
+    w.dout = w.q + BACK_ROWS * dim;
+    w.out = w.dout + BACK_ROWS * dim;
+    w.dq = w.out + BACK_ROWS * dim;
+    w.keys = w.dq + BACK_ROWS * dim;
+    w.values = w.keys + row * dim;
+    w.dk = w.values + row * dim;
+    w.dv = w.dk + row * dim;
+    return w;
+}
+
+static void backward_tile(const struct backward_job *job, const struct segment *s, size_t head,
+                          size_t first, size_t rows, const struct backward_work *w)
+{
+    const struct attention_job *f = &job->forward;
+    const struct attention *a = f->a;
+    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
+    size_t keys = (first + rows - 1) / group + 1, span = padded(keys), tile = f->kernels->tile;
+    gather(w->q, f->q, a, s, head, first, rows);
+    gather(w->dout, job->dout, a, s, head, first, rows);
+    gather(w->out, job->out_saved, a, s, head, first, rows);
+    for (size_t r = 0; r < rows; r += tile) {
+        size_t n = rows - r < tile ? rows - r : tile;
+        score_rows(f, s, head, w->q + r * dim, dim, n, keys, w->scores + r * f->row);
+        for (size_t b = 0; b * KV_BLOCK < keys; b++)
+            f->kernels->tile_product(n, dim, w->values + b * KV_BLOCK * dim, KV_BLOCK,
+                                     w->dout + r * dim, dim, 1,
+                                     w->dscores + r * f->row + b * KV_BLOCK, f->row, 0);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        float *p = w->scores + r * f->row, *ds = w->dscores + r * f->row;
+        size_t token = (first + r) / group, visible = token + 1;
+        float lse =
+            job->lse_saved[(s->start + token) * a->heads + head * group + (first + r) % group];
+        for (size_t i = visible; i < span; i++)
+            p[i] = -INFINITY;
+        f->kernels->exp_sum(p, p, span, a->scale, lse);
+        float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
+        for (size_t i = 0; i < span; i++)
+            ds[i] = p[i] * (ds[i] - delta) * a->scale;
+    }
+    for (size_t r = 0; r < rows; r += tile)
+        mix_values(f->kernels, rows - r < tile ? rows - r : tile, span, w->keys, dim,
+                   w->dscores + r * f->row, f->row, 1, w->dq + r * dim, 0);
+    scatter(job->dq, w->dq, a, s, head, first, rows);
+    for (size_t key = 0; key < span; key += tile) {
+        size_t n = span - key < tile ? span - key : tile;
+        mix_values(f->kernels, n, rows, w->q, dim, w->dscores + key, 1, f->row, w->dk + key * dim,
+                   1);
+        mix_values(f->kernels, n, rows, w->dout, dim, w->scores + key, 1, f->row, w->dv + key * dim,
+                   1);
+    }
+}
+
+static void transpose_block(float *to, const float *from, size_t rows, size_t columns)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            to[c * rows + r] = from[r * columns + c];
+}
+
+static void backward_heads(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct backward_job *job = arg;
+    const struct attention *a = job->forward.a;
+    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
+    struct backward_work w = split_work(job, job->forward.scores + (size_t)worker * job->floats);
+    for (size_t i = begin; i < end; i++) {
+        const struct segment *s = &a->segment[i / a->kv_heads];
+        size_t head = i % a->kv_heads, last = s->length * group;
+        for (size_t b = 0; b * KV_BLOCK < s->length; b++) {
+            transpose_block(w.keys + b * KV_BLOCK * dim, key_block(a, s, b, head), dim, KV_BLOCK);
+            transpose_block(w.values + b * KV_BLOCK * dim, value_block(a, s, b, head), KV_BLOCK,
+                            dim);
+        }
+        memset(w.dk, 0, padded(s->length) * dim * sizeof(float));
+        memset(w.dv, 0, padded(s->length) * dim * sizeof(float));
+        for (size_t first = 0; first < last; first += BACK_ROWS)
+            backward_tile(job, s, head, first, last - first < BACK_ROWS ? last - first : BACK_ROWS,
+                          &w);
+        for (size_t t = 0; t < s->length; t++) {
+            size_t at = ((s->start + t) * a->kv_heads + head) * dim;
+            memcpy(job->dk + at, w.dk + t * dim, dim * sizeof(float));
+            memcpy(job->dv + at, w.dv + t * dim, dim * sizeof(float));
+        }
+    }
+}
+
+int cpu_attention_backward(struct device *d, const struct attention *a, float *dq, float *dk,
+                           float *dv, const float *dout, const float *out, const float *q,
+                           const float *lse, struct err *e)
+{
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct backward_job job = {.forward = {.kernels = cpu_kernels(d), .a = a, .q = q},
+                               .dq = dq,
+                               .dk = dk,
+                               .dv = dv,
+                               .dout = dout,
+                               .out_saved = out,
+                               .lse_saved = lse};
+    job.forward.row = longest(a);
+    job.floats =
+        BACK_ROWS * (2 * job.forward.row + 4 * a->head_dim) + 4 * job.forward.row * a->head_dim;
+    job.forward.scores =
+        arena_alloc(&d->scratch, (size_t)threads_count() * job.floats, sizeof(float), e);
+    if (!job.forward.scores)
+        return -1;
+    threads_for(a->n_segments * a->kv_heads, 1, backward_heads, &job);
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// What the files of the CPU backend share.
+#ifndef OPS_CPU_CPU_H
+#define OPS_CPU_CPU_H
+
+#include "ops/cpu/kernel.h"
+#include "ops/ops.h"
+
+static inline const struct kernels *cpu_kernels(const struct device *d)
+{
+    return d->backend;
+}
+
+// Items of `cost` elements each that make a chunk worth handing to a thread.
+static inline size_t cpu_grain(size_t cost)
+{
+    size_t grain = 32768 / (cost ? cost : 1);
+    return grain ? grain : 1;
+}
+
+// The tensor's elements as fp32: its own, or widened into scratch. NULL: no memory.
+const float *cpu_f32(struct device *d, const struct tensor *t, struct err *e);
+int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
+               struct err *e);
+int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
+                        size_t n, const struct tensor *w, const struct tensor *bias, struct err *e);
+int cpu_attention_store(struct device *d, const struct attention *a, const float *k, const float *v,
+                        struct err *e);
+int cpu_attention(struct device *d, const struct attention *a, float *out, const float *q,
+                  float *lse, struct err *e);
+int cpu_attention_backward(struct device *d, const struct attention *a, float *dq, float *dk,
+                           float *dv, const float *dout, const float *out, const float *q,
+                           const float *lse, struct err *e);
+
+#endif

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+// Matrix products. Forward: own tiles, because a library's product chooses its kernel by the shape
+// of the batch and so gives a row other bits in other company; and because a few rows (sampling)
+// must stream the weights once, in place, without packing them. Backward: OpenBLAS on fixed tiles.
+#include "ops/cpu/cpu.h"
+#include "base/thread.h"
+
+#include <cblas.h>
+#include <string.h>
+
+enum {
+    COLUMNS = 48,             // outputs a work item makes for each panel: a multiple of every tile
+    PANEL_BYTES = 192 * 1024, // of x that stay in the second-level cache while weights pass
+};
+
+struct pack {
+    const float *x;
+    float *panels; // [panel][depth][16]
+    size_t n, depth;
+};
+
+static void pack_panels(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct pack *p = arg;
+    for (size_t panel = begin; panel < end; panel++) {
+        float *out = p->panels + panel * p->depth * LANES;
+        size_t rows = p->n - panel * LANES;
+        if (rows > LANES)
+            rows = LANES;
+        if (rows < LANES)
+            memset(out, 0, p->depth * LANES * sizeof *out);
+        const float *in = p->x + panel * LANES * p->depth;
+        // Blocks of 16 columns: 16 short rows are read, 16 whole lines are written.
+        for (size_t k0 = 0; k0 < p->depth; k0 += LANES) {
+            size_t k1 = p->depth - k0 < LANES ? p->depth : k0 + LANES;
+            for (size_t r = 0; r < rows; r++)
+                for (size_t k = k0; k < k1; k++)
+                    out[k * LANES + r] = in[r * p->depth + k];
+        }
+    }
+}
+
+struct product {
+    const struct kernels *kernels;
+    const float *panels;
+    size_t n, depth, panels_a_block;
+    const struct linear *out;
+    size_t blocks;   // of panels
+    size_t items[8]; // column blocks of each output
+    size_t count;
+    float *wide; // [threads][COLUMNS][depth] for weights that are not fp32
+};
+
+static void store_tile(const struct linear *o, const float *c, const float *bias, size_t row,
+                       size_t rows, size_t column, size_t columns)
+{
+    size_t width = o->w.rows;
+    for (size_t r = 0; r < rows; r++) {
+        float *y = o->y + (row + r) * width + column;
+        const float *in = c + r;
+        if (o->add)
+            for (size_t i = 0; i < columns; i++)
+                y[i] += in[i * LANES] + bias[i];
+        else
+            for (size_t i = 0; i < columns; i++)
+                y[i] = in[i * LANES] + bias[i];
+    }
+}
+
+// Item: one block of panels times one block of columns.
+static void product_item(const struct product *p, size_t item, int worker)
+{
+    size_t which = 0;
+    while (item >= p->items[which] * p->blocks)
+        item -= p->items[which++] * p->blocks;
+    const struct linear *o = &p->out[which];
+    size_t block = item / p->items[which];
+    size_t column = item % p->items[which] * COLUMNS;
+    size_t columns = o->w.rows - column < COLUMNS ? o->w.rows - column : COLUMNS;
+    const float *w;
+    if (o->w.type == DTYPE_F32) {
+        w = (const float *)o->w.data + column * p->depth;
+    } else {
+        float *wide = p->wide + (size_t)worker * COLUMNS * p->depth;
+        size_t offset = column * p->depth * dtype_size(o->w.type);
+        dtype_to_f32(wide, (const char *)o->w.data + offset, o->w.type, columns * p->depth);
+        w = wide;
+    }
+    float bias[COLUMNS] = {0};
+    if (o->bias.data) {
+        size_t offset = column * dtype_size(o->bias.type);
+        dtype_to_f32(bias, (const char *)o->bias.data + offset, o->bias.type, columns);
+    }
+    size_t first = block * p->panels_a_block;
+    size_t row = first * LANES;
+    float c[COLUMNS * LANES];
+    for (size_t panel = first; panel < first + p->panels_a_block && row < p->n; panel++) {
+        const float *a = p->panels + panel * p->depth * LANES;
+        for (size_t i = 0; i < columns; i += p->kernels->tile) {
+            size_t rows = columns - i < p->kernels->tile ? columns - i : p->kernels->tile;
+            p->kernels->tile_product(rows, p->depth, a, LANES, w + i * p->depth, p->depth, 1,
+                                     c + i * LANES, LANES, 0);
+        }
+        size_t rows = p->n - row < LANES ? p->n - row : LANES;
+        store_tile(o, c, bias, row, rows, column, columns);
+        row += LANES;
+    }
+}
+
+static void product_items(void *arg, size_t begin, size_t end, int worker)
+{
+    for (size_t i = begin; i < end; i++)
+        product_item(arg, i, worker);
+}
+
+int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
+               struct err *e)
+{
+    if (n == 0)
+        return 0;
+    struct arena_mark mark = arena_mark(&d->scratch);
+    size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES;
+    struct pack pack = {.x = x, .n = n, .depth = depth};
+    pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
+    if (!pack.panels)
+        return -1;
+    threads_for(panels, cpu_grain(depth * LANES), pack_panels, &pack);
+
+    struct product p = {.kernels = cpu_kernels(d), .panels = pack.panels, .n = n, .depth = depth};
+    p.out = out;
+    p.count = count;
+    p.panels_a_block = PANEL_BYTES / (depth * LANES * sizeof(float));
+    if (p.panels_a_block < 1)
+        p.panels_a_block = 1;
+    if (p.panels_a_block > panels)
+        p.panels_a_block = panels;
+    p.blocks = (panels + p.panels_a_block - 1) / p.panels_a_block;
+    size_t total = 0;
+    int widen = 0;
+    for (size_t i = 0; i < count; i++) {
+        p.items[i] = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
+        total += p.items[i] * p.blocks;
+        widen |= out[i].w.type != DTYPE_F32;
+    }
+    if (widen) {
+        p.wide =
+            arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS, depth * sizeof(float), e);
+        if (!p.wide)
+            return -1;
+    }
+    size_t cost = COLUMNS * depth * p.panels_a_block * LANES / 16;
+    threads_for(total, cpu_grain(cost), product_items, &p);
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}
+
+// Cuts `size` into pieces of about `target`, multiples of 16; depends on the shape alone.
+static size_t piece(size_t size, size_t target)
+{
+    size_t pieces = (size + target / 2) / target;
+    if (pieces < 1)
+        pieces = 1;
+    size_t length = (size + pieces - 1) / pieces;
+    return (length + 15) / 16 * 16;
+}
+
+struct grid {
+    const float *dy, *x, *w;
+    float *out;
+    size_t n, width, depth; // dy [n, width], x [n, depth], w [width, depth]
+    size_t row_piece, column_piece, columns;
+    float beta;
+};
+
+// dx[rows, columns] = dy[rows, :] w[:, columns]
+static void input_tiles(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct grid *g = arg;
+    for (size_t i = begin; i < end; i++) {
+        size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
+        size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
+        size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
+                    (int)g->width, 1, g->dy + row * g->width, (int)g->width, g->w + column,
+                    (int)g->depth, g->beta, g->out + row * g->depth + column, (int)g->depth);
+    }
+}
+
+// dw[rows, columns] += dy[:, rows]^T x[:, columns]
+static void weight_tiles(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct grid *g = arg;
+    for (size_t i = begin; i < end; i++) {
+        size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
+        size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
+        size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
+                    g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
+                    g->out + row * g->depth + column, (int)g->depth);
+    }
+}
+
+static void run_grid(struct grid *g, size_t rows, size_t row_target, size_t column_target,
+                     thread_fn *fn)
+{
+    g->row_piece = piece(rows, row_target);
+    g->column_piece = piece(g->depth, column_target);
+    g->columns = (g->depth + g->column_piece - 1) / g->column_piece;
+    size_t items = (rows + g->row_piece - 1) / g->row_piece * g->columns;
+    threads_for(items, 1, fn, g);
+}
+
+int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
+                        size_t n, const struct tensor *w, const struct tensor *bias, struct err *e)
+{
+    if (n == 0)
+        return 0;
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct grid g = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
+    if (dx) {
+        g.w = cpu_f32(d, w, e);
+        if (!g.w)
+            return -1;
+        g.out = dx;
+        g.beta = add ? 1 : 0;
+        run_grid(&g, n, 256, 288, input_tiles);
+    }
+    if (w->grad) {
+        g.out = w->grad;
+        run_grid(&g, w->rows, 384, 288, weight_tiles);
+    }
+    if (bias && bias->data && bias->grad)
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < w->rows; k++)
+                bias->grad[k] += dy[i * w->rows + k];
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}

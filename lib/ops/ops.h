@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// Operations on tensors. A backend is a table of these calls; `model` walks its plan through the
+// table and knows nothing of the machine below. Activations and gradients are fp32, row-major
+// [n, width], one row a token; weights have the type of their file. Every operation gives the same
+// bits for any number of threads, and in the forward direction a row's result does not depend on
+// the rows beside it: one token alone, in a packed batch or through the KV cache gives the same
+// bits. Return 0, or -1 with *e filled (memory only).
+#ifndef OPS_OPS_H
+#define OPS_OPS_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "ops/tensor.h"
+
+// A place to compute: the backend and its work space, which grows to its final size in the first
+// step and is reused from then on.
+struct device {
+    const struct ops *ops;
+    struct arena scratch;
+    const void *backend; // the backend's own
+};
+
+// y = x w^T + bias, or y += with `add`.
+struct linear {
+    float *y;           // [n, w.rows]
+    struct tensor w;    // [out, in]
+    struct tensor bias; // [out] or data == NULL
+    int add;
+};
+
+// Keys and values live in blocks of 16 positions, so that sequences may share the blocks of a
+// common prefix and free them one by one. Block b of kv head h: keys k[(b * kv_heads + h) *
+// head_dim * 16] as [head_dim][16], values v[the same] as [16][head_dim].
+enum { KV_BLOCK = 16 };
+struct attention {
+    size_t heads, kv_heads, head_dim;
+    float scale;
+    float *k, *v;
+    // Sequences of the batch: rows start .. start+length-1 are positions past .. past+length-1;
+    // position p lives in block[p / 16].
+    const struct segment {
+        size_t start, length, past;
+        const uint32_t *block;
+    } * segment;
+    size_t n_segments;
+};
+
+struct ops {
+    const char *name;
+    // out[i] = table[token[i]]; tokens are in range.
+    int (*embed)(struct device *d, float *out, const struct tensor *table, const uint32_t *token,
+                 size_t n, struct err *e);
+    // table.grad[token[i]] += dout[i]
+    int (*embed_backward)(struct device *d, const struct tensor *table, const float *dout,
+                          const uint32_t *token, size_t n, struct err *e);
+    // Several products with the same x [n, in].
+    int (*linear)(struct device *d, const float *x, size_t n, const struct linear *out,
+                  size_t count, struct err *e);
+    // dx (+)= dy w (skipped where dx is NULL), w.grad += dy^T x, bias.grad += column sums.
+    int (*linear_backward)(struct device *d, float *dx, int add, const float *dy, const float *x,
+                           size_t n, const struct tensor *w, const struct tensor *bias,
+                           struct err *e);
+    // y = x / sqrt(mean(x^2) + eps) * weight (Zhang & Sennrich 2019; LlamaRMSNorm). rstd [n] may be
+    // NULL.
+    int (*rmsnorm)(struct device *d, float *y, float *rstd, const float *x, size_t n,
+                   const struct tensor *weight, float eps, struct err *e);
+    // dx += ..., weight.grad += ...
+    int (*rmsnorm_backward)(struct device *d, float *dx, const float *dy, const float *x,
+                            const float *rstd, size_t n, const struct tensor *weight,
+                            struct err *e);
+    // Rotates pairs (k, k + head_dim/2) of each head by the row's angles, in place. table:
+    // [position] [head_dim/2][cos, sin]. backward != 0 turns the other way (the transpose).
+    int (*rope)(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
+                const uint32_t *position, const float *table, int backward, struct err *e);
+    // Puts the rows k, v [n, kv_heads * head_dim] into their blocks.
+    int (*attention_store)(struct device *d, const struct attention *a, const float *k,
+                           const float *v, struct err *e);
+    // out, q: [n, heads * head_dim]; causal. lse [n, heads]: log of the softmax sums, or NULL.
+    int (*attention)(struct device *d, const struct attention *a, float *out, const float *q,
+                     float *lse, struct err *e);
+    // From dout: dq [n, heads * head_dim], dk, dv [n, kv_heads * head_dim], all overwritten.
+    // Segments with past = 0 only.
+    int (*attention_backward)(struct device *d, const struct attention *a, float *dq, float *dk,
+                              float *dv, const float *dout, const float *out, const float *q,
+                              const float *lse, struct err *e);
+    // out = g * sigmoid(g) * u, n elements
+    int (*swiglu)(struct device *d, float *out, const float *g, const float *u, size_t n,
+                  struct err *e);
+    // g and u become their gradients.
+    int (*swiglu_backward)(struct device *d, float *g, float *u, const float *dout, size_t n,
+                           struct err *e);
+    // For each row of logits [n, vocab]: lse, and where asked (not NULL) the log-probability of
+    // target[i], the entropy and the index of the largest.
+    int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,
+                       const uint32_t *target, float *lse, float *logp, float *entropy,
+                       uint32_t *best, struct err *e);
+    // logits become the gradient of sum_i c[i] log p(target[i]): c (onehot - softmax).
+    int (*log_softmax_backward)(struct device *d, float *logits, size_t n, size_t vocab,
+                                const uint32_t *target, const float *lse, const float *c,
+                                struct err *e);
+};
+
+extern const struct ops ops_cpu;
+int device_open(struct device *d, const char *name, struct err *e); // "cpu"
+void device_release(struct device *d);
+
+#endif

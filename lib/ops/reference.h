@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Every forward operation of `struct ops` in double precision and in the plainest loops: what the
+// fast kernels are compared with, and what their gradients are differentiated from. No program
+// calls it. Arrays are row-major, one row a token; outputs are overwritten and do not overlap the
+// inputs unless said so. Nothing is allocated, nothing fails.
+#ifndef OPS_REFERENCE_H
+#define OPS_REFERENCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// out [n, width] = table [vocab, width] at token [n]
+void reference_embed(double *out, const double *table, size_t width, const uint32_t *token,
+                     size_t n);
+
+// y [n, out] = x [n, in] w^T + bias, or y += with `add`; w [out, in], bias [out] or NULL
+// (torch.nn.Linear).
+void reference_linear(double *y, const double *x, size_t n, size_t in, const double *w, size_t out,
+                      const double *bias, int add);
+
+// y = x / sqrt(mean(x^2) + eps) * weight; x, y [n, width], weight [width] (Zhang & Sennrich 2019,
+// equation 4; LlamaRMSNorm).
+void reference_rmsnorm(double *y, const double *x, size_t n, size_t width, const double *weight,
+                       double eps);
+
+// Turns the pairs (k, k + head_dim/2) of each head of x [n, heads, head_dim], in place. table:
+// [position][head_dim/2][cos, sin] (Su et al. 2021; apply_rotary_pos_emb of modeling_llama).
+void reference_rope(double *x, size_t n, size_t heads, size_t head_dim, const uint32_t *position,
+                    const double *table);
+
+// One sequence: q [n, heads, head_dim] are its positions past .. past+n-1, k and v [past + n,
+// kv_heads, head_dim] all its keys and values. Head h reads kv head h / (heads / kv_heads); row i
+// sees the keys 0 .. past+i. out [n, heads, head_dim]; lse [n, heads], the natural logarithm of
+// the softmax sums, or NULL. (Vaswani et al. 2017, equation 1; Ainslie et al. 2023 for the groups;
+// LlamaAttention.)
+void reference_attention(double *out, double *lse, const double *q, const double *k,
+                         const double *v, size_t n, size_t past, size_t heads, size_t kv_heads,
+                         size_t head_dim, double scale);
+
+// out = g / (1 + exp(-g)) * u, n elements (Shazeer 2020; LlamaMLP with silu).
+void reference_swiglu(double *out, const double *g, const double *u, size_t n);
+
+// For each row of logits [n, vocab]: lse [n], logp [n] = log p(target[i]), entropy [n] in nats.
+// Any of the three may be NULL (target too, with logp).
+void reference_log_softmax(const double *logits, size_t n, size_t vocab, const uint32_t *target,
+                           double *lse, double *logp, double *entropy);
+
+#endif

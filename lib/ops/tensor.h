@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// A matrix or vector with its element type, where it lives in memory, and its gradient.
+#ifndef OPS_TENSOR_H
+#define OPS_TENSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64 };
+
+// Row-major and contiguous. A vector has rows = 1. data == NULL: the tensor does not exist (a bias
+// that the model has not). Not owned.
+struct tensor {
+    const void *data;
+    enum dtype type;
+    size_t rows, cols;
+    float *grad; // [rows, cols] accumulated by backward operations; NULL: frozen
+};
+
+size_t dtype_size(enum dtype type);
+const char *dtype_name(enum dtype type); // as safetensors spells it: F32, F16, BF16, F64
+// Converts n elements. `to` may be `from` only when the types are the same size.
+void dtype_to_f32(float *to, const void *from, enum dtype type, size_t n);
+void dtype_from_f32(void *to, const float *from, enum dtype type, size_t n); // nearest even
+
+#endif

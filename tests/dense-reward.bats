@@ -1,0 +1,311 @@
+#!/usr/bin/env bats
+# dense-reward: rewards, returns, advantages; batches; refusals.
+bats_require_minimum_version 1.5.0
+# shellcheck disable=SC2016,SC2030,SC2031,SC2086
+load helpers
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return
+    methods=$SHARED/golden/methods/methods.json
+}
+
+# Two prompts with two samples each; lengths differ, prompts are interleaved.
+small() {
+    cat <<'END'
+{"densepath":1}
+{"id":"a","token":[5,6,7],"mask":[0,1,1],"logp:s":[null,-1,-2],"logp:h":[null,-3,-1],"prompt":"p","score":3}
+{"id":"b","token":[5,6],"mask":[0,1],"logp:s":[null,-1],"logp:h":[null,-8],"prompt":"q","score":1}
+{"id":"c","token":[5,6],"mask":[0,1],"logp:s":[null,-2],"logp:h":[null,-6],"prompt":"p","score":0}
+{"id":"d","token":[5,6],"mask":[0,1],"logp:s":[null,-1],"logp:h":[null,-4],"prompt":"q","score":2}
+END
+}
+
+# COLUMN [OPTION...]: the column of every record of `small` after dense-reward with the options
+column() {
+    local name=$1
+    shift
+    small | "$BIN/dense-reward" -q "$@" s h | "$BIN/toks" view | jq -c ".[\"$name\"] // empty"
+}
+
+expect() { # COLUMN VALUES [OPTION...]
+    local name=$1 values=$2
+    shift 2
+    run bash -o pipefail -c "$(declare -f small column); BIN='$BIN'; column '$name' $* | jq -sc ."
+    [ "$status" -eq 0 ]
+    jq -ne --argjson got "$output" --argjson want "$values" '
+        [$got, $want | flatten] | transpose
+        | all(.[0] == .[1] or ((.[0] - .[1]) | fabs) < 1e-6)' >/dev/null || {
+        echo "got $output, not $values"
+        false
+    }
+}
+
+# The models' log-probabilities of the golden samples as a twin.
+golden() {
+    jq -c '{densepath: 1},
+        (.samples[] | . as $s | ([range(.n_prompt)] | map(null)) as $p |
+         {id: "\(.prompt)/\(.sample)", token: .tokens,
+          mask: [(range($s.n_prompt) | 0), ($s.lp_sft[] | 1)],
+          "logp:sft": ($p + .lp_sft), "logp:half": ($p + .lp_half),
+          "logp:policy": ($p + .lp_policy), "logp:zero": ($p + (.lp_sft | map(0))),
+          prompt: "prompt \(.prompt)"})' "$methods"
+}
+
+# FILTER SIGN COLUMN [ARGUMENT...]: the trained values of COLUMN are SIGN * FILTER of each sample
+golden_column() {
+    local filter=$1 sign=$2 name=$3
+    shift 3
+    golden | "$BIN/dense-reward" -q "$@" | "$BIN/toks" view | tail -n +2 |
+        jq -sce --arg name "$name" --argjson sign "$sign" --slurpfile m "$methods" "
+            [.[] | [.[\$name], .mask] | transpose[] | select(.[1] == 1)[0]] as \$got
+            | [\$m[0].samples[] | $filter | .[] * \$sign] as \$want
+            | (\$got | length) == 85 and (\$want | length) == 85
+              and ([\$got, \$want] | transpose | all((.[0] - .[1] | fabs) < 5e-6))" >/dev/null || {
+        echo "$filter is wrong with: $*"
+        return 1
+    }
+}
+
+@test "golden: rewards, several references" {
+    need "$methods"
+    golden_column .reward 1 reward sft half
+    golden_column .lp_two_references -1 reward zero sft,half
+    golden_column .lp_sft 1 reward sft none
+}
+
+@test "golden: returns of every credit" {
+    need "$methods"
+    golden_column '.credit.gamma_1' 1 return sft half
+    golden_column '.credit["gamma_0.9"]' 1 return --gamma 0.9 sft half
+    golden_column '.credit["gamma_0.5"]' 1 return --gamma 0.5 sft half
+    golden_column '.credit.gamma_0' 1 return --gamma 0 sft half
+    golden_column '.credit.sequence' 1 return --credit sequence sft half
+    golden_column '.credit.uniform' 1 return --credit uniform sft half
+    golden_column '.credit.last' 1 return --credit last sft half
+    golden_column '.credit.gamma_1' 1 advantage sft half
+}
+
+@test "golden: advantages of every baseline and whitening" {
+    need "$methods"
+    golden_column .advantage.batch_center 1 advantage --baseline batch sft half
+    golden_column .advantage.batch_whiten_population 1 advantage --whiten batch sft half
+    golden_column .advantage.batch_whiten_sample 1 advantage --whiten batch --variance sample sft half
+    golden_column .advantage.group_center_tokens 1 advantage --baseline prompt-tokens sft half
+    golden_column .advantage.group_whiten_tokens 1 advantage --whiten prompt sft half
+    golden_column .advantage.group_center_return 1 advantage --baseline prompt sft half
+    golden_column .advantage.rloo 1 advantage --baseline loo sft half
+    golden_column .advantage.group_center_position 1 advantage --baseline position sft half
+    golden_column .advantage.grpo 1 advantage --credit sequence --whiten grpo sft half
+}
+
+@test "rewards and returns by hand; untrained tokens are null" {
+    expect reward '[[null,2,-1],[null,7],[null,4],[null,3]]'
+    expect return '[[null,1,-1],[null,7],[null,4],[null,3]]'
+    expect advantage '[[null,1,-1],[null,7],[null,4],[null,3]]'
+}
+
+@test "--floor, --clip-reward, --min-logp" {
+    # -1 - log(e^-3 + 0.5) and so on
+    expect reward '[[null,-0.4017758,-1.8582976],[null,-0.3075235],[null,-1.3117981],[null,-0.3428291]]' --floor 0.5
+    expect reward '[[null,2,0],[null,3],[null,3],[null,3]]' --clip-reward 0,3
+    expect reward '[[null,2,-1],[null,7],[null,0],[null,3]]' --min-logp -1.5
+}
+
+@test "--mix with a column of tokens and one of sequences" {
+    expect reward '[[null,1,1],[null,4],[null,2],[null,2.5]]' --mix 0.5:score
+    expect reward '[[null,0.5,-1.5],[null,3],[null,1],[null,1]]' --mix 0.5:logp:s
+}
+
+@test "--kl takes the drift of the sampling policy from the reward" {
+    small | jq -c 'if .id then .["logp:rollout"] = (.["logp:s"] | map(if . then . + 0.25 else null end))
+                   else . end' |
+        "$BIN/dense-reward" -q --kl s:2 s h | "$BIN/toks" view | tail -n +2 |
+        jq -sce 'map(.reward) == [[null,1.5,-1.5],[null,6.5],[null,3.5],[null,2.5]]'
+}
+
+@test "baselines look at prompts within a batch, in any order" {
+    expect advantage '[[null,-3,-5],[null,4],[null,3],[null,-4]]' --baseline loo
+    expect advantage '[[null,-1.5,-3.5],[null,2],[null,1.5],[null,-2]]' --baseline prompt
+}
+
+@test "step cuts the stream into batches" {
+    { small && small | tail -n +2 | sed 's/"id":"/"id":"x/'; } |
+        jq -c 'if .id then .step = (if .id | startswith("x") then 8 else 7 end) else . end' >two.jsonl
+    "$BIN/dense-reward" -q --baseline batch --metrics m.jsonl s h two.jsonl | "$BIN/toks" view |
+        jq -sc '[.[1:][].advantage[1:][]]' >two
+    small | "$BIN/dense-reward" -q --baseline batch s h | "$BIN/toks" view |
+        jq -sc '[.[1:][].advantage[1:][]] | . + .' >one
+    cmp one two
+    jq -sce 'map(.step) == [7, 8] and map(.num_tokens) == [5, 10] and .[0].reward == 3.75' m.jsonl
+    # A prompt that is alone in its step has no other samples there.
+    jq -c 'if .id == "a" then .step = 6 else . end' two.jsonl >alone.jsonl
+    run "$BIN/dense-reward" --baseline loo s h alone.jsonl -o out
+    [ "$status" -eq 1 ]
+    [[ $output == *'record `a`'*'only sample of its prompt'* ]]
+    [ ! -e out ]
+}
+
+@test "a batch leaves before the stream goes on" {
+    small | jq -c 'if .id then .step = 7 else . end' | "$BIN/toks" view -b >in.toks
+    "$BIN/dense-reward" -q --baseline loo s h in.toks >whole.toks
+    "$BIN/toks" view whole.toks >whole.jsonl
+    # All but END, which is as long in both, and then nothing for a while.
+    end=93
+    mkfifo pipe
+    "$BIN/dense-reward" -q --baseline loo s h <pipe >out.toks 2>err &
+    exec 9>pipe
+    head -c -$end in.toks >&9
+    for ((i = 0; i < 100 && $(stat -c %s out.toks) < $(stat -c %s whole.toks) - end; i++)); do
+        sleep 0.05
+    done
+    size=$(stat -c %s out.toks)
+    exec 9>&-
+    # The input broke off: no END, status 3.
+    status=0
+    wait $! || status=$?
+    [ "$status" -eq 3 ]
+    [ "$(stat -c %s out.toks)" -eq "$size" ]
+    run ! "$BIN/toks" view out.toks
+    [[ $output == *'"id":"d"'* ]]
+}
+
+@test "columns that are there already are written over" {
+    small | "$BIN/dense-reward" -q --gamma 0.5 s h | "$BIN/dense-reward" -q s h | "$BIN/toks" view |
+        tail -n +2 >twice
+    small | "$BIN/dense-reward" -q s h | "$BIN/toks" view | tail -n +2 >once
+    cmp once twice
+}
+
+@test "the same bytes for any number of threads" {
+    small >in.jsonl
+    for n in 1 2 3; do
+        "$BIN/dense-reward" -q --threads $n --baseline loo --whiten batch s h in.jsonl -o $n.toks
+        cmp 1.toks $n.toks
+    done
+}
+
+@test "a stream without records, and one without trained tokens" {
+    small | head -1 | jq -c '.columns = [{"name":"id","type":"string","per":"sequence"},
+        {"name":"token","type":"u32","per":"token"},{"name":"mask","type":"u8","per":"token"},
+        {"name":"logp:s","type":"f32","per":"token"},{"name":"logp:h","type":"f32","per":"token"},
+        {"name":"prompt","type":"string","per":"sequence"}]' >empty.jsonl
+    for options in "" "--baseline loo" "--whiten grpo" "--whiten position"; do
+        run "$BIN/dense-reward" $options s h empty.jsonl -o out.toks
+        [ "$status" -eq 0 ]
+        [[ $output == *"0 records"* ]]
+        small | sed 's/"mask":\[0,1/"mask":[0,0/; s/,1\],"logp:s/,0],"logp:s/' |
+            "$BIN/dense-reward" $options s h >none.toks
+        [ "$("$BIN/toks" view none.toks | jq -sc '[.[1:][] | .reward + .advantage] | flatten | unique')" = "[null]" ]
+    done
+}
+
+@test "a missing column is named: status 3" {
+    run bash -c "$(declare -f small); small | '$BIN/dense-reward' s absent -o out"
+    [ "$status" -eq 3 ]
+    [[ $output == *'logp:absent'* ]]
+    small | jq -c 'del(.mask)' >in.jsonl
+    run "$BIN/dense-reward" s h in.jsonl -o out
+    [ "$status" -eq 3 ]
+    [[ $output == "dense-reward: in.jsonl: "*'mask'* ]]
+    small | jq -c 'del(.prompt)' >in.jsonl
+    run "$BIN/dense-reward" --baseline loo s h in.jsonl -o out
+    [ "$status" -eq 3 ]
+    [[ $output == *'prompt'* ]]
+    run "$BIN/dense-reward" --mix 0.5:nothing s h in.jsonl -o out
+    [ "$status" -eq 3 ]
+    [[ $output == *'nothing'* ]]
+    run "$BIN/dense-reward" --mix 0.5:id s h in.jsonl -o out
+    [ "$status" -eq 3 ]
+    run "$BIN/dense-reward" --kl s:1 s h in.jsonl -o out
+    [ "$status" -eq 3 ]
+    [[ $output == *'logp:rollout'* ]]
+    [ ! -e out ]
+}
+
+@test "a trained token without a value is named: status 1" {
+    small | sed '2s/-3,-1/null,-1/' >in.jsonl
+    run "$BIN/dense-reward" s h in.jsonl -o out
+    [ "$status" -eq 1 ]
+    [[ $output == 'dense-reward: in.jsonl: record `a`: token 1 is trained, but its `logp:h` is null' ]]
+    [ ! -e out ]
+    small | jq -c 'if .id == "c" then .score = null else . end' >in.jsonl
+    run "$BIN/dense-reward" --mix 0.5:score s h in.jsonl -o out
+    [ "$status" -eq 1 ]
+    [[ $output == *'record `c`'*'score'* ]]
+    small | sed '2s/-3,-1/-1e999,-1/' >in.jsonl
+    run "$BIN/dense-reward" s h in.jsonl -o out
+    [ "$status" -eq 1 ]
+    [[ $output == *'record `a`: token 1: the reward is not finite'* ]]
+    "$BIN/dense-reward" -q --floor 0.1 s h in.jsonl -o out
+}
+
+@test "a prompt with one sample is refused where others are needed" {
+    small | sed '$d' >in.jsonl
+    for options in "--baseline loo" "--whiten prompt" "--whiten grpo"; do
+        run "$BIN/dense-reward" $options s h in.jsonl -o out
+        [ "$status" -eq 1 ]
+        [[ $output == *'record `b`'*'only sample'* ]]
+        [ ! -e out ]
+    done
+}
+
+@test "usage" {
+    run "$BIN/dense-reward" --help
+    [ "$status" -eq 0 ]
+    [[ $output == *"--baseline"*"none|batch|prompt|loo|position"* ]]
+    run "$BIN/dense-reward" --version
+    [ "$status" -eq 0 ]
+    for arguments in "s" "--nothing s h" "--gamma 2 s h" "--floor -1 s h" "--credit all s h" "s h,," \
+        "--gamma 0.5 --credit last s h" "--clip-reward 1 s h" "--clip-reward 2,1 s h" "--mix 0.5 s h" \
+        "--mix 2:score s h" "--mix x:score s h" "--kl s s h" "--kl s:x s h" "--kl :1 s h" \
+        "--whiten grpo --baseline loo s h"; do
+        run "$BIN/dense-reward" $arguments </dev/null
+        echo "$arguments: $status $output"
+        [ "$status" -eq 2 ]
+        [ "${#lines[@]}" -eq 1 ]
+    done
+}
+
+@test "inputs and outputs that fail" {
+    small | "$BIN/toks" view -b >in.toks
+    run "$BIN/dense-reward" s h /nowhere/x.toks
+    [ "$status" -eq 1 ]
+    run "$BIN/dense-reward" s h .
+    [ "$status" -eq 1 ]
+    run "$BIN/dense-reward" s h in.toks -o /dev/full
+    [ "$status" -eq 1 ]
+    [[ $output == *"/dev/full"* ]]
+    run "$BIN/dense-reward" s h in.toks -o /nowhere/out
+    [ "$status" -eq 1 ]
+    run bash -c "'$BIN/dense-reward' -q s h /dev/null"
+    [ "$status" -eq 3 ]
+    # A closed pipe is silent.
+    run bash -c "'$BIN/dense-reward' -q s h in.toks 2>err | true; exit \${PIPESTATUS[0]}"
+    [ ! -s err ]
+}
+
+@test "a stream cut at any byte, or with any byte flipped, is refused and leaves nothing" {
+    small | "$BIN/toks" view -b >in.toks
+    size=$(stat -c %s in.toks)
+    for ((i = 0; i < size; i++)); do
+        head -c "$i" in.toks >cut.toks
+        status=0
+        "$BIN/dense-reward" --baseline loo s h cut.toks -o out 2>err || status=$?
+        [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
+            echo "cut at $i: status $status"
+            cat err
+            false
+        }
+    done
+    for ((i = 0; i < size; i += 7)); do
+        { head -c "$i" in.toks && tail -c +$((i + 1)) in.toks | head -c 1 | tr '\000-\377' '\001-\377\000' &&
+            tail -c +$((i + 2)) in.toks; } >bad.toks
+        status=0
+        "$BIN/dense-reward" --baseline loo s h bad.toks -o out 2>err || status=$?
+        [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
+            echo "flipped at $i: status $status"
+            cat err
+            false
+        }
+    done
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// What the tests of operations share: a device with a chosen kernel set, random arrays, and the
+// comparison with the reference.
+#ifndef OPS_KIT_H
+#define OPS_KIT_H
+
+#include "base/rng.h"
+#include "base/thread.h"
+#include "ops/cpu/kernel.h"
+#include "ops/ops.h"
+#include "ops/reference.h"
+#include "test.h"
+
+#include <stdlib.h>
+
+#define KIT __attribute__((unused)) static // not every test uses all of it
+
+extern const struct kernels kernels_wide;
+
+static struct device device;
+static struct arena memory; // of one test; cleared when the next begins
+static struct rng rng;
+static struct err error;
+
+// Opens the device with the kernel set, or returns 0 where the processor lacks it. "wide" is the
+// test's own (kernel_wide.h).
+KIT int kit_open(const char *kernels)
+{
+    int wide = !strcmp(kernels, "wide");
+    setenv("DENSEPATH_KERNELS", wide ? "base" : kernels, 1);
+    if (device_open(&device, "cpu", &error) < 0)
+        return 0;
+    if (wide)
+        device.backend = &kernels_wide;
+    if (!strcmp(((const struct kernels *)device.backend)->name, kernels))
+        return 1;
+    device_release(&device);
+    return 0;
+}
+
+KIT void kit_begin(uint64_t seed)
+{
+    arena_clear(&memory);
+    rng_init(&rng, seed, RNG_TEST, 0, 0);
+}
+
+KIT void *kit_alloc(size_t n, size_t size)
+{
+    void *p = arena_alloc(&memory, n ? n : 1, size, &error);
+    if (!p) {
+        printf("Bail out! %s\n", error.text);
+        exit(1);
+    }
+    return p;
+}
+
+KIT float *zeros(size_t n)
+{
+    return memset(kit_alloc(n, sizeof(float)), 0, n * sizeof(float));
+}
+
+KIT float *normals(size_t n, double deviation)
+{
+    float *x = kit_alloc(n, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(deviation * rng_normal(&rng));
+    return x;
+}
+
+KIT float *copied(const float *x, size_t n)
+{
+    return memcpy(kit_alloc(n, sizeof *x), x, n * sizeof *x);
+}
+
+KIT double *doubled(const float *x, size_t n)
+{
+    double *y = kit_alloc(n, sizeof *y);
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+    return y;
+}
+
+KIT uint32_t *tokens(size_t n, size_t below)
+{
+    uint32_t *t = kit_alloc(n, sizeof *t);
+    for (size_t i = 0; i < n; i++)
+        t[i] = (uint32_t)rng_below(&rng, below);
+    return t;
+}
+
+KIT size_t one_of(const size_t *choice, size_t n)
+{
+    return choice[rng_below(&rng, n)];
+}
+#define ONE_OF(...)                                                                                \
+    one_of((const size_t[]){__VA_ARGS__}, sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t))
+
+// A random tensor of the type; *exact gets its values as they are in the file's type.
+KIT struct tensor random_tensor(enum dtype type, size_t rows, size_t cols, double deviation,
+                                double **exact)
+{
+    size_t n = rows * cols;
+    float *values = normals(n, deviation), *back = kit_alloc(n, sizeof *back);
+    void *data = kit_alloc(n, 8);
+    dtype_from_f32(data, values, type, n);
+    dtype_to_f32(back, data, type, n);
+    *exact = doubled(back, n);
+    return (struct tensor){.data = data, .type = type, .rows = rows, .cols = cols};
+}
+
+KIT double largest(const double *x, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs(x[i]));
+    return most;
+}
+
+// Every element within `tolerance` of the reference, in units of the reference's largest.
+KIT int near_reference(const char *what, const float *fast, const double *reference, size_t n,
+                       double tolerance)
+{
+    double scale = largest(reference, n) + 1e-30;
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs(fast[i] - reference[i]) <= tolerance * scale)) {
+            printf("# %s[%zu] = %.9g, reference %.9g, scale %.3g\n", what, i, fast[i], reference[i],
+                   scale);
+            return 0;
+        }
+    return 1;
+}
+
+KIT int same_bits(const char *what, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, sizeof *a)) {
+            printf("# %s[%zu]: %.9g is not %.9g bit for bit\n", what, i, a[i], b[i]);
+            return 0;
+        }
+    return 1;
+}
+
+// A sample of the elements of grad [n] against central differences of the loss in double. `before`
+// (NULL: zeros) is what the gradient was added to. grad == NULL checks nothing.
+typedef double loss_fn(void *arg);
+KIT int gradient_is(const char *what, const float *grad, const float *before, double *at, size_t n,
+                    loss_fn *loss, void *arg, double tolerance)
+{
+    enum { SAMPLE = 12 };
+    double scale = 0.1;
+    for (size_t i = 0; i < n; i++)
+        scale = fmax(scale, fabs(grad[i] - (before ? before[i] : 0)));
+    for (size_t s = 0; s < SAMPLE && s < n; s++) {
+        size_t i = n <= SAMPLE ? s : rng_below(&rng, n);
+        double value = at[i], step = 1e-5 * fmax(1, fabs(value));
+        at[i] = value + step;
+        double up = loss(arg);
+        at[i] = value - step;
+        double down = loss(arg);
+        at[i] = value;
+        double slope = (up - down) / (2 * step), fast = grad[i] - (before ? before[i] : 0);
+        if (!(fabs(fast - slope) <= tolerance * scale)) {
+            printf("# d loss / d %s[%zu] = %.9g, by differences %.9g, scale %.3g\n", what, i, fast,
+                   slope, scale);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+KIT double weighted(const double *weight, const double *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += weight[i] * x[i];
+    return sum;
+}
+
+#endif

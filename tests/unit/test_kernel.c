@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend's inner loops one by one, and the conversions between element types.
+#include "kernel_wide.h"
+#include "ops_kit.h"
+
+static const struct kernels *kernels; // the set under test
+
+static float from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+// exp of 16 values at once.
+static void exp_of(float p[LANES], const float x[LANES])
+{
+    kernels->exp_sum(p, x, LANES, 1, 0);
+}
+
+static float exp_one(float x)
+{
+    float p[LANES], in[LANES];
+    for (int i = 0; i < LANES; i++)
+        in[i] = x;
+    exp_of(p, in);
+    for (int i = 1; i < LANES; i++)
+        CHECK(!memcmp(p, p + i, sizeof *p));
+    return p[0];
+}
+
+static void exp_is_accurate(void)
+{
+    double worst = 0;
+    float worst_at = 0;
+    for (uint32_t sign = 0; sign < 2; sign++)
+        for (uint32_t bits = 0; bits <= bits_of(sign ? 87.0f : 88.0f); bits += 997 * LANES) {
+            float x[LANES], p[LANES];
+            for (uint32_t i = 0; i < LANES; i++) {
+                float value = from_bits(bits + 997 * i);
+                x[i] = sign ? fmaxf(-value, -87) : fminf(value, 88);
+            }
+            exp_of(p, x);
+            for (int i = 0; i < LANES; i++) {
+                double apart = fabs(p[i] / exp((double)x[i]) - 1);
+                if (!(apart <= worst)) {
+                    worst = apart;
+                    worst_at = x[i];
+                }
+            }
+        }
+    printf("# exp: largest relative error %.3g, at %.9g\n", worst, worst_at);
+    CHECK(worst < 1.2e-7);
+}
+
+static void exp_has_ends(void)
+{
+    CHECK(exp_one(0) == 1 && exp_one(-0.0f) == 1);
+    // Below: exactly 0 from the first number under -87.
+    CHECK(exp_one(-87) >= 1.6e-38f);
+    CHECK(bits_of(exp_one(nextafterf(-87, -INFINITY))) == 0);
+    static const float low[] = {-87.5f, -88, -103, -104, -1000, -1e10f, -3e38f, -INFINITY};
+    for (size_t i = 0; i < sizeof low / sizeof *low; i++)
+        CHECK(bits_of(exp_one(low[i])) == 0);
+    // Above 88 it stays where it is, finite.
+    float top = exp_one(88);
+    static const float high[] = {88.5f, 88.8f, 89, 1000, 1e10f, 3e38f, INFINITY};
+    for (size_t i = 0; i < sizeof high / sizeof *high; i++)
+        CHECK(exp_one(high[i]) == top);
+    // It climbs at both ends: no step back larger than the rounding, over whole numbers none at
+    // all.
+    for (float x = -87; x < 88; x++)
+        CHECK(exp_one(x) < exp_one(x + 1));
+    float x = -87, y = 88;
+    for (int i = 0; i < 3000; i++) {
+        float up = nextafterf(x, 0), down = nextafterf(y, 0);
+        CHECK(exp_one(up) >= exp_one(x) * (1 - 2e-7f) && exp_one(x) > 0);
+        CHECK(exp_one(down) <= exp_one(y) * (1 + 2e-7f) && exp_one(down) <= top);
+        x = up;
+        y = down;
+    }
+}
+
+static void exp_keeps_nan(void)
+{
+    for (uint32_t bits = 0x7f800001; bits <= 0x7fffffff; bits += bits < 0x7f810000 ? 1 : 509) {
+        CHECK(isnan(exp_one(from_bits(bits))));
+        CHECK(isnan(exp_one(from_bits(bits | 0x80000000))));
+        if (test_failed)
+            return;
+    }
+    // One among many spoils the sum, at any place.
+    for (int at = 0; at < 2048; at += 37) {
+        float x[2048], p[2048];
+        for (int i = 0; i < 2048; i++)
+            x[i] = -1;
+        CHECK_NEAR(kernels->exp_sum(p, x, 2048, 2, 0.5f), 2048 * exp(-2.5), 1e-4);
+        x[at] = NAN;
+        CHECK(isnan(kernels->exp_sum(p, x, 2048, 2, 0.5f)));
+    }
+}
+
+// All tile sizes, both ways to walk the broadcast side, over slices, new or added to.
+static void tiles(void)
+{
+    enum { DEEP = 600 };
+    kit_begin(3);
+    float *a = normals(DEEP * 20, 1), *b = normals(DEEP * TILE_MAX, 1);
+    for (size_t rows = 1; rows <= kernels->tile; rows++)
+        for (int k = 0; k < 24; k++) {
+            size_t depth = ONE_OF(0, 1, 2, 16, 255, 256, 257, 512, 600), lda = k & 1 ? 16 : 20;
+            int add = k >> 1 & 1, along = k >> 2 & 1;
+            float c[TILE_MAX * 20], before[TILE_MAX * 20], base[TILE_MAX * 20];
+            for (int i = 0; i < TILE_MAX * 20; i++)
+                before[i] = c[i] = base[i] = (float)rng_normal(&rng);
+            size_t n_stride = along ? DEEP : 1, k_stride = along ? 1 : TILE_MAX;
+            kernels->tile_product(rows, depth, a, lda, b, n_stride, k_stride, c, 20, add);
+            for (size_t n = 0; n < rows; n += kernels_base.tile) {
+                size_t some = rows - n < kernels_base.tile ? rows - n : kernels_base.tile;
+                kernels_base.tile_product(some, depth, a, lda, b + n * n_stride, n_stride, k_stride,
+                                          base + n * 20, 20, add);
+            }
+            for (size_t n = 0; n < TILE_MAX; n++)
+                for (size_t i = 0; i < 20; i++) {
+                    double sum = add || n >= rows || i >= LANES ? before[n * 20 + i] : 0;
+                    if (n < rows && i < LANES)
+                        for (size_t d = 0; d < depth; d++)
+                            sum += (double)a[d * lda + i] * b[n * n_stride + d * k_stride];
+                    CHECK_NEAR(c[n * 20 + i], sum, 5e-5);
+                    CHECK_NEAR(c[n * 20 + i], base[n * 20 + i], 5e-5);
+                }
+        }
+}
+
+// Sets agree with the plain one within rounding.
+static void agrees(void)
+{
+    for (size_t n = 1; n < 70; n++) {
+        kit_begin(n);
+        float *g = normals(n, 2), *u = normals(n, 1), *d = normals(n, 1);
+        float *a = zeros(n), *b = zeros(n), *da = zeros(n), *db = zeros(n), top, other;
+        kernels->swiglu(a, g, u, n);
+        kernels_base.swiglu(b, g, u, n);
+        for (size_t i = 0; i < n; i++)
+            CHECK_NEAR(a[i], b[i], 1e-6 * (1 + fabs(b[i])));
+        kernels->swiglu_backward(a, da, d, g, u, n);
+        kernels_base.swiglu_backward(b, db, d, g, u, n);
+        for (size_t i = 0; i < n; i++) {
+            CHECK_NEAR(a[i], b[i], 2e-6 * (1 + fabs(b[i])));
+            CHECK_NEAR(da[i], db[i], 2e-6 * (1 + fabs(db[i])));
+        }
+        CHECK(kernels->max(g, n) == kernels_base.max(g, n));
+        CHECK_NEAR(kernels->dot(g, u, n), kernels_base.dot(g, u, n), 1e-5);
+        CHECK_NEAR(kernels->sum_squares(g, n), kernels_base.sum_squares(g, n), 1e-4);
+        double h, l = kernels->log_sum_exp(g, n, &top, &h), base_h;
+        CHECK_NEAR(l, kernels_base.log_sum_exp(g, n, &other, &base_h), 1e-6);
+        CHECK_NEAR(h, base_h, 2e-6);
+        CHECK(top == other);
+        CHECK_NEAR(l, kernels->log_sum_exp(g, n, &top, NULL), 0);
+    }
+}
+
+static void every_pattern(enum dtype type, uint32_t infinity)
+{
+    for (uint32_t i = 0; i < 65536; i++) {
+        uint16_t half = (uint16_t)i, back;
+        float value;
+        dtype_to_f32(&value, &half, type, 1);
+        dtype_from_f32(&back, &value, type, 1);
+        if ((i & 0x7fff) > infinity)
+            CHECK(isnan(value) && (back & 0x7fff) > infinity && (back & 0x8000) == (i & 0x8000));
+        else
+            CHECK(!isnan(value) && back == half);
+    }
+}
+
+static void patterns_round_trip(void)
+{
+    every_pattern(DTYPE_F16, 0x7c00);
+    every_pattern(DTYPE_BF16, 0x7f80);
+    uint16_t half[] = {0x3c00, 0xc000, 0x0001, 0x7bff, 0x0400}, brain[] = {0x3f80, 0xc000, 0x0001};
+    float value[5];
+    dtype_to_f32(value, half, DTYPE_F16, 5);
+    CHECK(value[0] == 1 && value[1] == -2 && value[2] == 0x1p-24f && value[3] == 65504 &&
+          value[4] == 0x1p-14f);
+    dtype_to_f32(value, brain, DTYPE_BF16, 3);
+    CHECK(value[0] == 1 && value[1] == -2 && value[2] == 0x1p-133f);
+}
+
+// The nearest number with `digits` binary digits (ties to even), least exponent `least` and
+// largest value `most`.
+static double nearest(double value, int digits, int least, double most)
+{
+    if (value == 0 || !isfinite(value))
+        return value;
+    int exponent = ilogb(value) > least ? ilogb(value) : least;
+    double rounded = ldexp(nearbyint(ldexp(value, digits - 1 - exponent)), exponent - digits + 1);
+    return fabs(rounded) > most ? copysign(INFINITY, value) : rounded;
+}
+
+static void rounds_to_nearest(float value)
+{
+    uint16_t half, brain;
+    float back;
+    dtype_from_f32(&half, &value, DTYPE_F16, 1);
+    dtype_to_f32(&back, &half, DTYPE_F16, 1);
+    CHECK(isnan(value) ? isnan(back) : back == nearest(value, 11, -14, 65504));
+    CHECK(!signbit(back) == !signbit(value));
+    dtype_from_f32(&brain, &value, DTYPE_BF16, 1);
+    dtype_to_f32(&back, &brain, DTYPE_BF16, 1);
+    CHECK(isnan(value) ? isnan(back) : back == nearest(value, 8, -126, 0x1.fep127));
+    CHECK(!signbit(back) == !signbit(value));
+}
+
+static void conversion_rounds(void)
+{
+    for (uint64_t bits = 0; bits < (uint64_t)1 << 32 && !test_failed; bits += 4099)
+        rounds_to_nearest(from_bits((uint32_t)bits));
+    // At and beside the middle between two neighbours, in either type.
+    for (uint32_t i = 0; i < 65535 && !test_failed; i++) {
+        uint16_t pair[] = {(uint16_t)i, (uint16_t)(i + 1)};
+        for (int t = 0; t < 2; t++) {
+            float value[2];
+            dtype_to_f32(value, pair, t ? DTYPE_F16 : DTYPE_BF16, 2);
+            float middle = (float)(((double)value[0] + value[1]) / 2);
+            rounds_to_nearest(middle);
+            rounds_to_nearest(nextafterf(middle, INFINITY));
+            rounds_to_nearest(nextafterf(middle, -INFINITY));
+        }
+    }
+}
+
+static void run_named(const char *name, void (*test)(void))
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s: %s", kernels->name, name);
+    test_run(full, test);
+}
+
+int main(void)
+{
+    static const char *const sets[] = {"base", "avx2", "avx512", "wide"};
+    arena_init(&memory);
+    RUN(patterns_round_trip);
+    RUN(conversion_rounds);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (!kit_open(sets[i])) {
+            printf("# %s: not for this processor\n", sets[i]);
+            continue;
+        }
+        kernels = device.backend;
+        run_named("exp is accurate", exp_is_accurate);
+        run_named("exp has ends", exp_has_ends);
+        run_named("exp keeps NaN", exp_keeps_nan);
+        run_named("tiles", tiles);
+        run_named("agrees with base", agrees);
+        device_release(&device);
+    }
+    arena_release(&memory);
+    return test_end();
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include "test.h"
+
+#include "base/json.h"
+#include "base/rng.h"
+#include "learn/loss.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#define GOLDEN SHARED "/golden/methods/methods.json"
+enum { N = 200 };
+
+struct data {
+    float lp[N], a[N], b[N], c[N], value[N], grad[N];
+};
+
+static void fill(struct data *d)
+{
+    struct rng r;
+    rng_init(&r, 1, RNG_TEST, 77, 0);
+    for (int i = 0; i < N; i++) {
+        d->lp[i] = (float)(-3 * rng_uniform(&r));
+        d->a[i] = (float)rng_normal(&r);
+        d->b[i] = d->lp[i] + (float)(0.4 * rng_normal(&r));
+        d->c[i] = d->lp[i] + (float)(0.4 * rng_normal(&r));
+    }
+}
+
+static struct loss_tokens tokens_of(struct data *d)
+{
+    return (struct loss_tokens){.n = N, .lp = d->lp, .column = {d->a, d->b, d->c}};
+}
+
+// c against a central difference of value. Skips tokens within the step of a kink.
+static void check_derivative(struct loss *l, struct data *d, double kink)
+{
+    struct err e;
+    struct loss_stats stats = {0};
+    const float h = 1.0f / 256;
+    float low[N], high[N], ignored[N], shifted[N];
+    struct loss_tokens t = tokens_of(d);
+    CHECK(loss_evaluate(l, &t, d->value, d->grad, &stats, &e) == 0);
+    t.lp = shifted;
+    for (int i = 0; i < N; i++)
+        shifted[i] = d->lp[i] + h;
+    CHECK(loss_evaluate(l, &t, high, ignored, &stats, &e) == 0);
+    for (int i = 0; i < N; i++)
+        shifted[i] = d->lp[i] - h;
+    CHECK(loss_evaluate(l, &t, low, ignored, &stats, &e) == 0);
+    for (int i = 0; i < N; i++) {
+        double u = exp((double)d->lp[i] - d->b[i]);
+        if (kink > 0 && (fabs(u - 1 + kink) < 0.01 || fabs(u - 1 - kink) < 0.01))
+            continue;
+        double slope = ((double)high[i] - low[i]) / ((double)(d->lp[i] + h) - (d->lp[i] - h));
+        CHECK_NEAR(slope, d->grad[i], 4e-4 * (1 + fabs(d->grad[i])));
+    }
+}
+
+static void derivatives_by_finite_differences(void)
+{
+    struct err e;
+    struct data d;
+    struct loss l;
+    fill(&d);
+    CHECK(loss_init(&l, NULL, &e) == 0);
+    CHECK(l.n_columns == 0);
+    check_derivative(&l, &d, 0);
+    CHECK(loss_init(&l, "reinforce", &e) == 0);
+    check_derivative(&l, &d, 0);
+    CHECK(loss_init(&l, "ppo-clip", &e) == 0);
+    check_derivative(&l, &d, l.parameters.cliprange);
+    CHECK(loss_set_kl(&l, "half:0.7", &e) == 0);
+    CHECK(l.n_columns == 3);
+    CHECK_TEXT(loss_column(&l, 0), "advantage");
+    CHECK_TEXT(loss_column(&l, 1), "logp:rollout");
+    CHECK_TEXT(loss_column(&l, 2), "logp:half");
+    check_derivative(&l, &d, l.parameters.cliprange);
+}
+
+static void clip_cuts_only_the_way_out(void)
+{
+    struct err e;
+    struct loss l;
+    struct loss_stats stats = {0};
+    float lp[4], old[4] = {-1, -1, -1, -1}, a[4] = {1, -1, 1, -1}, value[4], c[4];
+    for (int i = 0; i < 4; i++)
+        lp[i] = -1 + logf(i < 2 ? 1.5f : 0.5f);
+    struct loss_tokens t = {.n = 4, .lp = lp, .column = {a, old}};
+    CHECK(loss_init(&l, "ppo-clip", &e) == 0);
+    CHECK(loss_evaluate(&l, &t, value, c, &stats, &e) == 0);
+    CHECK_NEAR(value[0], -1.2, 1e-6);
+    CHECK_NEAR(value[1], 1.5, 1e-6);
+    CHECK_NEAR(value[2], -0.5, 1e-6);
+    CHECK_NEAR(value[3], 0.8, 1e-6);
+    CHECK(c[0] == 0 && c[3] == 0);
+    CHECK_NEAR(c[1], 1.5, 1e-6);
+    CHECK_NEAR(c[2], -0.5, 1e-6);
+    CHECK(stats.clipped == 2);
+}
+
+static void kl_is_exact_near_zero(void)
+{
+    float lp = -1, ref = -1 - 0x1p-12f, value = 0, c = 0;
+    double d = 0x1p-12;
+    double k3 = loss_kl_add(2, 1, &lp, &ref, &value, &c);
+    CHECK_NEAR(k3, d * d / 2 - d * d * d / 6, 1e-15);
+    CHECK_NEAR(value, 2 * k3, 1e-14);
+    CHECK_NEAR(c, 2 * (d - d * d / 2), 1e-10);
+}
+
+static void refuses(void)
+{
+    struct err e;
+    struct loss l;
+    CHECK(loss_init(&l, "nothing", &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(loss_init(&l, "reinforce", &e) == 0);
+    CHECK(loss_set_kl(&l, "sft", &e) < 0);
+    CHECK(loss_set_kl(&l, ":1", &e) < 0);
+    CHECK(loss_set_kl(&l, "sft:-1", &e) < 0);
+    CHECK(loss_set_kl(&l, "sft:x", &e) < 0);
+    CHECK(loss_set_kl(&l, "sft:1", &e) == 0);
+    CHECK(loss_set_kl(&l, "sft:1", &e) < 0);
+    float lp[2] = {-1, -2}, a[2] = {1, NAN}, ref[2] = {-1, -1}, value[2], c[2];
+    struct loss_tokens t = {.n = 2, .lp = lp, .column = {a, ref}};
+    struct loss_stats stats = {0};
+    CHECK(loss_evaluate(&l, &t, value, c, &stats, &e) < 0 && e.status == STATUS_FAILED);
+    CHECK(strstr(e.text, "token 1") && strstr(e.text, "advantage"));
+    a[1] = 1;
+    ref[1] = 1e30f;
+    CHECK(loss_evaluate(&l, &t, value, c, &stats, &e) < 0 && strstr(e.text, "not finite"));
+}
+
+// Concatenates one array of every sample; `name` may be a path of two keys.
+static size_t gather(const json_t *file, const char *key, const char *sub, float *out)
+{
+    size_t n = 0, i, k;
+    json_t *sample, *x;
+    json_array_foreach(json_object_get(file, "samples"), i, sample)
+    {
+        json_t *array = json_object_get(sample, key);
+        json_array_foreach(sub ? json_object_get(array, sub) : array, k, x) out[n++] =
+            (float)json_number_value(x);
+    }
+    return n;
+}
+
+static void check_golden(const json_t *file, const char *name, const char *loss, const char *kl,
+                         struct loss_tokens t)
+{
+    struct err e;
+    struct loss l;
+    struct loss_stats stats = {0};
+    float value[N], c[N];
+    CHECK(loss_init(&l, loss, &e) == 0);
+    if (kl)
+        CHECK(loss_set_kl(&l, kl, &e) == 0);
+    CHECK(loss_evaluate(&l, &t, value, c, &stats, &e) == 0);
+    const json_t *expected = json_object_get(json_object_get(file, "losses"), name);
+    double sum = kl ? stats.kl : stats.value, n = (double)t.n;
+    CHECK_NEAR(sum / n, json_number_value(json_object_get(expected, "value")), 2e-6);
+    if (!strcmp(name, "ppo_clip"))
+        CHECK_NEAR(stats.clipped / n, json_number_value(json_object_get(file, "ppo_clip_fraction")),
+                   1e-12);
+}
+
+static void golden_values(void)
+{
+    NEED(GOLDEN);
+    struct err e;
+    json_t *file = json_parse_file(AT_FDCWD, GOLDEN, 1 << 20, &e);
+    CHECK(file != NULL);
+    float policy[N], sft[N], g[N];
+    size_t n = gather(file, "lp_policy", NULL, policy);
+    CHECK(n == 85 && gather(file, "lp_sft", NULL, sft) == n);
+    struct loss_tokens t = {.n = n, .lp = policy, .column = {g, sft}};
+    check_golden(file, "sft", "nll", NULL, t);
+    gather(file, "credit", "gamma_1", g);
+    check_golden(file, "reinforce", "reinforce", NULL, t);
+    gather(file, "credit", "gamma_0.9", g);
+    check_golden(file, "reinforce_gamma_0_9", "reinforce", NULL, t);
+    gather(file, "advantage", "rloo", g);
+    check_golden(file, "reinforce_rloo", "reinforce", NULL, t);
+    gather(file, "advantage", "batch_whiten_population", g);
+    check_golden(file, "reinforce_whitened", "reinforce", NULL, t);
+    check_golden(file, "ppo_clip", "ppo-clip", NULL, t);
+    check_golden(file, "kl_k3", "reinforce", "sft:1", t);
+    json_decref(file);
+}
+
+int main(void)
+{
+    RUN(derivatives_by_finite_differences);
+    RUN(clip_cuts_only_the_way_out);
+    RUN(kl_is_exact_near_zero);
+    RUN(refuses);
+    RUN(golden_values);
+    return test_end();
+}

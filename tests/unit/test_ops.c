@@ -1,0 +1,735 @@
+// SPDX-License-Identifier: MIT
+// Operations against their plain reference: values, gradients by finite differences in double, and
+// the bits that must not depend on threads or on company. All of it for each kernel set.
+#include "kernel_wide.h"
+#include "ops_kit.h"
+
+static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+
+static void embed(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 2, 17, 70), vocab = ONE_OF(1, 5, 300), width = ONE_OF(1, 7, 48, 65);
+        double *exact;
+        struct tensor table = random_tensor(types[round % 3], vocab, width, 1, &exact);
+        uint32_t *token = tokens(n, vocab);
+        float *out = normals(n * width, 1), *before = normals(vocab * width, 1);
+        double *expected = doubled(out, n * width);
+        CHECK(device.ops->embed(&device, out, &table, token, n, &error) == 0);
+        reference_embed(expected, exact, width, token, n);
+        CHECK(near_reference("embed", out, expected, n * width, 0));
+        // The gradient is exact arithmetic's: each row the sum of its tokens' rows.
+        float *dout = normals(n * width, 1);
+        table.grad = copied(before, vocab * width);
+        double *gradient = doubled(before, vocab * width);
+        for (size_t i = 0; i < n * width; i++)
+            gradient[token[i / width] * width + i % width] += dout[i];
+        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, &error) == 0);
+        CHECK(near_reference("embed gradient", table.grad, gradient, vocab * width, 1e-6));
+        table.grad = NULL;
+        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, &error) == 0);
+    }
+}
+
+struct linear_case {
+    size_t n, in, out;
+    double *x, *w, *bias, *y, *weight;
+};
+
+static double linear_loss(void *arg)
+{
+    struct linear_case *c = arg;
+    reference_linear(c->y, c->x, c->n, c->in, c->w, c->out, c->bias, 0);
+    return weighted(c->weight, c->y, c->n * c->out);
+}
+
+// Several products of one x: other widths, types, with and without bias and add.
+static void linear(void)
+{
+    for (int round = 0; round < 60; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 2, 3, 5, 15, 16, 17, 33, 70, 130),
+               in = ONE_OF(1, 3, 8, 16, 17, 48, 50, 96, 257, 300, 576, 1100);
+        size_t count = 1 + rng_below(&rng, 3);
+        float *x = normals(n * in, 1);
+        struct linear product[3] = {{0}};
+        double *expected[3];
+        for (size_t i = 0; i < count; i++) {
+            size_t out = ONE_OF(1, 5, 12, 16, 47, 48, 49, 100, 150);
+            double *w, *bias = NULL;
+            struct linear *p = &product[i];
+            p->w = random_tensor(types[rng_below(&rng, 3)], out, in, 1, &w);
+            if (rng_below(&rng, 2))
+                p->bias = random_tensor(types[rng_below(&rng, 3)], 1, out, 1, &bias);
+            p->add = (int)rng_below(&rng, 2);
+            p->y = normals(n * out, 1);
+            expected[i] = doubled(p->y, n * out);
+            reference_linear(expected[i], doubled(x, n * in), n, in, w, out, bias, p->add);
+        }
+        CHECK(device.ops->linear(&device, x, n, product, count, &error) == 0);
+        for (size_t i = 0; i < count; i++)
+            CHECK(near_reference("linear", product[i].y, expected[i], n * product[i].w.rows, 2e-6));
+    }
+}
+
+static void linear_gradient(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        struct linear_case c = {.n = ONE_OF(1, 2, 17, 40), .in = ONE_OF(1, 8, 50, 300)};
+        c.out = ONE_OF(1, 5, 48, 49, 400);
+        size_t nx = c.n * c.in, nw = c.out * c.in, ny = c.n * c.out;
+        struct tensor w = random_tensor(types[round % 3], c.out, c.in, 1, &c.w);
+        struct tensor bias = random_tensor(DTYPE_F32, 1, c.out, 1, &c.bias);
+        float *x = normals(nx, 1), *dy = normals(ny, 1), *before = normals(nx + nw + c.out, 1);
+        c.x = doubled(x, nx);
+        c.weight = doubled(dy, ny);
+        c.y = doubled(dy, ny);
+        int add = round & 1;
+        float *dx = copied(before, nx);
+        w.grad = copied(before + nx, nw);
+        bias.grad = copied(before + nx + nw, c.out);
+        CHECK(device.ops->linear_backward(&device, dx, add, dy, x, c.n, &w, &bias, &error) == 0);
+        CHECK(gradient_is("x", dx, add ? before : NULL, c.x, nx, linear_loss, &c, 3e-6));
+        CHECK(gradient_is("w", w.grad, before + nx, c.w, nw, linear_loss, &c, 3e-6));
+        CHECK(
+            gradient_is("bias", bias.grad, before + nx + nw, c.bias, c.out, linear_loss, &c, 3e-6));
+        // What is not asked for is left out: the rest is the same.
+        float *dx_alone = copied(before, nx);
+        w.grad = NULL;
+        CHECK(device.ops->linear_backward(&device, dx_alone, add, dy, x, c.n, &w, NULL, &error) ==
+              0);
+        CHECK(same_bits("dx alone", dx_alone, dx, nx));
+        CHECK(device.ops->linear_backward(&device, NULL, 0, dy, x, c.n, &w, NULL, &error) == 0);
+    }
+}
+
+struct norm_case {
+    size_t n, width;
+    double *x, *w, *y, *weight, eps;
+};
+
+static double norm_loss(void *arg)
+{
+    struct norm_case *c = arg;
+    reference_rmsnorm(c->y, c->x, c->n, c->width, c->w, c->eps);
+    return weighted(c->weight, c->y, c->n * c->width);
+}
+
+static void rmsnorm(void)
+{
+    for (int round = 0; round < 36; round++) {
+        kit_begin(round);
+        struct norm_case c = {.n = ONE_OF(1, 2, 17, 70),
+                              .width = ONE_OF(1, 5, 16, 50, 64, 257, 576)};
+        float eps = round % 4 ? 1e-5f : 1e-2f;
+        size_t n = c.n * c.width;
+        c.eps = eps;
+        struct tensor w = random_tensor(types[round % 3], 1, c.width, 1, &c.w);
+        float *x = normals(n, round % 2 ? 1 : 1e-2), *y = zeros(n), *rstd = zeros(c.n);
+        float *dy = normals(n, 1), *before = normals(n, 1), *weight_before = normals(c.width, 1);
+        c.x = doubled(x, n);
+        c.y = doubled(y, n);
+        c.weight = doubled(dy, n);
+        reference_rmsnorm(c.y, c.x, c.n, c.width, c.w, c.eps);
+        CHECK(device.ops->rmsnorm(&device, y, NULL, x, c.n, &w, eps, &error) == 0);
+        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
+        CHECK(device.ops->rmsnorm(&device, y, rstd, x, c.n, &w, eps, &error) == 0);
+        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
+        float *dx = copied(before, n);
+        w.grad = copied(weight_before, c.width);
+        CHECK(device.ops->rmsnorm_backward(&device, dx, dy, x, rstd, c.n, &w, &error) == 0);
+        CHECK(gradient_is("x", dx, before, c.x, n, norm_loss, &c, 1e-5));
+        CHECK(gradient_is("weight", w.grad, weight_before, c.w, c.width, norm_loss, &c, 1e-5));
+        w.grad = NULL;
+        float *again = copied(before, n);
+        CHECK(device.ops->rmsnorm_backward(&device, again, dy, x, rstd, c.n, &w, &error) == 0);
+        CHECK(same_bits("dx of a frozen weight", again, dx, n));
+    }
+}
+
+static float *angles(size_t positions, size_t half)
+{
+    float *table = kit_alloc(positions * half * 2, sizeof *table);
+    for (size_t p = 0; p < positions; p++)
+        for (size_t k = 0; k < half; k++) {
+            double angle = (double)p * pow(10000, -(double)k / (double)half);
+            table[(p * half + k) * 2] = (float)cos(angle);
+            table[(p * half + k) * 2 + 1] = (float)sin(angle);
+        }
+    return table;
+}
+
+struct rope_case {
+    size_t n, heads, dim;
+    const uint32_t *position;
+    const double *table;
+    double *x, *y, *weight;
+};
+
+static double rope_loss(void *arg)
+{
+    struct rope_case *c = arg;
+    size_t n = c->n * c->heads * c->dim;
+    memcpy(c->y, c->x, n * sizeof *c->y);
+    reference_rope(c->y, c->n, c->heads, c->dim, c->position, c->table);
+    return weighted(c->weight, c->y, n);
+}
+
+static void rope(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        struct rope_case c = {.n = ONE_OF(1, 3, 70), .heads = ONE_OF(1, 3, 4)};
+        c.dim = ONE_OF(2, 8, 10, 16, 24, 64, 160);
+        size_t n = c.n * c.heads * c.dim, positions = 90;
+        float *table = angles(positions, c.dim / 2), *x = normals(n, 1), *y = copied(x, n);
+        c.table = doubled(table, positions * c.dim);
+        c.position = tokens(c.n, positions);
+        c.x = doubled(x, n);
+        c.y = doubled(x, n);
+        reference_rope(c.y, c.n, c.heads, c.dim, c.position, c.table);
+        CHECK(device.ops->rope(&device, y, c.n, c.heads, c.dim, c.position, table, 0, &error) == 0);
+        CHECK(near_reference("rope", y, c.y, n, 3e-7));
+        float *dy = normals(n, 1);
+        c.weight = doubled(dy, n);
+        CHECK(device.ops->rope(&device, dy, c.n, c.heads, c.dim, c.position, table, 1, &error) ==
+              0);
+        CHECK(gradient_is("x", dy, NULL, c.x, n, rope_loss, &c, 1e-6));
+    }
+}
+
+// Sequences whose keys and values lie in blocks of one pool, dealt out in random order. Rows of
+// all sequences stand one after another: sequence s has the rows start[s] .. start[s] + length[s].
+// With `shared` > 0 all sequences have their first `shared` positions from the first one, in the
+// same blocks.
+enum { SEQUENCES = 4 };
+struct sequences {
+    struct attention a;
+    size_t count, rows, shared, length[SEQUENCES], start[SEQUENCES];
+    uint32_t *block[SEQUENCES];
+    size_t pool; // floats of a.k and of a.v
+    float *q, *k, *v;
+    float *out, *lse;
+};
+
+static void pool_spoil(struct sequences *s)
+{
+    for (size_t i = 0; i < s->pool; i++)
+        s->a.k[i] = s->a.v[i] = NAN; // what is read without having been stored shows
+}
+
+static void sequences_make(struct sequences *s, size_t heads, size_t kv_heads, size_t dim,
+                           size_t count, size_t longest, size_t shared)
+{
+    memset(s, 0, sizeof *s);
+    s->a = (struct attention){.heads = heads, .kv_heads = kv_heads, .head_dim = dim};
+    s->a.scale = (float)(1 / sqrt((double)dim));
+    s->count = count;
+    s->shared = shared;
+    size_t blocks = 0;
+    for (size_t i = 0; i < count; i++) {
+        s->length[i] = shared + 1 + rng_below(&rng, longest);
+        s->start[i] = s->rows;
+        s->rows += s->length[i];
+        blocks += (s->length[i] + KV_BLOCK - 1) / KV_BLOCK;
+    }
+    uint32_t *deal = kit_alloc(blocks, sizeof *deal);
+    for (uint32_t i = 0; i < blocks; i++) {
+        uint32_t j = (uint32_t)rng_below(&rng, i + 1);
+        deal[i] = deal[j];
+        deal[j] = i;
+    }
+    for (size_t i = 0; i < count; i++) {
+        s->block[i] = deal;
+        deal += (s->length[i] + KV_BLOCK - 1) / KV_BLOCK;
+        memcpy(s->block[i], s->block[0], shared / KV_BLOCK * sizeof *deal);
+    }
+    size_t kv = kv_heads * dim;
+    s->pool = blocks * KV_BLOCK * kv;
+    s->a.k = kit_alloc(s->pool, sizeof(float));
+    s->a.v = kit_alloc(s->pool, sizeof(float));
+    s->q = normals(s->rows * heads * dim, 1.5);
+    s->k = normals(s->rows * kv, 1.5);
+    s->v = normals(s->rows * kv, 1);
+    for (size_t i = 1; i < count; i++) {
+        memcpy(s->k + s->start[i] * kv, s->k, shared * kv * sizeof(float));
+        memcpy(s->v + s->start[i] * kv, s->v, shared * kv * sizeof(float));
+    }
+    s->out = zeros(s->rows * heads * dim);
+    s->lse = zeros(s->rows * heads);
+    pool_spoil(s);
+}
+
+static size_t own_begin(const struct sequences *s, size_t i)
+{
+    return i ? s->shared : 0;
+}
+
+static void rows_move(float *to, const float *from, size_t to_row, size_t from_row, size_t rows,
+                      size_t width)
+{
+    memcpy(to + to_row * width, from + from_row * width, rows * width * sizeof *to);
+}
+
+// Stores and attends the positions from .. to-1 of the sequences first, first + step, ... in one
+// call, as a packed batch; results go to their rows of s->out and s->lse.
+static void attend_range(struct sequences *s, size_t from, size_t to, size_t only, int reversed)
+{
+    struct segment segment[SEQUENCES];
+    size_t which[SEQUENCES], n = 0, rows = 0;
+    size_t wide = s->a.heads * s->a.head_dim, kv = s->a.kv_heads * s->a.head_dim;
+    for (size_t k = 0; k < s->count; k++) {
+        size_t i = reversed ? s->count - 1 - k : k;
+        size_t begin = from > own_begin(s, i) ? from : own_begin(s, i);
+        size_t end = to < s->length[i] ? to : s->length[i];
+        if (begin >= end || (only < s->count && only != i))
+            continue;
+        which[n] = i;
+        segment[n++] = (struct segment){rows, end - begin, begin, s->block[i]};
+        rows += end - begin;
+    }
+    struct arena_mark mark = arena_mark(&memory);
+    float *q = zeros(rows * wide), *out = zeros(rows * wide), *lse = zeros(rows * s->a.heads);
+    float *k = zeros(rows * kv), *v = zeros(rows * kv);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = s->start[which[i]] + segment[i].past, length = segment[i].length;
+        rows_move(q, s->q, segment[i].start, row, length, wide);
+        rows_move(k, s->k, segment[i].start, row, length, kv);
+        rows_move(v, s->v, segment[i].start, row, length, kv);
+    }
+    s->a.segment = segment;
+    s->a.n_segments = n;
+    CHECK(device.ops->attention_store(&device, &s->a, k, v, &error) == 0);
+    CHECK(device.ops->attention(&device, &s->a, out, q, lse, &error) == 0);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = s->start[which[i]] + segment[i].past, length = segment[i].length;
+        rows_move(s->out, out, row, segment[i].start, length, wide);
+        rows_move(s->lse, lse, row, segment[i].start, length, s->a.heads);
+    }
+    arena_rewind(&memory, mark);
+}
+
+static void reference_sequences(const struct sequences *s, const double *q, const double *k,
+                                const double *v, double *out, double *lse)
+{
+    size_t wide = s->a.heads * s->a.head_dim, kv = s->a.kv_heads * s->a.head_dim;
+    for (size_t i = 0; i < s->count; i++) {
+        size_t past = own_begin(s, i), row = s->start[i] + past;
+        reference_attention(out + row * wide, lse ? lse + row * s->a.heads : NULL, q + row * wide,
+                            k + s->start[i] * kv, v + s->start[i] * kv, s->length[i] - past, past,
+                            s->a.heads, s->a.kv_heads, s->a.head_dim, s->a.scale);
+    }
+}
+
+static void random_sequences(struct sequences *s, int round, size_t shared)
+{
+    size_t kv_heads = ONE_OF(1, 2, 3), group = 1 + (size_t)round % 4;
+    size_t dim = ONE_OF(8, 10, 16, 24, 40, 64);
+    sequences_make(s, kv_heads * group, kv_heads, dim, 1 + rng_below(&rng, SEQUENCES),
+                   ONE_OF(1, 15, 16, 17, 40, 70), shared);
+}
+
+static void attention(void)
+{
+    for (int round = 0; round < 48; round++) {
+        kit_begin(round);
+        struct sequences s;
+        random_sequences(&s, round, round % 3 == 2 ? ONE_OF(16, 32, 48) : 0);
+        size_t n = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
+        double *out = doubled(s.out, n), *lse = doubled(s.lse, s.rows * s.a.heads);
+        reference_sequences(&s, doubled(s.q, n), doubled(s.k, kv), doubled(s.v, kv), out, lse);
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        CHECK(near_reference("attention", s.out, out, n, 1e-6));
+        CHECK(near_reference("lse", s.lse, lse, s.rows * s.a.heads, 1e-6));
+        float *whole = copied(s.out, n), *whole_lse = copied(s.lse, s.rows * s.a.heads);
+        // Cut at a position; one token at a time; each sequence alone; in another order.
+        for (int way = 0; way < 4; way++) {
+            pool_spoil(&s);
+            memset(s.out, 0, n * sizeof *s.out);
+            memset(s.lse, 0, s.rows * s.a.heads * sizeof *s.lse);
+            size_t end = s.shared + 71, cut = 1 + rng_below(&rng, end);
+            if (way == 0) {
+                attend_range(&s, 0, cut, SIZE_MAX, 0);
+                attend_range(&s, cut, end, SIZE_MAX, 0);
+            } else if (way == 1) {
+                for (size_t t = 0; t < end; t++)
+                    attend_range(&s, t, t + 1, SIZE_MAX, 0);
+            } else if (way == 2) {
+                for (size_t i = 0; i < s.count; i++)
+                    attend_range(&s, 0, end, i, 0);
+            } else {
+                attend_range(&s, 0, end, SIZE_MAX, 1);
+            }
+            CHECK(same_bits("attention in parts", s.out, whole, n));
+            CHECK(same_bits("lse in parts", s.lse, whole_lse, s.rows * s.a.heads));
+        }
+    }
+}
+
+struct attention_case {
+    const struct sequences *s;
+    double *q, *k, *v, *out, *weight;
+};
+
+static double attention_loss(void *arg)
+{
+    struct attention_case *c = arg;
+    reference_sequences(c->s, c->q, c->k, c->v, c->out, NULL);
+    return weighted(c->weight, c->out, c->s->rows * c->s->a.heads * c->s->a.head_dim);
+}
+
+// All segments with past = 0, for backward; rows are those of s.
+static void whole_segments(struct sequences *s, struct segment *segment)
+{
+    for (size_t i = 0; i < s->count; i++)
+        segment[i] = (struct segment){s->start[i], s->length[i], 0, s->block[i]};
+    s->a.segment = segment;
+    s->a.n_segments = s->count;
+}
+
+static void attention_gradient(void)
+{
+    for (int round = 0; round < 16; round++) {
+        kit_begin(round);
+        struct sequences s;
+        struct segment segment[SEQUENCES];
+        random_sequences(&s, round, 0);
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        whole_segments(&s, segment);
+        size_t n = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
+        float *dout = normals(n, 1), *dq = normals(n, 1), *dk = normals(kv, 1),
+              *dv = normals(kv, 1);
+        struct attention_case c = {&s,
+                                   doubled(s.q, n),
+                                   doubled(s.k, kv),
+                                   doubled(s.v, kv),
+                                   doubled(s.out, n),
+                                   doubled(dout, n)};
+        CHECK(device.ops->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse,
+                                             &error) == 0);
+        CHECK(gradient_is("q", dq, NULL, c.q, n, attention_loss, &c, 1e-5));
+        CHECK(gradient_is("k", dk, NULL, c.k, kv, attention_loss, &c, 1e-5));
+        CHECK(gradient_is("v", dv, NULL, c.v, kv, attention_loss, &c, 1e-5));
+    }
+}
+
+struct swiglu_case {
+    size_t n;
+    double *g, *u, *y, *weight;
+};
+
+static double swiglu_loss(void *arg)
+{
+    struct swiglu_case *c = arg;
+    reference_swiglu(c->y, c->g, c->u, c->n);
+    return weighted(c->weight, c->y, c->n);
+}
+
+static void swiglu_values(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        struct swiglu_case c = {.n = ONE_OF(1, 3, 7, 8, 15, 16, 17, 100, 1536)};
+        float *g = normals(c.n, round % 2 ? 3 : 40), *u = normals(c.n, 1), *y = zeros(c.n);
+        float *dout = normals(c.n, 1);
+        c.g = doubled(g, c.n);
+        c.u = doubled(u, c.n);
+        c.y = doubled(y, c.n);
+        c.weight = doubled(dout, c.n);
+        reference_swiglu(c.y, c.g, c.u, c.n);
+        CHECK(device.ops->swiglu(&device, y, g, u, c.n, &error) == 0);
+        CHECK(near_reference("swiglu", y, c.y, c.n, 1e-6));
+        CHECK(device.ops->swiglu_backward(&device, g, u, dout, c.n, &error) == 0);
+        CHECK(gradient_is("g", g, NULL, c.g, c.n, swiglu_loss, &c, 3e-6));
+        CHECK(gradient_is("u", u, NULL, c.u, c.n, swiglu_loss, &c, 3e-6));
+    }
+}
+
+struct softmax_case {
+    size_t n, vocab;
+    const uint32_t *target;
+    double *z, *logp, *weight;
+};
+
+static double softmax_loss(void *arg)
+{
+    struct softmax_case *c = arg;
+    reference_log_softmax(c->z, c->n, c->vocab, c->target, NULL, c->logp, NULL);
+    return weighted(c->weight, c->logp, c->n);
+}
+
+static void log_softmax(void)
+{
+    for (int round = 0; round < 40; round++) {
+        kit_begin(round);
+        struct softmax_case c = {.n = ONE_OF(1, 2, 17, 40)};
+        c.vocab = ONE_OF(1, 2, 15, 16, 17, 50, 105, 512, 1024, 1025, 3000);
+        size_t n = c.n * c.vocab;
+        float *z = normals(n, round % 3 ? 3 : 25), *w = normals(c.n, 1);
+        float *lse = zeros(c.n), *logp = zeros(c.n), *entropy = zeros(c.n);
+        uint32_t *best = tokens(c.n, 2);
+        double *l = doubled(w, c.n), *h = doubled(w, c.n);
+        c.target = tokens(c.n, c.vocab);
+        c.z = doubled(z, n);
+        c.logp = doubled(w, c.n);
+        c.weight = doubled(w, c.n);
+        reference_log_softmax(c.z, c.n, c.vocab, c.target, l, c.logp, h);
+        CHECK(device.ops->log_softmax(&device, z, c.n, c.vocab, c.target, lse, logp, entropy, best,
+                                      &error) == 0);
+        for (size_t i = 0; i < c.n; i++) {
+            CHECK_NEAR(lse[i], l[i], 3e-7 * (1 + fabs(l[i])));
+            CHECK_NEAR(logp[i], c.logp[i], 3e-7 * (1 + fabs(c.logp[i]) + fabs(l[i])));
+            CHECK_NEAR(entropy[i], h[i], 2e-6 * (1 + h[i]));
+            uint32_t first = 0;
+            for (uint32_t k = 1; k < c.vocab; k++)
+                if (z[i * c.vocab + k] > z[i * c.vocab + first])
+                    first = k;
+            CHECK(best[i] == first);
+        }
+        float *lse_alone = zeros(c.n);
+        CHECK(device.ops->log_softmax(&device, z, c.n, c.vocab, NULL, lse_alone, NULL, NULL, NULL,
+                                      &error) == 0);
+        CHECK(same_bits("lse alone", lse_alone, lse, c.n));
+        CHECK(device.ops->log_softmax_backward(&device, z, c.n, c.vocab, c.target, lse, w,
+                                               &error) == 0);
+        CHECK(gradient_is("logits", z, NULL, c.z, n, softmax_loss, &c, 5e-6));
+    }
+}
+
+// A logit that is not a number gives a log-probability that is not one, wherever it stands and
+// whatever its bits; minus infinity is a probability of 0.
+static void log_softmax_edges(void)
+{
+    static const uint32_t nans[] = {0x7fc00000, 0x7fc00001, 0x7f800001, 0xffc00000, 0xffc0ffff,
+                                    0x7fffffff, 0xffffffff, 0x7fc00123, 0xff800001};
+    static const size_t sizes[] = {1, 3, 16, 17, 32, 100, 1030};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        size_t vocab = sizes[k];
+        kit_begin(k);
+        float *z = normals(vocab, 2), lse, logp, entropy;
+        uint32_t target, best;
+        for (size_t at = 0; at < vocab; at += 1 + at / 16) {
+            float kept = z[at];
+            if (test_failed)
+                return;
+            target = (uint32_t)((at + 1) % vocab);
+            for (size_t i = 0; i < sizeof nans / sizeof *nans; i++) {
+                memcpy(z + at, &nans[i], sizeof *z);
+                CHECK(device.ops->log_softmax(&device, z, 1, vocab, &target, &lse, &logp, &entropy,
+                                              &best, &error) == 0);
+                CHECK(isnan(lse) && isnan(logp) && isnan(entropy) && best < vocab);
+            }
+            z[at] = INFINITY;
+            CHECK(device.ops->log_softmax(&device, z, 1, vocab, &target, &lse, &logp, &entropy,
+                                          &best, &error) == 0);
+            CHECK(!isfinite(lse) && !isfinite(logp) && !isfinite(entropy) && best == at);
+            z[at] = -INFINITY;
+            if (vocab > 1) {
+                double exact_lse, exact, exact_entropy;
+                reference_log_softmax(doubled(z, vocab), 1, vocab, &target, &exact_lse, &exact,
+                                      &exact_entropy);
+                CHECK(device.ops->log_softmax(&device, z, 1, vocab, &target, &lse, &logp, &entropy,
+                                              &best, &error) == 0);
+                CHECK_NEAR(lse, exact_lse, 1e-5);
+                CHECK_NEAR(logp, exact, 1e-5);
+                CHECK_NEAR(entropy, exact_entropy, 1e-5);
+                target = (uint32_t)at;
+                CHECK(device.ops->log_softmax(&device, z, 1, vocab, &target, &lse, &logp, NULL,
+                                              NULL, &error) == 0);
+                CHECK(logp == -INFINITY);
+            }
+            z[at] = kept;
+        }
+        for (size_t i = 0; i < vocab; i++)
+            z[i] = -INFINITY;
+        target = 0;
+        CHECK(device.ops->log_softmax(&device, z, 1, vocab, &target, &lse, &logp, &entropy, &best,
+                                      &error) == 0);
+        CHECK(!isfinite(logp) && best < vocab);
+    }
+}
+
+// A row has the same bits alone, in company, and elsewhere in the company.
+static void rows_alone(void)
+{
+    enum { N = 37, TURN = 11 };
+    for (int round = 0; round < 12; round++) {
+        kit_begin(round);
+        size_t in = ONE_OF(7, 48, 300, 576), out = ONE_OF(5, 49, 100), dim = ONE_OF(8, 10, 24);
+        float eps = 1e-5f, *x = normals(N * in, 1), *turned = kit_alloc(N * in, sizeof *turned);
+        double *exact;
+        struct tensor w = random_tensor(types[round % 3], out, in, 1, &exact);
+        struct tensor bias = random_tensor(DTYPE_F32, 1, out, 1, &exact);
+        struct tensor scale = random_tensor(types[round % 3], 1, in, 1, &exact);
+        float *table = angles(64, dim / 2), *heads = normals(N * 3 * dim, 1);
+        uint32_t *position = tokens(N, 64), *target = tokens(N, in), moved[N];
+        float *y[3], *norm[3], *gate[3], *lse[3], *logp[3], *entropy[3], *rope[3];
+        for (int way = 0; way < 3; way++) {
+            y[way] = zeros(N * out);
+            norm[way] = zeros(N * in);
+            gate[way] = zeros(N * in);
+            lse[way] = zeros(N);
+            logp[way] = zeros(N);
+            entropy[way] = zeros(N);
+            rope[way] = copied(heads, N * 3 * dim);
+        }
+        for (size_t i = 0; i < N; i++) {
+            size_t to = (i + TURN) % N;
+            rows_move(turned, x, to, i, 1, in);
+            rows_move(rope[1], heads, to, i, 1, 3 * dim);
+            moved[to] = target[i];
+        }
+        uint32_t moved_position[N];
+        for (size_t i = 0; i < N; i++)
+            moved_position[(i + TURN) % N] = position[i];
+        for (size_t i = 0; i < 2 + N; i++) { // whole, turned, then one by one
+            size_t way = i < 2 ? i : 2, row = i < 2 ? 0 : i - 2, n = i < 2 ? N : 1;
+            const float *from = way == 1 ? turned : x;
+            const uint32_t *at = way == 1 ? moved_position : position,
+                           *t = way == 1 ? moved : target;
+            struct linear product = {y[way] + row * out, w, bias, 0};
+            const float *in_row = from + row * in;
+            CHECK(device.ops->linear(&device, in_row, n, &product, 1, &error) == 0);
+            CHECK(device.ops->rmsnorm(&device, norm[way] + row * in, NULL, in_row, n, &scale, eps,
+                                      &error) == 0);
+            CHECK(device.ops->swiglu(&device, gate[way] + row * in, in_row, in_row, n * in,
+                                     &error) == 0);
+            CHECK(device.ops->log_softmax(&device, in_row, n, in, t + row, lse[way] + row,
+                                          logp[way] + row, entropy[way] + row, NULL, &error) == 0);
+            CHECK(device.ops->rope(&device, rope[way] + row * 3 * dim, n, 3, dim, at + row, table,
+                                   0, &error) == 0);
+        }
+        for (size_t i = 0; i < N; i++)
+            for (int way = 1; way < 3; way++) {
+                size_t at = way == 1 ? (i + TURN) % N : i;
+                CHECK(same_bits("linear", y[way] + at * out, y[0] + i * out, out));
+                CHECK(same_bits("rmsnorm", norm[way] + at * in, norm[0] + i * in, in));
+                CHECK(same_bits("swiglu", gate[way] + at * in, gate[0] + i * in, in));
+                CHECK(same_bits("lse", lse[way] + at, lse[0] + i, 1));
+                CHECK(same_bits("logp", logp[way] + at, logp[0] + i, 1));
+                CHECK(same_bits("entropy", entropy[way] + at, entropy[0] + i, 1));
+                CHECK(same_bits("rope", rope[way] + at * 3 * dim, rope[0] + i * 3 * dim, 3 * dim));
+            }
+    }
+}
+
+// Results of all operations on shapes large enough to be cut into many chunks.
+struct results {
+    float *at[24];
+    size_t size[24], count;
+};
+
+static float *result(struct results *r, float *data, size_t n)
+{
+    r->at[r->count] = data;
+    r->size[r->count++] = n;
+    return data;
+}
+
+static void run_everything(struct results *r)
+{
+    enum { N = 150, IN = 300, OUT = 700, VOCAB = 300 };
+    r->count = 0;
+    double *exact;
+    float *x = normals(N * IN, 1), *dy = normals(N * OUT, 1), eps = 1e-5f;
+    struct tensor w = random_tensor(DTYPE_F32, OUT, IN, 1, &exact);
+    struct tensor half = random_tensor(DTYPE_BF16, OUT, IN, 1, &exact);
+    struct tensor bias = random_tensor(DTYPE_F32, 1, OUT, 1, &exact);
+    struct tensor scale = random_tensor(DTYPE_F32, 1, IN, 1, &exact);
+    struct tensor table = random_tensor(DTYPE_F32, VOCAB, IN, 1, &exact);
+    w.grad = result(r, normals(OUT * IN, 1), OUT * IN);
+    bias.grad = result(r, normals(OUT, 1), OUT);
+    scale.grad = result(r, normals(IN, 1), IN);
+    table.grad = result(r, normals(VOCAB * IN, 1), VOCAB * IN);
+    struct linear product[2] = {{result(r, zeros(N * OUT), N * OUT), w, bias, 0},
+                                {result(r, normals(N * OUT, 1), N * OUT), half, {0}, 1}};
+    const struct ops *o = device.ops;
+    uint32_t *token = tokens(N, VOCAB), *target = tokens(N, IN);
+    CHECK(o->linear(&device, x, N, product, 2, &error) == 0);
+    float *dx = result(r, normals(N * IN, 1), N * IN);
+    CHECK(o->linear_backward(&device, dx, 1, dy, x, N, &w, &bias, &error) == 0);
+    float *y = result(r, zeros(N * IN), N * IN), *rstd = result(r, zeros(N), N);
+    CHECK(o->rmsnorm(&device, y, rstd, x, N, &scale, eps, &error) == 0);
+    CHECK(o->rmsnorm_backward(&device, dx, y, x, rstd, N, &scale, &error) == 0);
+    float *rows = result(r, zeros(N * IN), N * IN);
+    CHECK(o->embed(&device, rows, &table, token, N, &error) == 0);
+    CHECK(o->embed_backward(&device, &table, x, token, N, &error) == 0);
+    float *turned = result(r, copied(x, N * IN), N * IN), *angle = angles(VOCAB, 5);
+    CHECK(o->rope(&device, turned, N, IN / 10, 10, token, angle, 0, &error) == 0);
+    float *gate = result(r, zeros(N * IN), N * IN);
+    float *g = result(r, copied(x, N * IN), N * IN), *u = result(r, copied(y, N * IN), N * IN);
+    CHECK(o->swiglu(&device, gate, g, u, N * IN, &error) == 0);
+    CHECK(o->swiglu_backward(&device, g, u, dx, N * IN, &error) == 0);
+    float *lse = result(r, zeros(N), N), *logp = result(r, zeros(N), N);
+    float *entropy = result(r, zeros(N), N), *z = result(r, copied(x, N * IN), N * IN);
+    CHECK(o->log_softmax(&device, z, N, IN, target, lse, logp, entropy, NULL, &error) == 0);
+    CHECK(o->log_softmax_backward(&device, z, N, IN, target, lse, logp, &error) == 0);
+    struct sequences s;
+    struct segment segment[SEQUENCES];
+    sequences_make(&s, 6, 2, 24, 4, 70, 0);
+    attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+    whole_segments(&s, segment);
+    size_t n = s.rows * 6 * 24, kv = s.rows * 2 * 24;
+    result(r, s.out, n);
+    result(r, s.lse, s.rows * 6);
+    float *dq = result(r, zeros(n), n), *dk = result(r, zeros(kv), kv);
+    float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
+    CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) == 0);
+}
+
+static void any_threads(void)
+{
+    static const int counts[] = {2, 3, 5};
+    struct results one, many;
+    kit_begin(1);
+    CHECK(threads_set(1, &error) == 0);
+    run_everything(&one);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct arena_mark mark = arena_mark(&memory);
+        rng_init(&rng, 1, RNG_TEST, 0, 0);
+        CHECK(threads_set(counts[i], &error) == 0);
+        run_everything(&many);
+        for (size_t k = 0; k < one.count; k++)
+            CHECK(one.size[k] == many.size[k] &&
+                  same_bits("threads", many.at[k], one.at[k], one.size[k]));
+        arena_rewind(&memory, mark);
+    }
+    CHECK(threads_set(2, &error) == 0);
+}
+
+static void run_named(const char *set, const char *name, void (*test)(void))
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s: %s", set, name);
+    test_run(full, test);
+}
+
+int main(void)
+{
+    static const char *const sets[] = {"base", "avx2", "avx512", "wide"};
+    arena_init(&memory);
+    threads_set(2, &error);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (!kit_open(sets[i])) {
+            printf("# %s: not for this processor\n", sets[i]);
+            continue;
+        }
+        run_named(sets[i], "embed and its gradient", embed);
+        run_named(sets[i], "linear", linear);
+        run_named(sets[i], "linear gradients", linear_gradient);
+        run_named(sets[i], "rmsnorm and its gradients", rmsnorm);
+        run_named(sets[i], "rope and its gradient", rope);
+        run_named(sets[i], "attention, whole and in parts", attention);
+        run_named(sets[i], "attention gradients", attention_gradient);
+        run_named(sets[i], "swiglu and its gradients", swiglu_values);
+        run_named(sets[i], "log_softmax and its gradient", log_softmax);
+        run_named(sets[i], "log_softmax of odd logits", log_softmax_edges);
+        run_named(sets[i], "a row has the same bits in any company", rows_alone);
+        run_named(sets[i], "the same bits for any number of threads", any_threads);
+        device_release(&device);
+    }
+    arena_release(&memory);
+    return test_end();
+}
