@@ -484,7 +484,7 @@ struct value function_call(struct render *r, const struct function *f, struct va
 uint32_t utf8_next(const char **s, const char *end);
 uint32_t utf8_last(const char *begin, const char **end); // steps back
 size_t utf8_write(uint32_t code, char out[4]);
-int utf8_valid(const char *s, size_t n);
+int utf8_is_valid(const char *s, size_t n);
 size_t utf8_length(const char *s, size_t n);
 size_t utf8_offset(const char *s, size_t n, size_t index); // byte of the index-th code point
 int unicode_space(uint32_t code);                          // str.isspace

@@ -462,7 +462,7 @@ static void lex_root(struct lexer *x)
 
 void template_lex(struct room *m, const char *source, size_t size, struct token_array *out)
 {
-    if (!utf8_valid(source, size))
+    if (!utf8_is_valid(source, size))
         room_fail(m, "the template is not UTF-8");
     // All newlines become LF; one at the very end goes.
     char *text = room_get(m, size + 1, 1);

@@ -65,7 +65,7 @@ size_t utf8_write(uint32_t code, char out[4])
     return 4;
 }
 
-int utf8_valid(const char *s, size_t n)
+int utf8_is_valid(const char *s, size_t n)
 {
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)s, *end = p + n;
     while (p < end) {

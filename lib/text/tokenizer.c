@@ -324,7 +324,7 @@ static uint8_t blanks(const char *text, size_t size, int from_end)
                 i--;
         }
         next = i;
-        if (!utf8_length(text + i, size - i, &bad))
+        if (!unicode_sequence(text + i, size - i, &bad))
             break;
         uint32_t c = utf8_next(text, &next);
         if (c != byte_alphabet_char(' ') && !unicode_is_space(c))
@@ -704,7 +704,7 @@ static int repair(struct tokenizer_worker *w, struct slice *text, size_t good, s
         i += good;
         if (i == text->size)
             break;
-        utf8_length(text->data + i, text->size - i, &bad);
+        unicode_sequence(text->data + i, text->size - i, &bad);
         if (aligned_put_char(&w->repaired, UNICODE_REPLACEMENT, (uint32_t)i, (uint32_t)(i + bad),
                              e) < 0)
             return -1;
@@ -760,7 +760,7 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
 static int has_space(const char *text, size_t start, size_t end)
 {
     while (start < end) {
-        size_t bad, n = utf8_length(text + start, end - start, &bad);
+        size_t bad, n = unicode_sequence(text + start, end - start, &bad);
         size_t i = start;
         uint32_t c = n ? utf8_next(text, &i) : UNICODE_REPLACEMENT;
         if (unicode_is_space(c) || (c >= 0x1C && c <= 0x1F))
