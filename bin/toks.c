@@ -6,12 +6,17 @@
 #include "stream/copy.h"
 #include "stream/join.h"
 #include "stream/pick.h"
+#include "stream/show.h"
 #include "stream/split.h"
 #include "stream/stat.h"
+#include "text/tokenizer.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct common common = {.threads = 1};
 
@@ -361,6 +366,159 @@ static int toks_select(int argc, char **argv)
     return pick(&p, &operands, &line);
 }
 
+struct show_command {
+    const char *model, *by, *title;
+    int html, color;
+    uint64_t n, skip;
+    struct show show;
+};
+
+// Records skip .. skip+n-1; the stream is read to its end, so that it is proved whole.
+static int collect(struct stream_pass *p, struct frame *f, uint64_t n, uint64_t skip, struct err *e)
+{
+    uint64_t seen = 0;
+    int more;
+    while ((more = pass_next(p, e)) > 0)
+        for (size_t i = 0; i < p->frame.n_sequences; i++, seen++)
+            if (seen >= skip && seen - skip < n && frame_append(f, &p->frame, i, e) < 0)
+                return -1;
+    return more;
+}
+
+static int piece(void *tokenizer, uint32_t token, int first, struct buffer *out, struct err *e)
+{
+    if (token >= tokenizer_size(tokenizer))
+        return err_set(e, STATUS_STREAM, "token %" PRIu32 " is beyond the tokenizer's vocabulary",
+                       token);
+    return tokenizer_piece(tokenizer, token, first, out, e);
+}
+
+static enum show_form show_form(const struct show_command *c)
+{
+    enum { AUTO, ALWAYS };
+    const char *depth = getenv("COLORTERM");
+    if (c->html)
+        return SHOW_HTML;
+    int terminal = !common.output && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    if (c->color != ALWAYS && !(c->color == AUTO && terminal))
+        return SHOW_PLAIN;
+    return depth && (!strcmp(depth, "truecolor") || !strcmp(depth, "24bit")) ? SHOW_COLOR_24
+                                                                             : SHOW_COLOR_256;
+}
+
+static int show_column(const struct stream_reader *r, const char *by, struct err *e)
+{
+    const struct stream_header *h = stream_reader_header(r);
+    int i = header_find(h, by);
+    if (i < 0)
+        return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`", stream_reader_name(r),
+                       by);
+    if (h->column[i].per != PER_TOKEN)
+        return err_set(e, STATUS_STREAM, "%s: column `%s` has one value a record, not one a token",
+                       stream_reader_name(r), by);
+    return i;
+}
+
+static int print_shown(struct show_command *c, const struct frame *f, struct err *e)
+{
+    struct output out;
+    if (output_open(&out, common.output, e) < 0)
+        return -1;
+    if (show_print(&c->show, f, &out, e) == 0)
+        return output_commit(&out, e);
+    output_abort(&out);
+    return -1;
+}
+
+static int show_stream(struct show_command *c, const char *input, struct err *e)
+{
+    struct stream_pass p;
+    struct frame shown = {0};
+    struct tokenizer *tokenizer = NULL;
+    int result = pass_open(&p, input, e);
+    if (result == 0 && (c->show.column = show_column(p.reader, c->by, e)) < 0)
+        result = -1;
+    if (result == 0) {
+        tokenizer = tokenizer_open(c->model, e);
+        result = tokenizer ? header_check_tokenizer(&p.header, tokenizer_fingerprint(tokenizer),
+                                                    stream_reader_name(p.reader), e)
+                           : -1;
+    }
+    if (result == 0)
+        result = frame_init(&shown, &p.header, e);
+    if (result == 0)
+        result = collect(&p, &shown, c->n, c->skip, e);
+    if (result == 0) {
+        c->show.piece = piece;
+        c->show.arg = tokenizer;
+        c->show.form = show_form(c);
+        c->show.title = c->title ? c->title : stream_reader_name(p.reader);
+        result = print_shown(c, &shown, e);
+    }
+    frame_release(&shown);
+    tokenizer_close(tokenizer);
+    pass_release(&p);
+    return result;
+}
+
+// "LO,HI"
+static int parse_range(const char *text, double *low, double *high)
+{
+    char word[64];
+    size_t n = strcspn(text, ",");
+    if (!text[n] || n >= sizeof word)
+        return -1;
+    memcpy(word, text, n);
+    word[n] = 0;
+    return number_to_f64(word, low) < 0 || number_to_f64(text + n + 1, high) < 0 || *low >= *high
+               ? -1
+               : 0;
+}
+
+static int toks_show(int argc, char **argv)
+{
+    static const char *const colors[] = {"auto", "always", "never", NULL};
+    static struct show_command command = {.by = "reward", .n = 10};
+    static const char *range;
+    static const struct option_spec options[] = {
+        OPT_TEXT('m', "model", &command.model, "DIR", "the model whose tokenizer made the stream"),
+        OPT_TEXT(0, "by", &command.by, "COLUMN", "the token column that colours"),
+        {OPTION_SIZE, "records", 'n', &command.n, "N", "how many records", NULL, 0, 0, NULL},
+        OPT_SIZE("skip", &command.skip, "K", "leave out the first K records"),
+        OPT_TEXT(0, "range", &range, "LOW,HIGH",
+                 "values with the full colours; by default the 2nd and 98th percentile of what is "
+                 "shown"),
+        OPT_CHOICE("color", &command.color, colors, "colours in the terminal"),
+        OPT_FLAG(0, "html", &command.html,
+                 "write one HTML file that needs nothing else, with the values as tooltips"),
+        OPT_TEXT(0, "title", &command.title, "TEXT", "title of the HTML page"),
+        OPTIONS_COMMON(&common)};
+    static const struct program program = {
+        .name = "toks show",
+        .operands = "[STREAM]",
+        .summary = "Show the text of records, each token coloured by a column.",
+        .details = "Blue is above 0 and orange below where the column has both signs; otherwise "
+                   "the colour deepens with the value, or with the loss where all are negative. "
+                   "Tokens without a value have no colour, those that are not trained are grey.",
+        .examples = "  toks show -m sft --by reward scored.toks\n"
+                    "  toks show -m sft --by reward --html -o reward.html scored.toks\n",
+        .options = options,
+        .operands_max = 1};
+    struct operands operands;
+    struct err e;
+    int status = start(&program, argc, argv, &operands);
+    if (status >= 0)
+        return status;
+    if (!command.model)
+        return program_usage(&program, "-m DIR is missing: whose tokenizer?");
+    command.show.low = command.show.high = NAN;
+    if (range && parse_range(range, &command.show.low, &command.show.high) < 0)
+        return program_usage(&program, "--range: '%s' is not of the form LOW,HIGH", range);
+    if (show_stream(&command, first(&operands), &e) < 0)
+        return failed(&e);
+    return STATUS_DONE;
+}
+
 struct command {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -378,6 +536,7 @@ static const struct command commands[] = {
     {"shuf", toks_shuf, "put records in a random order"},
     {"sample", toks_sample, "draw records at random"},
     {"select", toks_select, "the best by a column"},
+    {"show", toks_show, "text coloured by a column"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -2,6 +2,7 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,10 @@ int number_from_f32(float value, char out[NUMBER_MAX])
     // Most values are small whole numbers or need eight or nine digits: try the ends first.
     if (value == truncf(value) && fabsf(value) < 1e7f && !(value == 0 && signbit(value)))
         return snprintf(out, NUMBER_MAX, "%d", (int)value);
+    // A normal float whose shortest form has fewer than six digits shows it at six, since %g drops
+    // zeros at the end; a subnormal one may not.
     int n = 0;
-    for (int digits = 6; digits <= 9; digits++) {
+    for (int digits = fabsf(value) < FLT_MIN ? 1 : 6; digits <= 9; digits++) {
         n = snprintf(out, NUMBER_MAX, "%.*g", digits, (double)value);
         if (digits == 9 || strtof(out, NULL) == value)
             break;

@@ -488,7 +488,7 @@ failed:
     header_release(h);
     if (e->status != STATUS_MEMORY)
         e->status = STATUS_STREAM;
-    return err_prefix(e, "%s: header", where);
+    return where ? err_prefix(e, "%s: header", where) : err_prefix(e, "header");
 }
 
 int header_parse(struct stream_header *h, const char *text, size_t size, const char *where,

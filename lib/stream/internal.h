@@ -42,7 +42,8 @@ const char *column_type_name(enum column_type type);
 const char *column_per_name(enum column_per per);
 size_t column_type_size(enum column_type type); // 0 for strings
 
-// by_hand: a header of a twin, whose columns may be absent (n_columns is 0 then) or in any order.
+// where: may be NULL. by_hand: a header of a twin, whose columns may be absent (n_columns is 0
+// then) or in any order.
 int header_parse_as(struct stream_header *h, const char *text, size_t size, int by_hand,
                     const char *where, struct err *e);
 int header_place_first(struct stream_header *h, struct err *e); // `id` and `token`

@@ -123,7 +123,7 @@ static int escape(struct printer *p, const char *s, size_t n)
         unsigned char c = (unsigned char)s[i];
         const char *as = NULL;
         if (c == '\n')
-            as = html ? "<br>" : "\xe2\x86\xb5\n"; // a visible arrow
+            as = html ? "\xe2\x86\xb5<br>" : "\xe2\x86\xb5\n"; // a visible arrow
         else if ((c < 0x20 && c != '\t') || c == 0x7f)
             as = replacement;
         else if (c == 0xc2 && i + 1 < n && (unsigned char)s[i + 1] < 0xa0) // C1 controls

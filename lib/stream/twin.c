@@ -624,7 +624,11 @@ int twin_infer_columns(struct stream_header *h, const char *line, size_t size, s
         result = infer_pairs(&s, h, &key, &scratch);
     buffer_release(&key);
     buffer_release(&scratch);
-    return result < 0 ? -1 : header_place_first(h, e);
+    if (result == 0)
+        result = header_place_first(h, e);
+    if (result < 0 && e->status != STATUS_MEMORY)
+        e->status = STATUS_STREAM;
+    return result;
 }
 
 int twin_is_header(const char *line, size_t size)

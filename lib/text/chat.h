@@ -11,11 +11,13 @@
 
 struct chat; // immutable once opened: threads may share it
 
-// The template of DIR: chat_template.jinja, else additional_chat_templates/NAME.jinja,
-// chat_template.json or `chat_template` of tokenizer_config.json (a string, or a list of named
-// templates). `name` picks one of several; NULL is "default". bos_token, eos_token and the other
-// special tokens come from tokenizer_config.json or special_tokens_map.json, as strings or objects.
-// NULL with *e filled when there is none, it does not parse or a file is broken.
+// The templates of DIR: chat_template.jinja ("default") and additional_chat_templates/NAME.jinja;
+// where neither is there, `chat_template` of tokenizer_config.json (a string, or a list of named
+// templates). `name` picks one; NULL takes "tool_use" for chats with tools when there is one, else
+// "default". bos_token, eos_token and the other special tokens, strings or objects, come from
+// tokenizer_config.json (and special_tokens_map.json, which wins when the config has no
+// added_tokens_decoder); what is not set there is undefined in the template.
+// NULL with *e filled when there is no template, it does not parse or a file is broken.
 struct chat *chat_open(const char *directory, const char *name, struct err *e);
 // A template given by the user: `source` under `name` (for messages), with DIR's special tokens
 // (`directory` NULL: none).

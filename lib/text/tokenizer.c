@@ -52,6 +52,7 @@ struct tokenizer_worker {
     struct aligned_pair normalized;
     struct pretokenizer_scratch pre;
     struct bpe_scratch bpe;
+    char fingerprint[FINGERPRINT_MAX]; // of the tokenizer whose words are in the cache
 };
 
 void token_list_init(struct token_list *t)
@@ -80,7 +81,7 @@ static int token_grow(struct token_list *t, size_t more, struct err *e)
     return 0;
 }
 
-static int token_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e)
+int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e)
 {
     if (t->n == t->capacity && token_grow(t, 1, e) < 0)
         return -1;
@@ -323,7 +324,7 @@ static uint8_t blanks(const char *text, size_t size, int from_end)
                 i--;
         }
         next = i;
-        if (!utf8_length(text + i, size - i, &bad))
+        if (!unicode_sequence(text + i, size - i, &bad))
             break;
         uint32_t c = utf8_next(text, &next);
         if (c != byte_alphabet_char(' ') && !unicode_is_space(c))
@@ -677,8 +678,8 @@ static int encode_around(const struct tokenizer *t, struct tokenizer_worker *w,
         added_matcher_next(m, &t->added, text.data, text.size, &at, done, &token, &start, &end)) {
         if (start > done && fn(t, w, slice_part(&text, done, start), out, e) < 0)
             return -1;
-        if (token_add(out, t->added.token[token].id, slice_from(&text, start),
-                      slice_to(&text, end - 1), e) < 0)
+        if (token_list_add(out, t->added.token[token].id, slice_from(&text, start),
+                           slice_to(&text, end - 1), e) < 0)
             return -1;
         done = end;
     }
@@ -703,7 +704,7 @@ static int repair(struct tokenizer_worker *w, struct slice *text, size_t good, s
         i += good;
         if (i == text->size)
             break;
-        utf8_length(text->data + i, text->size - i, &bad);
+        unicode_sequence(text->data + i, text->size - i, &bad);
         if (aligned_put_char(&w->repaired, UNICODE_REPLACEMENT, (uint32_t)i, (uint32_t)(i + bad),
                              e) < 0)
             return -1;
@@ -759,7 +760,7 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
 static int has_space(const char *text, size_t start, size_t end)
 {
     while (start < end) {
-        size_t bad, n = utf8_length(text + start, end - start, &bad);
+        size_t bad, n = unicode_sequence(text + start, end - start, &bad);
         size_t i = start;
         uint32_t c = n ? utf8_next(text, &i) : UNICODE_REPLACEMENT;
         if (unicode_is_space(c) || (c >= 0x1C && c <= 0x1F))
@@ -786,8 +787,12 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
 {
     if (size >= UINT32_MAX)
         return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
+    if (strcmp(w->fingerprint, t->fingerprint) != 0) {
+        bpe_scratch_release(&w->bpe);
+        memcpy(w->fingerprint, t->fingerprint, sizeof w->fingerprint);
+    }
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_prefix; i++)
-        if (token_add(out, t->post.prefix[i], 0, 0, e) < 0)
+        if (token_list_add(out, t->post.prefix[i], 0, 0, e) < 0)
             return -1;
     size_t first = out->n, good = utf8_valid_prefix(text, size);
     struct slice whole = {.data = text, .size = size};
@@ -800,7 +805,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     else if (t->post.trims)
         trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
-        if (token_add(out, t->post.suffix[i], size, size, e) < 0)
+        if (token_list_add(out, t->post.suffix[i], size, size, e) < 0)
             return -1;
     return 0;
 }

@@ -21,6 +21,7 @@ struct token_list {
 };
 void token_list_init(struct token_list *t);
 void token_list_release(struct token_list *t);
+int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e);
 
 // Reads DIR/tokenizer.json (and tokenizer_config.json, special_tokens_map.json where they matter).
 struct tokenizer *tokenizer_open(const char *directory, struct err *e);
@@ -45,7 +46,8 @@ void tokenizer_affixes(const struct tokenizer *t, size_t *front, size_t *end);
 // time.
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, unsigned flags,
                      struct token_list *out, struct err *e);
-// The same with working memory of one's own, for several threads that share a tokenizer.
+// The same with working memory of one's own, for several threads that share a tokenizer. (It keeps
+// a cache of words; used with another tokenizer it starts afresh.)
 struct tokenizer_worker;
 struct tokenizer_worker *tokenizer_worker_open(struct err *e);
 void tokenizer_worker_close(struct tokenizer_worker *w); // NULL is fine

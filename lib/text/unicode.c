@@ -4,7 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-size_t utf8_length(const char *s, size_t size, size_t *bad)
+size_t unicode_sequence(const char *s, size_t size, size_t *bad)
 {
     const unsigned char *p = (const unsigned char *)s;
     *bad = 1;
@@ -52,7 +52,7 @@ size_t utf8_valid_prefix(const char *s, size_t size)
                 continue;
             }
         }
-        size_t bad, n = utf8_length(s + i, size - i, &bad);
+        size_t bad, n = unicode_sequence(s + i, size - i, &bad);
         if (!n)
             return i;
         i += n;

@@ -10,7 +10,7 @@ enum { UNICODE_REPLACEMENT = 0xFFFD };
 
 // Length of the well-formed sequence at the start of `s` (1 .. 4), or 0 when it is ill-formed; then
 // *bad is the number of bytes that stand for one replacement character (the maximal subpart).
-size_t utf8_length(const char *s, size_t size, size_t *bad);
+size_t unicode_sequence(const char *s, size_t size, size_t *bad);
 // Bytes up to the first that is not well-formed UTF-8.
 size_t utf8_valid_prefix(const char *s, size_t size);
 // For text known to be valid: reads the character at *i and moves *i past it.

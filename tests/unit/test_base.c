@@ -74,6 +74,8 @@ static void floats_print_shortest_and_read_back(void)
     char text[NUMBER_MAX];
     number_from_f32(0.1f, text);
     CHECK_TEXT(text, "0.1");
+    number_from_f32(1e-45f, text); // subnormal: one digit is enough
+    CHECK_TEXT(text, "1e-45");
     number_from_f32(-0.0f, text);
     CHECK_TEXT(text, "-0");
     number_from_f32(1.0f / 0.0f, text);

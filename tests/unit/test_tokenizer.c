@@ -69,8 +69,7 @@ static int decode_equal(const struct tokenizer *t, const struct token_list *ids,
 static void show(const char *name, const char *what, const json_t *row)
 {
     if (getenv("SHOW"))
-        printf("# %s: %s differs: %s\n", name, what,
-               json_string_value(json_object_get(row, "id")));
+        printf("# %s: %s differs: %s\n", name, what, json_string_value(json_object_get(row, "id")));
 }
 
 static void check_row(const struct tokenizer *t, const char *name, const json_t *string,
@@ -119,10 +118,10 @@ static const json_t *config_ids(const json_t *differs, const char *name, const j
     json_t *d;
     if (strcmp(name, "torchtitan-tiny") != 0)
         return NULL;
-    json_array_foreach(differs, i, d) if (!strcmp(json_string_value(json_object_get(d, "tokenizer")),
-                                                  name) &&
-                                          json_equal(json_object_get(d, "id"),
-                                                     json_object_get(row, "id"))) return d;
+    json_array_foreach(
+        differs, i,
+        d) if (!strcmp(json_string_value(json_object_get(d, "tokenizer")), name) &&
+               json_equal(json_object_get(d, "id"), json_object_get(row, "id"))) return d;
     return NULL;
 }
 
@@ -176,12 +175,29 @@ static void compare(const char *directory, const char *name)
 }
 
 static const char *const own_names[] = {
-    "gpt2",          "gpt2-prefix-bos",         "neox",             "llama3",
-    "qwen2",         "o200k",                   "deepseek-v3",      "deepseek-coder",
-    "falcon",        "starcoder-digits",        "llama2-legacy",    "llama2-normalized",
-    "phi3",          "mistral-metaspace-first", "metaspace-always", "metaspace-never",
-    "gemma",         "addedflags-bytelevel",    "addedflags-norm",  "bpe-unk-fuse",
-    "bpe-unk-nofuse", "bpe-nounk",              "bpe-eow",
+    "gpt2",
+    "gpt2-prefix-bos",
+    "neox",
+    "llama3",
+    "qwen2",
+    "o200k",
+    "deepseek-v3",
+    "deepseek-coder",
+    "falcon",
+    "starcoder-digits",
+    "llama2-legacy",
+    "llama2-normalized",
+    "phi3",
+    "mistral-metaspace-first",
+    "metaspace-always",
+    "metaspace-never",
+    "gemma",
+    "addedflags-bytelevel",
+    "addedflags-norm",
+    "bpe-unk-fuse",
+    "bpe-unk-nofuse",
+    "bpe-nounk",
+    "bpe-eow",
 };
 
 static void reference_ids_of_made_tokenizers(void)
@@ -202,9 +218,116 @@ static void reference_ids_of_real_tokenizers(void)
         compare(SHARED "/data", names[i]);
 }
 
+static struct tokenizer *open_named(const char *name)
+{
+    char path[512];
+    struct err e;
+    snprintf(path, sizeof path, GOLDEN "/tokenizers/%s", name);
+    if (access(path, R_OK) != 0)
+        snprintf(path, sizeof path, SHARED "/data/%s", name);
+    return tokenizer_open(path, &e);
+}
+
+static int tail_equal(const json_t *want, const uint32_t *id, size_t n)
+{
+    size_t m = json_array_size(want);
+    return n >= m && ids_equal(want, id + n - m, m);
+}
+
+// Long runs of one unit: the count and both ends; merging must not take quadratic time.
+static void long_runs(void)
+{
+    NEED(GOLDEN "/long.jsonl");
+    json_t *rows = read_lines(GOLDEN "/long.jsonl");
+    struct tokenizer *t = NULL;
+    const char *open = "";
+    int equal = 0, tried = 0;
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "tokenizer"));
+        const json_t *unit = json_object_get(row, "unit"), *head = json_object_get(row, "head");
+        size_t times = (size_t)json_integer_value(json_object_get(row, "times"));
+        if (strcmp(open, name) != 0) {
+            tokenizer_close(t);
+            t = open_named(name);
+            open = name;
+        }
+        if (!t)
+            continue; // a model that is not supported
+        struct buffer text;
+        struct token_list l;
+        struct err e;
+        buffer_init(&text, 0);
+        token_list_init(&l);
+        for (size_t k = 0; k < times; k++)
+            buffer_append(&text, json_string_value(unit), json_string_length(unit), &e);
+        int ok = tokenizer_encode(t, text.data, text.size, 0, &l, &e) == 0 &&
+                 (size_t)json_integer_value(json_object_get(row, "n")) == l.n &&
+                 ids_equal(head, l.id, json_array_size(head)) &&
+                 tail_equal(json_object_get(row, "tail"), l.id, l.n);
+        if (!ok)
+            printf("# %s: %zu times `%s`: differs\n", name, times, json_string_value(unit));
+        tried++;
+        equal += ok;
+        token_list_release(&l);
+        buffer_release(&text);
+    }
+    printf("# long runs: %d tried, %d equal\n", tried, equal);
+    CHECK(tried > 0 && tried == equal);
+    tokenizer_close(t);
+    json_decref(rows);
+}
+
+static void beginnings_of_sequences_decode_alike(void)
+{
+    NEED(GOLDEN "/decode-stream.jsonl");
+    json_t *rows = read_lines(GOLDEN "/decode-stream.jsonl");
+    struct tokenizer *t = NULL;
+    const char *open = "";
+    int equal = 0, tried = 0;
+    size_t i, k;
+    json_t *row, *prefix;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "tokenizer"));
+        if (strcmp(open, name) != 0) {
+            tokenizer_close(t);
+            t = open_named(name);
+            open = name;
+        }
+        if (!t)
+            continue;
+        const json_t *ids = json_object_get(row, "ids");
+        struct token_list l;
+        struct err e;
+        token_list_init(&l);
+        for (k = 0; k < json_array_size(ids); k++)
+            token_list_add(&l, (uint32_t)json_integer_value(json_array_get(ids, k)), 0, 0, &e);
+        int ok = decode_equal(t, &l, 0, json_object_get(row, "decode"));
+        json_array_foreach(json_object_get(row, "prefixes"), k, prefix)
+        {
+            l.n = k + 1;
+            ok &= decode_equal(t, &l, 0, prefix);
+        }
+        if (!ok)
+            show(name, "decoding", row);
+        tried++;
+        equal += ok;
+        token_list_release(&l);
+    }
+    printf("# decoding of prefixes: %d sequences, %d equal\n", tried, equal);
+    CHECK(tried > 0 && tried == equal);
+    tokenizer_close(t);
+    json_decref(rows);
+}
+
 int main(void)
 {
     RUN(reference_ids_of_made_tokenizers);
     RUN(reference_ids_of_real_tokenizers);
+    RUN(long_runs);
+    RUN(beginnings_of_sequences_decode_alike);
     return test_end();
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include "text/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/thread.h"
+
+enum { RECORDS = 512, BYTES = 1 << 22 };
+
+int batch_init(struct batch *b, struct err *e)
+{
+    memset(b, 0, sizeof *b);
+    b->n_workers = threads_count();
+    b->record = mem_alloc(RECORDS, sizeof *b->record, "records", e);
+    b->worker = mem_alloc((size_t)b->n_workers, sizeof(struct tokenizer_worker *), "threads", e);
+    int result = b->record && b->worker ? 0 : -1;
+    for (int i = 0; result == 0 && i < b->n_workers; i++) {
+        b->worker[i] = tokenizer_worker_open(e);
+        result = b->worker[i] ? 0 : -1;
+    }
+    for (size_t i = 0; result == 0 && i < RECORDS; i++) {
+        buffer_init(&b->record[i].source, 0);
+        buffer_init(&b->record[i].id, 0);
+        record_init(&b->record[i].record);
+        example_init(&b->record[i].example);
+    }
+    if (result < 0)
+        batch_release(b);
+    return result;
+}
+
+void batch_release(struct batch *b)
+{
+    for (size_t i = 0; b->record && i < RECORDS; i++) {
+        struct batch_record *r = &b->record[i];
+        buffer_release(&r->source);
+        buffer_release(&r->id);
+        record_release(&r->record);
+        example_release(&r->example);
+        json_decref(r->json);
+    }
+    for (int i = 0; b->worker && i < b->n_workers; i++)
+        tokenizer_worker_close(b->worker[i]);
+    free(b->record);
+    free(b->worker);
+    memset(b, 0, sizeof *b);
+}
+
+int batch_read(struct batch *b, struct corpus *c, struct err *e)
+{
+    size_t bytes = 0;
+    b->n = 0;
+    while (b->n < RECORDS && bytes < BYTES) {
+        struct batch_record *r = &b->record[b->n];
+        int more = corpus_next(c, &r->entry, e);
+        if (more <= 0)
+            return more;
+        json_decref(r->json);
+        r->json = NULL;
+        r->failed = 0;
+        buffer_clear(&r->source);
+        if (buffer_append(&r->source, r->entry.text, r->entry.size, e) < 0)
+            return -1;
+        r->entry.text = r->source.data;
+        bytes += r->entry.size;
+        b->n++;
+    }
+    return 0;
+}
+
+static void parse_some(void *arg, size_t begin, size_t end, int worker)
+{
+    struct batch *b = arg;
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        struct batch_record *r = &b->record[i];
+        if (r->entry.is_plain)
+            continue;
+        r->json = corpus_parse(&r->entry, &r->error);
+        r->failed = !r->json;
+    }
+}
+
+void batch_parse(struct batch *b)
+{
+    threads_for(b->n, 16, parse_some, b);
+}
+
+struct making {
+    struct batch *b;
+    const struct record_settings *records;
+    const struct example_settings *examples;
+};
+
+static int make_one(const struct making *m, struct batch_record *r, int worker, struct err *e)
+{
+    if (record_id(m->records, r->json, r->entry.number, &r->id, e) < 0)
+        return -1;
+    if (r->entry.is_plain && m->records->format != RECORD_TEXT)
+        return err_set(e, STATUS_FAILED, "not a JSON object");
+    int result = r->entry.is_plain
+                     ? record_read_plain(&r->record, m->records, r->entry.text, r->entry.size, e)
+                     : record_read(&r->record, m->records, r->json, e);
+    if (result == 0 && m->examples)
+        result = example_make(&r->example, m->examples, m->b->worker[worker], &r->record, e);
+    if (result < 0 && r->json)
+        err_prefix(e, "record `%.*s`", (int)(r->id.size < 64 ? r->id.size : 64),
+                   r->id.data ? r->id.data : "");
+    return result;
+}
+
+static void make_some(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct making *m = arg;
+    for (size_t i = begin; i < end; i++) {
+        struct batch_record *r = &m->b->record[i];
+        if (r->failed || make_one(m, r, worker, &r->error) == 0)
+            continue;
+        r->failed = 1;
+        err_prefix(&r->error, "%s:%zu", r->entry.file, r->entry.line);
+    }
+}
+
+void batch_make(struct batch *b, const struct record_settings *records,
+                const struct example_settings *examples)
+{
+    struct making m = {b, records, examples};
+    threads_for(b->n, 4, make_some, &m);
+}

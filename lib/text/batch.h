@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Some records at a time: read in order, tokenized by all threads, handed out in order.
+#ifndef TEXT_BATCH_H
+#define TEXT_BATCH_H
+
+#include "text/corpus.h"
+#include "text/example.h"
+#include "text/record.h"
+
+struct batch_record {
+    struct buffer source; // as it stood in the file
+    struct corpus_entry entry;
+    json_t *json; // NULL for plain text
+    struct buffer id;
+    struct record record;
+    struct example example;
+    int failed;
+    struct err error; // with file, line and id
+};
+
+struct batch {
+    struct batch_record *record;
+    size_t n;
+    struct tokenizer_worker **worker; // one a thread
+    int n_workers;
+};
+
+int batch_init(struct batch *b, struct err *e);
+void batch_release(struct batch *b);
+// Reads the next records; b->n is 0 at the end. -1: a file could not be read; the records before
+// are in the batch all the same.
+int batch_read(struct batch *b, struct corpus *c, struct err *e);
+// Parses the JSON of all records.
+void batch_parse(struct batch *b);
+// Makes text of the parsed records and, unless `examples` is NULL, tokens. What fails is marked.
+void batch_make(struct batch *b, const struct record_settings *records,
+                const struct example_settings *examples);
+
+#endif

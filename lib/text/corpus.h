@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Files of records, read one after the other in constant memory: JSON lines, one JSON array of
+// objects, or plain text with a record a line. What a file is shows in its first sign: `{`, `[` or
+// any other.
+#ifndef TEXT_CORPUS_H
+#define TEXT_CORPUS_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include <jansson.h>
+#include <stddef.h>
+
+enum { CORPUS_RECORD_MAX = 1 << 30 }; // bytes of one record
+
+struct corpus {
+    char *const *paths; // borrowed; "-" is standard input
+    size_t n_paths, next_path;
+    int fd; // -1: between files
+    const char *file;
+    size_t line; // of the next byte
+    int kind;
+    char *block;
+    size_t begin, end; // unread bytes of `block`
+    struct buffer text;
+    size_t records;
+};
+
+// One record as it stands in its file.
+struct corpus_entry {
+    const char *text; // until the next call
+    size_t size;
+    const char *file;
+    size_t line;   // where it begins
+    size_t number; // 1, 2, ... over all files
+    int is_plain;  // text, not JSON
+};
+
+// No paths: standard input. Blank lines are no records.
+int corpus_open(struct corpus *c, char *const *paths, size_t n_paths, struct err *e);
+void corpus_close(struct corpus *c);
+// 1, 0 at the end of the last file, or -1 ("FILE:LINE: reason").
+int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e);
+// The entry's JSON object; NULL with *e filled when it is none. Free with json_decref.
+json_t *corpus_parse(const struct corpus_entry *entry, struct err *e);
+
+#endif

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// A record as tokens with a loss mask.
+#ifndef TEXT_EXAMPLE_H
+#define TEXT_EXAMPLE_H
+
+#include "base/error.h"
+#include "text/record.h"
+#include "text/tokenizer.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum example_border { BORDER_JOINT, BORDER_APART };
+enum example_truncation { TRUNCATE_ERROR, TRUNCATE_DROP, TRUNCATE_LEFT, TRUNCATE_RIGHT };
+enum example_special { SPECIAL_DEFAULT, SPECIAL_YES, SPECIAL_NO };
+
+struct example_settings {
+    const struct tokenizer *tokenizer;
+    enum example_border border;
+    enum example_truncation truncation;
+    size_t max_length;            // 0: no limit
+    enum example_special special; // DEFAULT: yes for texts, no for rendered chats
+    int offsets;                  // fill `declared`
+    int drops_untrained;    // leave records out that have nothing to train, in place of failing
+    struct buffer end_text; // the text of the end token; empty: there is none
+    int64_t end;            // its id
+};
+// Takes the end token from the tokenizer.
+int example_settings_init(struct example_settings *s, const struct tokenizer *t, struct err *e);
+void example_settings_release(struct example_settings *s);
+
+enum example_fate { EXAMPLE_KEPT, EXAMPLE_TOO_LONG, EXAMPLE_UNTRAINED };
+
+struct example {
+    struct token_list tokens;   // offsets are extents
+    struct token_list declared; // the same ids with the tokenizer's offsets, where asked for
+    uint8_t *mask;
+    size_t mask_capacity;
+    enum example_fate fate;
+    size_t trained; // tokens
+    int fused;      // a token reaches over the border of prompt and completion
+    int doubled;    // a second beginning or end token was left out
+    int end_by_id;  // the end token's text is none at the end of a text: its id was put there
+};
+void example_init(struct example *x);
+void example_release(struct example *x);
+
+// Tokenizes the record (whose text may be changed: the end token's is added). Byte spans make the
+// mask: a token is trained when any byte of it lies past the prompt, or inside a span. Tokens that
+// the post-processor puts in front are not trained, those at the end are. 0 with x->fate, or -1.
+int example_make(struct example *x, const struct example_settings *s, struct tokenizer_worker *w,
+                 struct record *r, struct err *e);
+
+#endif

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// A record of a data set as text: what is tokenized, where the prompt ends and, for chats, which
+// bytes the assistant wrote.
+#ifndef TEXT_RECORD_H
+#define TEXT_RECORD_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "text/chat.h"
+#include <jansson.h>
+#include <stddef.h>
+
+enum record_format {
+    RECORD_AUTO,
+    RECORD_TEXT,              // text
+    RECORD_MESSAGES,          // messages: [{role, content}, ...]
+    RECORD_PROMPT_COMPLETION, // prompt, completion: strings, or lists of messages
+    RECORD_INSTRUCTION,       // instruction, input, output (Alpaca)
+};
+extern const char *const record_format_names[]; // by enum, NULL at the end
+
+enum record_train {
+    RECORD_TRAIN_DEFAULT,
+    RECORD_TRAIN_COMPLETION,
+    RECORD_TRAIN_ALL,
+    RECORD_TRAIN_ASSISTANT
+};
+
+// Field names that a data set uses in place of ours.
+enum { RECORD_FIELDS_MAX = 16 };
+struct record_fields {
+    char *ours[RECORD_FIELDS_MAX], *theirs[RECORD_FIELDS_MAX];
+    int n;
+};
+// Parses "prompt=question,completion=answer"; release with record_fields_release.
+int record_fields_parse(struct record_fields *f, const char *text, struct err *e);
+void record_fields_release(struct record_fields *f);
+
+struct record_settings {
+    enum record_format format; // decided, not AUTO
+    enum record_train train; // DEFAULT: text all, prompt-completion completion, messages assistant
+    int prompts;             // the prompt alone
+    int add_generation_prompt;
+    const struct chat *chat; // NULL: there is none
+    const char *now;         // for chat templates; NULL: no clock
+    struct record_fields fields;
+};
+
+struct record {
+    struct buffer text;
+    size_t prompt_size;     // bytes of `text` that are the prompt
+    struct span_list spans; // with has_spans: nothing outside of them is trained
+    int has_spans;
+    int is_chat;    // rendered by a template, which writes what special tokens there are
+    int open_end;   // the text goes on (prompts) or has its own end (chats): no end token is added
+    int is_prompt;  // the prompt alone: nothing is trained
+    int trains_all; // every token is trained
+};
+void record_init(struct record *r);
+void record_release(struct record *r);
+
+// What an object looks like. -1 when it looks like nothing known; the message names the keys.
+int record_detect(const json_t *object, const struct record_settings *s, enum record_format *format,
+                  struct err *e);
+// The format whose train-on rule is meant by DEFAULT.
+enum record_train record_train_of(const struct record_settings *s);
+// Fills `r` from a JSON object, or from plain text (format RECORD_TEXT).
+int record_read(struct record *r, const struct record_settings *s, const json_t *object,
+                struct err *e);
+int record_read_plain(struct record *r, const struct record_settings *s, const char *text,
+                      size_t size, struct err *e);
+// A field by our name, renamed as the settings say; NULL when absent or null.
+const json_t *record_field(const struct record_settings *s, const json_t *object, const char *name);
+// The record's id: the field `id` (a string or number), else its number. Replaces *id.
+int record_id(const struct record_settings *s, const json_t *object, size_t number,
+              struct buffer *id, struct err *e);
+
+// The parts that render chats (record_chat.c).
+int record_read_messages(struct record *r, const struct record_settings *s, const json_t *object,
+                         struct err *e);
+int record_read_message_pair(struct record *r, const struct record_settings *s,
+                             const json_t *object, const json_t *prompt, const json_t *completion,
+                             struct err *e);
+
+#endif
