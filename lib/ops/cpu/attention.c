@@ -126,18 +126,11 @@ static void scatter(float *to, const float *from, const struct attention *a,
     }
 }
 
-// out[r][0 .. head_dim) = sum over keys of p[r][key] * v[key]; head_dim is cut into panels of 16
-// columns, the last one through a padded copy.
-static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
-                       const float *values, size_t dim, const float *p, size_t n_stride,
-                       size_t k_stride, float *out, int add)
+// The columns of `values` from `column` on, fewer than a panel: through padded copies.
+static void mix_rest(const struct kernels *kernels, size_t rows, size_t count, const float *values,
+                     size_t dim, size_t column, const float *p, size_t n_stride, size_t k_stride,
+                     float *out, int add)
 {
-    size_t column = 0;
-    for (; column + LANES <= dim; column += LANES)
-        kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
-                              out + column, dim, add);
-    if (column == dim)
-        return;
     float part[64 * LANES], c[TILE_MAX * LANES];
     size_t rest = dim - column;
     memset(part, 0, sizeof part);
@@ -155,13 +148,42 @@ static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
     }
 }
 
+// out[r][0 .. dim) = or += sum over k < count of p[r * n_stride + k * k_stride] * values[k], in
+// panels of 16 columns.
+static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
+                       const float *values, size_t dim, const float *p, size_t n_stride,
+                       size_t k_stride, float *out, int add)
+{
+    size_t column = 0;
+    for (; column + LANES <= dim; column += LANES)
+        kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
+                              out + column, dim, add);
+    if (column < dim)
+        mix_rest(kernels, rows, count, values, dim, column, p, n_stride, k_stride, out, add);
+}
+
+// out[r] = sum over the keys of `blocks` blocks of p[r][key] * value[key]
+static void mix_blocks(const struct attention_job *job, const struct segment *s, size_t head,
+                       size_t rows, size_t blocks, const float *p, float *out)
+{
+    const struct attention *a = job->a;
+    size_t dim = a->head_dim, column = 0;
+    for (; column + LANES <= dim; column += LANES)
+        job->kernels->tile_blocks(rows, blocks, a->v + head * dim * KV_BLOCK + column, s->block,
+                                  a->kv_heads * dim * KV_BLOCK, dim, p, job->row, out + column,
+                                  dim);
+    for (size_t b = 0; b < blocks && column < dim; b++)
+        mix_rest(job->kernels, rows, KV_BLOCK, value_block(a, s, b, head), dim, column,
+                 p + b * KV_BLOCK, job->row, 1, out, b > 0);
+}
+
 static void attend_tile(const struct attention_job *job, const struct segment *s, size_t head,
                         size_t first, size_t rows, float *scores, float *work)
 {
     const struct attention *a = job->a;
     size_t group = a->heads / a->kv_heads, dim = a->head_dim;
     float *q = work, *out = work + TILE_MAX * dim;
-    double inverse[TILE_MAX];
+    float inverse[TILE_MAX];
     gather(q, job->q, a, s, head, first, rows);
     size_t keys = s->past + (first + rows - 1) / group + 1;
     score_rows(job, s, head, q, dim, rows, keys, scores);
@@ -174,19 +196,16 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
         double sum = job->kernels->exp_sum(row, row, padded(visible), a->scale, top);
         for (size_t i = padded(visible); i < padded(keys); i++)
             row[i] = 0;
-        inverse[r] = 1 / sum;
+        inverse[r] = (float)(1 / sum);
         if (job->lse) {
             size_t token = s->start + (first + r) / group;
             job->lse[token * a->heads + head * group + (first + r) % group] =
                 (float)(top + log(sum));
         }
     }
-    for (size_t b = 0; b * KV_BLOCK < keys; b++)
-        mix_values(job->kernels, rows, KV_BLOCK, value_block(a, s, b, head), dim,
-                   scores + b * KV_BLOCK, job->row, 1, out, b > 0);
+    mix_blocks(job, s, head, rows, padded(keys) / KV_BLOCK, scores, out);
     for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < dim; i++)
-            out[r * dim + i] = (float)(out[r * dim + i] * inverse[r]);
+        job->kernels->scale(out + r * dim, inverse[r], dim);
     scatter(job->out, out, a, s, head, first, rows);
 }
 
@@ -243,9 +262,7 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
         arena_alloc(&d->scratch, (size_t)threads_count() * work_floats(&job), sizeof(float), e);
     if (!job.run || !job.scores)
         return -1;
-    size_t cost = QUERIES * job.row;
-    if (a->n_segments)
-        cost = runs ? job.row * a->heads / a->kv_heads * a->head_dim / 4 : 1;
+    size_t cost = job.row * (a->heads / a->kv_heads) * a->head_dim / 4;
     threads_for(runs * a->kv_heads, cpu_grain(cost), attend_runs, &job);
     arena_rewind(&d->scratch, mark);
     return 0;
@@ -313,8 +330,7 @@ static void backward_tile(const struct backward_job *job, const struct segment *
             p[i] = -INFINITY;
         f->kernels->exp_sum(p, p, span, a->scale, lse);
         float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
-        for (size_t i = 0; i < span; i++)
-            ds[i] = p[i] * (ds[i] - delta) * a->scale;
+        f->kernels->score_gradient(ds, p, delta, a->scale, span);
     }
     for (size_t r = 0; r < rows; r += tile)
         mix_values(f->kernels, rows - r < tile ? rows - r : tile, span, w->keys, dim,
@@ -329,26 +345,20 @@ static void backward_tile(const struct backward_job *job, const struct segment *
     }
 }
 
-static void transpose_block(float *to, const float *from, size_t rows, size_t columns)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < columns; c++)
-            to[c * rows + r] = from[r * columns + c];
-}
-
 static void backward_heads(void *arg, size_t begin, size_t end, int worker)
 {
     const struct backward_job *job = arg;
     const struct attention *a = job->forward.a;
+    const struct kernels *k = job->forward.kernels;
     size_t group = a->heads / a->kv_heads, dim = a->head_dim;
     struct backward_work w = split_work(job, job->forward.scores + (size_t)worker * job->floats);
     for (size_t i = begin; i < end; i++) {
         const struct segment *s = &a->segment[i / a->kv_heads];
         size_t head = i % a->kv_heads, last = s->length * group;
         for (size_t b = 0; b * KV_BLOCK < s->length; b++) {
-            transpose_block(w.keys + b * KV_BLOCK * dim, key_block(a, s, b, head), dim, KV_BLOCK);
-            transpose_block(w.values + b * KV_BLOCK * dim, value_block(a, s, b, head), KV_BLOCK,
-                            dim);
+            size_t at = b * KV_BLOCK * dim;
+            k->transpose(w.keys + at, dim, key_block(a, s, b, head), KV_BLOCK, dim, KV_BLOCK);
+            k->transpose(w.values + at, KV_BLOCK, value_block(a, s, b, head), dim, KV_BLOCK, dim);
         }
         memset(w.dk, 0, padded(s->length) * dim * sizeof(float));
         memset(w.dv, 0, padded(s->length) * dim * sizeof(float));

@@ -20,6 +20,11 @@ struct kernels {
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,
                          size_t n_stride, size_t k_stride, float *c, size_t ldc, int add);
+    // The same sum where a lies in blocks of KV_BLOCK (16) rows: row k is at a[block[k / 16] *
+    // block_stride + k % 16 * lda]; k < 16 * blocks, k_stride 1, not added to c.
+    void (*tile_blocks)(size_t rows, size_t blocks, const float *a, const uint32_t *block,
+                        size_t block_stride, size_t lda, const float *b, size_t n_stride, float *c,
+                        size_t ldc);
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);
@@ -42,6 +47,9 @@ struct kernels {
     // one-hot part.
     void (*softmax_gradient)(float *logits, size_t n, float shift, float c);
     size_t (*find)(const float *s, size_t n, float value); // first i with s[i] == value, or n
+    void (*scale)(float *x, float factor, size_t n);
+    // ds[i] = p[i] * (ds[i] - delta) * scale
+    void (*score_gradient)(float *ds, const float *p, float delta, float scale, size_t n);
     void (*add)(float *to, const float *from, size_t n);
     // to[k] += sum over i of a[i * stride + k] * b[i * stride + k] * c[i], k < columns, i < n in
     // order.

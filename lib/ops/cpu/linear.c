@@ -51,6 +51,10 @@ static void store_tile(const struct kernels *kernels, const struct linear *o, co
                        const float *bias, size_t row, size_t rows, size_t column, size_t columns)
 {
     float turned[LANES * COLUMNS];
+    if (!o->bias.data && !o->add) {
+        kernels->transpose(o->y + row * o->w.rows + column, o->w.rows, c, LANES, columns, rows);
+        return;
+    }
     kernels->transpose(turned, COLUMNS, c, LANES, columns, rows);
     for (size_t r = 0; r < rows; r++) {
         float *y = o->y + (row + r) * o->w.rows + column;
