@@ -89,7 +89,7 @@ static int tail_of_character(const json_t *want, const struct example *x)
         int theirs = (int)json_integer_value(json_array_get(want, i));
         if (theirs == x->mask[i])
             continue;
-        if (theirs || i == 0 || !x->mask[i - 1] || x->tokens.start[i] != x->tokens.start[i - 1])
+        if (theirs || i == 0 || !x->mask[i - 1] || x->tokens.end[i] != x->tokens.end[i - 1])
             return 0;
         found = 1;
     }
