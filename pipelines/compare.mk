@@ -14,6 +14,7 @@
 #   base, sft, ARM               models; ARM.done when the run is complete
 #   ARM.metrics.jsonl            training curves
 #   ARM.samples.toks             what DPR drew, with rewards; ARM.updates.tsv its score an update
+#   precheck.tsv, precheck.txt   S(h) before any update (first seed only)
 #   ARM.tsv                      arm, seed, prompts, score sampled, score greedy
 
 PIPELINES := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
@@ -21,7 +22,7 @@ TASK      ?= $(PIPELINES)/annotators
 OUT       ?= out/compare
 SEEDS     ?= 1 2 3
 THREADS   ?= 1
-ARMS      ?= sft continued cold dpr-half dpr-quarter dpr-paper best-third best-of
+ARMS      ?= sft continued cold dpr-half dpr-quarter dpr-on dpr-paper best-third best-of
 
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
@@ -38,6 +39,7 @@ export BIN ?= $(if $(wildcard $(PIPELINES)/../bin/toks),$(PIPELINES)/../bin)
 export PATH := $(if $(BIN),$(abspath $(BIN)):)$(PATH)
 
 S       = $(OUT)/seed-$*
+, := ,
 say     = @printf 'seed %s: %s\n' '$*' '$(1)' >&2;
 common  = --seed $* --threads $(THREADS)
 
@@ -50,6 +52,7 @@ SETTINGS.dpr       := $(DPR) $(DPR_OPTIMIZER) $(FLOOR) $(MAX_NEW_TOKENS)
 SETTINGS.select    := $(CONTINUED) $(FLOOR) $(SELECT_FROM) $(SELECT_TOP)
 SETTINGS.score     := $(MAX_NEW_TOKENS) $(COLD)
 SETTINGS.best-of   := $(MAX_NEW_TOKENS) $(BEST_OF) $(FLOOR)
+SETTINGS.precheck  := $(PRECHECK) $(MAX_NEW_TOKENS) $(FLOOR)
 SETTINGS.results   := $(SEEDS) $(ARMS)
 
 $(OUT)/settings/%: FORCE
@@ -112,6 +115,11 @@ $(OUT)/seed-%/dpr-quarter.done: $(OUT)/seed-%/sft.done $(OUT)/seed-%/stop.jsonl 
 	$(call say,DPR against the quarter)
 	@$(call dpr,dpr-quarter,--reference 0.25 --floor $(FLOOR) $(call armed,dpr-quarter))
 
+# What the stop rule saves from, and what it costs.
+$(OUT)/seed-%/dpr-on.done: $(OUT)/seed-%/sft.done $(call settings,dpr) $(PIPELINES)/dpr
+	$(call say,DPR against half$(,) never stopped)
+	@$(call dpr,dpr-on,--reference half --floor $(FLOOR))
+
 # The paper has neither floor nor stop rule.
 $(OUT)/seed-%/dpr-paper.done: $(OUT)/seed-%/sft.done $(call settings,dpr) $(PIPELINES)/dpr
 	$(call say,DPR as published: no floor and no stop rule)
@@ -140,7 +148,6 @@ $$(OUT)/seed-%/$(1).tsv: $$(OUT)/seed-%/$(1).done $$(OUT)/seed-%/test.jsonl \
 	$$(call say,score of $(1))
 	@$$(call score,$(1),$(1),1$$(,)0)
 endef
-, := ,
 $(foreach arm,$(filter-out cold best-of,$(ARMS)),$(eval $(call scored,$(arm))))
 
 # The score of what DPR drew for each update (of training prompts: nothing is drawn twice for it).
@@ -148,8 +155,17 @@ $(OUT)/seed-%.updates.tsv: $(OUT)/seed-%.done $(TASK)/score
 	@tok -q -d -m $(@D)/sft $(@:.updates.tsv=.samples.toks) | $(TASK)/score | \
 		jq -rs 'group_by(.step)[] | [.[0].step, (map(.score) | add / length)] | @tsv' >$@
 
+# Before any update: each kept fraction as the reference.
+$(OUT)/seed-%/precheck.tsv: $(OUT)/seed-%/sft.done $(OUT)/seed-%/stop.jsonl \
+		$(call settings,precheck) $(TASK)/score $(PIPELINES)/precheck
+	$(call say,check before any update)
+	@sed -n '1,$(PRECHECK)p' $(S)/stop.jsonl >$(S)/precheck.jsonl
+	@$(PIPELINES)/precheck -m $(S)/sft --reference 0.25,half,0.75 --floor $(FLOOR) \
+		--score '$(TASK)/score' --max-new-tokens $(MAX_NEW_TOKENS) --tsv $@ $(common) \
+		$(S)/precheck.jsonl >$(S)/precheck.txt
+
 updates = $(foreach s,$(SEEDS),$(patsubst %,$(OUT)/seed-$s/%.updates.tsv,$(filter dpr-%,$(ARMS))))
 
 $(OUT)/results.tsv: $(foreach s,$(SEEDS),$(ARMS:%=$(OUT)/seed-$s/%.tsv)) $(updates) \
-		$(call settings,results)
-	@cat $(filter-out %.updates.tsv,$(filter %.tsv,$^)) >$@
+		$(call settings,results) $(OUT)/seed-$(firstword $(SEEDS))/precheck.tsv
+	@cat $(filter-out %.updates.tsv %/precheck.tsv,$(filter %.tsv,$^)) >$@

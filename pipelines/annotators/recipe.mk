@@ -26,3 +26,6 @@ SELECT_TOP  := 1/3
 
 COLD        := 0.5
 BEST_OF     := 16
+
+# Prompts of the check before any update, 32 samples each.
+PRECHECK    := 100
