@@ -196,6 +196,43 @@ KIT double log_sum_exp(const float *z, size_t n)
     return most + log(sum);
 }
 
+// Theory, items 1 and 3 (gamma 1 and below): rewards read off the logits.
+KIT void check_soft_rewards(struct reference *r, const uint32_t *token, size_t n)
+{
+    size_t vocab = r->model->config.vocab;
+    float *z = logits_of(r, token, n), *logp = calloc(n, sizeof *logp);
+    double *v = calloc(n + 1, sizeof *v);
+    CHECK(score_one(r, token, n, logp, NULL) == 0);
+    double total = 0, off = 0;
+    for (size_t t = 0; t < n; t++)
+        v[t] = log_sum_exp(z + t * vocab, vocab);
+    for (size_t t = 0; t + 1 < n; t++) {
+        double q = z[t * vocab + token[t + 1]];
+        off = fmax(off, fabs((double)logp[t] - (q - v[t])));
+        total += (double)logp[t];
+    }
+    CHECK_NEAR(off, 0, 2e-5);
+    static const double gammas[] = {1, 0.9, 0.5};
+    for (int k = 0; k < 3; k++) {
+        // sum of gamma^t r_t, r_t = Q_t - gamma V_{t+1}, is sum gamma^t log pi_t + V_0 - gamma^T
+        // V_T
+        double gamma = gammas[k], rewards = 0, logs = 0, power = 1, plain = 0, beyond = 0;
+        for (size_t t = 0; t + 1 < n; t++, power *= gamma) {
+            double reward = (double)z[t * vocab + token[t + 1]] - gamma * v[t + 1];
+            rewards += power * reward;
+            logs += power * (double)logp[t];
+            plain += reward;
+            beyond += (1 - gamma) * v[t + 1];
+        }
+        CHECK_NEAR(rewards, logs + v[0] - power * v[n - 1], 1e-5 * (double)n);
+        // without discounting the sum itself, telescoping fails by exactly the (1 - gamma) V terms
+        CHECK_NEAR(plain, total + v[0] - v[n - 1] + beyond, 1e-5 * (double)n);
+    }
+    free(z);
+    free(logp);
+    free(v);
+}
+
 // A scratch directory, removed with everything in it.
 struct scratch {
     char path[64];
