@@ -149,14 +149,14 @@ static int publish(struct run *r, int with_state, int finished, struct err *e)
 
 static json_t *make_settings(const struct run *r, const char *model)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i}",
-                     "model", model, "loss", r->o->loss, "batch-size", (json_int_t)r->batch_size,
-                     "seed", (json_int_t)r->o->seed, "normalize", r->o->normalize_text, "kl",
-                     r->o->kl ? r->o->kl : "", "learning-rate", r->o->train.learning_rate,
-                     "weight-decay", r->o->train.weight_decay, "adam-beta1", r->o->train.beta1,
-                     "adam-beta2", r->o->train.beta2, "adam-epsilon", r->o->train.epsilon,
-                     "max-grad-norm", r->o->train.max_grad_norm, "cliprange", r->o->cliprange,
-                     "lr-scheduler-type", r->o->train.scheduler, "optim", r->o->train.optim);
+    json_t *s = checkpoint_settings(&r->o->train, r->o->seed, model, r->o->loss);
+    json_t *own = json_pack("{s:I, s:s, s:s, s:f}", "batch-size", (json_int_t)r->batch_size,
+                            "normalize", r->o->normalize_text, "kl", r->o->kl ? r->o->kl : "",
+                            "cliprange", r->o->cliprange);
+    if (s && own)
+        json_object_update(s, own);
+    json_decref(own);
+    return s;
 }
 
 // Provenance: what came with the stream, then this program.

@@ -199,19 +199,20 @@ static int run_updates(struct run *r, struct err *e)
 }
 
 // What must be the same for a resumed run to give the same bits.
-static json_t *make_settings(const struct run *r, const char *model_fingerprint_text)
+static json_t *make_settings(const struct run *r, const char *model)
 {
-    return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i, s:I}", "model",
-        model_fingerprint_text, "loss", r->o->loss, "data", (json_int_t)(r->data.fingerprint >> 1),
-        "batch-size", (json_int_t)r->o->train.batch_size, "seed", (json_int_t)r->o->seed, "updates",
-        (json_int_t)r->total_steps, "learning-rate", r->o->train.learning_rate, "weight-decay",
-        r->o->train.weight_decay, "adam-beta1", r->o->train.beta1, "adam-beta2", r->o->train.beta2,
-        "adam-epsilon", r->o->train.epsilon, "max-grad-norm", r->o->train.max_grad_norm, "shuffle",
-        r->o->shuffle, "lr-scheduler-type", r->o->train.scheduler, "optim", r->o->train.optim,
-        "warmup-steps",
-        (json_int_t)schedule_warmup(r->o->train.warmup_steps, r->o->train.warmup_ratio,
-                                    r->total_steps));
+    const struct trainer_options *t = &r->o->train;
+    json_t *s = checkpoint_settings(t, r->o->seed, model, r->o->loss);
+    json_t *own =
+        json_pack("{s:I, s:I, s:I, s:I, s:i, s:s}", "data", (json_int_t)(r->data.fingerprint >> 1),
+                  "batch-size", (json_int_t)t->batch_size, "updates", (json_int_t)r->total_steps,
+                  "warmup-steps",
+                  (json_int_t)schedule_warmup(t->warmup_steps, t->warmup_ratio, r->total_steps),
+                  "shuffle", r->o->shuffle, "keep", r->o->keep ? r->o->keep : "");
+    if (s && own)
+        json_object_update(s, own);
+    json_decref(own);
+    return s;
 }
 
 static int describe_run(struct run *r, struct err *e)
