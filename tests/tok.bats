@@ -234,6 +234,13 @@ END
     fails 1 'tok: half.jsonl:2: not valid JSON: *' "$tok" -q -m "$model" half.jsonl
 }
 
+@test "a file called .json that is none is not taken for text" {
+    printf 'a: b\n' >odd.json
+    fails 1 'tok: odd.json:1: not valid JSON: *' "$tok" -q -m "$model" odd.json
+    printf 'a: b\n' >odd.txt
+    "$tok" -q -m "$model" odd.txt -o /dev/null
+}
+
 @test "a failure leaves no file and no end in a pipe" {
     printf '{"text":"a"}\nx\n' >bad.jsonl
     run ! "$tok" -q -m "$model" bad.jsonl -o out.toks
