@@ -472,9 +472,10 @@ struct value format_percent(struct render *r, struct value format, struct value 
             v = percent_next(&p);
         percent_one(&p, &t, &f, *s++, v, format.markup);
     }
-    int all = args.kind == V_TUPLE                         ? p.at == (int64_t)args.list->n
-              : args.kind == V_DICT || args.kind == V_LIST ? 1
-                                                           : p.one_used;
+    // Python counts what has items as a mapping, of which not all need be used.
+    int mapping = args.kind == V_DICT || args.kind == V_LIST || args.kind == V_RANGE ||
+                  args.kind == V_BYTES || args.kind == V_UNDEFINED;
+    int all = args.kind == V_TUPLE ? p.at == (int64_t)args.list->n : mapping || p.one_used;
     if (!all && !p.mapped)
         render_fail(r, "not all arguments converted during string formatting");
     struct value out = text_value(&t);
