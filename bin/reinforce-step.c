@@ -649,6 +649,7 @@ int main(int argc, char **argv)
     train.learning_rate = 1e-6; // as TRL's GRPOTrainer
     train.scheduler = SCHEDULE_CONSTANT;
     train.save_steps = 10;
+    train.batch_size = BATCH_DEFAULT; // where the stream does not tell
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;
