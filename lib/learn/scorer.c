@@ -71,6 +71,7 @@ int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
         *where = first;
         if (packer_init(&p, &s->arena, tokens, end - first, e) < 0)
             return -1;
+        p.share = 1;
         for (size_t i = first; i < end; i++) {
             *where = i;
             if (batch_check_tokens(sequence[i].token, sequence[i].n, s->model->config.vocab, e) < 0)

@@ -14,7 +14,7 @@ const struct trainer_options trainer_defaults = {
     .max_grad_norm = 1,
     .scheduler = SCHEDULE_LINEAR,
     .optim = OPTIMIZER_ADAMW,
-    .micro_batch_tokens = 2048,
+    .micro_batch_tokens = 1024,
     .batch_size = 8,
 };
 

@@ -16,14 +16,7 @@ int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t seq
     p->segment = arena_alloc(arena, sequences, sizeof *p->segment, e);
     if (!p->token || !p->position || !p->wanted || !p->target || !p->block || !p->segment)
         return -1;
-    for (size_t i = 0; i < blocks; i++)
-        p->block[i] = (uint32_t)i;
     return 0;
-}
-
-void packer_clear(struct packer *p)
-{
-    p->n = p->n_wanted = p->n_segments = p->n_blocks = 0;
 }
 
 size_t sequence_wanted(const struct sequence *s)
@@ -34,30 +27,56 @@ size_t sequence_wanted(const struct sequence *s)
     return wanted;
 }
 
+// Positions, a multiple of the block, whose rows and blocks the root has already.
+static size_t shared_prefix(const struct packer *p, const struct sequence *s, size_t last)
+{
+    if (!p->share || !p->root.token)
+        return 0;
+    size_t most = last < p->root.length ? last : p->root.length, same = 0;
+    while (same < most && s->token[same] == p->root.token[same])
+        same++;
+    return same / KV_BLOCK * KV_BLOCK;
+}
+
+static size_t last_wanted(const struct sequence *s)
+{
+    for (size_t t = s->n; t > 1; t--)
+        if (!s->mask || s->mask[t - 1])
+            return t - 1;
+    return 0;
+}
+
 size_t packer_add(struct packer *p, const struct sequence *s)
 {
-    const uint32_t *token = s->token;
-    const uint8_t *mask = s->mask;
-    size_t n = s->n;
-    size_t wanted = 0, last = 0;
-    for (size_t t = 1; t < n; t++)
-        if (!mask || mask[t]) {
-            p->wanted[p->n_wanted + wanted] = (uint32_t)(p->n + t - 1);
-            p->target[p->n_wanted + wanted] = token[t];
-            wanted++;
-            last = t;
-        }
-    if (!wanted)
+    size_t last = last_wanted(s); // that token itself is only a target
+    if (!last)
         return 0;
-    // The last wanted token itself is only a target.
-    memcpy(p->token + p->n, token, last * sizeof *token);
-    for (size_t t = 0; t < last; t++)
-        p->position[p->n + t] = (uint32_t)t;
-    p->segment[p->n_segments++] =
-        (struct segment){.start = p->n, .length = last, .past = 0, .block = p->block + p->n_blocks};
-    p->n += last;
+    size_t shared = shared_prefix(p, s, last), start = p->n, wanted = 0;
+    for (size_t t = 1; t <= last; t++)
+        if (!s->mask || s->mask[t]) {
+            size_t row = t - 1 < shared ? p->root.start + t - 1 : start + t - 1 - shared;
+            p->wanted[p->n_wanted + wanted] = (uint32_t)row;
+            p->target[p->n_wanted + wanted++] = s->token[t];
+        }
     p->n_wanted += wanted;
-    p->n_blocks += (last + KV_BLOCK - 1) / KV_BLOCK;
+    uint32_t *block = p->block + p->n_entries;
+    for (size_t at = 0; at < last; at += KV_BLOCK)
+        p->block[p->n_entries++] =
+            at < shared ? p->root.block[at / KV_BLOCK] : (uint32_t)p->n_blocks++;
+    if (!shared) {
+        p->root.token = s->token;
+        p->root.start = start;
+        p->root.length = last;
+        p->root.block = block;
+    }
+    if (shared == last)
+        return wanted;
+    memcpy(p->token + p->n, s->token + shared, (last - shared) * sizeof *s->token);
+    for (size_t t = shared; t < last; t++)
+        p->position[p->n + t - shared] = (uint32_t)t;
+    p->segment[p->n_segments++] =
+        (struct segment){.start = start, .length = last - shared, .past = shared, .block = block};
+    p->n += last - shared;
     return wanted;
 }
 

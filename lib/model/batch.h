@@ -11,7 +11,7 @@ struct batch {
     const uint32_t *position; // [n]
     const struct segment *segment;
     size_t n_segments;
-    const uint32_t *wanted; // [n_wanted] rows whose hidden state is asked for, ascending
+    const uint32_t *wanted; // [n_wanted] rows whose hidden state is asked for
     size_t n_wanted;
     size_t n_blocks; // blocks the segments use, where the batch has its own (no cache)
 };
@@ -31,16 +31,25 @@ struct packer {
     uint32_t *wanted, *target;  // [n_wanted]: row t - 1 and token t of each wanted position t
     uint32_t *block;
     struct segment *segment;
-    size_t n, n_wanted, n_segments, n_blocks;
+    size_t n, n_wanted, n_segments, n_blocks, n_entries;
+    int share; // sequences may use the rows and blocks of a common prefix: scoring only
+    // The last sequence that stands on its own: others may begin as it does.
+    struct {
+        const uint32_t *token;
+        size_t start, length;
+        const uint32_t *block;
+    } root;
 };
 
-// Room for so many tokens and sequences, from the arena: valid until it is cleared.
+// Room for so many tokens and sequences, from the arena: valid until it is cleared. With p->share
+// set afterwards, a sequence that begins like an earlier one (samples of a prompt) is computed from
+// where they part, at a multiple of 16 positions; the results are the same bits. Such a batch has
+// no way back.
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e);
 // Tokens behind the last wanted one have no effect on it and are left out. Returns how many
 // positions are wanted.
 size_t packer_add(struct packer *p, const struct sequence *s);
-void packer_clear(struct packer *p);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);
 // Refuses tokens beyond the vocabulary; -1 names the place.
