@@ -74,6 +74,7 @@ int main(int argc, char **argv)
     run.train.learning_rate = 1e-6; // as TRL's GRPOTrainer
     run.train.scheduler = SCHEDULE_CONSTANT;
     run.train.save_steps = 10;
+    run.train.batch_size = REINFORCE_BATCH; // where the stream does not tell
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;

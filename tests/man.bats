@@ -77,7 +77,7 @@ commands_of() { # PROGRAM
                     /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
                     inside { text = text " " $0 }
                     END {
-                        gsub(/[,.;]( |$)/, " ", text)
+                        gsub(/[,.;:]( |$)/, " ", text)
                         gsub(/\.(Cm|Fl)/, "", text)
                         exit !(index(text " ", " " value " ") && text ~ /default/)
                     }' "$man/$program.1" ||

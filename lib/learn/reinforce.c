@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 static const char state_name[] = "state.safetensors";
-enum { BATCH_DEFAULT = 64 };
 
 // Columns of the stream, -1 where absent.
 struct columns {
@@ -104,7 +103,7 @@ static void choose_batch_size(struct run *r)
     json_int_t samples = json_integer_value(json_object_get(s, "num_generations"));
     int known = prompts > 0 && samples > 0 && prompts < (1 << 24) && samples < (1 << 24) &&
                 prompts * samples < (1 << 24) && header_find(&r->header, "step") >= 0;
-    r->batch_size = known ? prompts * samples : BATCH_DEFAULT;
+    r->batch_size = known ? prompts * samples : REINFORCE_BATCH;
 }
 
 static int open_stream(struct run *r, const char *input, struct err *e)

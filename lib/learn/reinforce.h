@@ -6,6 +6,8 @@
 
 #include "learn/trainer.h"
 
+enum { REINFORCE_BATCH = 64 }; // sequences an update, where neither option nor stream tell
+
 struct reinforce_options {
     struct trainer_options train;
     const char *model, *device; // directory to start from
