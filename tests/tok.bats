@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # tok: records to tokens with a loss mask, and back; refusals.
 bats_require_minimum_version 1.5.0
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2053
 load helpers
 
 setup() {
