@@ -27,6 +27,7 @@ fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wa
     run --separate-stderr "$@" -o /dev/null
     [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
     [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
+    # shellcheck disable=SC2053
     [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
 }
 
