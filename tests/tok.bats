@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # tok: records to tokens with a loss mask, and back; refusals.
 bats_require_minimum_version 1.5.0
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2053
 load helpers
 
 setup() {
@@ -27,6 +27,7 @@ fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wa
     run --separate-stderr "$@" -o /dev/null
     [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
     [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
+    # shellcheck disable=SC2053
     [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
 }
 
