@@ -159,6 +159,10 @@ rewards() { # REFERENCE STREAM
         jq -s 'map(.completion | length) | add / length * 1e6 | round' of.$t |
             cmp - <(awk -v t=$t '$1 == t { printf "%.0f\n", $3 * 1e6 }' scores)
     done
+    tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
+        rollout -q -m "$D/sft" --temperature 0 --max-new-tokens 10 | tok -q -d -m "$D/sft" |
+        jq -r .completion | cmp - <(jq -r .completion of.0)
+    run ! cmp -s <(jq -r .completion of.1) <(jq -r .completion of.0)
     run ! "$P/evaluate" -m "$D/sft" --score 'cat; false' --max-new-tokens 4 "$D/prompts.jsonl"
     run ! "$P/evaluate" -m "$D/sft" --score 'true' --max-new-tokens 4 "$D/prompts.jsonl"
 }
