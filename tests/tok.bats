@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # tok: records to tokens with a loss mask, and back; refusals.
 bats_require_minimum_version 1.5.0
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2053
 load helpers
 
 setup() {
@@ -27,6 +27,7 @@ fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wa
     run --separate-stderr "$@" -o /dev/null
     [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
     [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
+    # shellcheck disable=SC2053
     [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
 }
 
@@ -232,6 +233,13 @@ END
         "$tok" -q -m "$model" behind.json
     printf '{"text":"a"}\n{"text":"\\ud800"}\n' >half.jsonl
     fails 1 'tok: half.jsonl:2: not valid JSON: *' "$tok" -q -m "$model" half.jsonl
+}
+
+@test "a file called .json that is none is not taken for text" {
+    printf 'a: b\n' >odd.json
+    fails 1 'tok: odd.json:1: not valid JSON: *' "$tok" -q -m "$model" odd.json
+    printf 'a: b\n' >odd.txt
+    "$tok" -q -m "$model" odd.txt -o /dev/null
 }
 
 @test "a failure leaves no file and no end in a pipe" {

@@ -78,8 +78,8 @@ static int read_all(struct dataset *d, struct stream_reader *r, const struct sou
         header_release(&header);
         return -1;
     }
-    int more;
-    while ((more = stream_reader_next(r, &f, e)) > 0)
+    int more = 1;
+    while (more > 0 && (more = stream_reader_next(r, &f, e)) > 0)
         for (size_t i = 0; i < f.n_sequences && more > 0; i++)
             if (check_record(&f, i, vocab, positions, stream_reader_name(r), e) < 0 ||
                 keep_record(d, &f, i, source, loss, e) < 0)

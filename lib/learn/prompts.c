@@ -136,8 +136,8 @@ int prompts_load(struct prompts *p, struct err *e)
     struct frame all;
     if (frame_init(&all, &p->header, e) < 0)
         return -1;
-    int more;
-    while ((more = stream_reader_next(p->reader, &p->frame, e)) > 0)
+    int more = 1;
+    while (more > 0 && (more = stream_reader_next(p->reader, &p->frame, e)) > 0)
         for (size_t i = 0; i < p->frame.n_sequences && more > 0; i++)
             if (frame_append(&all, &p->frame, i, e) < 0)
                 more = -1;

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "model/head.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -376,6 +377,8 @@ static int draw_one(struct draw_job *job, const struct draw *draw, int worker)
         g->device->ops->log_softmax(g->device, own, 1, job->vocab, &token, &lse, &logp, NULL, NULL,
                                     e) < 0)
         return -1;
+    if (!isfinite(logp)) // a processor may have hidden it
+        return err_set(e, STATUS_FAILED, "the model's logits are not finite");
     out->token[out->n] = token;
     out->logp[out->n] = logp;
     out->sampled[out->n] = sampled;

@@ -122,23 +122,33 @@ int sampling_distribution(const struct sampling *s, const float *logits, size_t 
     return 0;
 }
 
-static uint32_t greedy(const struct sampling *s, const float *logits, size_t vocab,
-                       const uint32_t *history, size_t n, struct sampling_work *w)
+static int not_finite(struct err *e)
+{
+    return err_set(e, STATUS_FAILED, "the model's logits are not finite");
+}
+
+static int greedy(const struct sampling *s, const float *logits, size_t vocab,
+                  const uint32_t *history, size_t n, struct sampling_work *w, uint32_t *token,
+                  struct err *e)
 {
     if (s->repetition_penalty != 1) {
         penalise(w->z, logits, vocab, history, n, s->repetition_penalty);
         logits = w->z;
     }
     size_t best = 0;
-    for (size_t i = 1; i < vocab; i++)
+    for (size_t i = 0; i < vocab; i++) {
+        if (isnan(logits[i]))
+            return not_finite(e);
         if (logits[i] > logits[best])
             best = i;
-    return (uint32_t)best;
+    }
+    *token = (uint32_t)best;
+    return 0;
 }
 
 // Inverse of the cumulative distribution at u, tokens in order of their ids.
 static int draw_plain(struct device *d, const float *logits, size_t vocab, struct sampling_work *w,
-                      double u, uint32_t *token, struct err *e)
+                      double u, uint32_t *token, float *logp, struct err *e)
 {
     if (d->ops->softmax(d, w->z, logits, 1, vocab, e) < 0)
         return -1;
@@ -155,7 +165,8 @@ static int draw_plain(struct device *d, const float *logits, size_t vocab, struc
             break;
     }
     *token = (uint32_t)last;
-    return isfinite(total) ? 0 : err_set(e, STATUS_FAILED, "the model's logits are not finite");
+    *logp = (float)log((double)w->z[last] / total);
+    return isfinite(total) ? 0 : not_finite(e);
 }
 
 int sampling_draw(struct device *d, const struct sampling *s, const float *logits, size_t vocab,
@@ -164,12 +175,10 @@ int sampling_draw(struct device *d, const struct sampling *s, const float *logit
 {
     double u = rng_uniform(rng);
     *logp = 0;
-    if (s->temperature == 0) {
-        *token = greedy(s, logits, vocab, history, n, w);
-        return 0;
-    }
+    if (s->temperature == 0)
+        return greedy(s, logits, vocab, history, n, w, token, e);
     if (sampling_is_plain(s))
-        return draw_plain(d, logits, vocab, w, u, token, e);
+        return draw_plain(d, logits, vocab, w, u, token, logp, e);
     float top;
     size_t kept = candidates(s, logits, vocab, history, n, w, &top);
     double total = 0, sum = 0;
@@ -179,7 +188,7 @@ int sampling_draw(struct device *d, const struct sampling *s, const float *logit
         total += p;
     }
     if (!kept || !isfinite(total))
-        return err_set(e, STATUS_FAILED, "the model's logits are not finite");
+        return not_finite(e);
     size_t chosen = 0;
     for (size_t i = 0; i < kept; i++) {
         if (w->z[i] <= 0)

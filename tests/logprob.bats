@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# logprob: values, invariances, refusals.
+# shellcheck disable=SC2016,SC2030,SC2031
+bats_require_minimum_version 1.5.0
+load engine
+
+setup() {
+    engine_setup
+    score=("$BIN/logprob" -q -m "$model" --as m)
+}
+
+reference() { # the reference's sequences as a twin
+    jq -c '{densepath: 1}, (.sequences | to_entries[] | {id: "\(.key)", token: .value.tokens, mask: .value.mask})' \
+        "$model.json"
+}
+
+@test "logprob: the reference's values, entropies and most likely tokens" {
+    reference >in.jsonl
+    "${score[@]}" --all --entropy --top-logprobs 3 in.jsonl >out
+    records out | jq -se --slurpfile m "$model.json" '
+        def near(a; b): [a, b] | transpose | all((.[0] - .[1] | fabs) < 1e-5);
+        length == 4 and ([range(4) as $i | .[$i] as $r | $m[0].sequences[$i] as $s |
+            $r["logp:m"][0] == null and near($r["logp:m"][1:]; $s.logprob) and
+            near($r["entropy:m"][1:]; $s.entropy) and
+            (range(1; $r.token | length) as $t |
+                $r["top1-logp:m"][$t] >= $r["top2-logp:m"][$t] and
+                $r["top2-logp:m"][$t] >= $r["top3-logp:m"][$t] and
+                $r["top1-logp:m"][$t] >= $r["logp:m"][$t] - 1e-6 and
+                ($r.token[$t] != $r["top1:m"][$t] or
+                    ($r["logp:m"][$t] - $r["top1-logp:m"][$t] | fabs) < 1e-6))] | all)'
+    # Greedy paths follow the most likely tokens.
+    jq -c '{densepath: 1}, (.greedy[] | {id: "g", token: (.prompt + .tokens), n: (.prompt | length)})' \
+        "$model.json" >greedy.jsonl
+    "${score[@]}" --all --top-logprobs 1 greedy.jsonl >out
+    records out | jq -se 'all(.n as $n | .token[$n:] == .["top1:m"][$n:])'
+}
+
+@test "logprob: only trained tokens have a value; the rest is as with --all" {
+    "${score[@]}" demos.toks >masked
+    "${score[@]}" --all demos.toks >all
+    paste -d' ' <(records masked) <(records all) | jq -se '
+        length == 16 and ([range(0; 16; 2) as $i | .[$i] as $m | .[$i + 1] as $a |
+            range($m.token | length) as $t |
+            if $m.mask[$t] == 1 then $m["logp:m"][$t] == $a["logp:m"][$t]
+            else $m["logp:m"][$t] == null end] | all)'
+}
+
+@test "logprob: packed or one by one, file or pipe, stream or twin: the same values" {
+    "${score[@]}" --entropy demos.toks >packed
+    records packed >want
+    tail -n +2 demos.jsonl | while read -r line; do
+        { head -1 demos.jsonl && echo "$line"; } | "${score[@]}" --entropy >one
+        records one
+    done | cmp - want
+    "${score[@]}" --entropy <demos.toks | records - | cmp - want
+    "$BIN/toks" cat demos.toks | "${score[@]}" --entropy - | records - | cmp - want
+    "${score[@]}" --entropy -o file demos.toks
+    records file | cmp - want
+}
+
+@test "logprob: the same bytes for 1, 2 and 3 threads" {
+    "${score[@]}" --all --entropy --top-logprobs 2 --threads 1 demos.toks >one
+    for n in 2 3; do
+        "${score[@]}" --all --entropy --top-logprobs 2 --threads "$n" demos.toks >more
+        cmp <(records one) <(records more)
+        cmp one more
+    done
+}
+
+@test "logprob: other columns pass, a second name adds a column, the provenance tells both" {
+    jq -c 'if .id then . + {score: 1.5, note: "n\(.id)"} else . end | del(.columns)' demos.jsonl >in
+    "${score[@]}" in | "$BIN/logprob" -q -m "$model" --as n >out
+    records out | jq -se 'all(.score == 1.5 and .note == "n\(.id)" and .["logp:m"] == .["logp:n"])'
+    "$BIN/toks" view out | head -1 | jq -e '
+        [.provenance[].program] == ["logprob", "logprob"] and
+        (.provenance[0].models.m | startswith("xxh3:"))'
+    fails 1 'logp:m' "${score[@]}" out
+}
+
+@test "logprob: common manners" {
+    common_manners "${score[@]}" -o out
+    fails 2 "as NAME" "$BIN/logprob" -m "$model" demos.toks
+    fails 2 "m.* DIR" "$BIN/logprob" --as m demos.toks
+    fails 1 "No space" "${score[@]}" -o /dev/full demos.toks
+    run --separate-stderr bash -c '"$@" >/dev/full' - "${score[@]}" demos.toks
+    [ "$status" -eq 1 ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    run --separate-stderr bash -c '{ "$@"; echo "$?" >status; } | true' - "${score[@]}" demos.toks
+    [ -z "$stderr" ]
+    leaves_nothing fails 1 "absent" "$BIN/logprob" -m absent --as m -o out demos.toks
+    leaves_nothing fails 1 "demos.toks" "$BIN/logprob" -m demos.toks --as m -o out demos.toks
+}
+
+@test "logprob: streams that do not fit the model" {
+    jq -c 'if .id then del(.mask) else . end | del(.columns)' demos.jsonl >nomask
+    leaves_nothing fails 3 "nomask.*mask" "${score[@]}" -o out nomask
+    "${score[@]}" --all nomask >/dev/null
+    echo '{"id":"big","token":[1,40],"mask":[0,1]}' >beyond
+    leaves_nothing fails 3 'beyond.*`big`.*40' "${score[@]}" -o out beyond
+    jq -nc '{id: "long", token: [range(66) | 3], mask: [range(66) | 1]}' >long
+    leaves_nothing fails 1 'long.*`long`.*64' "${score[@]}" -o out long
+    jq -nc '{id: "fits", token: [range(65) | 3], mask: [range(65) | 1]}' >fits
+    "${score[@]}" fits >/dev/null
+    { echo '{"densepath":1,"vocab_size":41}' && tail -n +2 demos.jsonl; } >vocabulary
+    leaves_nothing fails 3 "vocabulary.*41" "${score[@]}" -o out vocabulary
+    cp -r "$model" with
+    cp "$BATS_TEST_DIRNAME/fixtures/tokenizers/qwen2/tokenizer.json" with/
+    { echo '{"densepath":1,"tokenizer":"xxh3:0123456789abcdef"}' && tail -n +2 demos.jsonl; } >tokenizer
+    leaves_nothing fails 3 "tokenizer" "$BIN/logprob" -q -m with --as m -o out tokenizer
+    "${score[@]}" tokenizer >/dev/null # nothing to compare with
+}
+
+@test "logprob: a damaged stream (some bytes)" {
+    head -4 demos.jsonl | "$BIN/toks" view -b >small.toks
+    survives_damage small.toks 11 "${score[@]}" --threads 1 -o out
+}
+
+# bats test_tags=slow
+@test "logprob: a damaged stream (every byte)" {
+    head -4 demos.jsonl | "$BIN/toks" view -b >small.toks
+    survives_damage small.toks 1 "${score[@]}" --threads 1 -o out
+}
+
+@test "logprob: weights that are no numbers" {
+    local name
+    for name in lm_head.weight model.norm.weight model.layers.1.mlp.down_proj.weight; do
+        spoil_model bad "$name"
+        leaves_nothing fails 1 'demos.toks.*`a`.*not a number' "$BIN/logprob" -q -m bad --as m -o out demos.toks
+        rm -r bad
+    done
+    # of a token that does not occur: no matter
+    spoil_model bad model.embed_tokens.weight 20
+    "$BIN/logprob" -q -m bad --as m demos.toks >/dev/null
+}

@@ -1,0 +1,264 @@
+#!/usr/bin/env bats
+# sft-train: what it makes, invariances, stopping and going on, refusals.
+# shellcheck disable=SC2016,SC2030,SC2031
+bats_require_minimum_version 1.5.0
+load engine
+
+setup() {
+    engine_setup
+    train=("$BIN/sft-train" -q -m "$model" --learning-rate 1e-2 --batch-size 3)
+}
+
+same_model() { # A B: the same files but for the history
+    diff -r --exclude densepath.json "$1" "$2"
+}
+
+figures() { # METRICS: without what depends on the clock
+    jq -c 'del(.step_time, .tokens_per_second)' "$1"
+}
+
+@test "sft-train: lowers the loss it reports, which is the mean over the trained tokens" {
+    "$BIN/logprob" -q -m "$model" --as m demos.toks >before
+    "${train[@]}" --batch-size 7 --max-steps 30 --lr-scheduler-type constant --metrics log \
+        --eval-stream demos.toks -o out demos.toks
+    "$BIN/logprob" -q -m out --as m demos.toks >after
+    for at in before after; do
+        records "$at" | jq -sc '[.[] | [.["logp:m"], .mask] | transpose[] | select(.[1] == 1)[0]]
+            | {n: length, loss: -(add / length)}' >"$at.json"
+    done
+    jq -se --slurpfile b before.json --slurpfile a after.json '
+        length == 30 and (.[0].loss - $b[0].loss | fabs) < 1e-5 and
+        (.[29].eval_loss - $a[0].loss | fabs) < 1e-5 and $a[0].loss < $b[0].loss / 3 and
+        .[0].num_tokens == $b[0].n and .[29].num_tokens == 30 * $b[0].n and
+        all(.learning_rate == 0.01 and .grad_norm > 0 and .step_time > 0 and .entropy > 0) and
+        [.[].step] == [range(1; 31)] and .[29].epoch == 30' log
+    [ ! -e out.partial ] && [ ! -e out.lock ] && [ ! -e out/state.safetensors ]
+    # The model can be used in the place of the first: same files, same names, same shapes.
+    cmp "$model/config.json" out/config.json
+    run -1 "$BIN/model" diff "$model" out
+    jq -e '.finished and (.provenance[-1] | .program == "sft-train" and (.models.base | startswith("xxh3:")))' out/densepath.json
+}
+
+@test "sft-train: kept models are those of a run that stops there" {
+    "${train[@]}" --max-steps 12 --lr-scheduler-type constant --keep half,0.25,1 -o out demos.toks
+    "${train[@]}" --max-steps 6 --lr-scheduler-type constant -o six demos.toks
+    "${train[@]}" --max-steps 3 --lr-scheduler-type constant -o three demos.toks
+    same_model out/half six
+    same_model out/0.25 three
+    cmp out/1/model.safetensors out/model.safetensors
+    run ! cmp -s out/half/model.safetensors out/model.safetensors
+    leaves_nothing fails 2 "keep" "${train[@]}" --keep 1.5 -o other demos.toks
+    leaves_nothing fails 2 "keep" "${train[@]}" --keep half,../x -o other demos.toks
+}
+
+@test "sft-train: epochs, order and seed" {
+    "${train[@]}" --num-train-epochs 2 --metrics log -o out demos.toks
+    # 7 records with trained tokens: 3 + 3 + 1 an epoch
+    jq -se 'length == 6 and .[2].epoch == 1 and .[5].epoch == 2' log
+    "${train[@]}" --num-train-epochs 2 -o again demos.toks
+    same_model out again
+    "${train[@]}" --num-train-epochs 2 --seed 1 -o other demos.toks
+    run ! cmp -s out/model.safetensors other/model.safetensors
+    "${train[@]}" --num-train-epochs 1 --shuffle no --seed 1 -o plain demos.toks
+    "${train[@]}" --num-train-epochs 1 --shuffle no --seed 2 -o plain2 demos.toks
+    same_model plain plain2
+    # The form of the stream does not matter, nor do records without trained tokens.
+    "${train[@]}" --num-train-epochs 2 -o piped <demos.jsonl
+    same_model out piped
+    grep -v '"none"' demos.jsonl >fewer
+    "${train[@]}" --num-train-epochs 2 -o fewer.out fewer
+    same_model out fewer.out
+}
+
+@test "sft-train: the same bytes for 1, 2 and 3 threads" {
+    for n in 1 2 3; do
+        "${train[@]}" --max-steps 8 --threads "$n" --metrics "log$n" -o "out$n" demos.toks
+    done
+    same_model out1 out2
+    same_model out1 out3
+    cmp <(figures log1) <(figures log2)
+    cmp <(figures log1) <(figures log3)
+}
+
+@test "sft-train: micro-batches of any size agree" {
+    "${train[@]}" --max-steps 8 --adam-epsilon 1e-3 -o out demos.toks
+    for n in 1 11 25; do
+        "${train[@]}" --max-steps 8 --adam-epsilon 1e-3 --micro-batch-tokens "$n" -o "out$n" demos.toks
+        "$BIN/model" diff -q --tolerance 1e-6 out "out$n"
+    done
+    run -1 "$BIN/model" diff -q --tolerance 1e-6 out "$model"
+}
+
+@test "sft-train: stopped by SIGTERM and resumed: the same as straight through" {
+    local long=(--max-steps 1500 --keep half --batch-size 2)
+    "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
+    local rounds=0 got=75
+    while [ "$got" -eq 75 ] && [ "$rounds" -lt 50 ]; do
+        rounds=$((rounds + 1))
+        "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
+        local pid=$! lines=0
+        while kill -0 "$pid" 2>/dev/null && [ "$lines" -lt $((rounds * 300)) ]; do
+            sleep 0.02
+            [ ! -e log ] || lines=$(wc -l <log)
+        done
+        kill -TERM "$pid" 2>/dev/null || true
+        got=0
+        wait "$pid" || got=$?
+        if [ "$got" -eq 75 ]; then
+            [ -e out.partial/state.safetensors ] && [ ! -e out ] && [ ! -e out.lock ]
+            grep -q "stopped after update.*--resume" said
+        fi
+    done
+    [ "$got" -eq 0 ]
+    [ "$rounds" -gt 1 ]
+    same_model straight out
+    cmp <(figures straight.log) <(figures log)
+    [ ! -e out.partial ]
+}
+
+# ROUNDS: kill -9 at random instants, then to the end.
+killed() {
+    local rounds=$1 long=(--max-steps 600 --keep half --batch-size 2 --save-steps 7)
+    "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
+    local landed=0 i
+    for ((i = 0; i < rounds; i++)); do
+        rm -rf out out.partial out.lock log
+        while :; do
+            "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
+            local pid=$! got=0
+            sleep "0.$(printf %03d $((RANDOM % 400)))"
+            kill -9 "$pid" 2>/dev/null || true
+            wait "$pid" 2>/dev/null || got=$?
+            [ "$got" -ne 0 ] || break
+            [ "$got" -eq 137 ] || { cat said && return 1; }
+            landed=$((landed + 1))
+            [ "$landed" -lt $((4 * rounds)) ] || break
+        done
+        if [ ! -e out ]; then
+            "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
+        fi
+        same_model straight out
+        cmp <(figures straight.log) <(figures log)
+        [ ! -e out.partial ] && [ ! -e out.lock ]
+        [ "$landed" -lt $((4 * rounds)) ] || break
+    done
+    echo "# $landed kills"
+    [ "$landed" -ge "$rounds" ]
+}
+
+@test "sft-train: kill -9 at a few random instants" {
+    killed 2
+}
+
+# bats test_tags=slow
+@test "sft-train: kill -9 at 50 random instants and more" {
+    killed 50
+}
+
+@test "sft-train: --resume goes on only with the same run" {
+    cat >stop <<'END'
+"$@" --save-steps 3 --max-steps 100000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
+pid=$!
+while [ ! -e log ] || [ "$(wc -l <log)" -lt 5 ]; do sleep 0.02; done
+kill -9 $pid
+wait $pid
+END
+    run -137 bash stop "${train[@]}"
+    [ -e out.partial/state.safetensors ]
+    local again=("${train[@]}" --resume --max-steps 100000 -o out)
+    fails 2 '`learning-rate`' "${again[@]}" --learning-rate 1e-3 demos.toks
+    fails 2 '`seed`' "${again[@]}" --seed 9 demos.toks
+    fails 2 '`batch-size`' "${again[@]}" --batch-size 4 demos.toks
+    grep -v '"a"' demos.jsonl >fewer
+    fails 2 '`data`' "${again[@]}" fewer
+    fails 2 '`updates`' "${again[@]}" --max-steps 7 demos.toks
+    [ -e out.partial/state.safetensors ] # still there
+    # Without --resume the state is thrown away.
+    "${train[@]}" --max-steps 3 -o out demos.toks
+    "${train[@]}" --max-steps 3 -o fresh demos.toks
+    same_model out fresh
+    # With it and without a state, the run begins.
+    "${train[@]}" --max-steps 3 --resume -o later demos.toks
+    same_model later fresh
+}
+
+@test "sft-train: two trainers do not share a directory" {
+    "${train[@]}" --max-steps 100000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
+    local pid=$!
+    while [ ! -e log ] || [ ! -s log ]; do sleep 0.02; done
+    fails 1 "out: another trainer" "${train[@]}" -o out demos.toks
+    kill -0 "$pid"
+    kill -9 "$pid"
+    wait "$pid" || true
+    "${train[@]}" --max-steps 2 -o out demos.toks
+    [ ! -e out.lock ]
+}
+
+@test "sft-train: common manners" {
+    common_manners "${train[@]}" -o out
+    fails 2 "o DIR" "${train[@]}" demos.toks
+    fails 2 "m.* DIR" "$BIN/sft-train" -o out demos.toks
+    fails 2 "loss" "${train[@]}" --loss nonsense -o out demos.toks
+    fails 2 "loss" "${train[@]}" --loss reinforce -o out demos.toks
+    leaves_nothing fails 1 "absent" "$BIN/sft-train" -m absent -o out demos.toks
+    leaves_nothing fails 1 "No space" "${train[@]}" --metrics /dev/full -o out demos.toks
+    mkdir mine && echo precious >mine/file
+    leaves_nothing fails 1 "mine" "${train[@]}" -o mine demos.toks
+    echo precious >file
+    leaves_nothing fails 1 "file" "${train[@]}" -o file demos.toks
+    leaves_nothing fails 1 "nowhere" "${train[@]}" -o nowhere/out demos.toks
+}
+
+@test "sft-train: streams that do not fit" {
+    jq -c 'if .id then del(.mask) else . end | del(.columns)' demos.jsonl >nomask
+    leaves_nothing fails 3 "nomask.*mask" "${train[@]}" -o out nomask
+    echo '{"id":"big","token":[1,40],"mask":[0,1]}' >beyond
+    leaves_nothing fails 3 'beyond.*`big`.*40' "${train[@]}" -o out beyond
+    # not only in the last place
+    { cat beyond && tail -n +2 demos.jsonl; } >first
+    leaves_nothing fails 3 'first.*`big`.*40' "${train[@]}" -o out first
+    jq -nc '{id: "long", token: [range(66) | 3], mask: [range(66) | 1]}' >long
+    leaves_nothing fails 1 'long.*`long`.*64' "${train[@]}" -o out long
+    echo '{"id":"x","token":[1,4],"mask":[1,0]}' >untrained
+    leaves_nothing fails 1 "untrained.*trained" "${train[@]}" -o out untrained
+    cp -r "$model" with
+    cp "$BATS_TEST_DIRNAME/fixtures/tokenizers/qwen2/tokenizer.json" with/
+    { echo '{"densepath":1,"tokenizer":"xxh3:0123456789abcdef"}' && tail -n +2 demos.jsonl; } >tokenizer
+    leaves_nothing fails 3 "tokenizer" "$BIN/sft-train" -q -m with -o out tokenizer
+    leaves_nothing fails 3 "tokenizer" "$BIN/sft-train" -q -m with -o out --eval-stream tokenizer demos.toks
+}
+
+@test "sft-train: a damaged stream (some bytes)" {
+    head -3 demos.jsonl | "$BIN/toks" view -b >small.toks
+    survives_damage small.toks 11 "${train[@]}" --threads 1 -o out
+}
+
+# bats test_tags=slow
+@test "sft-train: a damaged stream (every byte)" {
+    head -3 demos.jsonl | "$BIN/toks" view -b >small.toks
+    survives_damage small.toks 1 "${train[@]}" --threads 1 -o out
+}
+
+@test "sft-train: weights that are no numbers" {
+    local name
+    for name in lm_head.weight model.norm.weight model.layers.1.mlp.down_proj.weight; do
+        spoil_model bad "$name"
+        leaves_nothing fails 1 'finite|not a number' "$BIN/sft-train" -q -m bad -o out demos.toks
+        rm -r bad
+    done
+    # A step that goes beyond all bounds: the last weights are not written.
+    leaves_nothing fails 1 'not finite|not a number' "$BIN/sft-train" -q -m "$model" --optim sgd \
+        --learning-rate 1e5 --max-grad-norm 0 --max-steps 100 -o out demos.toks
+}
+
+@test "sft-train: other optimizers, schedules and types" {
+    "${train[@]}" --optim rmsprop --max-steps 4 --metrics log --lr-scheduler-type cosine \
+        --warmup-steps 2 --weight-decay 0.1 --save-dtype bf16 -o out demos.toks
+    jq -se '[.[].learning_rate] as $r | $r[0] == 0 and ($r[1] - 0.005 | fabs) < 1e-9 and
+        ($r[2] - 0.01 | fabs) < 1e-9 and ($r[3] - 0.005 | fabs) < 1e-9' log
+    jq -e '.dtype == "bfloat16"' out/config.json
+    "$BIN/model" info out | grep -q "BF16"
+    "$BIN/logprob" -q -m out --as m demos.toks | "$BIN/toks" check
+    fails 2 "int8" "${train[@]}" --save-dtype int8 --max-steps 1 -o other demos.toks
+    [ ! -e other ] && [ ! -e other.partial ] && [ ! -e other.lock ]
+}
