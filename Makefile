@@ -8,17 +8,22 @@ CFLAGS  ?= -O2 -g
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
+SEEDS   ?= 3
 comma   := ,
 # SANITIZE=address,undefined builds into a folder of its own.
-comma := ,
 ifneq ($(SANITIZE),)
 BUILD   := build/$(subst $(comma),-,$(SANITIZE))
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+# As many jobs as there are processors, unless -j says otherwise.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
 endif
 
 CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
 LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
+HEADERS   = cblas.h zstd.h jansson.h pcre2.h utf8proc.h xxhash.h
 
 SOURCES  := $(wildcard lib/*/*.c lib/*/*/*.c)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
@@ -26,12 +31,44 @@ PROGRAMS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
 # Programs stand beside their source; a sanitized build keeps its own.
 BINDIR   := $(if $(SANITIZE),$(BUILD)/bin,bin)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all units clean help
-all: $(PROGRAMS:%=$(BINDIR)/%)
+.PHONY: all programs units benches demo test test-slow lint bench fuzz install uninstall clean help
+.SECONDARY: # objects of tests stay
+
+all: programs
+	@echo 'Densepath $(VERSION) with $(shell $(CC) -dumpmachine 2>/dev/null), $(CC)' \
+		'$(shell $(CC) -dumpversion 2>/dev/null): $(BINDIR)/{$(subst $(eval) ,$(comma),$(PROGRAMS))}'
+	@echo 'It computes on the CPU, in fp32. CUDA and MPI are not used in this version.'
+programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS)
+benches: $(BENCHES)
 
-$(BUILD)/%.o: %.c
+help:
+	@echo 'make               build the programs: bin/NAME'
+	@echo 'make demo          the main job from nothing, in five minutes; SEEDS=5 for more runs [$(SEEDS)]'
+	@echo 'make test          all tests but the slow ones; make SANITIZE=address,undefined test'
+	@echo 'make test-slow     all tests'
+	@echo 'make lint          form and bugs of sources, scripts and manual pages'
+	@echo 'make bench         speed, as ratios to what the machine can do'
+	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60 (needs clang)'
+	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
+	@echo 'make clean         remove what was built'
+	@echo 'make demo and make test install the Debian packages that are missing (packages.txt).'
+
+# Says what is missing before a compiler does.
+$(BUILD)/libraries:
+	@mkdir -p $(@D)
+	@printf '#include <%s>\n' $(HEADERS) | $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -E -x c - >$@ 2>$@.log || { \
+		grep -h 'fatal error' $@.log || cat $@.log; rm -f $@; \
+		echo 'Something to build with is missing. Debian packages that are not installed:' \
+			$$(.ci/packages --missing build); \
+		echo '`.ci/packages build` installs them, as root or through sudo.'; exit 1; } >&2
+	@rm -f $@.log
+
+$(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
 
@@ -48,9 +85,15 @@ $(BUILD)/lib/learn/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
 # Tests compile the widest inner loops for any processor; no such vector leaves its file.
 $(BUILD)/tests/unit/%.o: OBJECT_FLAGS = -Wno-psabi
 
-$(BUILD)/libcore.a: $(OBJECTS)
+# The list of objects is a prerequisite, so that a file that has gone leaves the archive too.
+$(BUILD)/libcore.a: $(OBJECTS) $(BUILD)/objects
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $(OBJECTS)
+$(BUILD)/objects: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(OBJECTS) | cmp -s - $@ || printf '%s\n' $(OBJECTS) >$@
+.PHONY: FORCE
+FORCE:
 
 $(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
@@ -64,7 +107,72 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Packages come before anything is compiled: each of these calls make again.
+demo:
+	@.ci/packages build run
+	@$(MAKE) --no-print-directory programs
+	@BIN=$(BINDIR) pipelines/demo --seeds $(SEEDS)
+
+test test-slow:
+	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
+	@$(MAKE) --no-print-directory programs units
+	@BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
+
+lint:
+	@.ci/packages build lint
+	@CPPFLAGS='$(CPPFLAGS)' .ci/lint
+
+# Each script of tests/bench in the order of names; programs that they need are built first.
+bench:
+	@.ci/packages build run
+	@$(MAKE) --no-print-directory programs benches
+	@set -e; for script in $(sort $(wildcard tests/bench/*.sh)); do \
+		if [ -x $$script ]; then echo "== $$script"; BUILD=$(BUILD) BIN=$(BINDIR) $$script; fi; done
+
+ifneq ($(FUZZERS),)
+# Fuzz targets read what strangers send. They are built by clang into a folder of their own.
+SECONDS_EACH ?= 60
+FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g'
+FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
+fuzz:
+	@.ci/packages build lint
+	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
+	@set -e; for name in $(FUZZERS); do echo "== $$name"; mkdir -p $(FUZZDIR)/corpus/$$name; \
+		$(FUZZDIR)/$$name -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
+			$(FUZZDIR)/corpus/$$name $$(ls -d tests/fuzz/$$name 2>/dev/null); done
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+else
+fuzz:
+	@echo 'make fuzz: there are no fuzz targets in this version' >&2; exit 1
+endif
+
+# What goes where; install and uninstall read the same list: MODE, SOURCE, folder, NAME.
+SHARE := $(PREFIX)/share/densepath
+define installed
+$(foreach p,$(PROGRAMS),755 $(BINDIR)/$p $(PREFIX)/bin $p)
+$(foreach p,$(PAGES),644 $p $(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $p)) $(notdir $p))
+$(foreach p,$(shell find pipelines -type f -perm -u+x 2>/dev/null),755 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
+$(foreach p,$(shell find pipelines -type f ! -perm -u+x 2>/dev/null),644 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
+$(foreach p,$(wildcard formats/*.md) README.md NEWS LICENSE,644 $p $(PREFIX)/share/doc/densepath $(notdir $p))
+644 completions/densepath.bash $(PREFIX)/share/bash-completion/completions densepath
+endef
+# Bash looks a completion up by the program's name.
+LINKS = $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/bash-completion/completions/%)
+install: programs
+	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
+		install -D -m $$1 $$2 "$(DESTDIR)$$3/$$4"; shift 4; done
+	@set -e; for link in $(LINKS); do ln -sf densepath $$link; done
+	@echo 'installed in $(DESTDIR)$(PREFIX)'
+uninstall:
+	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
+		rm -f "$(DESTDIR)$$3/$$4"; shift 4; done
+	@rm -f $(LINKS)
+	@for d in $(SHARE) $(PREFIX)/share/doc/densepath; do \
+		[ ! -d $(DESTDIR)$$d ] || find $(DESTDIR)$$d -depth -type d -empty -delete; done
+
 clean:
 	rm -rf build $(PROGRAMS:%=bin/%)
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d)

@@ -2,50 +2,37 @@
 // sft-train: supervised fine-tuning; keeps the model at chosen fractions of the run.
 #include "base/io.h"
 #include "base/option.h"
-#include "base/progress.h"
-#include "learn/checkpoint.h"
-#include "learn/dataset.h"
-#include "learn/keep.h"
-#include "learn/memory_check.h"
-#include "learn/scorer.h"
-#include "model/directory.h"
+#include "learn/sft.h"
 #include "text/tokenizer.h"
 
-#include <fcntl.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct common common;
 static struct engine_options engine;
-static struct trainer_options train;
-static const char *loss_name = "nll", *keep_list, *eval_path;
-static double epochs = 1;
-static int shuffle = 1;
-static int64_t eval_steps;
+static struct sft_options run = {.loss = "nll", .epochs = 1, .shuffle = 1};
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Training"),
-    OPT_TEXT(0, "loss", &loss_name, "nll",
+    OPT_TEXT(0, "loss", &run.loss, "nll",
              "the objective: negative log-likelihood of trained tokens"),
-    OPT_INT(0, "batch-size", &train.batch_size, "N", 1, 1 << 24, "sequences an update"),
-    OPT_REAL("num-train-epochs", &epochs, "X", 0, 1e9, "passes over the data"),
+    OPT_INT(0, "batch-size", &run.train.batch_size, "N", 1, 1 << 24, "sequences an update"),
+    OPT_REAL("num-train-epochs", &run.epochs, "X", 0, 1e9, "passes over the data"),
     OPT_INT(
-        0, "max-steps", &train.max_steps, "N", 0, 1e15,
+        0, "max-steps", &run.train.max_steps, "N", 0, 1e15,
         "updates in all; overrides the epochs and starts the data over as often as needed; 0: off"),
-    OPT_YESNO("shuffle", &shuffle, "another order of the data in every epoch"),
-    OPT_TEXT(0, "keep", &keep_list, "LIST",
+    OPT_YESNO("shuffle", &run.shuffle, "another order of the data in every epoch"),
+    OPT_TEXT(0, "keep", &run.keep, "LIST",
              "keep the model at these fractions of the training samples: `half` or numbers, as "
              "OUT/half, OUT/0.25"),
-    OPT_TEXT(0, "eval-stream", &eval_path, "FILE", "measure the loss on this stream too"),
-    OPT_INT(0, "eval-steps", &eval_steps, "N", 0, 1e15,
+    OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure the loss on this stream too"),
+    OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
-    OPT_INT(0, "save-steps", &train.save_steps, "N", 0, 1e15,
+    OPT_INT(0, "save-steps", &run.train.save_steps, "N", 0, 1e15,
             "save the state of the run every N updates; 0: only when stopped by a signal"),
-    OPT_FLAG(0, "resume", &train.resume, "go on from the state in OUT.partial, if there is one"),
-    OPTIONS_TRAINER(&train),
+    OPT_FLAG(0, "resume", &run.train.resume,
+             "go on from the state in OUT.partial, if there is one"),
+    OPTIONS_TRAINER(&run.train),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -66,341 +53,12 @@ static const struct program program = {
     .operands_max = 1,
 };
 
-static const char state_name[] = "state.safetensors";
-
-struct run {
-    struct model *model;
-    struct device device;
-    struct dataset data, eval;
-    struct trainer trainer;
-    struct scorer scorer;
-    struct loss loss;
-    struct keep keep;
-    struct directory_output out;
-    struct metrics metrics;
-    struct progress progress;
-    json_t *settings, *history;
-    size_t *order;
-    uint64_t order_epoch;
-    struct example *batch;
-    int64_t total_steps, epoch_steps;
-};
-
-// Samples that the first `steps` updates see.
-static uint64_t samples_after(const struct run *r, int64_t steps)
-{
-    uint64_t n = r->data.n, batch = (uint64_t)train.batch_size;
-    uint64_t whole = (uint64_t)(steps / r->epoch_steps), rest = (uint64_t)(steps % r->epoch_steps);
-    return whole * n + rest * batch;
-}
-
-static void plan(struct run *r)
-{
-    int64_t n = (int64_t)r->data.n;
-    r->epoch_steps = (n + train.batch_size - 1) / train.batch_size;
-    r->total_steps =
-        train.max_steps ? train.max_steps : (int64_t)ceil(epochs * (double)r->epoch_steps - 1e-9);
-}
-
-static size_t next_batch(struct run *r)
-{
-    int64_t step = r->trainer.step;
-    uint64_t epoch = (uint64_t)(step / r->epoch_steps);
-    if (epoch != r->order_epoch) {
-        dataset_order(&r->data, r->order, shuffle, common.seed, epoch);
-        r->order_epoch = epoch;
-    }
-    size_t first = (size_t)(step % r->epoch_steps) * (size_t)train.batch_size;
-    size_t n =
-        r->data.n - first < (size_t)train.batch_size ? r->data.n - first : (size_t)train.batch_size;
-    for (size_t i = 0; i < n; i++)
-        r->batch[i] = r->data.example[r->order[first + i]];
-    return n;
-}
-
-// Mean loss and accuracy on the evaluation stream, as metrics.
-static int evaluate(struct run *r, json_t *line, struct err *e)
-{
-    size_t wanted = 0, where = 0, right = 0, at = 0;
-    struct sequence *sequence = mem_alloc(r->eval.n, sizeof *sequence, "sequences", e);
-    if (!sequence)
-        return -1;
-    for (size_t i = 0; i < r->eval.n; i++) {
-        sequence[i] = r->eval.example[i].sequence;
-        wanted += sequence_wanted(&sequence[i]);
-    }
-    float *logp = mem_alloc(wanted, sizeof *logp, "scores", e);
-    uint32_t *best = mem_alloc(wanted, sizeof *best, "scores", e);
-    struct head_result out = {.logp = logp, .best = best};
-    int result = logp && best ? scorer_run(&r->scorer, sequence, r->eval.n, &out, &where, e) : -1;
-    double loss = 0;
-    for (size_t i = 0; i < r->eval.n && result == 0; i++)
-        for (size_t t = 1; t < sequence[i].n; t++)
-            if (sequence[i].mask[t]) {
-                loss -= logp[at];
-                right += best[at++] == sequence[i].token[t];
-            }
-    if (result == 0) {
-        json_object_set_new(line, "eval_loss", json_real(loss / (double)wanted));
-        json_object_set_new(line, "eval_mean_token_accuracy",
-                            json_real((double)right / (double)wanted));
-        message_note("update %lld: eval_loss %.5f", (long long)r->trainer.step,
-                     loss / (double)wanted);
-    }
-    free(logp);
-    free(best);
-    free(sequence);
-    return result;
-}
-
-static int write_metrics(struct run *r, const struct step_report *p, struct err *e)
-{
-    const struct trainer *t = &r->trainer;
-    json_t *line =
-        json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)t->step, "epoch",
-                  (double)samples_after(r, t->step) / (double)r->data.n, "loss", p->loss,
-                  "grad_norm", p->grad_norm, "learning_rate", p->learning_rate, "num_tokens",
-                  (json_int_t)t->num_tokens, "mean_token_accuracy", p->accuracy);
-    if (!line)
-        return err_memory(e, 0, "metrics");
-    if (t->entropy)
-        json_object_set_new(line, "entropy", json_real(p->entropy));
-    json_object_set_new(line, "step_time", json_real(p->seconds));
-    json_object_set_new(line, "tokens_per_second", json_real((double)p->tokens / p->seconds));
-    int last = t->step == r->total_steps;
-    if (eval_path && (last || (eval_steps && t->step % eval_steps == 0)) &&
-        evaluate(r, line, e) < 0) {
-        json_decref(line);
-        return -1;
-    }
-    return metrics_write(&r->metrics, line, e);
-}
-
-static int write_model(struct run *r, int at, struct err *e)
-{
-    struct directory_note note = {.finished = 1, .history = r->history};
-    if (model_save(r->model, at, train.save_dtype, e) < 0)
-        return -1;
-    return directory_write_note(at, &note, e);
-}
-
-// The model as it is now, as OUT/NAME.
-static int keep_model(struct run *r, const char *name, struct err *e)
-{
-    if (io_remove_tree(r->out.fd, name, e) < 0 || io_make_directory(r->out.fd, name, e) < 0)
-        return -1;
-    int fd = openat(r->out.fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, name);
-    int result = write_model(r, fd, e);
-    close(fd);
-    return result;
-}
-
-static int keep_due_models(struct run *r, struct err *e)
-{
-    int64_t step = r->trainer.step;
-    uint64_t total = samples_after(r, r->total_steps);
-    for (int i = 0; i < r->keep.n; i++)
-        if (keep_due(&r->keep, i, samples_after(r, step - 1), samples_after(r, step), total) &&
-            keep_model(r, r->keep.at[i].name, e) < 0)
-            return -1;
-    return 0;
-}
-
-static int stop(struct run *r, struct err *e)
-{
-    if (checkpoint_save(r->out.fd, state_name, &r->trainer, r->settings, e) < 0)
-        return -1;
-    return err_set(e, STATUS_AGAIN,
-                   "stopped after update %lld of %lld, its state is in %s: run it "
-                   "again with --resume to go on",
-                   (long long)r->trainer.step, (long long)r->total_steps, r->out.partial);
-}
-
-static int one_update(struct run *r, struct err *e)
-{
-    struct step_report report;
-    size_t n = next_batch(r);
-    if (trainer_step(&r->trainer, r->batch, n, &r->loss, NORMALIZE_TOKENS, 0, &report, e) < 0 ||
-        keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
-        return -1;
-    progress_update(&r->progress, "update %lld/%lld  loss %.4f  norm %.3g  %.0f tokens/s",
-                    (long long)r->trainer.step, (long long)r->total_steps, report.loss,
-                    report.grad_norm, (double)report.tokens / report.seconds);
-    if (common.verbose)
-        message_note("update %lld loss %.6f norm %.4g rate %.4g", (long long)r->trainer.step,
-                     report.loss, report.grad_norm, report.learning_rate);
-    if (train.save_steps && r->trainer.step % train.save_steps == 0 &&
-        r->trainer.step < r->total_steps)
-        return checkpoint_save(r->out.fd, state_name, &r->trainer, r->settings, e);
-    return 0;
-}
-
-static int run_updates(struct run *r, struct err *e)
-{
-    progress_init(&r->progress, !common.quiet);
-    int result = 0;
-    while (result == 0 && r->trainer.step < r->total_steps)
-        result = io_stop_requested() ? stop(r, e) : one_update(r, e);
-    progress_clear(&r->progress);
-    return result;
-}
-
-// What must be the same for a resumed run to give the same bits.
-static json_t *make_settings(const struct run *r, const char *model_fingerprint_text)
-{
-    return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i, s:I}", "model",
-        model_fingerprint_text, "loss", loss_name, "data", (json_int_t)(r->data.fingerprint >> 1),
-        "batch-size", (json_int_t)train.batch_size, "seed", (json_int_t)common.seed, "updates",
-        (json_int_t)r->total_steps, "learning-rate", train.learning_rate, "weight-decay",
-        train.weight_decay, "adam-beta1", train.beta1, "adam-beta2", train.beta2, "adam-epsilon",
-        train.epsilon, "max-grad-norm", train.max_grad_norm, "shuffle", shuffle,
-        "lr-scheduler-type", train.scheduler, "optim", train.optim, "warmup-steps",
-        (json_int_t)schedule_warmup(train.warmup_steps, train.warmup_ratio, r->total_steps));
-}
-
-static int describe_run(struct run *r, int argc, char **argv, struct err *e)
-{
-    char fingerprint[24];
-    if (model_fingerprint(r->model, fingerprint, e) < 0)
-        return -1;
-    r->settings = make_settings(r, fingerprint);
-    if (!r->settings)
-        return err_memory(e, 0, "settings");
-    if (header_add_provenance(&r->data.stream, "sft-train", argc, argv, common.seed,
-                              json_pack("{s:s}", "base", fingerprint), e) < 0)
-        return -1;
-    r->history = json_incref(r->data.stream.provenance);
-    return 0;
-}
-
-static int resume(struct run *r, struct err *e)
-{
-    if (!train.resume)
-        return metrics_open(&r->metrics, common.metrics, e);
-    if (!io_exists(r->out.fd, state_name)) {
-        message_note("%s: no state to go on from; starting at the beginning", r->out.partial);
-        return metrics_open(&r->metrics, common.metrics, e);
-    }
-    json_t *then;
-    if (checkpoint_load(r->out.fd, state_name, &r->trainer, &then, e) < 0)
-        return -1;
-    int result = checkpoint_agrees(then, r->settings, e);
-    json_decref(then);
-    if (result == 0)
-        message_note("going on after update %lld", (long long)r->trainer.step);
-    return result == 0 ? metrics_resume(&r->metrics, common.metrics, r->trainer.step, e) : -1;
-}
-
-static int open_data(struct run *r, const char *input, struct err *e)
-{
-    char fingerprint[24];
-    int found;
-    const struct model_config *c = &r->model->config;
-    if (tokenizer_fingerprint_of(engine.model, fingerprint, &found, e) < 0 ||
-        loss_init(&r->loss, loss_name, e) < 0)
-        return -1;
-    if (r->loss.n_columns)
-        return err_set(e, STATUS_USAGE, "--loss %s: that is a loss of reinforce-step", loss_name);
-    if (dataset_read(&r->data, input, &r->loss, c->vocab, c->max_position, e) < 0 ||
-        header_check_tokenizer(&r->data.stream, found ? fingerprint : NULL, io_name(input), e) < 0)
-        return -1;
-    if (eval_path &&
-        (dataset_read(&r->eval, eval_path, &r->loss, c->vocab, c->max_position, e) < 0 ||
-         header_check_tokenizer(&r->eval.stream, found ? fingerprint : NULL, eval_path, e) < 0))
-        return -1;
-    plan(r);
-    if (r->total_steps < 1)
-        return err_set(e, STATUS_USAGE, "--num-train-epochs %g makes no update", epochs);
-    message_note("%zu records, %zu of them without trained tokens; %lld updates of up to %lld",
-                 r->data.n + r->data.untrained, r->data.untrained, (long long)r->total_steps,
-                 (long long)train.batch_size);
-    return 0;
-}
-
-static int prepare(struct run *r, const char *input, int argc, char **argv, struct err *e)
-{
-    if (device_open(&r->device, engine.device, e) < 0 || keep_parse(&r->keep, keep_list, e) < 0)
-        return -1;
-    if (!(r->model = model_open(engine.model, e)) || open_data(r, input, e) < 0 ||
-        describe_run(r, argc, argv, e) < 0 ||
-        memory_check(trainer_bytes(r->model, &train), "training", common.verbose, e) < 0)
-        return -1;
-    r->order = mem_alloc(r->data.n, sizeof *r->order, "an order", e);
-    r->batch = mem_alloc((size_t)train.batch_size, sizeof *r->batch, "a batch", e);
-    r->order_epoch = UINT64_MAX;
-    if (!r->order || !r->batch ||
-        trainer_init(&r->trainer, r->model, &r->device, &train, r->total_steps, e) < 0)
-        return -1;
-    r->trainer.entropy = common.metrics != NULL;
-    scorer_init(&r->scorer, r->model, &r->device);
-    return directory_begin(&r->out, common.output, train.resume, e);
-}
-
-static int finish(struct run *r, struct err *e)
-{
-    if (metrics_close(&r->metrics, e) < 0 || write_model(r, r->out.fd, e) < 0 ||
-        io_remove_tree(r->out.fd, state_name, e) < 0)
-        return -1;
-    message_note("%s: %lld updates, %llu trained tokens", common.output, (long long)r->trainer.step,
-                 (unsigned long long)r->trainer.num_tokens);
-    return directory_commit(&r->out, 0, e);
-}
-
-static void release(struct run *r, int failed, const struct err *e)
-{
-    // A stopped run leaves its state; any other failure leaves nothing, except a state that was
-    // there before or was saved on the way, which a later --resume can use.
-    if (r->out.fd >= 0 && failed) {
-        if (e->status == STATUS_AGAIN || io_exists(r->out.fd, state_name))
-            directory_close(&r->out);
-        else
-            directory_abort(&r->out);
-    }
-    struct err ignored;
-    metrics_close(&r->metrics, &ignored);
-    trainer_release(&r->trainer);
-    scorer_release(&r->scorer);
-    if (r->data.header.column)
-        dataset_release(&r->data);
-    if (r->eval.header.column)
-        dataset_release(&r->eval);
-    model_close(r->model);
-    device_release(&r->device);
-    json_decref(r->settings);
-    json_decref(r->history);
-    free(r->order);
-    free(r->batch);
-}
-
-static int work(const char *input, int argc, char **argv, struct err *e)
-{
-    struct run r;
-    struct policy_lock lock;
-    memset(&r, 0, sizeof r);
-    r.out.fd = r.metrics.fd = -1;
-    if (policy_lock_take(&lock, common.output, e) < 0)
-        return -1;
-    int result = prepare(&r, input, argc, argv, e);
-    if (result == 0)
-        result = resume(&r, e);
-    if (result == 0)
-        result = run_updates(&r, e);
-    if (result == 0)
-        result = finish(&r, e);
-    release(&r, result < 0, e);
-    policy_lock_release(&lock);
-    return result;
-}
-
 int main(int argc, char **argv)
 {
     struct operands operands;
     struct err e;
-    train = trainer_defaults;
-    train.learning_rate = 2e-5; // as TRL's SFTTrainer
+    run.train = trainer_defaults;
+    run.train.learning_rate = 2e-5; // as TRL's SFTTrainer
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;
@@ -408,7 +66,21 @@ int main(int argc, char **argv)
         return status;
     if (!common.output || !strcmp(common.output, "-"))
         return program_usage(&program, "-o DIR is missing: where should the model go?");
-    if (work(operands.n ? operands.text[0] : NULL, argc, argv, &e) < 0)
+    char tokenizer[24];
+    int found;
+    if (tokenizer_fingerprint_of(engine.model, tokenizer, &found, &e) < 0)
+        return message_fail(&e);
+    run.tokenizer = found ? tokenizer : NULL;
+    run.model = engine.model;
+    run.device = engine.device;
+    run.output = common.output;
+    run.metrics = common.metrics;
+    run.quiet = common.quiet;
+    run.verbose = common.verbose;
+    run.seed = common.seed;
+    run.argc = argc;
+    run.argv = argv;
+    if (sft_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

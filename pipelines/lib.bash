@@ -35,7 +35,7 @@ need_programs() { # NAME...
 # Values of options: each takes the option's name and its value, and ends the script if it is not
 # what it should be.
 need_value() {
-    (($# >= 2)) && [[ -n $2 ]] || usage_error "$1 needs a value"
+    [[ $# -ge 2 && -n $2 ]] || usage_error "$1 needs a value"
 }
 need_whole() {
     [[ ${2-} =~ ^[0-9]{1,9}$ ]] || usage_error "$1 needs a whole number"
@@ -49,7 +49,9 @@ need_number() {
 }
 need_file() { # WHAT PATH
     [[ -n ${2-} ]] || usage_error "$1 is missing"
-    [[ -r $2 && ! -d $2 ]] || fail "$2: cannot read $1"
+    [[ -r $2 ]] || fail "$2: cannot read $1"
+    # What is read more than once, and looked into first, cannot be a pipe.
+    [[ -f $2 ]] || fail "$2: not a regular file ($1)"
 }
 need_model() { # WHAT DIR
     [[ -n ${2-} ]] || usage_error "$1 is missing"

@@ -9,6 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
+json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
+                            const char *loss)
+{
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s}", "model", model,
+                     "loss", loss, "seed", (json_int_t)seed, "learning-rate", o->learning_rate,
+                     "weight-decay", o->weight_decay, "adam-beta1", o->beta1, "adam-beta2",
+                     o->beta2, "adam-epsilon", o->epsilon, "max-grad-norm", o->max_grad_norm,
+                     "lr-scheduler-type", schedule_types[o->scheduler], "optim",
+                     optimizer_kinds[o->optim]);
+}
+
 struct part {
     const char *name;
     float *data;

@@ -7,6 +7,10 @@
 #include "learn/trainer.h"
 #include <jansson.h>
 
+// The options that must be the same for a resumed run to give the same bits; programs add their
+// own.
+json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
+                            const char *loss);
 // Writes NAME (a safetensors file with tensors master, m, v and the JSON `settings` in its
 // metadata) in the directory `at`. `settings`: what must be the same when the run goes on, and the
 // program's own counters; borrowed.

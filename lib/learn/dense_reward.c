@@ -128,6 +128,7 @@ struct run {
 
     uint32_t step; // of the open batch, or of the one that ended last
     int step_known, step_ended;
+    uint64_t in_step, step_size; // sequences; the header tells the size, 0: it does not
     // Sums over the batch, for its metrics.
     uint64_t batch_records, batch_tokens;
     double batch_sum, batch_squares;
@@ -348,6 +349,7 @@ static int enter_step(struct run *r, const struct frame *f, size_t i, struct err
     }
     if (r->step_known && step != r->step && !r->step_ended && settle(r, 1, e) < 0)
         return -1;
+    r->in_step = r->step_known && step == r->step ? r->in_step + 1 : 1;
     r->step = step;
     r->step_known = 1;
     r->step_ended = 0;
@@ -361,7 +363,8 @@ static int take_frame(struct run *r, struct err *e)
         if ((r->c.step >= 0 && enter_step(r, f, i, e) < 0) ||
             add_sequence(r, r->n_frames - 1, i, e) < 0)
             return -1;
-    if (r->step_known && !r->step_ended && !frame_is_full(f)) {
+    // A full frame may be followed by more of its step, unless the step has all its sequences.
+    if (r->step_known && !r->step_ended && (!frame_is_full(f) || r->in_step == r->step_size)) {
         r->step_ended = 1;
         return settle(r, 1, e);
     }
@@ -431,6 +434,11 @@ static int find_columns(struct run *r, struct err *e)
         (c->prompt =
              header_require(&r->header, "prompt", COLUMN_STRING, PER_SEQUENCE, r->where, e)) < 0)
         return -1;
+    const json_t *sampling = r->header.sampling;
+    json_int_t prompts = json_integer_value(json_object_get(sampling, "batch_size"));
+    json_int_t samples = json_integer_value(json_object_get(sampling, "num_generations"));
+    if (prompts > 0 && samples > 0 && prompts < (1 << 24) && samples < (1 << 24))
+        r->step_size = (uint64_t)(prompts * samples);
     if (header_find(&r->header, "step") >= 0 &&
         (c->step = header_require(&r->header, "step", COLUMN_U32, PER_SEQUENCE, r->where, e)) < 0)
         return -1;

@@ -53,7 +53,7 @@ struct ops {
     // table.grad[token[i]] += dout[i]
     int (*embed_backward)(struct device *d, const struct tensor *table, const float *dout,
                           const uint32_t *token, size_t n, struct err *e);
-    // Several products with the same x [n, in].
+    // Several products (at most 8) with the same x [n, in].
     int (*linear)(struct device *d, const float *x, size_t n, const struct linear *out,
                   size_t count, struct err *e);
     // dx (+)= dy w (skipped where dx is NULL), w.grad += dy^T x, bias.grad += column sums.

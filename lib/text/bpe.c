@@ -83,6 +83,23 @@ static int add_merge(struct bpe *b, uint32_t left, uint32_t right, uint32_t rank
     return 0;
 }
 
+static const char word_mark[] = "\xE2\x96\x81"; // U+2581, a blank in SentencePiece's spelling
+enum { MARK = 3 };
+
+static int starts_marked(const char *text, size_t size)
+{
+    return size >= MARK && !memcmp(text, word_mark, MARK);
+}
+
+static int all_marks(const char *text, size_t size)
+{
+    while (starts_marked(text, size)) {
+        text += MARK;
+        size -= MARK;
+    }
+    return size == 0;
+}
+
 static int merge_fail(struct json_scan *scan, uint32_t rank, const char *why)
 {
     char reason[96];
@@ -98,6 +115,8 @@ static int add_merge_text(struct bpe *b, struct json_scan *scan, const struct vo
     int64_t r = vocabulary_find(tokens, right, right_size);
     if (l < 0 || r < 0)
         return merge_fail(scan, rank, "joins what is not in the vocabulary");
+    if (starts_marked(right, right_size) && !all_marks(left, left_size))
+        b->cuts = 0;
     size_t skip = b->prefix_size < right_size ? b->prefix_size : right_size;
     buffer_clear(joined);
     if (buffer_append(joined, left, left_size, scan->e) < 0 ||
@@ -252,6 +271,9 @@ int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
             return err_set(e, STATUS_FAILED, "%s: key `unk_token`: `%s` is not in the vocabulary",
                            name, unk);
     }
+    // The mark must be known: it also ends a run of unknown characters that fuse.
+    b->cuts = !byte_level && !b->prefix && !b->suffix && !b->ignore_merges &&
+              vocabulary_find(tokens, word_mark, MARK) >= 0;
     return add_words(b, tokens, e) < 0 ? -1 : read_merges(b, merges, tokens, e);
 }
 
@@ -514,6 +536,16 @@ static int encode_new(const struct bpe *b, struct bpe_scratch *s, const char *pi
     if (s->n <= SHORT_MAX)
         return merge_short(b, s), 0;
     return merge_long(b, s, e);
+}
+
+size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at)
+{
+    if (!b->cuts)
+        return size;
+    while (starts_marked(piece + at, size - at))
+        at += MARK;
+    const char *next = at < size ? memmem(piece + at, size - at, word_mark, MARK) : NULL;
+    return next ? (size_t)(next - piece) : size;
 }
 
 static int cache_ready(struct bpe_scratch *s, struct err *e)

@@ -23,6 +23,8 @@ struct bpe {
     uint32_t byte_id[256];     // of single bytes; UINT32_MAX: none
     uint32_t fallback_id[256]; // of <0xNN>; UINT32_MAX: none
     int byte_fallback, fuse_unk, ignore_merges;
+    int cuts; // no merge reaches over the beginning of a word (U+2581): words can be taken one by
+              // one
     int64_t unk; // -1: unknown characters vanish
     char *prefix, *suffix;
     size_t prefix_size, suffix_size;
@@ -53,6 +55,9 @@ struct bpe_scratch {
 void bpe_scratch_init(struct bpe_scratch *s);
 void bpe_scratch_release(struct bpe_scratch *s);
 
+// Where the part of a piece that begins at `at` ends, such that encoding part by part gives what
+// encoding the whole would.
+size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at);
 // Encodes one piece into s->symbol[0 .. s->n).
 int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
                struct err *e);

@@ -86,6 +86,16 @@ static void skip_mark(struct corpus *c)
         c->begin += 3;
 }
 
+static int claims_json(const char *path)
+{
+    static const char *const ends[] = {".json", ".jsonl", ".ndjson"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (n > strlen(ends[i]) && !strcmp(path + n - strlen(ends[i]), ends[i]))
+            return 1;
+    return 0;
+}
+
 static int open_next(struct corpus *c, struct err *e)
 {
     c->file = io_name(c->paths[c->next_path]);
@@ -112,6 +122,8 @@ static int open_next(struct corpus *c, struct err *e)
     c->kind = c->block[first] == '{'   ? KIND_LINES
               : c->block[first] == '[' ? KIND_ARRAY
                                        : KIND_PLAIN;
+    if (c->kind == KIND_PLAIN && claims_json(c->file))
+        return fail(c, c->line, e, "not valid JSON: it begins with neither { nor [");
     if (c->kind != KIND_PLAIN && skip_blanks(c, e) < 0)
         return -1;
     if (c->kind == KIND_ARRAY)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Files of records, read one after the other in constant memory: JSON lines, one JSON array of
 // objects, or plain text with a record a line. What a file is shows in its first sign: `{`, `[` or
-// any other.
+// any other (which a file called .json, .jsonl or .ndjson must not have).
 #ifndef TEXT_CORPUS_H
 #define TEXT_CORPUS_H
 

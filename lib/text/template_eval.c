@@ -532,6 +532,17 @@ static int loop_next(struct render *r, struct loop *loop, struct value *out)
     return 1;
 }
 
+// What a target was given, as Python rebuilds it from the variables: tuples for tuples.
+static struct value rebuilt(struct render *r, struct scope *scope, const struct node *target)
+{
+    if (target->kind == N_TARGET_NAME)
+        return *scope_find(scope, target->name);
+    struct value v = value_list(r, V_TUPLE, target->list.n);
+    for (size_t i = 0; i < target->list.n; i++)
+        v.list->item[i] = rebuilt(r, scope, target->list.at[i]);
+    return v;
+}
+
 // "for x in y if test": an iterator over what passes the test.
 struct filtered {
     const struct node *node;
@@ -544,8 +555,10 @@ static int filtered_next(struct render *r, struct iterator *it, struct value *ou
     while (iterator_next(r, it->inner, out)) {
         f->scope->n = 0;
         assign(r, f->scope, f->node->a, *out);
-        if (value_truth(r, eval(r, f->scope, f->node->c)))
+        if (value_truth(r, eval(r, f->scope, f->node->c))) {
+            *out = rebuilt(r, f->scope, f->node->a);
             return 1;
+        }
     }
     return 0;
 }
@@ -571,15 +584,16 @@ static enum flow run_loop(struct render *r, struct scope *scope, const struct no
         loop->iterator = loop->iterable.iterator;
     }
     struct value item, self = {.kind = V_LOOP, .loop = loop};
-    int any = 0;
+    int any = 0; // {% else %} is rendered unless one iteration got to its end
     while (loop_next(r, loop, &item)) {
-        any = 1;
         body->n = 0;
         scope_set(r, body, r->t->loop, self);
         scope_shadow(r, body, n);
         assign(r, body, n->a, item);
-        if (exec_body(r, body, &n->list) == FLOW_BREAK)
+        enum flow flow = exec_body(r, body, &n->list);
+        if (flow == FLOW_BREAK)
             break;
+        any |= flow == FLOW_ON;
     }
     if (any || !n->other.n)
         return FLOW_ON;
@@ -631,9 +645,13 @@ static enum flow exec_filter_block(struct render *r, struct scope *scope, const 
     enum flow flow;
     scope_shadow(r, inner, n);
     struct value text = capture(r, inner, &n->list, &flow);
-    if (flow == FLOW_ON)
-        print_string(r->out, eval_filter(r, inner, n->b, &text));
-    return flow;
+    if (flow != FLOW_ON)
+        return flow;
+    text = eval_filter(r, inner, n->b, &text);
+    if (text.kind != V_STRING)
+        render_fail(r, "a filter block must give a string, not %s", type_name(text));
+    print_string(r->out, text);
+    return FLOW_ON;
 }
 
 static enum flow exec_with(struct render *r, struct scope *scope, const struct node *n)

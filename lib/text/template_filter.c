@@ -150,12 +150,12 @@ FILTER(f_truncate)
     int64_t leeway = optional_int(r, a[3], 5, "a leeway");
     struct value end = absent(a[2]) ? value_cstring("...") : string_argument(r, a[2], "end");
     int64_t end_length = (int64_t)utf8_length(end.s, end.n);
-    string_argument(r, v, "the truncated value");
     if (length < end_length || leeway < 0)
         render_fail(r, "expected length >= %lld, got %lld", (long long)end_length,
                     (long long)length);
     if (value_length(r, v) <= length + leeway)
         return v;
+    string_argument(r, v, "the truncated value");
     struct value cut =
         value_slice(r, v, value_none(), value_int(length - end_length), value_none());
     if (!optional_truth(r, a[1]))
@@ -359,6 +359,9 @@ FILTER(f_filesizeformat)
 {
     static const char *const units = "kMGTPEZY";
     struct value number = f_float(r, v, a + 1, all);
+    double unused;
+    if (!value_is_number(v) && (v.kind != V_STRING || parse_float(v.s, v.n, &unused) < 0))
+        render_fail(r, "could not convert %s to float", type_name(v));
     int binary = optional_truth(r, a[0]);
     double bytes = number.f, base = binary ? 1024 : 1000, unit = base;
     struct text t = text_new(r);
@@ -414,6 +417,31 @@ static struct value as_iterator(struct render *r, struct value list, const char 
     return (struct value){.kind = V_ITERATOR, .iterator = it};
 }
 
+// Filters that are generators in jinja2 begin their work when the first item is asked for: until
+// then nothing fails, and a test of the result is true.
+struct deferred {
+    struct value (*begin)(struct render *r, struct value v, struct value *a);
+    struct value v, a[2];
+    struct iterator *inner;
+};
+
+static int deferred_next(struct render *r, struct iterator *it, struct value *out)
+{
+    struct deferred *d = it->state;
+    if (!d->inner)
+        d->inner = value_iterate(r, d->begin(r, d->v, d->a));
+    return iterator_next(r, d->inner, out);
+}
+
+static struct value defer(struct render *r, struct value v, struct value *a,
+                          struct value (*begin)(struct render *r, struct value v, struct value *a))
+{
+    struct deferred *d = room_get(&r->room, 1, sizeof *d);
+    *d = (struct deferred){begin, v, {a[0], a[1]}, NULL};
+    struct iterator it = {.next = deferred_next, .state = d, .type = "generator"};
+    return value_iterator(r, it);
+}
+
 FILTER(f_reverse)
 {
     if (v.kind == V_STRING)
@@ -429,18 +457,23 @@ FILTER(f_default)
     return !unset ? v : absent(a[0]) ? value_cstring("") : a[0];
 }
 
-FILTER(f_items)
+static struct value begin_items(struct render *r, struct value v, struct value *a)
 {
     if (v.kind == V_UNDEFINED)
-        return as_iterator(r, value_list(r, V_LIST, 0), "generator");
+        return value_list(r, V_LIST, 0);
     if (v.kind != V_DICT)
         render_fail(r, "Can only get item pairs from a mapping.");
     v.kind = V_VIEW;
     v.markup = 2;
-    return as_iterator(r, v, "generator");
+    return v;
 }
 
-FILTER(f_slice)
+FILTER(f_items)
+{
+    return defer(r, v, a, begin_items);
+}
+
+static struct value begin_slice(struct render *r, struct value v, struct value *a)
 {
     int64_t slices = value_index(r, a[0], "slices");
     struct value all_items = value_to_list(r, v);
@@ -459,10 +492,15 @@ FILTER(f_slice)
             items_add(&one, a[1]);
         items_add(&out, items_value(&one, V_LIST));
     }
-    return as_iterator(r, items_value(&out, V_LIST), "generator");
+    return items_value(&out, V_LIST);
 }
 
-FILTER(f_batch)
+FILTER(f_slice)
+{
+    return defer(r, v, a, begin_slice);
+}
+
+static struct value begin_batch(struct render *r, struct value v, struct value *a)
 {
     int64_t size = value_index(r, a[0], "linecount");
     struct items out = {r, NULL, 0, 0}, one = {r, NULL, 0, 0};
@@ -482,7 +520,12 @@ FILTER(f_batch)
             items_add(&one, a[1]);
         items_add(&out, items_value(&one, V_LIST));
     }
-    return as_iterator(r, items_value(&out, V_LIST), "generator");
+    return items_value(&out, V_LIST);
+}
+
+FILTER(f_batch)
+{
+    return defer(r, v, a, begin_batch);
 }
 
 // ---- attributes of items ------------------------------------------------------------------------
@@ -601,7 +644,7 @@ FILTER(f_max)
     return extreme(r, v, a, OP_GT);
 }
 
-FILTER(f_unique)
+static struct value begin_unique(struct render *r, struct value v, struct value *a)
 {
     struct getter g = getter_new(r, a[1]);
     g.fold_case = !optional_truth(r, a[0]);
@@ -615,7 +658,12 @@ FILTER(f_unique)
         dict_set(r, seen.dict, key, value_none());
         items_add(&out, item);
     }
-    return as_iterator(r, items_value(&out, V_LIST), "generator");
+    return items_value(&out, V_LIST);
+}
+
+FILTER(f_unique)
+{
+    return defer(r, v, a, begin_unique);
 }
 
 struct keyed {
@@ -657,10 +705,11 @@ static struct value multiple_key(struct render *r, struct value attribute, struc
                                  int fold_case)
 {
     struct items keys = {r, NULL, 0, 0};
-    if (attribute.kind != V_STRING) {
+    if (attribute.kind != V_STRING) { // also a list: equal items that have no order may meet
         struct getter g = getter_new(r, attribute);
         g.fold_case = fold_case;
-        return getter_get(r, &g, item);
+        items_add(&keys, getter_get(r, &g, item));
+        return items_value(&keys, V_LIST);
     }
     const char *s = attribute.s, *end = s + attribute.n;
     while (1) {
@@ -999,8 +1048,11 @@ static int is_sequence(struct value v)
            v.kind == V_DICT || v.kind == V_RANGE || v.kind == V_UNDEFINED;
 }
 
-static int named(struct value v, const struct function *(*find)(const char *, size_t))
+static int named(struct render *r, struct value v,
+                 const struct function *(*find)(const char *, size_t))
 {
+    if (v.kind == V_LIST || v.kind == V_DICT)
+        render_fail(r, "unhashable type: '%s'", type_name(v));
     return v.kind == V_STRING && find(v.s, v.n);
 }
 
@@ -1012,7 +1064,7 @@ TEST(t_eq, value_equal(r, v, a[0]))
 TEST(t_escaped, v.kind == V_STRING && v.markup)
 TEST(t_even, remainder_is(r, v, value_int(2), 0))
 TEST(t_false, v.kind == V_BOOL && !v.i)
-TEST(t_filter, named(v, filter_find))
+TEST(t_filter, named(r, v, filter_find))
 TEST(t_float, v.kind == V_FLOAT)
 TEST(t_ge, value_compare(r, OP_GE, v, a[0]))
 TEST(t_gt, value_compare(r, OP_GT, v, a[0]))
@@ -1030,7 +1082,7 @@ TEST(t_odd, remainder_is(r, v, value_int(2), 1))
 TEST(t_sameas, value_same(v, a[0]))
 TEST(t_sequence, is_sequence(v))
 TEST(t_string, v.kind == V_STRING)
-TEST(t_test, named(v, test_find))
+TEST(t_test, named(r, v, test_find))
 TEST(t_true, v.kind == V_BOOL && v.i)
 TEST(t_undefined, v.kind == V_UNDEFINED)
 TEST(t_upper, string_is_upper(value_str(r, v)))

@@ -3,6 +3,7 @@
 #include "text/template_internal.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,11 +43,11 @@ void print_int(struct text *t, int128 i)
 }
 
 // The fewest digits that read back to the same double: every decimal of 15 digits survives, so if
-// 15 do, dropping their trailing zeros gives the shortest.
+// 15 do, dropping their trailing zeros gives the shortest. Subnormal numbers hold fewer digits.
 static int shortest(double f, char digits[32], int *exponent)
 {
     char text[40];
-    for (int precision = 15; precision <= 17; precision++) {
+    for (int precision = f < DBL_MIN ? 1 : 15; precision <= 17; precision++) {
         snprintf(text, sizeof text, "%.*e", precision - 1, f);
         if (strtod(text, NULL) == f)
             break;
@@ -472,9 +473,10 @@ struct value format_percent(struct render *r, struct value format, struct value 
             v = percent_next(&p);
         percent_one(&p, &t, &f, *s++, v, format.markup);
     }
-    int all = args.kind == V_TUPLE                         ? p.at == (int64_t)args.list->n
-              : args.kind == V_DICT || args.kind == V_LIST ? 1
-                                                           : p.one_used;
+    // Python counts what has items as a mapping, of which not all need be used.
+    int mapping = args.kind == V_DICT || args.kind == V_LIST || args.kind == V_RANGE ||
+                  args.kind == V_BYTES || args.kind == V_UNDEFINED;
+    int all = args.kind == V_TUPLE ? p.at == (int64_t)args.list->n : mapping || p.one_used;
     if (!all && !p.mapped)
         render_fail(r, "not all arguments converted during string formatting");
     struct value out = text_value(&t);

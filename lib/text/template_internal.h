@@ -3,6 +3,7 @@
 //
 //   template_lexer.c   source -> tokens (whitespace control happens here)
 //   template_parser.c  tokens -> tree, names interned, filters and tests resolved
+//   template_names.c   which names a scope declares
 //   template_value.c   values: truth, comparison, iteration, printing as Python prints
 //   template_string.c  Python's str: methods, case, white space, code points
 //   template_format.c  numbers as text, '%' formatting, str.format, tojson, strftime
@@ -367,6 +368,7 @@ struct token_array {
 };
 void template_lex(struct room *m, const char *source, size_t size, struct token_array *out);
 void template_build(struct template *t, const char *source, size_t size);
+void template_declare(struct template *t); // fills in what each scope shadows
 
 // ---- rendering ----------------------------------------------------------------------------------
 

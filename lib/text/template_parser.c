@@ -414,9 +414,14 @@ static struct node *parse_postfix(struct parser *p, struct node *n)
     }
 }
 
+// "name", or "name.name", which no filter or test is called.
 static const struct function *find_function(struct parser *p, const struct token *name, int test)
 {
     const struct function *f = test ? test_find(name->s, name->n) : filter_find(name->s, name->n);
+    while (skip_op(p, OP_DOT)) {
+        expect_name(p);
+        f = NULL;
+    }
     if (!f && !p->conditional && !p->unknown) {
         p->unknown = name;
         p->unknown_test = test;
@@ -433,19 +438,11 @@ static void check_unknown(struct parser *p)
               (int)(p->unknown->n > 100 ? 100 : p->unknown->n), p->unknown->s);
 }
 
-static const struct token *dotted_name(struct parser *p)
-{
-    const struct token *name = expect_name(p);
-    while (is_op(p, OP_DOT)) // no filter has such a name
-        fail_at(p, "no filter or test has a name with a dot");
-    return name;
-}
-
 // "name(args)" after a '|' or a block tag; `value` NULL: the text of a block.
 static struct node *parse_filter(struct parser *p, struct node *value)
 {
     struct node *n = node_new(p, N_FILTER);
-    const struct token *name = dotted_name(p);
+    const struct token *name = expect_name(p);
     n->a = child(p, n, value);
     n->constant = value_string(name->s, name->n);
     n->function = find_function(p, name, 0);
@@ -467,9 +464,10 @@ static struct node *parse_test(struct parser *p, struct node *value)
 {
     int negated = skip_word(p, "not");
     struct node *n = node_new(p, N_TEST);
-    const struct token *name = dotted_name(p);
+    const struct token *name = expect_name(p);
     n->a = child(p, n, value);
     n->constant = value_string(name->s, name->n);
+    n->function = find_function(p, name, 1);
     n->call = room_get(p->m, 1, sizeof *n->call);
     if (is_op(p, OP_LPAREN)) {
         parse_arguments(p, n);
@@ -479,7 +477,6 @@ static struct node *parse_test(struct parser *p, struct node *value)
         struct node *argument = parse_primary(p);
         list_add(p, n, &n->call->positional, parse_postfix(p, argument));
     }
-    n->function = find_function(p, name, 1);
     if (!negated)
         return n;
     struct node *not = node_new(p, N_NOT);
@@ -1098,4 +1095,5 @@ void template_build(struct template *t, const char *source, size_t size)
     struct node *root = room_get(&t->room, 1, sizeof *root);
     parse_body(&p, root, &root->list, NULL);
     t->body = root->list;
+    template_declare(t);
 }

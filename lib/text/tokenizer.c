@@ -636,19 +636,23 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
                         const struct slice *text, struct piece piece, struct token_list *out,
                         struct err *e)
 {
-    if (bpe_encode(&t->bpe, &w->bpe, text->data + piece.start, piece.end - piece.start, e) < 0 ||
-        token_grow(out, w->bpe.n, e) < 0)
-        return -1;
-    size_t at = piece.start;
-    if (w->bpe.dropped && t->bpe.byte_level)
-        return place_after_drops(t, w, text, piece, out, e);
-    for (size_t i = 0; i < w->bpe.n; i++) {
-        const struct bpe_symbol *s = &w->bpe.symbol[i];
-        out->id[out->n] = s->id;
-        out->start[out->n] = slice_from(text, at);
-        out->end[out->n] = slice_to(text, at + s->size - 1);
-        out->n++;
-        at += s->size;
+    const char *data = text->data + piece.start;
+    size_t size = piece.end - piece.start, at = piece.start;
+    for (size_t start = 0, end; start < size; start = end) {
+        end = bpe_part_end(&t->bpe, data, size, start);
+        if (bpe_encode(&t->bpe, &w->bpe, data + start, end - start, e) < 0 ||
+            token_grow(out, w->bpe.n, e) < 0)
+            return -1;
+        if (w->bpe.dropped && t->bpe.byte_level)
+            return place_after_drops(t, w, text, piece, out, e);
+        for (size_t i = 0; i < w->bpe.n; i++) {
+            const struct bpe_symbol *s = &w->bpe.symbol[i];
+            out->id[out->n] = s->id;
+            out->start[out->n] = slice_from(text, at);
+            out->end[out->n] = slice_to(text, at + s->size - 1);
+            out->n++;
+            at += s->size;
+        }
     }
     return 0;
 }

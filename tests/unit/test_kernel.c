@@ -167,6 +167,41 @@ static void agrees(void)
     }
 }
 
+// The fast conversion is the plain one bit for bit, from any place and to any length.
+static void widens(void)
+{
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_BF16};
+    uint16_t *half = kit_alloc(65536, sizeof *half);
+    float *fast = zeros(65536), *plain = zeros(65536);
+    for (uint32_t i = 0; i < 65536; i++)
+        half[i] = (uint16_t)(i * 40503u); // all patterns, neighbours unlike
+    for (int t = 0; t < 2; t++) {
+        dtype_to_f32(plain, half, types[t], 65536);
+        kernels->widen(fast, half, types[t], 65536);
+        CHECK(same_bits("widen", fast, plain, 65536));
+        for (size_t n = 0; n < 40; n++) {
+            fast[n] = 7;
+            kernels->widen(fast, half + n, types[t], n);
+            CHECK(same_bits("widen some", fast, plain + n, n) && fast[n] == 7);
+        }
+    }
+}
+
+static void transposes(void)
+{
+    enum { FROM = 23, TO = 29 };
+    kit_begin(5);
+    float *from = normals(FROM * FROM, 1), *to = zeros(TO * TO);
+    for (size_t rows = 0; rows <= 21; rows++)
+        for (size_t columns = 0; columns <= 21; columns++) {
+            memset(to, 0, TO * TO * sizeof *to);
+            kernels->transpose(to, TO, from, FROM, rows, columns);
+            for (size_t c = 0; c < TO; c++)
+                for (size_t r = 0; r < TO; r++)
+                    CHECK(to[c * TO + r] == (r < rows && c < columns ? from[r * FROM + c] : 0));
+        }
+}
+
 static void every_pattern(enum dtype type, uint32_t infinity)
 {
     for (uint32_t i = 0; i < 65536; i++) {
@@ -260,6 +295,8 @@ int main(void)
         run_named("exp has ends", exp_has_ends);
         run_named("exp keeps NaN", exp_keeps_nan);
         run_named("tiles", tiles);
+        run_named("widens", widens);
+        run_named("transposes", transposes);
         run_named("agrees with base", agrees);
         device_release(&device);
     }

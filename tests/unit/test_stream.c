@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "stream/copy.h"
 #include "stream/reader.h"
+#include "stream/show.h"
 #include "stream/stat.h"
 #include "stream/utf8.h"
 #include "stream/writer.h"
@@ -518,8 +519,10 @@ static void claims_do_not_cost_memory(void)
     put_block(&b, "TKSF", payload, sizeof payload, (uint64_t)1 << 31);
     pid_t child = fork();
     if (child == 0) {
+#ifndef __SANITIZE_ADDRESS__ // which takes address space of its own
         struct rlimit limit = {64 << 20, 64 << 20};
         setrlimit(RLIMIT_DATA, &limit);
+#endif
         int status = read_bytes(b.data, b.size, &e);
         _exit(status == STATUS_STREAM && strstr(e.text, "ended without END") ? 0 : 1);
     }
@@ -797,8 +800,86 @@ static void a_frame_arrives_before_the_next_exists(void)
     }
 }
 
+// ---- show
+
+// Token t is the bytes of `pieces[t]`.
+static int test_piece(void *arg, uint32_t token, int first, struct buffer *out, struct err *e)
+{
+    static const char *const pieces[] = {"one",  " <two>\n", "\xe2", "\x82",
+                                         "\xac", "\033[2J",  "\xff"};
+    return buffer_string(out, pieces[token], e);
+}
+
+static void check_shown(enum show_form form, const char *want)
+{
+    struct err e;
+    struct stream_header h;
+    struct frame f;
+    struct output out;
+    struct buffer text;
+    static const float value[] = {NAN, -2, 1, 1, 1, 4, 0};
+    CHECK(header_init(&h, &e) == 0);
+    CHECK(header_add_column(&h, "mask", COLUMN_U8, PER_TOKEN, &e) == 2);
+    CHECK(header_add_column(&h, "r", COLUMN_F32, PER_TOKEN, &e) == 3);
+    CHECK(frame_init(&f, &h, &e) == 0 && frame_add(&f, 7, &e) == 0);
+    CHECK(frame_set_string(&f, 0, "a&b", 3, &e) == 0);
+    for (uint32_t i = 0; i < 7; i++) {
+        f.column[COLUMN_TOKEN].u32[i] = i;
+        f.column[2].u8[i] = i > 0;
+        f.column[3].f32[i] = value[i];
+    }
+    struct show s = {form, 3, NAN, NAN, "t", test_piece, NULL};
+    const char *path = scratch("show");
+    CHECK(output_open(&out, path, &e) == 0 && show_print(&s, &f, &out, &e) == 0);
+    CHECK(output_commit(&out, &e) == 0);
+    slurp(path, &text);
+    unlink(path);
+    CHECK(strstr(text.data, want) != NULL);
+    if (!strstr(text.data, want))
+        printf("# %s\n", text.data);
+    // Nothing of the text steers a terminal.
+    CHECK(!strstr(text.data, "\033[2J"));
+    buffer_release(&text);
+    frame_release(&f);
+    header_release(&h);
+}
+
+static void text_is_shown_in_colour(void)
+{
+    check_shown(SHOW_PLAIN, "a&b  sum:r 5  mean:r 0.833333\none <two>\xe2\x86\xb5\n\xe2\x82\xac"
+                            "\xef\xbf\xbd[2J\xef\xbf\xbd\n");
+    check_shown(SHOW_COLOR_24,
+                "\033[2mone\033[0m\033[38;2;0;0;0;48;2;248;198;153m <two>\xe2\x86\xb5"
+                "\033[0m\n\033[38;2;0;0;0;48;2;209;229;250m\xe2\x82\xac\033[0m");
+    check_shown(SHOW_COLOR_256, "\033[38;5;16;48;5;75m\xef\xbf\xbd[2J\033[0m");
+    check_shown(SHOW_HTML, "<h2>a&amp;b</h2>");
+    check_shown(SHOW_HTML,
+                "<span style=\"background:#f8c699\" title=\"token 1&#10;mask 1&#10;r -2\"> "
+                "&lt;two&gt;\xe2\x86\xb5<br></span>");
+    check_shown(SHOW_HTML, "<span class=\"u\" title=\"token 0&#10;mask 0&#10;r null\">one</span>");
+}
+
+static int is_rgb(struct rgb c, int r, int g, int b)
+{
+    return c.r == r && c.g == g && c.b == b;
+}
+
+static void colours_follow_the_value(void)
+{
+    CHECK(is_rgb(show_color(0, -2, 2), 255, 255, 255));
+    CHECK(is_rgb(show_color(2, -2, 2), 70, 150, 235) && is_rgb(show_color(9, -2, 2), 70, 150, 235));
+    CHECK(is_rgb(show_color(-2, -2, 2), 240, 140, 50));
+    CHECK(is_rgb(show_color(1, 1, 3), 255, 255, 255) && is_rgb(show_color(3, 1, 3), 70, 150, 235));
+    CHECK(is_rgb(show_color(-1, -3, -1), 255, 255, 255));
+    CHECK(is_rgb(show_color(-3, -3, -1), 240, 140, 50));
+    CHECK(is_rgb(show_color(5, 5, 5), 255, 255, 255) && is_rgb(show_color(0, 0, 0), 255, 255, 255));
+    CHECK(is_rgb(show_color(INFINITY, -2, 2), 70, 150, 235));
+}
+
 int main(void)
 {
+    RUN(colours_follow_the_value);
+    RUN(text_is_shown_in_colour);
     RUN(utf8_is_checked);
     RUN(frames_take_and_give);
     RUN(provenance_leaves_out_what_changes_nothing);

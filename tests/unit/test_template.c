@@ -290,6 +290,451 @@ static void published_templates(void)
     CHECK(n == 27 && wrong == 0);
 }
 
+// ---- our own chats ------------------------------------------------------------------------------
+
+static struct chat *open_fixture(const char *name, const char *directory)
+{
+    char path[256];
+    size_t size;
+    struct err e = {0};
+    snprintf(path, sizeof path, FIXTURES "%s.jinja", name);
+    char *text = read_all(path, &size);
+    struct chat *c = text ? chat_open_source(text, size, name, directory, &e) : NULL;
+    if (!c)
+        printf("# %s: %s\n", path, e.text);
+    free(text);
+    return c;
+}
+
+static int same_spans(const struct span_list *spans, const json_t *wanted)
+{
+    int same = spans->n == json_array_size(wanted);
+    for (size_t i = 0; same && i < spans->n; i++) {
+        const json_t *pair = json_array_get(wanted, i);
+        same = spans->span[i].start == (size_t)json_integer_value(json_array_get(pair, 0)) &&
+               spans->span[i].end == (size_t)json_integer_value(json_array_get(pair, 1));
+    }
+    return same;
+}
+
+struct span_cases {
+    json_t *conversations;
+    int wrong, seen;
+};
+
+static void span_row(json_t *row, void *arg)
+{
+    struct span_cases *cases = arg;
+    const char *name = json_string_value(key(row, "template"));
+    const char *conversation = json_string_value(key(row, "conversation"));
+    const json_t *text = key(row, "text");
+    const char *tokenizer = json_string_value(key(row, "tokenizer")); // the reference's rows
+    const char *bos = json_string_value(key(row, "bos_token"));
+    char directory[256];
+    snprintf(directory, sizeof directory, GOLDEN "tokenizers/%s", tokenizer ? tokenizer : "");
+    json_t *kwargs =
+        tokenizer ? NULL
+                  : json_pack("{s:s, s:s}", "bos_token", bos ? bos : "<s>", "eos_token", "</s>");
+    struct chat_request request = {.messages = key(cases->conversations, conversation),
+                                   .kwargs = kwargs};
+    struct chat *chat = open_fixture(name, tokenizer ? directory : NULL);
+    struct buffer out;
+    struct span_list spans;
+    struct err e = {0};
+    buffer_init(&out, 0);
+    span_list_init(&spans);
+    int status = chat ? chat_render_spans(chat, &request, &out, &spans, &e) : -2;
+    int ok = text ? status == 0 && out.size == json_string_length(text) &&
+                        memcmp(out.data, json_string_value(text), out.size) == 0 &&
+                        same_spans(&spans, key(row, "spans"))
+                  : status == -1;
+    if (!ok)
+        printf("# %s, %s: %s\n", name, conversation, status ? e.text : out.data);
+    cases->wrong += !ok;
+    cases->seen++;
+    chat_close(chat);
+    buffer_release(&out);
+    span_list_release(&spans);
+    json_decref(kwargs);
+}
+
+static void spans_of_generation_blocks(void)
+{
+    struct span_cases cases = {.conversations = load(FIXTURES "mask-conversations.json")};
+    each_line(FIXTURES "assistant-spans.jsonl", span_row, &cases);
+    printf("# %d of %d\n", cases.seen - cases.wrong, cases.seen);
+    CHECK(cases.seen > 70 && cases.wrong == 0);
+    json_decref(cases.conversations);
+}
+
+static void spans_of_the_reference(void)
+{
+    NEED(GOLDEN "assistant-mask.jsonl");
+    struct span_cases cases = {.conversations = load(FIXTURES "mask-conversations.json")};
+    each_line(GOLDEN "assistant-mask.jsonl", span_row, &cases);
+    printf("# %d of %d\n", cases.seen - cases.wrong, cases.seen);
+    CHECK(cases.seen == 162 && cases.wrong == 0);
+    json_decref(cases.conversations);
+}
+
+// What the assistant wrote, by the turns of a template without marks; NULL when it cannot be told.
+static char *turns(const char *source, const char *messages, struct err *e)
+{
+    json_error_t error;
+    json_t *m = json_loads(messages, 0, &error);
+    struct chat *c = chat_open_source(source, strlen(source), "T", NULL, e);
+    struct chat_request request = {.messages = m};
+    struct buffer out, told;
+    struct span_list spans;
+    struct err ignored;
+    buffer_init(&out, 0);
+    buffer_init(&told, 0);
+    span_list_init(&spans);
+    buffer_string(&told, "", e);
+    buffer_string(&out, "before|", e);
+    int status = c ? chat_render_spans(c, &request, &out, &spans, e) : -1;
+    for (size_t i = 0; status == 0 && i < spans.n; i++) {
+        buffer_append(&told, out.data + 7 + spans.span[i].start,
+                      spans.span[i].end - spans.span[i].start, &ignored);
+        buffer_string(&told, "|", &ignored);
+    }
+    if (status < 0 && strcmp(out.data, "before|") != 0)
+        buffer_string(&told, "something was left behind", &ignored);
+    chat_close(c);
+    json_decref(m);
+    buffer_release(&out);
+    span_list_release(&spans);
+    if (status < 0) {
+        buffer_release(&told);
+        return NULL;
+    }
+    return told.data;
+}
+
+#define CHAT                                                                                       \
+    "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "   \
+    "{\"role\": \"user\", \"content\": \"c\"}, {\"role\": \"assistant\", \"content\": \"d\"}]"
+
+static void spans_of_turns(void)
+{
+    struct err e = {0};
+    char *told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}.{% endfor %}"
+                       "{% if add_generation_prompt %}<assistant>{% endif %}",
+                       CHAT, &e);
+    CHECK_TEXT(told ? told : e.text, "b.|d.|");
+    free(told);
+    // The header is the assistant's own when no prompt is written for it.
+    told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}.{% endfor %}", CHAT, &e);
+    CHECK_TEXT(told ? told : e.text, "<assistant>b.|<assistant>d.|");
+    free(told);
+    // Another prompt than the turn begins with.
+    told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}.{% endfor %}"
+                 "{% if add_generation_prompt %}<assistant><think>{% endif %}",
+                 CHAT, &e);
+    CHECK(!told && strstr(e.text, "message 1 cannot be told"));
+    free(told);
+    // Earlier turns are rewritten.
+    told =
+        turns("{% for m in messages %}{{ m.content if loop.last else '-' }}{% endfor %}", CHAT, &e);
+    CHECK(!told && strstr(e.text, "message 1 cannot be told"));
+    free(told);
+    // A part of the chat is refused.
+    told =
+        turns("{% if messages | length < 3 %}{{ raise_exception('short') }}{% endif %}x", CHAT, &e);
+    CHECK(!told && strstr(e.text, "short"));
+    free(told);
+    told = turns("{% for m in messages %}{{ m.content }}{% endfor %}",
+                 "[{\"role\": \"user\", \"content\": \"a\"}]", &e);
+    CHECK_TEXT(told ? told : e.text, "");
+    free(told);
+}
+
+static void marks_in_strings(void)
+{
+    struct err e = {0};
+    const char *in_macro = "{% macro turn(m) %}<{{ m.role }}>{% generation %}{{ m.content }}"
+                           "{% endgeneration %}.{% endmacro %}";
+    char source[512];
+    snprintf(source, sizeof source, "%s{%% for m in messages %%}{{ turn(m) ~ '' }}{%% endfor %%}",
+             in_macro);
+    char *told = turns(source, CHAT, &e);
+    CHECK_TEXT(told ? told : e.text, "a|b|c|d|");
+    free(told);
+    snprintf(source, sizeof source,
+             "%s{%% for m in messages %%}{{ turn(m) | upper }}{%% endfor %%}", in_macro);
+    told = turns(source, CHAT, &e);
+    CHECK(!told && strstr(e.text, "changed afterwards"));
+    free(told);
+}
+
+// ---- a model's directory ------------------------------------------------------------------------
+
+static void write_text(const char *directory, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *f = fopen(path, "wb");
+    fputs(text, f);
+    fclose(f);
+}
+
+// What DIR's template `name` writes about one message, into `out`.
+static void ask(const char *directory, const char *name, const json_t *tools, char out[256])
+{
+    json_error_t error;
+    struct err e = {0};
+    struct buffer text;
+    json_t *m = json_loads("[{\"role\": \"user\", \"content\": \"x\"}]", 0, &error);
+    struct chat_request request = {.messages = m, .tools = tools};
+    struct chat *c = chat_open(directory, name, &e);
+    buffer_init(&text, 0);
+    if (!c || chat_render(c, &request, &text, &e) < 0)
+        snprintf(out, 256, "%.255s", strrchr(e.text, '/') ? strrchr(e.text, '/') : e.text);
+    else
+        snprintf(out, 256, "%s", text.data ? text.data : "");
+    chat_close(c);
+    buffer_release(&text);
+    json_decref(m);
+}
+
+static void directories(void)
+{
+    char directory[] = "/tmp/test-template-XXXXXX", out[256], command[300];
+    struct err e = {0};
+    json_t *tools = json_array();
+    CHECK(mkdtemp(directory) != NULL);
+    CHECK(chat_exists(directory, &e) == 0);
+    ask(directory, NULL, NULL, out);
+    CHECK(strstr(out, "no chat template"));
+    write_text(directory, "tokenizer_config.json",
+               "{\"chat_template\": \"{{ bos_token }}config{{ eos_token }}{{ pad_token }}\", "
+               "\"model_max_length\": 1000000000000000019884624838656, \"bos_token\": \"<s>\", "
+               "\"eos_token\": {\"__type\": \"AddedToken\", \"content\": \"</s>\"}, "
+               "\"pad_token\": null}");
+    CHECK(chat_exists(directory, &e) == 1);
+    ask(directory, NULL, NULL, out);
+    CHECK_TEXT(out, "<s>config</s>");
+    write_text(directory, "special_tokens_map.json", "{\"bos_token\": \"<map>\"}");
+    ask(directory, NULL, NULL, out);
+    CHECK_TEXT(out, "<map>config</s>");
+    write_text(directory, "tokenizer_config.json",
+               "{\"added_tokens_decoder\": {}, \"bos_token\": \"<s>\", \"chat_template\": ["
+               "{\"name\": \"default\", \"template\": \"{{ bos_token }}plain\"}, "
+               "{\"name\": \"tool_use\", \"template\": \"tools\"}, "
+               "{\"name\": \"rag\", \"template\": \"rag\"}]}");
+    ask(directory, NULL, NULL, out);
+    CHECK_TEXT(out, "<s>plain");
+    ask(directory, NULL, tools, out);
+    CHECK_TEXT(out, "tools");
+    ask(directory, "rag", tools, out);
+    CHECK_TEXT(out, "rag");
+    ask(directory, "none", NULL, out);
+    CHECK(strstr(out, "no chat template named 'none'"));
+    write_text(directory, "chat_template.jinja", "{{ bos_token }}file\n");
+    ask(directory, NULL, tools, out);
+    CHECK_TEXT(out, "<s>file");
+    write_text(directory, "chat_template.jinja", "a\n{% if %}");
+    ask(directory, NULL, NULL, out);
+    CHECK(strstr(out, "/chat_template.jinja:2: Expected an expression"));
+    write_text(directory, "tokenizer_config.json", "{\"chat_template\": 3");
+    ask(directory, NULL, NULL, out);
+    CHECK(strstr(out, "/tokenizer_config.json:1: not valid JSON"));
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    CHECK(system(command) == 0);
+    json_decref(tools);
+}
+
+static void requests(void)
+{
+    json_error_t error;
+    struct err e = {0};
+    struct buffer out;
+    buffer_init(&out, 0);
+    const char *source = "{% for m in messages %}{{ m.content is defined }} {{ m.thinking }};"
+                         "{% endfor %}{{ tools }} {{ documents }} {{ x }}";
+    struct chat *c = chat_open_source(source, strlen(source), "T", NULL, &e);
+    json_t *m =
+        json_loads("[{\"content\": null}, {\"reasoning\": \"r\", \"content\": \"y\"}]", 0, &error);
+    json_t *kwargs = json_pack("{s:i}", "x", 7), *bad = json_pack("{s:i}", "tools", 7);
+    struct chat_request request = {.messages = m, .kwargs = kwargs};
+    CHECK(chat_render(c, &request, &out, &e) == 0);
+    CHECK_TEXT(out.data, "False ;True r;None None 7");
+    request.kwargs = bad;
+    CHECK(chat_render(c, &request, &out, &e) < 0 && strstr(e.text, "`tools`"));
+    request = (struct chat_request){
+        .messages = m, .add_generation_prompt = 1, .continue_final_message = 1};
+    CHECK(chat_render(c, &request, &out, &e) < 0);
+    json_array_clear(m);
+    request = (struct chat_request){.messages = m};
+    CHECK(chat_render(c, &request, &out, &e) < 0 && strstr(e.text, "without messages"));
+    json_array_append_new(m, json_string("text"));
+    CHECK(chat_render(c, &request, &out, &e) < 0 && strstr(e.text, "not an object"));
+    chat_close(c);
+    json_decref(m);
+    json_decref(kwargs);
+    json_decref(bad);
+    buffer_release(&out);
+}
+
+// ---- hostile templates --------------------------------------------------------------------------
+
+static void bounds(void)
+{
+    CHECK(fails("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{}", "too deeply"));
+    CHECK(fails("{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}", "{}", "too deeply"));
+    CHECK(fails("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}"
+                "{% endfor %}{{ ns.a }}",
+                "{}", "too deeply"));
+    CHECK(fails("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}"
+                "{% endfor %}{{ ns.a | tojson }}",
+                "{}", "too deeply"));
+    CHECK(fails(
+        "{% set ns = namespace(a=[], b=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}"
+        "{% set ns.b = [ns.b] %}{% endfor %}{{ ns.a == ns.b }}",
+        "{}", "too deeply"));
+    CHECK(fails("{% set ns = namespace(a=[1]) %}{% for i in range(9999) %}"
+                "{% set ns.a = ns.a | map('string') %}{% endfor %}{{ ns.a | list }}",
+                "{}", "too deeply"));
+    CHECK(fails("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}", "{}", "too deeply"));
+    CHECK(fails("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+                "{}", "steps"));
+    CHECK(fails("{{ range(100001) }}", "{}", "Range too big"));
+    CHECK(fails("{{ range(0, 10 ** 38, 1) }}", "{}", "Range too big"));
+    CHECK(fails("{{ 'x' * 10 ** 12 }}", "{}", "longer than"));
+    CHECK(fails("{{ [1] * 10 ** 12 }}", "{}", "longer than"));
+    CHECK(fails("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(99) %}"
+                "{% set ns.s = ns.s + ns.s %}{% endfor %}",
+                "{}", "MiB"));
+    CHECK(fails("{% set ns = namespace(l=[1]) %}{% for i in range(99) %}"
+                "{% set ns.l = ns.l + ns.l %}{% endfor %}",
+                "{}", "MiB"));
+    CHECK(fails("{% for i in range(99999) %}{{ '%99999d' % 1 }}{% endfor %}", "{}", "MiB"));
+    CHECK(fails("{{ '%9999999d' % 1 }}", "{}", "too large"));
+    CHECK(fails("{{ '{:9999999}'.format(1) }}", "{}", "Too many"));
+    CHECK(fails("{{ ''.center(10 ** 12) }}", "{}", "too large"));
+    CHECK(fails("{{ 'a' | indent(10 ** 12) }}", "{}", "too large"));
+    CHECK(fails("{{ [[1]] | tojson(indent=10 ** 12) }}", "{}", "too large"));
+    CHECK(fails("{{ 10 ** 10 ** 10 }}", "{}", "38 digits"));
+    CHECK(fails("{{ 2 ** 127 }}", "{}", "38 digits"));
+    CHECK(gives("{{ 2 ** 126 }}", "{}", "85070591730234615865843651857942052864"));
+    CHECK(fails("{{ 1 // 0 }}", "{}", "zero"));
+    CHECK(fails("{{ 1.5 % 0 }}", "{}", "modulo"));
+    CHECK(fails("{{ l.append(1) }}", "{\"l\": []}", "unsafe"));
+    CHECK(fails("{{ l.__class__.__mro__ }}", "{\"l\": []}", "unsafe"));
+    CHECK(fails("{% include 'x' %}", "{}", "refused"));
+    CHECK(fails("{% break %}", "{}", "outside loop"));
+    CHECK(fails("{{ strftime_now('%Y') }}", "{}", "asks for the time"));
+    CHECK(fails("\xff", "{}", "not UTF-8"));
+}
+
+// Deep or long sources: refused, or rendered, but never a stack overflow.
+static void deep_sources(void)
+{
+    static const char *const pieces[][3] = {
+        {"{{ ", "(", "1"},
+        {"{{ ", "[", "1"},
+        {"{{ ", "-", "1 }}"},
+        {"{{ ", "not ", "1 }}"},
+        {"{{ 1", "+1", " }}"},
+        {"{{ a", ".a", " }}"},
+        {"{{ a", "|list", " }}"},
+        {"", "{% if 1 %}", ""},
+        {"{{ 1", " if 1 else 1", " }}"},
+        {"{{ a", "[1]", " }}"},
+        {"{{ a", "()", " }}"},
+        {"{{ 1", " is odd", " }}"},
+        {"{{ 1", " and 1", " }}"},
+        {"", "{% for x in a %}", ""},
+        {"{{ 1", "~1", " }}"},
+        {"{% if 1 %}", "{% elif 1 %}", "{% endif %}"},
+    };
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        struct buffer s, out;
+        struct err e = {0};
+        buffer_init(&s, 0);
+        buffer_init(&out, 0);
+        buffer_string(&s, pieces[i][0], &e);
+        for (int k = 0; k < 20000; k++)
+            buffer_string(&s, pieces[i][1], &e);
+        buffer_string(&s, pieces[i][2], &e);
+        json_t *context = json_object();
+        if (render(s.data, s.size, context, &out, NULL, &e) < 0)
+            CHECK(e.status == STATUS_FAILED && strncmp(e.text, "T:1: ", 5) == 0);
+        json_decref(context);
+        buffer_release(&s);
+        buffer_release(&out);
+    }
+}
+
+// ---- Python's ways that the reference's cases do not show
+// ----------------------------------------
+
+static void pythonisms(void)
+{
+    const char *c = "{\"x\": 9, \"l\": [1, 2, 3], \"m\": [{\"r\": \"b\"}, {\"r\": \"a\"}]}";
+    // A name that a scope sets later hides the outer one from its beginning on.
+    CHECK(gives("{% for i in [1] %}[{{ x }}]{% endfor %}{% set x = 1 %}{{ x }}", c, "[]1"));
+    CHECK(
+        gives("{% for i in [1] %}[{{ x }}]{% endfor %}{% if 1 %}{% set x = 1 %}{% endif %}{{ x }}",
+              c, "[9]1"));
+    CHECK(
+        gives("{{ x }}{% for i in [1] %}[{{ x }}]{% endfor %}{% set x = 1 %}{{ x }}", c, "9[9]1"));
+    CHECK(gives(
+        "{% macro f() %}{{ y }}{% endmacro %}{% set y = 1 %}{{ f() }}{% set y = 2 %}{{ f() }}", c,
+        "12"));
+    // Generators are true, begin late and are used up.
+    CHECK(gives("{{ 'y' if l | select('gt', 5) else 'n' }}", c, "y"));
+    CHECK(gives("{% set g = l | map('string') %}{{ g | first }}{{ g | join }}{{ g | join }}", c,
+                "123"));
+    // {% else %} of a loop counts iterations that got to their end.
+    CHECK(gives("{% for i in l %}{% continue %}{% else %}e{% endfor %}", c, "e"));
+    CHECK(gives("{% for i in l %}{% if i == 2 %}{% break %}{% endif %}{% else %}e{% endfor %}", c,
+                ""));
+    // Markup escapes what it is joined with.
+    CHECK(gives("{{ '<' + ('<' | safe) }}{{ '<' ~ ('<' | safe) }}", c, "&lt;<<<"));
+    CHECK(gives("{{ m | sort(attribute='r') | map(attribute='r') | join(',') }}", c, "a,b"));
+    CHECK(gives("{% set f = l %}{{ f[1:] }}{{ f[::-1][0] }}{{ (1, 2) + (3,) }}", c,
+                "[2, 3]3(1, 2, 3)"));
+    CHECK(gives("{{ 0.1 + 0.2 }} {{ 1e22 }} {{ 5e-324 }} {{ 1.7976931348623157e308 }} {{ "
+                "123456789012345680.0 }}",
+                c,
+                "0.30000000000000004 1e+22 5e-324 1.7976931348623157e+308 1.2345678901234568e+17"));
+    CHECK(gives("{{ -7 // 2 }} {{ -7 % 3 }} {{ 7.5 // -2 }} {{ -7.5 % 2 }} {{ 2 ** -1 }}", c,
+                "-4 2 -4.0 0.5 0.5"));
+    CHECK(gives("{{ '%-6s|%06.2f|%+d|%x|%5.1e' % ('ab', 3.14159, 5, 255, 12345.678) }}", c,
+                "ab    |003.14|+5|ff|1.2e+04"));
+    CHECK(
+        gives("{{ '{0}{1!r:>5}{n:,}{{}}'.format('a', 'b', n=1234567) }}", c, "a  'b'1,234,567{}"));
+    CHECK(gives("{{ ('x' is foo) if false else 'ok' }}", c, "ok"));
+    CHECK(fails("{{ 'x' is foo }}", c, "No test named 'foo'"));
+    CHECK(gives("{% block b %}{{ x }}{% endblock %}{% print x, 2 %}", c, "992"));
+    CHECK(gives(
+        "{% macro f(a) %}{{ a }}{{ kwargs }}{{ varargs }}{% endmacro %}{{ f(*l, **{'k': 1}) }}", c,
+        "1{'k': 1}(2, 3)"));
+}
+
+static void threads_share_templates(void)
+{
+    // Rendering changes neither the template nor the context.
+    json_error_t error;
+    struct err e;
+    const char *source = "{% for m in messages %}{{ m | tojson }}{% endfor %}";
+    json_t *context = json_loads("{\"messages\": [{\"a\": [1, {\"b\": null}]}]}", 0, &error);
+    json_t *before = json_deep_copy(context);
+    struct template *t = template_parse(source, strlen(source), "T", &e);
+    struct buffer out;
+    buffer_init(&out, 0);
+    CHECK(template_render(t, context, &out, NULL, &e) == 0);
+    CHECK(template_render(t, context, &out, NULL, &e) == 0);
+    CHECK_TEXT(out.data, "{\"a\": [1, {\"b\": null}]}{\"a\": [1, {\"b\": null}]}");
+    CHECK(json_equal(context, before));
+    CHECK(context->refcount == 1);
+    template_free(t);
+    json_decref(context);
+    json_decref(before);
+    buffer_release(&out);
+}
+
 static void smoke(void)
 {
     CHECK(gives("{{ 1 + 1 }}", "{}", "2"));
@@ -303,5 +748,15 @@ int main(void)
     RUN(cases_of_the_reference);
     RUN(chats_of_the_reference);
     RUN(published_templates);
+    RUN(spans_of_generation_blocks);
+    RUN(spans_of_the_reference);
+    RUN(spans_of_turns);
+    RUN(marks_in_strings);
+    RUN(directories);
+    RUN(requests);
+    RUN(bounds);
+    RUN(deep_sources);
+    RUN(pythonisms);
+    RUN(threads_share_templates);
     return test_end();
 }

@@ -218,6 +218,87 @@ static void reference_ids_of_real_tokenizers(void)
         compare(SHARED "/data", names[i]);
 }
 
+// The project's own small tokenizers, so that the tree alone means something.
+static void ids_of_fixtures(void)
+{
+    static const char fixtures[] = "tests/fixtures/tokenizers";
+    NEED("tests/fixtures/tokenizers/ids.jsonl");
+    json_t *rows = read_lines("tests/fixtures/tokenizers/ids.jsonl");
+    struct tokenizer *t = NULL;
+    const char *open = "";
+    struct tally tally = {0};
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "tokenizer"));
+        if (strcmp(open, name) != 0) {
+            char path[256];
+            struct err e;
+            tokenizer_close(t);
+            snprintf(path, sizeof path, "%s/%s", fixtures, name);
+            t = tokenizer_open(path, &e);
+            open = name;
+        }
+        CHECK(t != NULL);
+        if (t)
+            check_row(t, name, row, row, json_object_get(row, "ids"), &tally);
+    }
+    CHECK(tally.rows > 150 && tally.ids == tally.rows && tally.offsets == tally.rows &&
+          tally.decode == tally.rows && tally.skip == tally.rows);
+    tokenizer_close(t);
+    json_decref(rows);
+}
+
+// Every character of the demo's tasks is a token of its own.
+static void annotators_spell_by_character(void)
+{
+    NEED("pipelines/annotators/model/tokenizer.json");
+    static const char text[] = "347+685=7+5+0=12,4+8+1=13,3+6+1=10;1032no,icannotworkoutthissum;";
+    struct err e;
+    struct token_list l;
+    struct tokenizer *t = tokenizer_open("pipelines/annotators/model", &e);
+    CHECK(t != NULL);
+    if (!t)
+        return;
+    token_list_init(&l);
+    CHECK(tokenizer_encode(t, text, strlen(text), TOKENIZER_SPECIAL, &l, &e) == 0);
+    CHECK(l.n == strlen(text));
+    for (size_t i = 0; i < l.n; i++)
+        CHECK(l.id[i] > 2 && l.start[i] == i && l.end[i] == i + 1);
+    CHECK(tokenizer_eos(t) == 2 && tokenizer_size(t) == 48);
+    token_list_release(&l);
+    tokenizer_close(t);
+}
+
+// Bytes that are no UTF-8 become U+FFFD, one for each maximal subpart; places stay those of the
+// input.
+static void broken_bytes_are_replaced(void)
+{
+    NEED("tests/fixtures/tokenizers/qwen2/tokenizer.json");
+    static const char broken[] = "a\xF0\x9F\x98"
+                                 "b\x80\x80"
+                                 "c";
+    static const char repaired[] = "a\xEF\xBF\xBD"
+                                   "b\xEF\xBF\xBD\xEF\xBF\xBD"
+                                   "c";
+    struct err e;
+    struct token_list x, y;
+    struct tokenizer *t = tokenizer_open("tests/fixtures/tokenizers/qwen2", &e);
+    CHECK(t != NULL);
+    if (!t)
+        return;
+    token_list_init(&x);
+    token_list_init(&y);
+    CHECK(tokenizer_encode(t, broken, sizeof broken - 1, 0, &x, &e) == 0);
+    CHECK(tokenizer_encode(t, repaired, sizeof repaired - 1, 0, &y, &e) == 0);
+    CHECK(x.n == y.n && !memcmp(x.id, y.id, x.n * sizeof *x.id));
+    CHECK(x.n > 3 && x.start[1] == 1 && x.end[1] == 4 && x.end[x.n - 1] == sizeof broken - 1);
+    token_list_release(&x);
+    token_list_release(&y);
+    tokenizer_close(t);
+}
+
 static struct tokenizer *open_named(const char *name)
 {
     char path[512];
@@ -325,6 +406,9 @@ static void beginnings_of_sequences_decode_alike(void)
 
 int main(void)
 {
+    RUN(ids_of_fixtures);
+    RUN(annotators_spell_by_character);
+    RUN(broken_bytes_are_replaced);
     RUN(reference_ids_of_made_tokenizers);
     RUN(reference_ids_of_real_tokenizers);
     RUN(long_runs);

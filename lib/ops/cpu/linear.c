@@ -185,42 +185,51 @@ struct grid {
     float beta;
 };
 
-// dx[rows, columns] = dy[rows, :] w[:, columns]
-static void input_tiles(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct grid *g = arg;
-    for (size_t i = begin; i < end; i++) {
-        size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
-        size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
-        size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
-                    (int)g->width, 1, g->dy + row * g->width, (int)g->width, g->w + column,
-                    (int)g->depth, g->beta, g->out + row * g->depth + column, (int)g->depth);
-    }
-}
-
-// dw[rows, columns] += dy[:, rows]^T x[:, columns]
-static void weight_tiles(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct grid *g = arg;
-    for (size_t i = begin; i < end; i++) {
-        size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
-        size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
-        size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
-                    g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
-                    g->out + row * g->depth + column, (int)g->depth);
-    }
-}
-
-static void run_grid(struct grid *g, size_t rows, size_t row_target, size_t column_target,
-                     thread_fn *fn)
+// Cuts out [rows, depth] into tiles; returns their number.
+static size_t grid_cut(struct grid *g, size_t rows, size_t row_target, size_t column_target)
 {
     g->row_piece = piece(rows, row_target);
     g->column_piece = piece(g->depth, column_target);
     g->columns = (g->depth + g->column_piece - 1) / g->column_piece;
-    size_t items = (rows + g->row_piece - 1) / g->row_piece * g->columns;
-    threads_for(items, 1, fn, g);
+    return (rows + g->row_piece - 1) / g->row_piece * g->columns;
+}
+
+// dx[rows, columns] = dy[rows, :] w[:, columns]
+static void input_tile(const struct grid *g, size_t i)
+{
+    size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
+    size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
+    size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->width,
+                1, g->dy + row * g->width, (int)g->width, g->w + column, (int)g->depth, g->beta,
+                g->out + row * g->depth + column, (int)g->depth);
+}
+
+// dw[rows, columns] += dy[:, rows]^T x[:, columns]
+static void weight_tile(const struct grid *g, size_t i)
+{
+    size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
+    size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
+    size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
+                g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
+                g->out + row * g->depth + column, (int)g->depth);
+}
+
+// Both products are one list of tiles, so that threads wait for each other once.
+struct gradients {
+    struct grid input, weight;
+    size_t input_tiles, weight_tiles; // 0: not wanted
+};
+
+static void gradient_tiles(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct gradients *g = arg;
+    for (size_t i = begin; i < end; i++)
+        if (i < g->input_tiles)
+            input_tile(&g->input, i);
+        else
+            weight_tile(&g->weight, i - g->input_tiles);
 }
 
 int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
@@ -229,19 +238,21 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
-    struct grid g = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
+    struct grid both = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
+    struct gradients g = {.input = both, .weight = both};
     if (dx) {
-        g.w = cpu_f32(d, w, e);
-        if (!g.w)
+        g.input.w = cpu_f32(d, w, e);
+        if (!g.input.w)
             return -1;
-        g.out = dx;
-        g.beta = add ? 1 : 0;
-        run_grid(&g, n, 256, 288, input_tiles);
+        g.input.out = dx;
+        g.input.beta = add ? 1 : 0;
+        g.input_tiles = grid_cut(&g.input, n, 256, 288);
     }
     if (w->grad) {
-        g.out = w->grad;
-        run_grid(&g, w->rows, 384, 288, weight_tiles);
+        g.weight.out = w->grad;
+        g.weight_tiles = grid_cut(&g.weight, w->rows, 384, 288);
     }
+    threads_for(g.input_tiles + g.weight_tiles, 1, gradient_tiles, &g);
     if (bias && bias->data && bias->grad)
         cpu_kernels(d)->column_sums(bias->grad, dy, n, w->rows, w->rows);
     arena_rewind(&d->scratch, mark);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// A run of policy-gradient updates on a stream: batches, stop rules, and the living policy that
+// shows a generation an update (formats/policy.md).
+#ifndef LEARN_REINFORCE_H
+#define LEARN_REINFORCE_H
+
+#include "learn/trainer.h"
+
+enum { REINFORCE_BATCH = 64 }; // sequences an update, where neither option nor stream tell
+
+struct reinforce_options {
+    struct trainer_options train;
+    const char *model, *device; // directory to start from
+    const char *output;         // the policy's directory
+    const char *tokenizer;      // fingerprint of the model's, or NULL
+    const char *metrics;        // file, or NULL
+    const char *loss;           // "reinforce" or "ppo-clip"
+    const char *kl;             // "NAME:COEF" or NULL
+    const char *normalize_text; // "tokens", "sequences", "constant:N"
+    double cliprange;
+    double stop_reward, stop_kl; // INFINITY: never
+    int batch_given;             // train.batch_size counts; otherwise the stream's header may tell
+    int quiet, verbose;
+    uint64_t seed;
+    int argc; // for provenance
+    char **argv;
+};
+
+// Reads `input` (NULL: standard input) to its proven end. Generations are published as they come
+// when the stream is known to be whole (a file) or somebody follows the policy; otherwise at the
+// end. STATUS_AGAIN: stopped by a signal, with the state saved.
+int reinforce_run(const struct reinforce_options *o, const char *input, struct err *e);
+
+#endif

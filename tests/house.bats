@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# Everything around the programs: the test runner, packages, installation, documents.
+# shellcheck disable=SC2016,SC2314
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+    tree=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+    cd "$BATS_TEST_TMPDIR" || return
+}
+
+# ---- tests/run ----
+
+# A unit program in a build folder of its own: its body is read from stdin.
+unit() { # NAME
+    mkdir -p build/tests
+    { echo '#!/bin/bash'; cat; } >"build/tests/$1"
+    chmod +x "build/tests/$1"
+}
+run_tests() {
+    # The outer test's own environment must not reach the inner runner.
+    (unset "${!BATS_@}" && BUILD=$PWD/build BIN=$BIN "$tree/tests/run" "$@") 2>/dev/null
+}
+
+@test "tests/run: counts what passed and was skipped, and why" {
+    unit test_one <<<'echo "ok 1 - a"; echo "ok 2 - b # skip needs x"; echo 1..2'
+    unit test_two <<<'echo "ok 1 - a"; echo 1..1'
+    run -0 run_tests test_one test_two
+    [ "${lines[0]}" = 'skipped:' ]
+    [ "${lines[1]}" = '      1  needs x' ]
+    [ "${lines[-1]}" = '2 passed, 0 failed, 1 skipped' ]
+}
+
+@test "tests/run: a failing test is shown with what it said" {
+    unit test_bad <<<'echo "ok 1 - a"; echo "# x.c:3: 1 == 2"; echo "not ok 2 - b"; echo 1..2; exit 1'
+    run -1 run_tests test_bad
+    [ "${lines[1]}" = 'test_bad: not ok 2 - b' ]
+    [ "${lines[2]}" = '    # x.c:3: 1 == 2' ]
+    [ "${lines[-1]}" = '1 passed, 1 failed, 0 skipped' ]
+}
+
+@test "tests/run: a program that breaks off fails, whatever it printed before" {
+    unit test_killed <<<'echo "ok 1 - a"; kill -SEGV $$'
+    run -1 run_tests test_killed
+    [[ ${lines[1]} == 'test_killed: broke off with status 139 after 1 tests' ]]
+    [ "${lines[-1]}" = '1 passed, 1 failed, 0 skipped' ]
+    unit test_short <<<'echo "ok 1 - a"; echo 1..2'
+    run -1 run_tests test_short
+    [ "${lines[-1]}" = '1 passed, 1 failed, 0 skipped' ]
+    unit test_silent <<<'exit 0'
+    run -1 run_tests test_silent
+    [ "${lines[-1]}" = '0 passed, 1 failed, 0 skipped' ]
+    unit test_leak <<<'echo "ok 1 - a"; echo 1..1; echo "==1==ERROR: LeakSanitizer"; exit 99'
+    run -1 run_tests test_leak
+    [[ ${lines[*]} == *LeakSanitizer* ]]
+    unit test_slow <<<'echo "ok 1 - a"; sleep 60'
+    TEST_SECONDS=1 run -1 run_tests test_slow
+    [[ ${lines[1]} == *'out of time'* ]]
+    run -2 run_tests no_such_test
+}
+
+# ---- packages ----
+
+@test "README shows the packages of packages.txt, all of them and no others" {
+    sed -n '/<!-- packages -->/,/<!-- end -->/p' "$tree/README.md" | grep '^|' >shown
+    "$tree/.ci/packages" --table | diff - shown
+    [ "$(wc -l <shown)" -gt 15 ]
+}
+
+@test "packages: names of groups, and what is missing" {
+    run -0 "$tree/.ci/packages" --list build
+    [[ " ${lines[*]} " == *' libzstd-dev '* && " ${lines[*]} " != *' bats '* ]]
+    [ "$("$tree/.ci/packages" --list | sort | uniq -d)" = '' ]
+    # A system that has none of them but bash and coreutils, and no right to install any.
+    mkdir dead
+    printf '#!/bin/bash\nexit 1\n' | tee dead/dpkg-query >dead/sudo
+    chmod +x dead/*
+    PATH=$BATS_TEST_TMPDIR/dead:$PATH run -0 "$tree/.ci/packages" --missing build
+    [ "${lines[*]}" = "$("$tree/.ci/packages" --list build | paste -sd' ')" ]
+    if [ "$(id -u)" -ne 0 ]; then
+        PATH=$BATS_TEST_TMPDIR/dead:$PATH run -1 "$tree/.ci/packages" build
+        [[ $output == *'apt-get install -y'*libzstd-dev* ]]
+    fi
+}
+
+# ---- installation ----
+
+@test "make install puts programs, pages and pipelines in place; uninstall takes them away" {
+    [ "$BIN" -ef "$tree/bin" ] || skip 'needs the plain build'
+    make -C "$tree" -s install DESTDIR="$PWD/root" PREFIX=/usr >/dev/null
+    for source in "$tree"/bin/*.c; do
+        name=$(basename "$source" .c)
+        "root/usr/bin/$name" --version | grep -q "^$name (densepath) "
+        [ -s "root/usr/share/man/man1/$name.1" ]
+    done
+    [ -s root/usr/share/man/man5/toks.5 ] && [ -s root/usr/share/man/man7/densepath.7 ]
+    # An installed pipeline runs with the installed programs.
+    PATH=$PWD/root/usr/bin:$PATH run -0 root/usr/share/densepath/pipelines/sft --help
+    [[ $output == Usage:* ]]
+    make -C "$tree" -s uninstall DESTDIR="$PWD/root" PREFIX=/usr >/dev/null
+    [ "$(find root -not -type d)" = '' ]
+    [ ! -e root/usr/share/densepath ]
+}
+
+@test "completion knows programs, commands and options" {
+    # shellcheck source=/dev/null
+    source "$tree/completions/densepath.bash"
+    PATH=$BIN:$PATH
+    complete_words() {
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+        _densepath "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    }
+    [ "$(complete_words dense-reward --floo)" = --floor ]
+    [ "$(complete_words dense-reward --credit un)" = uniform ]
+    [ "$(complete_words toks sel)" = select ]
+    [ "$(complete_words toks select --botto)" = --bottom ]
+    [ "$(complete_words model ini)" = init ]
+    [ "$(complete_words tok --offsets yes --border ap)" = apart ]
+}
+
+# ---- sources ----
+
+@test "arrows run down: a room includes only rooms below it" {
+    declare -A below=([base]="" [stream]="base" [text]="base" [ops]="base" [model]="ops base"
+        [learn]="model ops stream base")
+    for room in "${!below[@]}"; do
+        while IFS=: read -r file include; do
+            [[ " $room ${below[$room]} " == *" $include "* ]] || {
+                echo "$file includes $include/"
+                return 1
+            }
+        done < <(cd "$tree/lib" && grep -rhoE --include='*.[ch]' -H '^#include "[a-z]+/' "$room" |
+            sed -E 's/#include "([a-z]+)\//\1/')
+    done
+}
+
+@test "each source says its licence" {
+    cd "$tree"
+    run grep -L 'SPDX-License-Identifier: MIT' bin/*.c lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
+    [ "$output" = '' ]
+}

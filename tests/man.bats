@@ -1,0 +1,202 @@
+#!/usr/bin/env bats
+# Manual pages: the options are those that the programs list, and the examples run.
+# shellcheck disable=SC2016
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+    tree=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+    man=$tree/man
+    PATH=$(cd "$BIN" && pwd):$PATH
+    cd "$BATS_TEST_TMPDIR" || return
+}
+
+# ---- options ----
+
+# The options of a program, or of one of its commands, as it lists them: `--name -l`.
+listed() { # PROGRAM [COMMAND]
+    "$@" --list-options | awk -F'\t' '
+        { print "--" $1; if ($2 != "-") print "-" $2 }
+        END { print "--help\n-h\n--version" }' | sort
+}
+
+# The same as the page has them: the items of its lists. With a command, those of its section and
+# of the common options.
+documented() { # PROGRAM [COMMAND]
+    awk -v command="${2-}" -v program="$1" '
+        /^\.S[hs] / {
+            title = substr($0, 5)
+            here = !command || title == program " " command || title == "Common options"
+        }
+        here && /^\.It Fl / {
+            for (i = 2; i <= NF; i++)
+                if ($i == "Fl")
+                    print "-" $(i + 1)
+        }' "$man/$1.1" | sort
+}
+
+same_options() { # PROGRAM [COMMAND]
+    diff <(listed "$@") <(documented "$@") ||
+        { echo "$* and its manual page know different options"; return 1; }
+}
+
+commands_of() { # PROGRAM
+    "$1" --help | sed -nE '/^Commands/,/^$/s/^ *([a-z]+) .*/\1/p'
+}
+
+@test "each program's page has its options, and no others" {
+    for program in tok sft-train logprob dense-reward rollout reinforce-step; do
+        same_options "$program"
+    done
+}
+
+@test "so do the pages of programs with commands" {
+    for program in toks model; do
+        [ "$(commands_of $program | wc -l)" -ge 4 ]
+        for command in $(commands_of $program); do
+            same_options $program "$command"
+        done
+        diff <(commands_of $program | sort) \
+            <(sed -n "s/^\.Ss $program //p" "$man/$program.1" | sort)
+    done
+}
+
+@test "each program has a page, and each page of section 1 a program" {
+    diff <(cd "$tree/bin" && printf '%s\n' *.c | sed 's/\.c$//' | sort) \
+        <(cd "$man" && printf '%s\n' *.1 | sed 's/\.1$//' | sort)
+}
+
+@test "pages tell each program's default values" {
+    # `The default is X.` or `the default` at the choice: the value stands in the item's text.
+    for program in tok sft-train logprob dense-reward rollout reinforce-step; do
+        "$program" --list-options | awk -F'\t' '$4 != "" { print $1 "\t" $4 }' |
+            while IFS=$'\t' read -r name value; do
+                [[ $value != inf ]] || continue # what is off has no value to tell
+                [[ $value != 1e-08 && $value != 2e-05 && $value != 1e-06 ]] || value=${value/e-0/e-}
+                awk -v name="Fl -$name" -v value="$value" '
+                    /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
+                    inside { text = text " " $0 }
+                    END {
+                        gsub(/[,.;:]( |$)/, " ", text)
+                        gsub(/\.(Cm|Fl)/, "", text)
+                        exit !(index(text " ", " " value " ") && text ~ /default/)
+                    }' "$man/$program.1" ||
+                    { echo "$program.1: --$name: the default $value is missing"; exit 1; }
+            done
+    done
+}
+
+@test "each page names only pages that exist" {
+    awk '/^\.Xr / { print $2 "." $3 }' "$man"/*.[157] | sort -u |
+        grep -Ev '^(jq|cat|zstd)\.1$' | while read -r page; do
+        [ -e "$man/$page" ] || { echo "$page"; exit 1; }
+    done
+}
+
+@test "mandoc finds no fault" {
+    command -v mandoc >/dev/null || skip 'needs mandoc'
+    run -0 mandoc -T lint -W warning "$man"/*.[157]
+    [ "$output" = '' ]
+}
+
+# ---- examples ----
+
+# What the examples find: a model, demonstrations and what comes of them, as small as can be.
+make_world() {
+    (
+        set -euo pipefail
+        mkdir "$1" && cd "$1"
+        cp -r "$tree/pipelines/annotators" .
+        annotators/generate --n 48 >demos.jsonl
+        model init annotators/model -o base --seed 1
+        tok -q -m base demos.jsonl >demos.toks
+        tok -q -m base --prompts demos.jsonl | toks head -n 16 >prompts.toks
+        sft-train -q -m base -o sft --batch-size 8 --learning-rate 3e-3 --keep half,0.25 demos.toks
+        cp -r sft copy
+        rollout -q -m sft -n 4 --max-new-tokens 16 prompts.toks >rollouts.toks
+        logprob -q -m sft --as sft <rollouts.toks | logprob -q -m sft/half --as half >both.toks
+        dense-reward -q sft half both.toks >samples.toks
+        logprob -q -m sft --as sft demos.toks | logprob -q -m sft/half --as half |
+            dense-reward -q sft half >scored.toks
+    )
+}
+
+setup_file() {
+    BIN=$(cd "${BIN:-$BATS_TEST_DIRNAME/../bin}" && pwd)
+    tree=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+    export world=$BATS_FILE_TMPDIR/world
+    PATH=$BIN:$PATH make_world "$world"
+}
+
+# The literal displays of a section, as commands; a blank line between two of them.
+examples() { # PAGE SECTION
+    awk -v section="$2" '
+        /^\.Sh / { here = substr($0, 5) == section }
+        here && /^\.Ed/ { inside = 0; print "" }
+        inside { gsub(/\\e/, "\\"); gsub(/\\-/, "-"); gsub(/\\&/, ""); print }
+        here && /^\.Bd -literal/ { inside = 1 }' "$man/$1"
+}
+
+run_examples() { # PAGE [SECTION]
+    cp -r "$world" here
+    cd here || return
+    examples "$1" "${2:-EXAMPLES}" >commands
+    [ -s commands ] || { echo "$1 has no examples"; return 1; }
+    cat commands
+    # Each display is run with -e: a command that fails in it is a failure.
+    bash -euo pipefail commands </dev/null
+}
+
+@test "examples of tok.1" {
+    run_examples tok.1
+    [ "$(jq -s length texts.jsonl)" -eq 96 ]
+    toks view named.toks | jq -e 'select(.token) | .gold == 4' >/dev/null
+}
+@test "examples of sft-train.1" {
+    run_examples sft-train.1
+    [ -s sft/half/model.safetensors ]
+}
+@test "examples of logprob.1" {
+    run_examples logprob.1
+}
+@test "examples of dense-reward.1" {
+    run_examples dense-reward.1
+    toks check mixed.toks rewarded.toks
+}
+@test "examples of rollout.1" {
+    run_examples rollout.1
+    toks check rollouts.toks steered.toks
+}
+@test "examples of reinforce-step.1" {
+    run_examples reinforce-step.1
+    [ "$(jq .generation dpr/densepath.json)" -ge 1 ]
+    [ "$(jq .finished online/densepath.json)" = true ]
+}
+@test "examples of model.1" {
+    run_examples model.1
+    [ -s beyond/tokenizer.json ]
+}
+@test "examples of toks.1" {
+    run_examples toks.1
+    [ "$(toks stat -O json first.toks | jq .records)" -eq 16 ]
+    grep -q '<html' reward.html
+}
+@test "examples of toks.5" {
+    run_examples toks.5
+    [ "$(toks view hand.toks | tail -1 | jq -c .mask)" = '[0,1]' ]
+}
+@test "examples of densepath.7" {
+    run_examples densepath.7
+    [ -s better/model.safetensors ]
+    cd .. && rm -rf here
+    run_examples densepath.7 SYNOPSIS
+    [ "$(jq .finished dpr/densepath.json)" = true ]
+}
+@test "examples of each program's --help name options that exist" {
+    for program in tok sft-train logprob dense-reward rollout reinforce-step; do
+        "$program" --help | sed -n '/^Examples:/,/^$/p' | grep -oE -- ' --[a-z-]+' | sort -u |
+            while read -r option; do
+                cat "$man"/*.1 | grep -q "Fl -${option#--}\b" || { echo "$option"; exit 1; }
+            done
+    done
+}

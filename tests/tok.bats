@@ -1,0 +1,341 @@
+#!/usr/bin/env bats
+# tok: records to tokens with a loss mask, and back; refusals.
+bats_require_minimum_version 1.5.0
+# shellcheck disable=SC2016,SC2030,SC2031,SC2053
+load helpers
+
+setup() {
+    fixtures=$BATS_TEST_DIRNAME/fixtures/tokenizers
+    model=$BATS_TEST_DIRNAME/../pipelines/annotators/model
+    tok=$BIN/tok
+    cd "$BATS_TEST_TMPDIR" || return
+    cat >sums.jsonl <<'END'
+{"id":"a","prompt":"347+685=","completion":"no,icannotworkoutthissum;"}
+{"id":"b","prompt":"1+2=","completion":";0003","kind":"guess","n":1.5}
+{"prompt":"3+4=","completion":"3+4=7;7","n":2}
+END
+}
+
+# Records of a stream as JSONL without the header.
+view() {
+    "$BIN/toks" view "$@" | tail -n +2
+}
+
+fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wanted
+    local want=$1 pattern=$2
+    shift 2
+    run --separate-stderr "$@" -o /dev/null
+    [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
+    [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
+    # shellcheck disable=SC2053
+    [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
+}
+
+@test "prompt and completion: ids, mask by bytes, end token once" {
+    "$tok" -q -m "$model" sums.jsonl -o out.toks
+    run view out.toks
+    [ "${lines[1]}" = '{"id":"b","token":[4,13,5,14,16,3,3,3,6,2],"mask":[0,0,0,0,1,1,1,1,1,1]}' ]
+    [ "${lines[2]}" = '{"id":"3","token":[6,13,7,14,6,13,7,14,10,16,10,2],"mask":[0,0,0,0,1,1,1,1,1,1,1,1]}' ]
+}
+
+@test "a completion that ends with the end token's text gets no second one" {
+    printf '{"prompt":"1+2=","completion":";0003</s>"}\n' | "$tok" -q -m "$model" >out.toks
+    [ "$(view out.toks | jq -c .token)" = '[4,13,5,14,16,3,3,3,6,2]' ]
+}
+
+@test "the header names columns, tokenizer and vocabulary" {
+    "$tok" -q -m "$model" --offsets --keep-columns kind sums.jsonl -o out.toks
+    run bash -c "'$BIN/toks' view out.toks | head -1 | jq -c '[.columns[].name], .vocab_size'"
+    [ "${lines[0]}" = '["id","token","mask","start","end","kind"]' ]
+    [ "${lines[1]}" = 48 ]
+    "$BIN/toks" view out.toks | head -1 | jq -e '.tokenizer | test("^xxh3:[0-9a-f]{16}$")'
+    [ "$(view out.toks | jq -r .kind | paste -sd,)" = ,guess, ]
+}
+
+@test "numbers are kept as numbers, absent ones as null" {
+    { tail -2 sums.jsonl; head -1 sums.jsonl; } >other.jsonl
+    "$tok" -q -m "$model" --keep-columns n other.jsonl -o out.toks
+    [ "$(view out.toks | jq -c .n | paste -sd' ')" = '1.5 2 null' ]
+}
+
+@test "decoding gives the records back" {
+    "$tok" -q -m "$model" --keep-columns kind sums.jsonl -o out.toks
+    "$tok" -m "$model" -d out.toks >back.jsonl
+    jq -c '[.prompt,.completion]' sums.jsonl >want
+    jq -c '[.prompt,.completion]' back.jsonl | diff want -
+    [ "$(jq -r .id back.jsonl | paste -sd' ')" = 'a b 3' ]
+    [ "$(jq -r 'select(.id=="b").kind' back.jsonl)" = guess ]
+    "$tok" -m "$model" -d --skip-special-tokens no out.toks |
+        jq -se '.[1].completion == ";0003</s>"'
+}
+
+@test "decoding keeps blanks at the border" {
+    printf '%s\n' '{"prompt":"the miller","completion":" counted é 😀"}' \
+        '{"prompt":"line\n","completion":"next"}' >in.jsonl
+    for t in llama2-legacy qwen2; do
+        "$tok" -q -m "$fixtures/$t" in.jsonl | "$tok" -m "$fixtures/$t" -d |
+            jq -c '{prompt,completion}' | diff in.jsonl -
+    done
+}
+
+@test "--prompts writes prompts only" {
+    "$tok" -q -m "$model" --prompts sums.jsonl | view >out
+    [ "$(sed -n 3p out)" = '{"id":"3","token":[6,13,7,14],"mask":[0,0,0,0]}' ]
+    # The beginning token belongs to a prompt, the end token does not.
+    printf '{"prompt":"a"}\n' | "$tok" -q -m "$fixtures/llama2-legacy" --prompts | view |
+        jq -ce '.token == [1, 264]'
+    printf '{"prompt":"a"}\n' | "$tok" -q -m "$fixtures/addedflags-norm" --prompts | view |
+        jq -ce '.token == [435, 64]'
+}
+
+@test "text: every token is trained, BOS and EOS once" {
+    printf '{"text":"a"}\n{"text":"<s>a</s>"}\n' |
+        "$tok" -q -m "$fixtures/llama2-legacy" 2>err | view >out
+    [ "$(jq -c .mask out | head -1)" = '[1,1,1]' ]
+    [ "$(jq -c .token out | head -1)" = '[1,264,2]' ]
+    [ "$(jq -c '.token[0:2]' out | tail -1)" != '[1,1]' ]
+    [ "$(jq -c '.token[-2:]' out | tail -1)" != '[2,2]' ]
+    grep -q 'written once' err
+}
+
+@test "plain text: a record a line, blank lines are none" {
+    printf 'one two\n\n  three\r\n' | "$tok" -m "$fixtures/qwen2" 2>err | view >out
+    [ "$(wc -l <out)" -eq 2 ]
+    grep -q 'format: text, a record a line' err
+    printf 'one two\n\n  three\r\n' | "$tok" -q -m "$fixtures/qwen2" --render |
+        jq -r .text | diff - <(printf 'one two\n  three\n')
+}
+
+@test "a JSON array is read as its records" {
+    jq -s . sums.jsonl | "$tok" -q -m "$model" | view >array
+    "$tok" -q -m "$model" sums.jsonl | view >lines
+    diff array lines
+}
+
+@test "--border apart tokenizes both sides for themselves" {
+    printf '{"prompt":"Q","completion":" A"}\n' >in.jsonl
+    "$tok" -q -m "$fixtures/llama2-legacy" in.jsonl | view | jq -ce '.token == [1,570,84,315,2]'
+    "$tok" -q -m "$fixtures/llama2-legacy" --border apart in.jsonl | view |
+        jq -ce '.token == [1,570,84,570,315,2] and .mask == [0,0,0,1,1,1]'
+}
+
+@test "a token across the border is trained and counted" {
+    printf '{"prompt":"don'\''","completion":"t go"}\n' >in.jsonl
+    "$tok" -m "$fixtures/qwen2" in.jsonl -o out.toks 2>err
+    grep -q '1 records have a token across the border' err
+}
+
+@test "--train-on all, --special-tokens no" {
+    "$tok" -q -m "$model" --train-on all sums.jsonl | view | jq -se 'all(.mask | min == 1)'
+    printf '{"text":"a"}\n' | "$tok" -q -m "$fixtures/llama2-legacy" --special-tokens no | view |
+        jq -ce '.token == [264,2]'
+}
+
+@test "--max-length: error, drop, left, right" {
+    fails 1 "tok: sums.jsonl:1: record \`a\`: 34 tokens are more than --max-length 12*" \
+        "$tok" -q -m "$model" --max-length 12 sums.jsonl
+    "$tok" -m "$model" --max-length 12 --truncation drop sums.jsonl -o out.toks 2>err
+    grep -q '3 in, 2 out (left out: 1 too long, 0 with nothing to train)' err
+    "$tok" -q -m "$model" --max-length 8 --truncation left sums.jsonl | view |
+        jq -sce '.[0].token == [24,25,35,35,37,29,16,2] and (.[1].token | length) == 8'
+    "$tok" -q -m "$model" --max-length 9 --truncation right sums.jsonl | view |
+        jq -sce '.[0].token == [6,7,10,13,9,11,8,14,30]'
+}
+
+@test "nothing to train is an error that names the record, unless dropping is asked for" {
+    fails 1 "tok: sums.jsonl:1: record \`a\`: nothing is left to train*" \
+        "$tok" -q -m "$model" --max-length 8 --truncation right sums.jsonl
+    "$tok" -m "$model" --max-length 8 --truncation right --untrained drop sums.jsonl -o o 2>err
+    grep -q '1 with nothing to train' err
+    fails 1 'tok: all 3 records were left out' \
+        "$tok" -q -m "$model" --max-length 4 --truncation right --untrained drop sums.jsonl
+}
+
+@test "instruction records in Alpaca's wording" {
+    printf '{"instruction":"Add.","input":"1 2","output":"3"}\n' >in.jsonl
+    "$tok" -q -m "$fixtures/qwen2" --render in.jsonl |
+        jq -re '.text | endswith("### Input:\n1 2\n\n### Response:\n3")'
+}
+
+@test "--fields renames" {
+    printf '{"question":"1+2=","answer":"3"}\n' >in.jsonl
+    "$tok" -q -m "$model" --fields prompt=question,completion=answer in.jsonl | view |
+        jq -ce '.mask == [0,0,0,0,1,1]'
+    fails 2 "tok: --fields: no field \`what\` is known" "$tok" -q -m "$model" --fields what=x in.jsonl
+    fails 1 "tok: in.jsonl:1: no known format: there are \`question\`, \`answer\`*" \
+        "$tok" -q -m "$model" in.jsonl
+}
+
+@test "chats: the assistant's turns are trained, the end of the turn too" {
+    cat >chatml.jinja <<'END'
+{%- for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}
+END
+    printf '{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"yo"}]}\n' >in.jsonl
+    run "$tok" -q -m "$fixtures/qwen2" --chat-template chatml.jinja --show in.jsonl
+    [ "${lines[1]}" = '<|im_start|>user' ]
+    [ "${lines[3]}" = '<|im_start|>assistant' ]
+    [ "${lines[4]}" = '⟦yo<|im_end|>' ]
+    run "$tok" -q -m "$fixtures/qwen2" --chat-template chatml.jinja --prompts --render in.jsonl
+    [ "$(jq -r .text <<<"$output")" = "$(printf '<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n')" ]
+    "$tok" -q -m "$fixtures/qwen2" --chat-template chatml.jinja --train-on all in.jsonl | view |
+        jq -e '.mask | min == 1'
+    fails 1 'tok: in.jsonl:1: record `1`: messages need a chat template*' \
+        "$tok" -q -m "$fixtures/qwen2" in.jsonl
+}
+
+@test "--show marks the trained part and spells control characters out" {
+    printf '{"id":"x","prompt":"1=","completion":"2"}\n' | "$tok" -q -m "$model" --show |
+        diff - <(printf '# x: 4 tokens, 2 trained\n1=⟦2</s>⟧\n')
+    printf '{"prompt":"a\\u001b[31m","completion":"b"}\n' | "$tok" -q -m "$fixtures/qwen2" --show |
+        grep -F 'a\x1B[31m⟦b'
+    "$tok" -q -m "$model" sums.jsonl | "$tok" -m "$model" -d --show | grep -c '⟦' | grep -x 3
+}
+
+@test "the same bytes for any number of threads and from a pipe" {
+    for i in $(seq 3000); do
+        printf '{"id":"%d","prompt":"%d+%d=","completion":"%d;"}\n' "$i" "$i" "$i" $((2 * i))
+    done >many.jsonl
+    "$tok" -q --threads 1 -m "$model" many.jsonl >one
+    "$tok" -q --threads 2 -m "$model" many.jsonl >two
+    "$tok" -q --threads 3 -m "$model" many.jsonl >three
+    cmp one two
+    cmp one three
+    [ "$(view one | wc -l)" -eq 3000 ]
+    view one | sed -n 2999p | jq -e '.id == "2999"'
+}
+
+@test "ids: numbers, strings, running numbers, and none twice" {
+    printf '%s\n' '{"id":7,"text":"a"}' '{"id":"x","text":"a"}' '{"text":"a"}' >in.jsonl
+    [ "$("$tok" -q -m "$model" in.jsonl | view | jq -r .id | paste -sd' ')" = '7 x 3' ]
+    printf '%s\n' '{"id":"x","text":"a"}' '{"id":"x","text":"b"}' >twice.jsonl
+    fails 1 'tok: twice.jsonl:2: record `x`: the id was there before' \
+        "$tok" -q -m "$model" twice.jsonl
+    printf '{"id":[],"text":"a"}\n' >list.jsonl
+    fails 1 'tok: list.jsonl:1: *key `id`: neither a string nor a number' \
+        "$tok" -q -m "$model" list.jsonl
+}
+
+@test "bad records name file and line" {
+    printf '{"text":"a"}\n{"text":\n' >cut.jsonl
+    fails 1 'tok: cut.jsonl:2: not valid JSON: *' "$tok" -q -m "$model" cut.jsonl
+    printf '{"text":"a"}\n[1]\n' >array.jsonl
+    fails 1 'tok: array.jsonl:2: not a JSON object' "$tok" -q -m "$model" array.jsonl
+    printf '{"text":"a"}\n\n{"text":5}\n' >type.jsonl
+    fails 1 'tok: type.jsonl:3: record `2`: key `text`: not a string' \
+        "$tok" -q -m "$model" type.jsonl
+    printf '[{"text":"a"}, {"text":"b"}' >open.json
+    fails 1 'tok: open.json:1: the file ends inside a JSON array' "$tok" -q -m "$model" open.json
+    printf '[{"text":"a"}] x' >behind.json
+    fails 1 'tok: behind.json:1: something follows the JSON array' \
+        "$tok" -q -m "$model" behind.json
+    printf '{"text":"a"}\n{"text":"\\ud800"}\n' >half.jsonl
+    fails 1 'tok: half.jsonl:2: not valid JSON: *' "$tok" -q -m "$model" half.jsonl
+}
+
+@test "a file called .json that is none is not taken for text" {
+    printf 'a: b\n' >odd.json
+    fails 1 'tok: odd.json:1: not valid JSON: *' "$tok" -q -m "$model" odd.json
+    printf 'a: b\n' >odd.txt
+    "$tok" -q -m "$model" odd.txt -o /dev/null
+}
+
+@test "a failure leaves no file and no end in a pipe" {
+    printf '{"text":"a"}\nx\n' >bad.jsonl
+    run ! "$tok" -q -m "$model" bad.jsonl -o out.toks
+    [ ! -e out.toks ]
+    run --separate-stderr bash -c "'$tok' -q -m '$model' bad.jsonl 2>/dev/null | '$BIN/toks' check"
+    [ "$status" -eq 3 ]
+}
+
+@test "empty, absent and wrong inputs" {
+    : >empty
+    fails 1 'tok: there are no records in the input' "$tok" -q -m "$model" empty
+    fails 1 'tok: absent: No such file or directory' "$tok" -q -m "$model" absent
+    fails 1 'tok: .: Is a directory' "$tok" -q -m "$model" .
+    fails 1 'tok: nowhere/tokenizer.json: No such file or directory' "$tok" -q -m nowhere empty
+    fails 3 'tok: sums.jsonl*' "$tok" -q -m "$model" -d sums.jsonl
+}
+
+@test "a stream of another tokenizer is refused" {
+    "$tok" -q -m "$fixtures/qwen2" sums.jsonl -o out.toks
+    fails 3 'tok: out.toks: *tokenizer*' "$tok" -q -m "$model" -d out.toks
+}
+
+@test "a stream cut short is refused by -d" {
+    "$tok" -q -m "$model" sums.jsonl -o out.toks
+    head -c -3 out.toks >cut.toks
+    run --separate-stderr "$tok" -m "$model" -d cut.toks
+    [ "$status" -eq 3 ]
+    [[ $stderr == 'tok: cut.toks: '* ]]
+}
+
+@test "tokenizers that are not understood are refused with the key" {
+    mkdir bad
+    cp "$model"/*.json bad
+    try() { # JQ FILTER, PATTERN
+        jq "$1" "$model/tokenizer.json" >bad/tokenizer.json
+        fails 1 "$2" "$tok" -q -m bad sums.jsonl
+    }
+    try '.model.type = "WordPiece"' 'tok: bad: tokenizer.json: key `model`: type `WordPiece` is not supported'
+    try '.normalizer = {type: "Nmt"}' 'tok: bad: *key `normalizer`: type `Nmt` is not supported'
+    try '.pre_tokenizer = {type: "X"}' 'tok: bad: *key `pre_tokenizer`: type `X` is not supported'
+    try '.decoder = {type: "CTC"}' 'tok: bad: *key `decoder`: type `CTC` is not supported'
+    try '.post_processor = {type: "X"}' 'tok: bad: *key `post_processor`: type `X` is not supported'
+    try '.model.dropout = 0.1' 'tok: bad: *key `dropout`*'
+    try '.model.merges = [["1","€"]]' 'tok: bad: *merges*not in the vocabulary'
+    try '.model.vocab.x = 99999999999' 'tok: bad: *token id out of range'
+    try '.pre_tokenizer = {type: "Split", pattern: {Regex: "("}, behavior: "Isolated"}' 'tok: bad: *pattern*'
+    head -c 300 "$model/tokenizer.json" >bad/tokenizer.json
+    fails 1 'tok: bad: tokenizer.json:*not valid JSON*' "$tok" -q -m bad sums.jsonl
+    cp "$model/tokenizer.json" bad
+    jq 'del(.eos_token)' "$model/tokenizer_config.json" >bad/tokenizer_config.json
+    rm bad/special_tokens_map.json bad/generation_config.json bad/config.json
+    fails 1 'tok: sums.jsonl:1: *names no end token*' "$tok" -q -m bad sums.jsonl
+}
+
+@test "help, version, usage" {
+    run "$tok" --help
+    [ "$status" -eq 0 ]
+    [[ $output == *--keep-columns* ]]
+    run "$tok" --version
+    [ "$status" -eq 0 ]
+    [[ $output == 'tok (densepath) '* ]]
+    run "$tok" --nonsense
+    [ "$status" -eq 2 ]
+    run "$tok" sums.jsonl
+    [ "$status" -eq 2 ]
+    [[ $output == *'-m DIR is missing'* ]]
+    run "$tok" -m "$model" --format sharegpt sums.jsonl
+    [ "$status" -eq 2 ]
+    run "$tok" -m "$model" --render --show sums.jsonl
+    [ "$status" -eq 2 ]
+}
+
+@test "a full disk is an error, a closed pipe is silent" {
+    for mode in '' --show --render; do
+        # shellcheck disable=SC2086
+        run --separate-stderr bash -c "'$tok' -q -m '$model' $mode sums.jsonl >/dev/full"
+        [ "$status" -eq 1 ]
+        [[ $stderr == *'No space left on device'* ]]
+    done
+    "$tok" -q -m "$model" sums.jsonl -o out.toks
+    run --separate-stderr bash -c "'$tok' -m '$model' -d out.toks >/dev/full"
+    [ "$status" -eq 1 ]
+    for _ in $(seq 2000); do cat sums.jsonl; done | jq -c 'del(.id)' >many.jsonl
+    run --separate-stderr bash -c "'$tok' -q -m '$model' --render many.jsonl | head -1 >/dev/null; exit \${PIPESTATUS[0]}"
+    [ "$status" -eq 141 ]
+    [ -z "$stderr" ]
+}
+
+@test "real data: self-instruct's prompts and answers" {
+    need "$SHARED/data/self-instruct"
+    need "$SHARED/data/hf-stories260k"
+    file=$(ls "$SHARED"/data/self-instruct/*davinci-003*.json* | head -1)
+    need "$file"
+    "$tok" -q -m "$SHARED/data/hf-stories260k" --fields completion=response "$file" -o out.toks
+    "$tok" -m "$SHARED/data/hf-stories260k" -d out.toks | head -1 | jq -e 'has("prompt")'
+    "$BIN/toks" check out.toks
+}
