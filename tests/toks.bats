@@ -375,7 +375,7 @@ EOF
     run --separate-stderr bash -c "'$toks' join -c nothing in.toks more.jsonl > /dev/null"
     [ "$status" -eq 3 ]
     one_line
-    sed 's/"r3"/"r33"/' more.jsonl > other-id.jsonl
+    sed 's/"r3"/"rx"/' more.jsonl > other-id.jsonl
     sed 's/\[30,/[31,/' more.jsonl > other-token.jsonl
     head -n 5 more.jsonl > short.jsonl
     { cat more.jsonl; tail -n 1 more.jsonl; } > long.jsonl
@@ -386,7 +386,7 @@ EOF
         [ ! -e out ]
     done
     run --separate-stderr "$toks" join in.toks other-id.jsonl -o out
-    [[ $stderr == "toks join: other-id.jsonl: record 4 (id \`r33\`)"* ]]
+    [[ $stderr == "toks join: other-id.jsonl: record 4 (id \`rx\`)"* ]]
     run --separate-stderr "$toks" join in.toks other-token.jsonl -o out
     [[ $stderr == "toks join: other-token.jsonl: record 4 (id \`r3\`): other tokens"* ]]
 }
