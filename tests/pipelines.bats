@@ -1,0 +1,292 @@
+#!/usr/bin/env bats
+# The pipelines on a model of a few thousand parameters.
+# shellcheck disable=SC2016
+bats_require_minimum_version 1.5.0
+load helpers
+
+P=$BATS_TEST_DIRNAME/../pipelines
+A=$P/annotators
+
+setup_file() {
+    export BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}
+    export PATH=$BIN:$PATH
+    cd "$BATS_FILE_TMPDIR" || return
+    cp -r "$A/model" shape
+    jq '.hidden_size = 16 | .num_hidden_layers = 1 | .num_attention_heads = 2 | .num_key_value_heads = 2
+        | .head_dim = 8 | .intermediate_size = 24 | .initializer_range = 0.3' "$A/model/config.json" >shape/config.json
+    model init -q shape -o base --seed 1
+    "$A/generate" --n 480 --seed 1 >demos.jsonl
+    "$A/generate" --n 40 --seed 1 --held-out >held-out.jsonl
+    head -6 held-out.jsonl >prompts.jsonl
+    "$P/sft" -m base -o sft --threads 1 --metrics sft.jsonl demos.jsonl \
+        -- -q --batch-size 16 --learning-rate 1e-2
+}
+
+setup() {
+    export BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}
+    export PATH=$BIN:$PATH
+    D=$BATS_FILE_TMPDIR
+    cd "$BATS_TEST_TMPDIR" || return
+}
+
+need_gnuplot() {
+    command -v gnuplot >/dev/null || skip "needs gnuplot"
+}
+
+# Sums of the reward with names of the caller's own, computed another way than the pipelines do.
+rewards() { # REFERENCE STREAM
+    logprob -q -m "$D/sft" --as a "$2" | logprob -q -m "$D/sft/$1" --as b | toks view |
+        jq -r 'select(has("token")) | . as $r
+            | [range(.token | length) | select($r.mask[.] == 1)
+               | $r["logp:a"][.] - (($r["logp:b"][.] | exp) + 0.03 | log)] | add'
+}
+
+@test "usage: help, and one line for what is wrong" {
+    for program in sft dpr select best-of evaluate precheck table plot compare realdata demo; do
+        run -0 "$P/$program" --help
+        [[ ${lines[0]} == "Usage: $program "* ]]
+        run -2 "$P/$program" --nothing
+        [ "${#lines[@]}" -eq 1 ]
+        [[ ${lines[0]} == "$program: "* ]]
+    done
+    run -2 "$P/sft" -m "$D/base" -o x
+    run -2 "$P/dpr" -m "$D/sft" -o x --steps none "$D/demos.jsonl"
+    run -2 "$P/dpr" -m "$D/sft" -o x --mode slow "$D/demos.jsonl"
+    run -2 "$P/dpr" -m "$D/sft" -o x --quantile 2 "$D/demos.jsonl"
+    run -1 "$P/dpr" -m "$D/sft" -o x --reference third "$D/demos.jsonl"
+    [[ $output == *"the reference third is neither kept in"* ]]
+    run -1 "$P/sft" -m nowhere -o x "$D/demos.jsonl"
+    run -1 "$P/sft" -m "$D/base" -o x nowhere.jsonl
+    run -1 "$P/sft" -m "$D/base" -o x <(echo '{"prompt":"1","completion":"2"}')
+    [[ $output == *"not a regular file"* ]]
+    run -2 "$P/compare" -o x --arms best
+    run -2 "$P/compare" -o x --seeds 0
+    [ -z "$(ls)" ]
+}
+
+@test "sft: what the programs alone give, fractions kept, the loss falls" {
+    tok -q -m "$D/base" "$D/demos.jsonl" |
+        sft-train -q -m "$D/base" -o alone --keep 0.25,half,0.75 --seed 1 --threads 1 --batch-size 16 \
+            --learning-rate 1e-2
+    for part in . half 0.25 0.75; do
+        cmp "alone/$part/model.safetensors" "$D/sft/$part/model.safetensors"
+    done
+    jq -es 'length == 30 and .[29].loss < 0.7 * .[0].loss' "$D/sft.jsonl"
+    "$P/sft" -m "$D/base" -o measured --held-out "$D/held-out.jsonl" --metrics m.jsonl --threads 1 \
+        "$D/held-out.jsonl" -- -q
+    jq -es 'any(has("eval_loss"))' m.jsonl
+    # A record that is too long ends it, and leaves nothing.
+    run ! "$P/sft" -m "$D/base" -o short --max-length 12 "$D/demos.jsonl" -- -q
+    [ ! -e short ]
+    "$P/sft" -m "$D/base" -o short --max-length 12 --truncation right "$D/demos.jsonl" \
+        -- -q --max-steps 1
+    [ -e short/half/model.safetensors ]
+}
+
+@test "dpr: the on-line loop is, bit for bit, rounds of one update" {
+    run=(-m "$D/sft" --steps 4 --batch-size 4 -n 4 --max-new-tokens 12 --learning-rate 1e-3 --threads 1
+        --held-out "$D/held-out.jsonl" --stop-kl 100 --quantile 1)
+    "$P/dpr" -o loop "${run[@]}" --metrics loop.jsonl --samples loop.toks "$D/demos.jsonl" -- -q
+    "$P/dpr" -o rounds "${run[@]}" --mode rounds --round-steps 1 "$D/demos.jsonl" -- -q
+    [ "$(jq .generation loop/densepath.json)" -eq 4 ]
+    cmp loop/model.safetensors rounds/model.safetensors
+    run ! cmp -s loop/model.safetensors "$D/sft/model.safetensors"
+    [ "$(wc -l <loop.jsonl)" -eq 4 ]
+    toks check loop.toks
+    [ "$(toks view loop.toks | jq -c 'select(has("token")) | [.step, .generation]' | sort -u | paste -sd' ')" = \
+        '[0,0] [1,1] [2,2] [3,3]' ]
+    [ "$(toks stat -O json loop.toks | jq .records)" -eq 64 ]
+    # Without a floor another reward, with a lag another order of events.
+    "$P/dpr" -o paper "${run[@]}" --floor 0 "$D/demos.jsonl" -- -q
+    run ! cmp -s paper/model.safetensors loop/model.safetensors
+    "$P/dpr" -o late "${run[@]}" --lag 1 "$D/demos.jsonl" -- -q
+    [ "$(jq .generation late/densepath.json)" -eq 4 ]
+    # Rounds of two updates, gone on with.
+    "$P/dpr" -o two "${run[@]}" --mode rounds --round-steps 2 "$D/demos.jsonl" -- -q
+    "$P/dpr" -o again "${run[@]}" --mode rounds --round-steps 2 --steps 2 "$D/demos.jsonl" -- -q
+    "$P/dpr" -o again "${run[@]}" --mode rounds --round-steps 2 --resume "$D/demos.jsonl" -- -q
+    cmp two/model.safetensors again/model.safetensors
+}
+
+@test "dpr: the stop rule's limit is the quantile of the demonstrations' reward" {
+    run=(-m "$D/sft" --steps 3 --batch-size 4 -n 2 --max-new-tokens 12 --learning-rate 1e-3 --threads 1)
+    tok -q -m "$D/sft" "$D/held-out.jsonl" -o held-out.toks
+    for q in 0 0.75; do
+        rewards half held-out.toks | sort -g >sums
+        "$P/dpr" -o "q$q" "${run[@]}" --held-out "$D/held-out.jsonl" --quantile $q --threshold limit \
+            "$D/demos.jsonl" -- -q
+        jq -ns --argjson q $q --slurpfile s sums --slurpfile limit limit '
+            ($q * 39 | floor) as $i | ($s[$i] + ($q * 39 - $i) * ($s[$i + 1] - $s[$i]) - $limit[0]) | fabs < 1e-3' |
+            grep -qx true
+    done
+    # What every sample passes stops it at once, and SFT is what is kept.
+    printf '%s\n' '{"prompt":"347+685=","completion":"zzzzzzzzzzzzzzzzzzzzzzzzzzz"}' >nonsense.jsonl
+    "$P/dpr" -o none "${run[@]}" --held-out nonsense.jsonl "$D/demos.jsonl" -- -q
+    [ "$(jq .generation none/densepath.json)" -eq 0 ]
+    model diff -q none "$D/sft"
+    : >empty.jsonl
+    run ! "$P/dpr" -o bad "${run[@]}" --held-out empty.jsonl "$D/demos.jsonl" -- -q
+    [ ! -e bad ]
+}
+
+@test "select: the demonstrations with the highest reward, and training on them" {
+    "$P/select" -m "$D/sft" --reference 0.25 --top 1/3 --select-only --stream chosen.toks "$D/demos.jsonl"
+    tok -q -m "$D/sft" "$D/demos.jsonl" -o demos.toks
+    paste <(rewards 0.25 demos.toks) <(jq -r .id "$D/demos.jsonl") | sort -gr | head -160 | cut -f2 | sort >best
+    toks view chosen.toks | jq -r 'select(has("token")).id' | sort | cmp - best
+    "$P/select" -m "$D/sft" -o better --reference 0.25 --top 100 --stream hundred.toks --threads 1 \
+        "$D/demos.jsonl" -- -q --max-steps 3
+    [ "$(toks stat -O json hundred.toks | jq .records)" -eq 100 ]
+    sft-train -q -m "$D/sft" -o alone --seed 1 --threads 1 --max-steps 3 hundred.toks
+    cmp better/model.safetensors alone/model.safetensors
+    run -2 "$P/select" -m "$D/sft" --select-only "$D/demos.jsonl"
+}
+
+@test "best-of: of each prompt the sample with the highest reward" {
+    "$P/best-of" -m "$D/sft" -n 5 --max-new-tokens 10 --threads 1 "$D/prompts.jsonl" >best.jsonl
+    [ "$(jq -r .prompt_id best.jsonl)" = "$(jq -r .id "$D/prompts.jsonl")" ]
+    tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
+        rollout -q -m "$D/sft" -n 5 --max-new-tokens 10 --seed 1 -o samples.toks
+    paste <(rewards half samples.toks) <(toks view samples.toks | jq -r 'select(has("token")) | [.prompt, .id] | @tsv') |
+        sort -k2,2 -k1,1gr | awk '!seen[$2]++ { print $3 }' | cmp - <(jq -r .id best.jsonl)
+}
+
+@test "evaluate: mean score, sampled and greedy; a filter that fails" {
+    "$P/evaluate" -m "$D/sft" --score 'jq -c ".score = (.completion | length)"' --max-new-tokens 10 \
+        --threads 1 --completions 'of.%t' "$D/prompts.jsonl" >scores
+    [ "$(cut -f1,2 scores | paste -sd' ')" = $'1\t6 0\t6' ]
+    for t in 1 0; do
+        jq -s 'map(.completion | length) | add / length * 1e6 | round' of.$t |
+            cmp - <(awk -v t=$t '$1 == t { printf "%.0f\n", $3 * 1e6 }' scores)
+    done
+    tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
+        rollout -q -m "$D/sft" --temperature 0 --max-new-tokens 10 | tok -q -d -m "$D/sft" |
+        jq -r .completion | cmp - <(jq -r .completion of.0)
+    run ! cmp -s <(jq -r .completion of.1) <(jq -r .completion of.0)
+    run ! "$P/evaluate" -m "$D/sft" --score 'cat; false' --max-new-tokens 4 "$D/prompts.jsonl"
+    run ! "$P/evaluate" -m "$D/sft" --score 'true' --max-new-tokens 4 "$D/prompts.jsonl"
+}
+
+@test "precheck: the reweighted score, rising and falling" {
+    score='jq -c ".score = (.completion | length)"'
+    "$P/precheck" -m "$D/sft" --score "$score" -n 6 --points 0,0.5,1 --max-new-tokens 10 --tsv curve \
+        --threads 1 "$D/prompts.jsonl" >told
+    tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
+        rollout -q -m "$D/sft" -n 6 --max-new-tokens 10 --seed 1 -o samples.toks
+    paste <(rewards half samples.toks) <(tok -q -d -m "$D/sft" samples.toks |
+        jq -r '[(.completion | length), .prompt_id] | @tsv') |
+        jq -nR '[inputs | split("\t") | {r: (.[0] | tonumber), s: (.[1] | tonumber), p: .[2]}] | group_by(.p)
+            | . as $g | (0, 0.5, 1) as $h
+            | [$g[] | (map($h * .r | exp) | add) as $z | map(($h * .r | exp) * .s) | add / $z] | add / length' >expected
+    cut -f3 curve | paste - expected | awk '{ if (($1 - $2) ^ 2 > 1e-6) exit 1 } END { if (NR != 3) exit 1 }'
+    # The opposite score turns the curve round.
+    "$P/precheck" -m "$D/sft" --score 'jq -c ".score = -(.completion | length)"' -n 6 --points 0,0.5,1 \
+        --max-new-tokens 10 --threads 1 "$D/prompts.jsonl" >opposite
+    awk 'NR == 1 { first = $3 } { last = $3 } END { print (last > first) ? "rising" : "falling" }' curve >way
+    grep -q "^$(cat way)" told
+    grep -Eq '^(rising|falling|neither)' opposite
+    run ! grep -q "^$(cat way)" opposite
+}
+
+@test "table: means, Student's intervals, paired differences" {
+    printf '%s\t%s\t100\t%s\t%s\n' sft 1 0.1 0.5 sft 2 0.2 0.5 sft 3 0.6 0.5 \
+        dpr-half 1 0.2 - dpr-half 2 0.4 - dpr-half 3 0.9 - >results.tsv
+    run -0 "$P/table" --against sft results.tsv
+    [[ ${lines[0]} == "3 seeds;"* ]]
+    [[ ${lines[2]} == "  SFT "*"0.300 ± 0.657"*"-" ]]
+    [[ ${lines[3]} == "  DPR, reference half "*"0.500 ± 0.896"*"+0.200 ± 0.248" ]]
+    [[ ${lines[5]} == "  SFT "*"0.500 ± 0.000"* ]]
+    "$P/table" --against sft --json results.tsv | jq -es '
+        .[1]["sampled - sft"] == {n: 3, mean: 0.2, half: 0.248434, above_0: 3} and .[1].greedy == null'
+    head -1 results.tsv | "$P/table" | grep -q '^1 seed'
+    printf 'dpr-half\tsampled\tdifference\t0.1\t0.05\n' >before.tsv
+    "$P/table" --against sft --beside before.tsv results.tsv | grep -q 'SFT +0.100 ± 0.050  above$'
+    run -1 "$P/table" <(echo 'sft 1 2')
+    run -1 "$P/table" <(cat results.tsv results.tsv)
+    run -1 "$P/table" /dev/null
+}
+
+@test "plot: pictures and text" {
+    need_gnuplot
+    "$P/plot" curves -o curves --smooth 3 --title "it's" --level limit=2 "seed=$D/sft.jsonl"
+    grep -q "it's" curves.svg
+    [ "$(head -c 4 curves.png | tail -c 3)" = PNG ]
+    run -0 "$P/plot" curves --text "seed=$D/sft.jsonl"
+    [[ $output == *"update"* && $output == *"***"* ]]
+    run -1 "$P/plot" curves --text --y nothing "seed=$D/sft.jsonl"
+    tok -q -m "$D/sft" "$A/examples.jsonl" | logprob -q -m "$D/sft" --as sft |
+        logprob -q -m "$D/sft/half" --as reference | dense-reward -q sft reference -o three.toks
+    run -0 --separate-stderr "$P/plot" reward -m "$D/sft" -o reward --text three.toks
+    [[ $output == *"3 4 7 +  6 8 5 ="* ]]
+    [ -z "$stderr" ]
+    [ -s reward.svg ]
+    "$P/plot" gap -o gap all=three.toks
+    [ -s gap.png ]
+    run -1 "$P/plot" gap --text --columns sft,nothing all=three.toks
+    run -2 "$P/plot" bars --text x=y
+    run -2 "$P/plot" curves --text file.jsonl
+}
+
+tiny=(DEMONSTRATIONS=96 HELD_OUT=10 STOP_RULE=40 MAX_NEW_TOKENS=12 SELECT_FROM=48 BEST_OF=2 PRECHECK=3
+    'CONTINUED=--batch-size 16 --max-steps 2' 'DPR=--steps 3 --batch-size 4 -n 2 --learning-rate 1e-3')
+
+@test "compare: a table, and only what changed is made again" {
+    mkdir task
+    cp -r "$A"/{generate,score,recipe.mk} task
+    cp -r "$D/shape" task/model
+    run -0 --separate-stderr "$P/compare" -o out --task task --seeds 1,2 -j 2 "${tiny[@]}"
+    [[ ${lines[0]} == "2 seeds;"* ]]
+    [ "$(cut -f1 out/results.tsv | sort | uniq -c | awk '{ print $1 }' | sort -u)" = 2 ]
+    [ "$(wc -l <out/results.tsv)" -eq 18 ]
+    [ "$(wc -l <out/seed-1/dpr-on.updates.tsv)" -eq 3 ]
+    cp out/results.tsv first.tsv
+    run -0 --separate-stderr "$P/compare" -o out --task task --seeds 1,2 "${tiny[@]}"
+    [ -z "$stderr" ]
+    # Another setting of DPR: only DPR.
+    run -0 --separate-stderr "$P/compare" -o out --task task --seeds 1,2 "${tiny[@]}" \
+        'DPR=--steps 2 --batch-size 4 -n 2 --learning-rate 1e-3'
+    [[ $stderr == *"DPR against half"* ]]
+    [[ $stderr != *"SFT"* ]]
+    # The same from nothing.
+    rm -r out
+    run -0 "$P/compare" -o out --task task --seeds 1,2 -j 1 "${tiny[@]}"
+    cmp out/results.tsv first.tsv
+    # A stage that fails ends it, and the next run does not take it for done.
+    printf '#!/bin/sh\nexit 1\n' >task/score
+    touch task/score
+    run ! "$P/compare" -o out --task task --seeds 1 --arms sft "${tiny[@]}"
+    cp "$A/score" task/score
+    run -0 "$P/compare" -o out --task task --seeds 1 --arms sft "${tiny[@]}"
+    [ "$(wc -l <out/results.tsv)" -eq 1 ]
+}
+
+@test "demo: table, coloured text, pictures" {
+    need_gnuplot
+    run -0 --separate-stderr "$P/demo" -o out --seeds 1 -j 2 "${tiny[@]}"
+    [[ $output == *"DPR, reference half"* ]]
+    [[ $output == *"347+685="* ]]
+    [[ $output == *"it helps where"* ]]
+    for f in table.txt reward.html plots/{score,reward,gap,sft-loss,dpr-reward}.{svg,png}; do
+        [ -s "out/$f" ]
+    done
+}
+
+@test "realdata: absent input is skipped, known forms of data are trained on" {
+    run -0 "$P/realdata" -o out nowhere "$D/demos.jsonl"
+    [[ $output == *"nowhere is not there: skipped" ]]
+    [ ! -e out ]
+    small=(--max-length 30 --max-new-tokens 8 --steps 2 --threads 1)
+    run -0 "$P/realdata" -o out "${small[@]}" "$D/base" "$D/demos.jsonl"
+    [[ $output == "432 records to train on, 48 held out"* ]]
+    [ "$(cut -f1 out/results.tsv | paste -sd,)" = "base,SFT, half,SFT,DPR, $(jq .generation out/dpr/densepath.json) updates" ]
+    awk -F'\t' '$1 == "base" { b = $3 } $1 == "SFT" { s = $3 } END { exit !(s < b) }' out/results.tsv
+    jq -sc 'map({instruction: .prompt, input: "", output: .completion})' "$D/demos.jsonl" >array.json
+    jq -c '{question: .prompt, answer: .completion}' "$D/demos.jsonl" >questions.jsonl
+    jq -c '{instruction: .prompt, instances: [{input: "1", output: .completion}]}' "$D/demos.jsonl" >instances.jsonl
+    for data in array.json questions.jsonl instances.jsonl; do
+        run -0 "$P/realdata" -o out "${small[@]}" --records 40 --steps 1 "$D/base" $data
+        [[ $output == "36 records to train on, 4 held out"* ]]
+    done
+    echo '{"x":1}' >unknown.jsonl
+    run -1 "$P/realdata" -o out "${small[@]}" "$D/base" unknown.jsonl
+}
