@@ -125,10 +125,10 @@ same_model() { # A B
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
     [ ! -e out.lock ] && [ ! -e out.partial ]
-    local done
-    done=$(jq .generation out/densepath.json)
-    [ "$done" -ge 20 ] && [ "$done" -lt 360 ]
-    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((done * 16 + 1))"; } |
+    local reached
+    reached=$(jq .generation out/densepath.json)
+    [ "$reached" -ge 20 ] && [ "$reached" -lt 360 ]
+    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
     cmp <(figures straight.log) <(figures log)
