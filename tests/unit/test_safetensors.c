@@ -210,6 +210,29 @@ static void configs_are_checked(void)
     }
 }
 
+static void linear_scaling_divides_frequencies(void)
+{
+    struct scratch d;
+    float plain[3], scaled[3];
+    scratch_make(&d);
+    copy_model(&d, NULL, NULL);
+    struct model *m = model_open(d.path, &e);
+    CHECK(m != NULL);
+    config_rope_frequencies(&m->config, plain);
+    model_close(m);
+    copy_model(&d, "rope_scaling", "{\"type\":\"linear\",\"factor\":2.5}");
+    m = model_open(d.path, &e);
+    CHECK(m && m->config.rope.type == ROPE_LINEAR);
+    if (m)
+        config_rope_frequencies(&m->config, scaled);
+    for (int k = 0; m && k < 3; k++) {
+        CHECK_NEAR((double)plain[k], pow(10000, -2.0 * k / 6), 1e-7);
+        CHECK_NEAR((double)scaled[k], (double)plain[k] / 2.5, 1e-7);
+    }
+    model_close(m);
+    scratch_remove(&d);
+}
+
 static void defaults_of_configs(void)
 {
     struct scratch d;
@@ -502,6 +525,7 @@ int main(void)
     RUN(headers_that_lie);
     RUN(headers_that_do_not);
     RUN(configs_are_checked);
+    RUN(linear_scaling_divides_frequencies);
     RUN(defaults_of_configs);
     RUN(saving_keeps_bytes);
     RUN(narrow_types_round_to_nearest);
