@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # reinforce-step: its updates, generations, stop rules, stopping and going on, refusals.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -125,10 +125,10 @@ same_model() { # A B
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
     [ ! -e out.lock ] && [ ! -e out.partial ]
-    local done
-    done=$(jq .generation out/densepath.json)
-    [ "$done" -ge 20 ] && [ "$done" -lt 360 ]
-    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((done * 16 + 1))"; } |
+    local reached
+    reached=$(jq .generation out/densepath.json)
+    [ "$reached" -ge 20 ] && [ "$reached" -lt 360 ]
+    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
     cmp <(figures straight.log) <(figures log)
