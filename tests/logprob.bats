@@ -87,6 +87,10 @@ reference() { # the reference's sequences as a twin
     [ "${#stderr_lines[@]}" -eq 1 ]
     run --separate-stderr bash -c '{ "$@"; echo "$?" >status; } | true' - "${score[@]}" demos.toks
     [ -z "$stderr" ]
+    mkdir config
+    jq '.vocab_size = 12' "$model/config.json" >config/config.json
+    "$BIN/model" init config -o tiny
+    leaves_nothing fails 2 "top-logprobs.*12" "$BIN/logprob" -q -m tiny --as m --top-logprobs 13 -o out demos.toks
     leaves_nothing fails 1 "absent" "$BIN/logprob" -m absent --as m -o out demos.toks
     leaves_nothing fails 1 "demos.toks" "$BIN/logprob" -m demos.toks --as m -o out demos.toks
 }
