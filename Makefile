@@ -35,7 +35,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches demo test test-slow lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects demo test test-slow lint bench fuzz install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -45,6 +45,7 @@ all: programs
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS)
 benches: $(BENCHES)
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c tests/unit/*.c tests/bench/*.c))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -111,7 +112,7 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@BIN=$(BINDIR) pipelines/demo --seeds $(SEEDS)
+	@BIN=$(abspath $(BINDIR)) pipelines/demo --seeds $(SEEDS)
 
 test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
@@ -120,14 +121,18 @@ test test-slow:
 
 lint:
 	@.ci/packages build lint
-	@CPPFLAGS='$(CPPFLAGS)' .ci/lint
+	@$(MAKE) --no-print-directory -k BUILD=build/gcc CC=gcc EXTRA=-Werror objects
+	@echo "ok      gcc -Wall -Wextra -Werror"
+	@$(MAKE) --no-print-directory -k BUILD=build/clang CC=clang EXTRA=-Werror objects
+	@echo "ok      clang -Wall -Wextra -Werror"
+	@.ci/lint
 
 # Each script of tests/bench in the order of names; programs that they need are built first.
 bench:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs benches
-	@set -e; for script in $(sort $(wildcard tests/bench/*.sh)); do \
-		if [ -x $$script ]; then echo "== $$script"; BUILD=$(BUILD) BIN=$(BINDIR) $$script; fi; done
+	@set -e; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
+		if [ -x $$script ]; then echo "== $$script"; BIN=$(abspath $(BINDIR)) BENCH=$(abspath $(BUILD))/bench $$script; fi; done
 
 ifneq ($(FUZZERS),)
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.

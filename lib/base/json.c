@@ -82,8 +82,7 @@ int json_print(const json_t *value, struct buffer *out, struct err *e)
 {
     struct sink sink = {out, e};
     e->text[0] = 0;
-    if (json_dump_callback(value, dump, &sink,
-                           JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) == 0)
+    if (json_dump_callback(value, dump, &sink, JSON_COMPACT | JSON_ENCODE_ANY) == 0)
         return 0;
     return e->text[0] ? -1 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
 }

@@ -13,7 +13,7 @@
 // json_decref.
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e);
 json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e);
-// Compact text, keys in insertion order, UTF-8 as it is, reals with 15 digits at most.
+// Compact text, keys in insertion order, UTF-8 as it is.
 int json_print(const json_t *value, struct buffer *out, struct err *e);
 
 // Each looks `key` up in `object`. An absent key or null leaves *value as it was (the default) and

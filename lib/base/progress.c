@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -100,14 +101,15 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
 {
     int result = 0;
     if (m->fd >= 0) {
+        // Nine digits tell more than any of these figures means.
+        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
         struct buffer line;
         buffer_init(&line, 0);
-        result = json_print(object, &line, e);
-        if (result == 0)
-            result = buffer_append(&line, "\n", 1, e);
+        result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
         if (result == 0)
             result = io_write(m->fd, line.data, line.size, m->path, e);
         buffer_release(&line);
+        free(text);
     }
     json_decref(object);
     return result;

@@ -183,9 +183,9 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     return result;
 }
 
-// The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1 once
-// its directory shows the generation to start from, 2 (shared) by those who follow. Locks end with
-// the process, also by kill -9.
+// The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1
+// once its directory shows the generation to start from, 2 (shared) by those who follow. Locks end
+// with the process, also by kill -9.
 enum { BYTE_OWNER = 0, BYTE_READY = 1, BYTE_FOLLOWED = 2 };
 
 static int lock_byte(int fd, int byte, short type)

@@ -11,9 +11,11 @@
 static const char fixed[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
     "\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\\n\"}, {\"role\": \"assistant\", \"content\": \"<think>a"
-    "</think>b\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, "
+    "</think>b\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, "
+    "2.5, "
     "null, true]}}}]}], \"tools\": [{\"a\": {}}], \"add_generation_prompt\": true, \"bos_token\": "
-    "\"<s>\", \"strftime_now\": \"2024-07-26T09:05:07\", \"a\": 1, \"l\": [3, 1, 2], \"s\": \"Hello\", "
+    "\"<s>\", \"strftime_now\": \"2024-07-26T09:05:07\", \"a\": 1, \"l\": [3, 1, 2], \"s\": "
+    "\"Hello\", "
     "\"d\": {\"x\": 1, \"y\": [1, \"two\"]}, \"n\": null, \"f\": 1.5}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
