@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The on-line loop: rollout --follow | logprob | logprob | dense-reward | reinforce-step.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -131,7 +131,8 @@ check_death() { # OUT VICTIM: the others have ended rightly
             [ "${ended[i]}" -ne 0 ] || return
         fi
     done
-    "$BIN/model" info "$out" >/dev/null && [ ! -e "$out.partial" ] || [ "$victim" -eq 4 ]
+    "$BIN/model" info "$out" >/dev/null || return
+    [ "$victim" -eq 4 ] || [ ! -e "$out.partial" ]
 }
 
 @test "loop: kill -9 of each member ends the others; --resume ends with the same bytes" {

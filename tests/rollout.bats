@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # rollout: what it draws, invariances, refusals.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -28,8 +28,8 @@ setup() {
     "${draw[@]}" -n 5 --seed 3 prompts.toks | "$BIN/logprob" -q -m "$model" --as again >out
     records out | jq -se 'length == 35 and all(.["logp:rollout"] == .["logp:again"])'
     "${draw[@]}" -n 2 --seed 3 --temperature 0.7 --top-k 9 --top-p 0.9 prompts.toks |
-        "$BIN/logprob" -q -m "$model" --as again >cut
-    records cut | jq -se 'all(.["logp:rollout"] == .["logp:again"]) and
+        "$BIN/logprob" -q -m "$model" --as again >narrow
+    records narrow | jq -se 'all(.["logp:rollout"] == .["logp:again"]) and
         all([.["logp:sampled"], .["logp:rollout"]] | transpose[] | select(.[0] != null) | .[0] <= 0)'
 }
 

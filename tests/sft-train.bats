@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # sft-train: what it makes, invariances, stopping and going on, refusals.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -126,7 +126,7 @@ killed() {
         while :; do
             "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
             local pid=$! got=0
-            sleep "0.$(printf %03d $((RANDOM % 300)))"
+            sleep "$((landed / (20 * rounds))).$(printf %03d $((RANDOM % 300)))"
             kill -9 "$pid" 2>/dev/null || true
             wait "$pid" 2>/dev/null || got=$?
             [ "$got" -ne 0 ] || break

@@ -463,6 +463,9 @@ static int update(struct run *r, struct err *e)
     frame_clear(&r->batch);
     int last = r->o->train.max_steps && r->trainer.step >= r->o->train.max_steps;
     int save = r->o->train.save_steps && r->trainer.step % r->o->train.save_steps == 0;
+    // Before the state: a run that is killed here and goes on must not lack a line.
+    if (write_metrics(r, &report, &figures, e) < 0)
+        return -1;
     // The last generation is published with the note that says so.
     r->shown = r->live && !last;
     if (r->shown && publish(r, save, 0, e) < 0)
@@ -472,7 +475,7 @@ static int update(struct run *r, struct err *e)
     if (r->o->verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)r->trainer.step,
                      report.loss, figures.reward, report.grad_norm);
-    return write_metrics(r, &report, &figures, e);
+    return 0;
 }
 
 static int done(const struct run *r)
