@@ -447,8 +447,8 @@ static void shards(void)
                                        "{}",
                                        "{\"weight_map\":{}}",
                                        "[]",
-                                       "{\"weight_map\":{\"lm_head.weight\":"
-                                       "\"model-00001-of-00002.safetensors\"}}"};
+                                       ("{\"weight_map\":{\"lm_head.weight\":"
+                                        "\"model-00001-of-00002.safetensors\"}}")};
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         put(d.fd, files[2], lies[i], strlen(lies[i]));
         m = model_open(d.path, &e);
