@@ -71,7 +71,7 @@ reference() { # the reference's sequences as a twin
     jq -c 'if .id then . + {score: 1.5, note: "n\(.id)"} else . end | del(.columns)' demos.jsonl >in
     "${score[@]}" in | "$BIN/logprob" -q -m "$model" --as n >out
     records out | jq -se 'all(.score == 1.5 and .note == "n\(.id)" and .["logp:m"] == .["logp:n"])'
-    "$BIN/toks" view out | head -1 | jq -e '
+    "$BIN/toks" view --header out | jq -e '
         [.provenance[].program] == ["logprob", "logprob"] and
         (.provenance[0].models.m | startswith("xxh3:"))'
     fails 1 'logp:m' "${score[@]}" out

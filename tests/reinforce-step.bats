@@ -100,7 +100,7 @@ same_model() { # A B
     "$BIN/toks" split -n 32 -o 'part%d' round.toks 2>/dev/null || true
     records round.toks >all
     for part in "1,32" "33,80" "81,96"; do
-        { "$BIN/toks" view round.toks | head -1 && sed -n "${part}p" all; } |
+        { "$BIN/toks" view --header round.toks && sed -n "${part}p" all; } |
             "${learn[@]}" --resume --metrics log -o out
         [ -e out/state.safetensors ]
     done
@@ -114,7 +114,7 @@ same_model() { # A B
 
 @test "reinforce-step: SIGTERM leaves a whole generation, which goes on to the same end" {
     local i
-    { "$BIN/toks" view round.toks | head -1 && for i in {1..60}; do records round.toks; done; } |
+    { "$BIN/toks" view --header round.toks && for i in {1..60}; do records round.toks; done; } |
         "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
     "${learn[@]}" --metrics log -o out long.toks 2>said 3>&- &
@@ -128,7 +128,7 @@ same_model() { # A B
     local reached
     reached=$(jq .generation out/densepath.json)
     [ "$reached" -ge 20 ] && [ "$reached" -lt 360 ]
-    { "$BIN/toks" view long.toks | head -1 && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
+    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
     cmp <(figures straight.log) <(figures log)
@@ -216,7 +216,7 @@ same_model() { # A B
 }
 
 small_round() {
-    { "$BIN/toks" view round.toks | head -1 | jq -c '.provenance = []' &&
+    { "$BIN/toks" view --header round.toks | jq -c '.provenance = []' &&
         records round.toks | head -2 | jq -c 'del(.answer)'; } | jq -c 'if .id then . else .columns |= map(select(.name != "answer")) end' |
         "$BIN/toks" view -b >small.toks
 }

@@ -44,7 +44,7 @@ setup() {
         all((.finish == "stop") == (.token[-1] | . == 2 or . == 39)) and
         all(.mask as $m | [range(.token | length) | select($m[.] == 1)] | length <= 12 and length > 0) and
         all(has("logp:sampled") | not)'
-    "$BIN/toks" view out | head -1 | jq -e '.sampling.temperature == 1 and .sampling.num_generations == 2
+    "$BIN/toks" view --header out | jq -e '.sampling.temperature == 1 and .sampling.num_generations == 2
         and .vocab_size == 40 and (.provenance[-1] | .program == "rollout" and .seed == 3)'
     # Another seed, other samples; the same prompt under another id too.
     "${draw[@]}" -n 2 --seed 4 prompts.toks >other

@@ -276,7 +276,7 @@ EOF
 @test "view: header alone, level, output file" {
     "$toks" view -H in.toks > header
     [ "$(wc -l < header)" -eq 1 ]
-    "$toks" view in.toks | head -n 1 | cmp - header
+    "$toks" view --header in.toks | cmp - header
     "$toks" view -b --level 0 in.toks -o plain.toks
     [ "$(head -c 4 plain.toks)" = TKSH ]
     "$toks" view -b --level 1 plain.toks | cmp - in.toks
@@ -289,7 +289,7 @@ EOF
     [ "$(ids <("$toks" head -n 2 --skip 9 in.toks))" = "r9 r10" ]
     [ "$(ids <("$toks" head in.toks))" = "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9" ]
     [ -z "$(ids <("$toks" head -n 0 in.toks))" ]
-    "$toks" head -n 1 --skip 2 in.toks | "$toks" view | head -n 1 |
+    "$toks" head -n 1 --skip 2 in.toks | "$toks" view --header |
         jq -e '.provenance == [{"program":"toks head","version":.provenance[0].version,"args":["-n","1","--skip","2","in.toks"],"seed":0}]'
     # --stop does not look further.
     { cat in.toks; echo garbage; } > tail.toks
@@ -367,7 +367,7 @@ EOF
     "$toks" view both.toks | tail -n +2 | jq -c 'del(.extra, .note)' > left
     "$toks" view in.toks | tail -n +2 | jq -c . | cmp - left
     "$toks" view both.toks | tail -n +2 | jq -e -s 'all(.extra == .reward and .note == "n" + .id)'
-    "$toks" join -c note in.toks more.jsonl | "$toks" view | head -n 1 |
+    "$toks" join -c note in.toks more.jsonl | "$toks" view --header |
         jq -e '[.columns[].name] == ["id","token","mask","reward","prompt","sample","score","note"]'
     run --separate-stderr bash -c "'$toks' join -c score in.toks more.jsonl > /dev/null"
     [ "$status" -ne 0 ]
@@ -375,7 +375,7 @@ EOF
     run --separate-stderr bash -c "'$toks' join -c nothing in.toks more.jsonl > /dev/null"
     [ "$status" -eq 3 ]
     one_line
-    sed 's/"r3"/"r33"/' more.jsonl > other-id.jsonl
+    sed 's/"r3"/"rx"/' more.jsonl > other-id.jsonl
     sed 's/\[30,/[31,/' more.jsonl > other-token.jsonl
     head -n 5 more.jsonl > short.jsonl
     { cat more.jsonl; tail -n 1 more.jsonl; } > long.jsonl
@@ -386,7 +386,7 @@ EOF
         [ ! -e out ]
     done
     run --separate-stderr "$toks" join in.toks other-id.jsonl -o out
-    [[ $stderr == "toks join: other-id.jsonl: record 4 (id \`r33\`)"* ]]
+    [[ $stderr == "toks join: other-id.jsonl: record 4 (id \`rx\`)"* ]]
     run --separate-stderr "$toks" join in.toks other-token.jsonl -o out
     [[ $stderr == "toks join: other-token.jsonl: record 4 (id \`r3\`): other tokens"* ]]
 }
@@ -426,7 +426,7 @@ EOF
     [ "$(ids <("$toks" select --by score --top 1 --per sample in.toks))" = "r3 r5 r8 r10" ]
     # Ties: the earlier.
     [ "$(ids <("$toks" select --by sample --top 2 in.toks))" = "r3 r7" ]
-    "$toks" select --by score --top 1 in.toks | "$toks" view | head -n 1 |
+    "$toks" select --by score --top 1 in.toks | "$toks" view --header |
         jq -e '.provenance[0].args == ["--by","score","--top","1","in.toks"]'
     for words in "--by nothing" "--by sum:score" "--by reward" "--by prompt" "--by sum:nothing" \
         "--by score --per nothing" "--by score --per score" "--by score --per mask"; do

@@ -147,6 +147,8 @@ void generator_close(struct generator *g)
         return;
     while (g->first) {
         struct request *next = g->first->state->next;
+        if (g->options.release_owner)
+            g->options.release_owner(g->first->owner);
         request_free(g->first);
         g->first = next;
     }

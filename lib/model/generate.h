@@ -40,6 +40,8 @@ struct generate_options {
     size_t n_stop;
     // Logits z become z + contrast (z - z_reference) before sampling; 0: no reference needed.
     double contrast;
+    // Frees the owner of a request that was never taken, when the generator closes; or NULL.
+    void (*release_owner)(void *owner);
 };
 
 struct generator;

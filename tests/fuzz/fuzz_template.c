@@ -4,6 +4,7 @@
 #include "text/chat.h"
 #include "text/template.h"
 #include "text/template_internal.h"
+#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>

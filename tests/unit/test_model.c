@@ -100,7 +100,7 @@ static void check_gradients(struct reference *r)
     CHECK(head_train(&r->device, r->model, r->decoder.hidden, p.target, wanted, &out, mean_nll,
                      &wanted, dhidden, &e) == 0);
     CHECK(decoder_backward(&r->decoder, &b, dhidden, &e) == 0);
-    double loss = 0;
+    double loss = 0, squares = 0;
     for (size_t i = 0; i < wanted; i++)
         loss -= logp[i] / (double)wanted;
     CHECK_NEAR(loss, number_at(r->json, "mean_nll", NULL), 2e-5);
@@ -116,12 +116,15 @@ static void check_gradients(struct reference *r)
             continue;
         const float *expected = (const float *)safetensors_data(&r->expected, t);
         const float *got = r->model->gradient + q->offset;
-        for (size_t k = 0; k < q->rows * q->cols; k++)
+        for (size_t k = 0; k < q->rows * q->cols; k++) {
             worst = fmax(worst, fabs(got[k] - expected[k]));
+            squares += (double)got[k] * got[k];
+        }
         compared++;
     }
     CHECK(compared == r->model->n_parameters);
     CHECK_NEAR(worst, 0, fmax(limit, 1e-6));
+    CHECK_NEAR(sqrt(squares), number_at(r->json, "grad_norm", NULL), 1e-4);
     printf("# %s: %zu gradients off by %.2g (allowed %.2g)\n", r->path, compared, worst, limit);
     free(logp);
     free(dhidden);
