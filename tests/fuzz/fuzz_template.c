@@ -3,7 +3,6 @@
 // crash, hang or use memory without bound; what renders must be valid UTF-8.
 #include "text/chat.h"
 #include "text/template.h"
-#include "text/template_internal.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
