@@ -21,7 +21,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
-CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
+OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
 LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
 HEADERS   = cblas.h zstd.h jansson.h pcre2.h utf8proc.h xxhash.h
@@ -72,7 +72,7 @@ $(BUILD)/libraries:
 
 $(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(STD) $(OURS) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
 
 # Inner loops: fused multiply-add where the instruction set has it, each set in a file of its own.
 $(BUILD)/lib/ops/cpu/kernel_%.o: OBJECT_FLAGS = -O3 -ffp-contract=fast
