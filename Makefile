@@ -15,13 +15,14 @@ ifneq ($(SANITIZE),)
 BUILD   := build/$(subst $(comma),-,$(SANITIZE))
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
-# As many jobs as there are processors, unless -j says otherwise.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# As many jobs as there are processors; -j on the command line wins. Scripts that call make start anew.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
+ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
-CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
-STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
+OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
+STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
 LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
 HEADERS   = cblas.h zstd.h jansson.h pcre2.h utf8proc.h xxhash.h
 
@@ -45,7 +46,7 @@ all: programs
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS)
 benches: $(BENCHES)
-objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c tests/unit/*.c tests/bench/*.c))
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c tests/unit/*.c tests/bench/*.c tests/fuzz/*.c))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -71,7 +72,7 @@ $(BUILD)/libraries:
 
 $(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(STD) $(OURS) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
 
 # Inner loops: fused multiply-add where the instruction set has it, each set in a file of its own.
 $(BUILD)/lib/ops/cpu/kernel_%.o: OBJECT_FLAGS = -O3 -ffp-contract=fast
@@ -112,12 +113,12 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@BIN=$(abspath $(BINDIR)) pipelines/demo --seeds $(SEEDS)
+	@$(ALONE) BIN=$(abspath $(BINDIR)) pipelines/demo --seeds $(SEEDS)
 
 test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
 	@$(MAKE) --no-print-directory programs units
-	@BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
+	@$(ALONE) BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
 
 lint:
 	@.ci/packages build lint
@@ -143,7 +144,7 @@ fuzz:
 	@.ci/packages build lint
 	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
 	@set -e; for name in $(FUZZERS); do echo "== $$name"; mkdir -p $(FUZZDIR)/corpus/$$name; \
-		$(FUZZDIR)/$$name -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
+		$(FUZZDIR)/$$name -artifact_prefix=$(FUZZDIR)/ -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
 			$(FUZZDIR)/corpus/$$name $$(ls -d tests/fuzz/$$name 2>/dev/null); done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)

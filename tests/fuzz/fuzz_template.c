@@ -3,7 +3,7 @@
 // crash, hang or use memory without bound; what renders must be valid UTF-8.
 #include "text/chat.h"
 #include "text/template.h"
-#include "text/template_internal.h"
+#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buffer_init(&out, 0);
         span_list_init(&spans);
         if (template_render(t, context, &out, &spans, &e) == 0) {
-            if (!utf8_valid(out.data ? out.data : "", out.size))
+            if (utf8_valid_prefix(out.data ? out.data : "", out.size) != out.size)
                 abort();
             for (size_t i = 0; i < spans.n; i++)
                 if (spans.span[i].start > spans.span[i].end || spans.span[i].end > out.size)
