@@ -228,7 +228,6 @@ int model_train(struct model *m, struct err *e)
     if (!m->gradient)
         return err_memory(e, bytes, "weights and gradients");
     memset(m->master, 0, bytes);
-    memset(m->gradient, 0, bytes);
     for (size_t i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameter[i];
         struct tensor *t = tensor_of(m, p);
@@ -238,6 +237,9 @@ int model_train(struct model *m, struct err *e)
         t->grad = m->gradient + p->offset;
     }
     tie_head(m);
+    for (size_t i = 0; i < m->n_shards; i++)
+        safetensors_forget(&m->shard[i]);
+    memset(m->gradient, 0, bytes);
     return 0;
 }
 

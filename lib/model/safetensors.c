@@ -158,6 +158,11 @@ int safetensors_open(struct safetensors *s, int at, const char *name, struct err
     return result;
 }
 
+void safetensors_forget(const struct safetensors *s)
+{
+    madvise(s->map, s->size, MADV_DONTNEED); // advice: nothing is lost if it is not taken
+}
+
 void safetensors_close(struct safetensors *s)
 {
     if (s->map)

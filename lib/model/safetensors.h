@@ -33,6 +33,8 @@ struct safetensors {
 // and types, ranges inside the file, no overlap. Errors name file and tensor.
 int safetensors_open(struct safetensors *s, int at, const char *name, struct err *e);
 void safetensors_close(struct safetensors *s);
+// Gives the pages that were read back to the system; the file stays mapped.
+void safetensors_forget(const struct safetensors *s);
 const struct safetensors_entry *safetensors_find(const struct safetensors *s, const char *name);
 static inline const unsigned char *safetensors_data(const struct safetensors *s,
                                                     const struct safetensors_entry *entry)
