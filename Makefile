@@ -15,13 +15,14 @@ ifneq ($(SANITIZE),)
 BUILD   := build/$(subst $(comma),-,$(SANITIZE))
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
-# As many jobs as there are processors, unless -j says otherwise.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# As many jobs as there are processors; -j on the command line wins. Scripts that call make start anew.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
+ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
-CPPFLAGS += -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
-STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
+OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
+STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
 LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
 HEADERS   = cblas.h zstd.h jansson.h pcre2.h utf8proc.h xxhash.h
 
@@ -35,7 +36,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches demo test test-slow lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects demo test test-slow lint bench fuzz install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -45,6 +46,7 @@ all: programs
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS)
 benches: $(BENCHES)
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c tests/unit/*.c tests/bench/*.c tests/fuzz/*.c))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -70,7 +72,7 @@ $(BUILD)/libraries:
 
 $(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(STD) $(OURS) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
 
 # Inner loops: fused multiply-add where the instruction set has it, each set in a file of its own.
 $(BUILD)/lib/ops/cpu/kernel_%.o: OBJECT_FLAGS = -O3 -ffp-contract=fast
@@ -111,23 +113,27 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@BIN=$(BINDIR) pipelines/demo --seeds $(SEEDS)
+	@$(ALONE) BIN=$(abspath $(BINDIR)) pipelines/demo --seeds $(SEEDS)
 
 test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
 	@$(MAKE) --no-print-directory programs units
-	@BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
+	@$(ALONE) BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
 
 lint:
 	@.ci/packages build lint
-	@CPPFLAGS='$(CPPFLAGS)' .ci/lint
+	@$(MAKE) --no-print-directory -k BUILD=build/gcc CC=gcc EXTRA=-Werror objects
+	@echo "ok      gcc -Wall -Wextra -Werror"
+	@$(MAKE) --no-print-directory -k BUILD=build/clang CC=clang EXTRA=-Werror objects
+	@echo "ok      clang -Wall -Wextra -Werror"
+	@.ci/lint
 
 # Each script of tests/bench in the order of names; programs that they need are built first.
 bench:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs benches
-	@set -e; for script in $(sort $(wildcard tests/bench/*.sh)); do \
-		if [ -x $$script ]; then echo "== $$script"; BUILD=$(BUILD) BIN=$(BINDIR) $$script; fi; done
+	@set -e; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
+		if [ -x $$script ]; then echo "== $$script"; BIN=$(abspath $(BINDIR)) BENCH=$(abspath $(BUILD))/bench $$script; fi; done
 
 ifneq ($(FUZZERS),)
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.
@@ -138,7 +144,7 @@ fuzz:
 	@.ci/packages build lint
 	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
 	@set -e; for name in $(FUZZERS); do echo "== $$name"; mkdir -p $(FUZZDIR)/corpus/$$name; \
-		$(FUZZDIR)/$$name -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
+		$(FUZZDIR)/$$name -artifact_prefix=$(FUZZDIR)/ -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
 			$(FUZZDIR)/corpus/$$name $$(ls -d tests/fuzz/$$name 2>/dev/null); done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)

@@ -144,6 +144,9 @@ static int check_model(const struct model *m, const struct stream_header *h, con
 {
     char fingerprint[24];
     int found;
+    if ((size_t)top > m->config.vocab)
+        return err_set(e, STATUS_USAGE, "--top-logprobs %lld: model %s has only %zu tokens",
+                       (long long)top, engine.model, m->config.vocab);
     if (tokenizer_fingerprint_of(engine.model, fingerprint, &found, e) < 0)
         return -1;
     if (header_check_tokenizer(h, found ? fingerprint : NULL, where, e) < 0)

@@ -140,3 +140,23 @@ run_tests() {
     run grep -L 'SPDX-License-Identifier: MIT' bin/*.c lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
     [ "$output" = '' ]
 }
+
+@test "README and densepath(7) name each pipeline, and each explains itself" {
+    cd "$tree"
+    find pipelines -maxdepth 1 -type f -executable -printf '%f\n' | sort >"$BATS_TEST_TMPDIR/there"
+    sed -nE 's/^\| `([a-z-]+)` \| .*/\1/p' <(sed '/<!-- packages -->/,$d' README.md) | sort |
+        diff - "$BATS_TEST_TMPDIR/there"
+    grep -m1 '^\.Cm sft , dpr' man/densepath.7 | tr -d ',;' | cut -d' ' -f2- | xargs -n1 | sort |
+        diff - "$BATS_TEST_TMPDIR/there"
+    while read -r name; do
+        "pipelines/$name" --help | grep -q "^Usage: $name "
+    done <"$BATS_TEST_TMPDIR/there"
+}
+
+@test "README links to files that exist" {
+    cd "$tree"
+    grep -oE '\]\([^)#:]+\)' README.md formats/*.md | sed -E 's/^([^:]*):\]\((.*)\)$/\1 \2/' |
+        while read -r page link; do
+            [ -e "$(dirname "$page")/$link" ] || { echo "$page: $link"; exit 1; }
+        done
+}

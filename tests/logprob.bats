@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # logprob: values, invariances, refusals.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -61,9 +61,9 @@ reference() { # the reference's sequences as a twin
 @test "logprob: the same bytes for 1, 2 and 3 threads" {
     "${score[@]}" --all --entropy --top-logprobs 2 --threads 1 demos.toks >one
     for n in 2 3; do
-        "${score[@]}" --all --entropy --top-logprobs 2 --threads "$n" demos.toks >more
-        cmp <(records one) <(records more)
-        cmp one more
+        "${score[@]}" --all --entropy --top-logprobs 2 --threads "$n" demos.toks >other
+        cmp <(records one) <(records other)
+        cmp one other
     done
 }
 
@@ -71,7 +71,7 @@ reference() { # the reference's sequences as a twin
     jq -c 'if .id then . + {score: 1.5, note: "n\(.id)"} else . end | del(.columns)' demos.jsonl >in
     "${score[@]}" in | "$BIN/logprob" -q -m "$model" --as n >out
     records out | jq -se 'all(.score == 1.5 and .note == "n\(.id)" and .["logp:m"] == .["logp:n"])'
-    "$BIN/toks" view out | head -1 | jq -e '
+    "$BIN/toks" view --header out | jq -e '
         [.provenance[].program] == ["logprob", "logprob"] and
         (.provenance[0].models.m | startswith("xxh3:"))'
     fails 1 'logp:m' "${score[@]}" out
@@ -87,6 +87,10 @@ reference() { # the reference's sequences as a twin
     [ "${#stderr_lines[@]}" -eq 1 ]
     run --separate-stderr bash -c '{ "$@"; echo "$?" >status; } | true' - "${score[@]}" demos.toks
     [ -z "$stderr" ]
+    mkdir config
+    jq '.vocab_size = 12' "$model/config.json" >config/config.json
+    "$BIN/model" init config -o tiny
+    leaves_nothing fails 2 "top-logprobs.*12" "$BIN/logprob" -q -m tiny --as m --top-logprobs 13 -o out demos.toks
     leaves_nothing fails 1 "absent" "$BIN/logprob" -m absent --as m -o out demos.toks
     leaves_nothing fails 1 "demos.toks" "$BIN/logprob" -m demos.toks --as m -o out demos.toks
 }

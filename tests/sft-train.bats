@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # sft-train: what it makes, invariances, stopping and going on, refusals.
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -121,26 +121,21 @@ killed() {
     local rounds=$1 long=(--max-steps 600 --keep half --batch-size 2 --save-steps 7)
     "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
     local landed=0 i
-    for ((i = 0; i < rounds; i++)); do
+    for ((i = 0; landed < rounds && i < 10 * rounds + 20; i++)); do
         rm -rf out out.partial out.lock log
         while :; do
             "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
             local pid=$! got=0
-            sleep "0.$(printf %03d $((RANDOM % 400)))"
+            sleep "$((landed / (20 * rounds))).$(printf %03d $((RANDOM % 300)))"
             kill -9 "$pid" 2>/dev/null || true
             wait "$pid" 2>/dev/null || got=$?
             [ "$got" -ne 0 ] || break
             [ "$got" -eq 137 ] || { cat said && return 1; }
             landed=$((landed + 1))
-            [ "$landed" -lt $((4 * rounds)) ] || break
         done
-        if [ ! -e out ]; then
-            "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
-        fi
         same_model straight out
         cmp <(figures straight.log) <(figures log)
         [ ! -e out.partial ] && [ ! -e out.lock ]
-        [ "$landed" -lt $((4 * rounds)) ] || break
     done
     echo "# $landed kills"
     [ "$landed" -ge "$rounds" ]

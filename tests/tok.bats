@@ -45,10 +45,10 @@ fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wa
 
 @test "the header names columns, tokenizer and vocabulary" {
     "$tok" -q -m "$model" --offsets --keep-columns kind sums.jsonl -o out.toks
-    run bash -c "'$BIN/toks' view out.toks | head -1 | jq -c '[.columns[].name], .vocab_size'"
+    run bash -c "'$BIN/toks' view --header out.toks | jq -c '[.columns[].name], .vocab_size'"
     [ "${lines[0]}" = '["id","token","mask","start","end","kind"]' ]
     [ "${lines[1]}" = 48 ]
-    "$BIN/toks" view out.toks | head -1 | jq -e '.tokenizer | test("^xxh3:[0-9a-f]{16}$")'
+    "$BIN/toks" view --header out.toks | jq -e '.tokenizer | test("^xxh3:[0-9a-f]{16}$")'
     [ "$(view out.toks | jq -r .kind | paste -sd,)" = ,guess, ]
 }
 

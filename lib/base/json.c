@@ -3,14 +3,48 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/io.h"
 
+// Copies the text with an exponent behind every whole number of more than 18 digits, which makes it
+// a real: files of others hold such numbers (a tokenizer's model_max_length of 10^30).
+static int widen_numbers(const char *text, size_t size, struct buffer *out, struct err *e)
+{
+    int in_string = 0;
+    for (size_t i = 0; i < size;) {
+        size_t begin = i++;
+        if (text[begin] == '"') {
+            in_string = !in_string;
+        } else if (in_string && text[begin] == '\\' && i < size) {
+            i++;
+        } else if (!in_string && text[begin] >= '0' && text[begin] <= '9') {
+            while (i < size && strchr("0123456789.eE+-", text[i]) && text[i])
+                i++;
+        }
+        if (buffer_append(out, text + begin, i - begin, e) < 0)
+            return -1;
+        int whole = !in_string && i - begin > 18 && text[begin] >= '0' && text[begin] <= '9' &&
+                    strspn(text + begin, "0123456789") == i - begin;
+        if (whole && buffer_append(out, "e0", 2, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e)
 {
+    enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
     json_error_t error;
-    json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *value = json_loadb(text, size, FLAGS, &error);
+    if (!value && json_error_code(&error) == json_error_numeric_overflow) {
+        struct buffer wide;
+        buffer_init(&wide, 0);
+        if (widen_numbers(text, size, &wide, e) == 0)
+            value = json_loadb(wide.data, wide.size, FLAGS, &error);
+        buffer_release(&wide);
+    }
     if (!value)
         err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
     return value;

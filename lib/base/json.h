@@ -9,7 +9,8 @@
 #include <jansson.h>
 #include <stdint.h>
 
-// Parse; the error says "NAME:LINE: reason". Free with json_decref.
+// Whole numbers beyond 64 bits become reals. The error says "NAME:LINE: reason". Free with
+// json_decref.
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e);
 json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e);
 // Compact text, keys in insertion order, UTF-8 as it is.

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -77,17 +78,21 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err
     struct stat st;
     if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return metrics_open(m, path, e);
+    // Lines go on in order, so what belongs is the beginning: cut there, in one step, a run that is
+    // killed here loses nothing.
+    size_t keep = 0;
     buffer_init(&old, 0);
     int result = io_read_file(path, &old, e);
-    if (result == 0)
-        result = metrics_open(m, path, e);
-    for (char *line = old.data, *end; result == 0 && line; line = end + 1) {
-        end = memchr(line, '\n', old.size - (size_t)(line - old.data));
-        if (!end)
-            break; // half a line of a killed run
-        if (line_belongs(line, (size_t)(end - line), step))
-            result = io_write(m->fd, line, (size_t)(end - line) + 1, path, e);
+    while (result == 0 && keep < old.size) {
+        const char *line = old.data + keep, *end = memchr(line, '\n', old.size - keep);
+        if (!end || !line_belongs(line, (size_t)(end - line), step))
+            break; // also half a line of a killed run
+        keep += (size_t)(end - line) + 1;
     }
+    m->path = path;
+    m->fd = result == 0 ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+    if (result == 0 && (m->fd < 0 || ftruncate(m->fd, (off_t)keep) < 0))
+        result = err_errno(e, path);
     buffer_release(&old);
     return result;
 }
@@ -96,14 +101,15 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
 {
     int result = 0;
     if (m->fd >= 0) {
+        // Nine digits tell more than any of these figures means.
+        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
         struct buffer line;
         buffer_init(&line, 0);
-        result = json_print(object, &line, e);
-        if (result == 0)
-            result = buffer_append(&line, "\n", 1, e);
+        result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
         if (result == 0)
             result = io_write(m->fd, line.data, line.size, m->path, e);
         buffer_release(&line);
+        free(text);
     }
     json_decref(object);
     return result;

@@ -42,10 +42,11 @@ struct run {
     json_t *settings, *history;
     struct policy_lock lock;
     int locked, stopped;
-    int created;   // OUT is of this run's making
-    int live;      // each generation may be published as it comes: see start()
-    int shown;     // OUT shows the masters' generation
-    float *before; // masters of the generation before, where a stop rule may want them
+    int created;         // OUT is of this run's making
+    int live;            // each generation may be published as it comes: see start()
+    int shown;           // OUT shows the masters' generation
+    float *before;       // masters of the generation before, where a stop rule may want them
+    int64_t before_step; // its number
 };
 
 static int set_normalize(struct run *r, struct err *e)
@@ -119,6 +120,39 @@ static int open_stream(struct run *r, const char *input, struct err *e)
     return r->example ? 0 : -1;
 }
 
+// Whether OUT shows the masters' generation.
+static int shows_generation(const struct run *r, int *finished)
+{
+    struct err ignored;
+    struct directory_note note;
+    int fd = open(r->o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC), shows = 0;
+    if (fd >= 0 && directory_read_note(fd, &note, &ignored) == 0) {
+        shows = note.generation == (uint64_t)r->trainer.step;
+        *finished = note.finished;
+        directory_release_note(&note);
+    }
+    if (fd >= 0)
+        close(fd);
+    return shows;
+}
+
+// The generation is there already: only its state and its note are new, and what is in OUT/previous
+// stays the generation before.
+static int publish_again(const struct run *r, int with_state, const struct directory_note *note,
+                         struct err *e)
+{
+    int fd = open(r->o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, r->o->output);
+    int result = with_state && r->settings
+                     ? checkpoint_save(fd, state_name, &r->trainer, r->settings, e)
+                     : 0;
+    if (result == 0)
+        result = directory_write_note(fd, note, e);
+    close(fd);
+    return result;
+}
+
 // Publishes the masters as a generation; with `with_state` the state goes with it, otherwise the
 // last saved one stays.
 static int publish(struct run *r, int with_state, int finished, struct err *e)
@@ -126,6 +160,9 @@ static int publish(struct run *r, int with_state, int finished, struct err *e)
     struct directory_output out;
     struct directory_note note = {
         .generation = (uint64_t)r->trainer.step, .finished = finished, .history = r->history};
+    int was_finished;
+    if (r->shown && shows_generation(r, &was_finished))
+        return publish_again(r, with_state, &note, e);
     if (directory_begin(&out, r->o->output, 0, e) < 0)
         return -1;
     int result = model_save(r->model, out.fd, r->o->train.save_dtype, e);
@@ -193,21 +230,6 @@ static int load_state(struct run *r, json_t **then, struct err *e)
     return result;
 }
 
-// Whether OUT already shows the generation to go on from.
-static int shows_generation(const struct run *r)
-{
-    struct err ignored;
-    struct directory_note note;
-    int fd = open(r->o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC), shows = 0;
-    if (fd >= 0 && directory_read_note(fd, &note, &ignored) == 0) {
-        shows = !note.finished && note.generation == (uint64_t)r->trainer.step;
-        directory_release_note(&note);
-    }
-    if (fd >= 0)
-        close(fd);
-    return shows;
-}
-
 static int keep_before(struct run *r, struct err *e)
 {
     size_t n = r->model->n_flat;
@@ -216,22 +238,37 @@ static int keep_before(struct run *r, struct err *e)
     if (!r->before && !(r->before = mem_alloc(n, sizeof *r->before, "the generation before", e)))
         return -1;
     memcpy(r->before, r->model->master, n * sizeof *r->before);
+    r->before_step = r->trainer.step;
     return 0;
 }
 
-// After a resume the generation before is in OUT/previous.
+// Loads a model's weights as those of the generation before, if they are.
+static int load_previous(struct run *r, const struct model *previous, struct err *e)
+{
+    struct directory_note note;
+    if (directory_read_note(previous->directory, &note, e) < 0)
+        return -1;
+    int right = note.generation + 1 == (uint64_t)r->trainer.step;
+    directory_release_note(&note);
+    if (previous->n_flat != r->model->n_flat || previous->n_parameters != r->model->n_parameters)
+        right = 0;
+    for (size_t i = 0; right && i < previous->n_parameters; i++)
+        model_values(previous, i, r->before + previous->parameter[i].offset);
+    r->before_step = right ? r->trainer.step - 1 : r->trainer.step;
+    return 0;
+}
+
+// After a resume the generation before is in OUT/previous. Where it is not, a rule that stops the
+// run at once keeps the generation that was there.
 static int load_before(struct run *r, struct err *e)
 {
     char *path = io_path(r->o->output, "previous", e);
-    struct model *previous = NULL;
     int result = path ? keep_before(r, e) : -1;
     if (result == 0 && r->before && r->trainer.step > 0 && io_exists(AT_FDCWD, path)) {
-        previous = model_open(path, e);
-        for (size_t i = 0; previous && i < previous->n_parameters; i++)
-            model_values(previous, i, r->before + previous->parameter[i].offset);
-        result = previous ? 0 : -1;
+        struct model *previous = model_open(path, e);
+        result = previous ? load_previous(r, previous, e) : -1;
+        model_close(previous);
     }
-    model_close(previous);
     free(path);
     return result;
 }
@@ -252,7 +289,9 @@ static int begin(struct run *r, json_t **then, struct err *e)
     if (resumed)
         message_note("going on after generation %lld", (long long)r->trainer.step);
     r->created = !exists;
-    if (!(resumed && shows_generation(r)) && publish(r, 0, 0, e) < 0)
+    int finished = 0;
+    r->shown = resumed && shows_generation(r, &finished);
+    if ((!r->shown || finished) && publish(r, 0, 0, e) < 0)
         return -1;
     r->shown = 1;
     if (load_before(r, e) < 0 || policy_lock_ready(&r->lock, e) < 0)
@@ -367,7 +406,7 @@ static int write_metrics(struct run *r, const struct step_report *p, const struc
 // Goes back to the generation before.
 static void take_back(struct run *r, const char *rule, double value, double limit)
 {
-    long long generation = r->trainer.step, kept = generation ? generation - 1 : 0;
+    long long generation = r->trainer.step, kept = r->before_step;
     progress_clear(&r->progress);
     message_note("stopped: %s %.6g of generation %lld passes %.6g; generation %lld is kept", rule,
                  value, generation, limit, kept);
@@ -424,6 +463,9 @@ static int update(struct run *r, struct err *e)
     frame_clear(&r->batch);
     int last = r->o->train.max_steps && r->trainer.step >= r->o->train.max_steps;
     int save = r->o->train.save_steps && r->trainer.step % r->o->train.save_steps == 0;
+    // Before the state: a run that is killed here and goes on must not lack a line.
+    if (write_metrics(r, &report, &figures, e) < 0)
+        return -1;
     // The last generation is published with the note that says so.
     r->shown = r->live && !last;
     if (r->shown && publish(r, save, 0, e) < 0)
@@ -433,7 +475,7 @@ static int update(struct run *r, struct err *e)
     if (r->o->verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)r->trainer.step,
                      report.loss, figures.reward, report.grad_norm);
-    return write_metrics(r, &report, &figures, e);
+    return 0;
 }
 
 static int done(const struct run *r)
@@ -515,7 +557,8 @@ static void clean_up(struct run *r, struct err *e)
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
                     "to go on",
                     (long long)r->trainer.step, r->o->output);
-    } else if (r->created && !r->live && io_remove_tree(AT_FDCWD, r->o->output, &second) < 0) {
+    } else if (r->created && (!r->live || (!r->trainer.step && !policy_is_followed(&r->lock))) &&
+               io_remove_tree(AT_FDCWD, r->o->output, &second) < 0) {
         message_warn("%s", second.text);
     }
 }

@@ -121,6 +121,11 @@ static int add_stop_token(struct run *r, const char *text, struct err *e)
     return 0;
 }
 
+static void release_prompt(void *prompt)
+{
+    prompts_free(prompt);
+}
+
 static int set_options(struct run *r, struct err *e)
 {
     struct generate_options *o = &r->options;
@@ -130,6 +135,7 @@ static int set_options(struct run *r, struct err *e)
     o->max_new_tokens = (size_t)r->o->max_new_tokens;
     o->slots = (size_t)r->o->slots;
     o->seed = r->o->seed;
+    o->release_owner = release_prompt;
     o->stop = r->stop;
     for (size_t i = 0; i < r->model->config.n_eos; i++)
         r->stop[o->n_stop++] = r->model->config.eos[i];

@@ -183,9 +183,9 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     return result;
 }
 
-// The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1 once
-// its directory shows the generation to start from, 2 (shared) by those who follow. Locks end with
-// the process, also by kill -9.
+// The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1
+// once its directory shows the generation to start from, 2 (shared) by those who follow. Locks end
+// with the process, also by kill -9.
 enum { BYTE_OWNER = 0, BYTE_READY = 1, BYTE_FOLLOWED = 2 };
 
 static int lock_byte(int fd, int byte, short type)
@@ -200,29 +200,39 @@ static int is_locked(int fd, int byte)
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+// Opens and locks the file: 1, or 0 when it was removed between the two (its owner ended), or -1.
+static int take_lock(struct policy_lock *l, const char *path, struct err *e)
+{
+    struct stat st;
+    l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (l->fd < 0)
+        return err_errno(e, l->path);
+    if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) == 0 && fstat(l->fd, &st) == 0) {
+        if (st.st_nlink > 0)
+            return 1;
+        close(l->fd);
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EACCES)
+        err_set(e, STATUS_FAILED, "%s: another trainer is at work on this policy", path);
+    else
+        err_errno(e, l->path);
+    close(l->fd);
+    return -1;
+}
+
 int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
 {
-    l->fd = -1;
     l->path = with_suffix(path, ".lock", e);
-    if (!l->path)
-        return -1;
-    l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    int result = 0;
-    if (l->fd < 0)
-        result = err_errno(e, l->path);
-    else if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) < 0)
-        result =
-            errno == EAGAIN || errno == EACCES
-                ? err_set(e, STATUS_FAILED, "%s: another trainer is at work on this policy", path)
-                : err_errno(e, l->path);
-    if (result < 0) {
-        if (l->fd >= 0)
-            close(l->fd);
-        free(l->path);
-        l->path = NULL;
-        l->fd = -1;
-    }
-    return result;
+    int result = l->path ? 0 : -1;
+    while (result == 0)
+        result = take_lock(l, path, e);
+    if (result > 0)
+        return 0;
+    free(l->path);
+    l->path = NULL;
+    l->fd = -1;
+    return -1;
 }
 
 int policy_lock_ready(struct policy_lock *l, struct err *e)

@@ -104,8 +104,8 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
     if (reference && reference->config.max_position < g->max_length)
         g->max_length = reference->config.max_position;
     g->blocks_a_sequence = (g->max_length + KV_BLOCK - 1) / KV_BLOCK;
-    // Each slot has a sequence and its prompt a block filled in part; one request more may wait with
-    // its prompt filled in.
+    // Each slot has a sequence and its prompt a block filled in part; one request more may wait
+    // with its prompt filled in.
     g->n_blocks = (o->slots + 1) * (g->blocks_a_sequence + 1);
     arena_init(&g->arena);
     int result = g->n_blocks > UINT32_MAX ? err_memory(e, SIZE_MAX, "the KV cache") : 0;
@@ -147,6 +147,8 @@ void generator_close(struct generator *g)
         return;
     while (g->first) {
         struct request *next = g->first->state->next;
+        if (g->options.release_owner)
+            g->options.release_owner(g->first->owner);
         request_free(g->first);
         g->first = next;
     }

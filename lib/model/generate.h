@@ -36,10 +36,12 @@ struct generate_options {
     size_t slots; // samples in flight
     uint64_t seed;
     uint32_t first_sample; // number of each request's first sample
-    const uint32_t *stop; // [n_stop] tokens that end a sample
+    const uint32_t *stop;  // [n_stop] tokens that end a sample
     size_t n_stop;
     // Logits z become z + contrast (z - z_reference) before sampling; 0: no reference needed.
     double contrast;
+    // Frees the owner of a request that was never taken, when the generator closes; or NULL.
+    void (*release_owner)(void *owner);
 };
 
 struct generator;

@@ -149,7 +149,7 @@ int safetensors_open(struct safetensors *s, int at, const char *name, struct err
     s->path = strdup(name);
     if (!s->path)
         return err_memory(e, strlen(name), "a file name");
-    int fd = openat(at, name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(at, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC); // never waits for a pipe's writer
     int result = fd < 0 ? err_errno(e, name) : map_file(s, fd, e);
     if (fd >= 0)
         close(fd);

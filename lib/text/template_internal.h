@@ -498,13 +498,13 @@ int64_t bytes_find(const char *s, size_t n, const char *find, size_t m, size_t f
 struct value string_upper(struct render *r, struct value s);
 struct value string_lower(struct render *r, struct value s);
 struct value string_title_word(struct render *r, struct value s); // first up, rest down (titlecase)
-struct value string_filter_title(struct render *r, struct value s);
-struct value string_strip(struct render *r, struct value s, struct value chars, int left,
+struct value string_filter_title(struct render *r, struct value v);
+struct value string_strip(struct render *r, struct value v, struct value chars, int left,
                           int right);
-struct value string_replace(struct render *r, struct value s, struct value old, struct value new,
+struct value string_replace(struct render *r, struct value v, struct value old, struct value new,
                             int64_t count);
 struct value string_center(struct render *r, struct value s, int64_t width);
-struct value string_lines(struct render *r, struct value s, int keep_ends); // a list
+struct value string_lines(struct render *r, struct value v, int keep_ends); // a list
 struct value string_join(struct render *r, struct value separator, struct value iterable);
 struct value string_rsplit_blank_once(struct render *r, struct value s);
 int string_is_lower(struct value s);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What this machine can do, in the terms the engine is measured in: OpenBLAS's fp32 rate on one product
-// with all threads, and the rate of reading memory.
+// What this machine can do, in the terms the engine is measured in: OpenBLAS's fp32 rate on one
+// product with all threads, and the rate of reading memory.
 //   bench_machine THREADS ROWS COLUMNS DEPTH   ->  "GEMM_GFLOPS READ_GBS"
 #include "base/progress.h"
 #include "base/thread.h"

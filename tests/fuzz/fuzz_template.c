@@ -3,7 +3,7 @@
 // crash, hang or use memory without bound; what renders must be valid UTF-8.
 #include "text/chat.h"
 #include "text/template.h"
-#include "text/template_internal.h"
+#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +11,11 @@
 static const char fixed[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
     "\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\\n\"}, {\"role\": \"assistant\", \"content\": \"<think>a"
-    "</think>b\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, "
+    "</think>b\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, "
+    "2.5, "
     "null, true]}}}]}], \"tools\": [{\"a\": {}}], \"add_generation_prompt\": true, \"bos_token\": "
-    "\"<s>\", \"strftime_now\": \"2024-07-26T09:05:07\", \"a\": 1, \"l\": [3, 1, 2], \"s\": \"Hello\", "
+    "\"<s>\", \"strftime_now\": \"2024-07-26T09:05:07\", \"a\": 1, \"l\": [3, 1, 2], \"s\": "
+    "\"Hello\", "
     "\"d\": {\"x\": 1, \"y\": [1, \"two\"]}, \"n\": null, \"f\": 1.5}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buffer_init(&out, 0);
         span_list_init(&spans);
         if (template_render(t, context, &out, &spans, &e) == 0) {
-            if (!utf8_valid(out.data ? out.data : "", out.size))
+            if (utf8_valid_prefix(out.data ? out.data : "", out.size) != out.size)
                 abort();
             for (size_t i = 0; i < spans.n; i++)
                 if (spans.span[i].start > spans.span[i].end || spans.span[i].end > out.size)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/number.h"
 #include "base/rng.h"
@@ -145,6 +146,22 @@ static void threads_visit_each_item_once(void)
     threads_set(1, &e);
 }
 
+static void json_takes_whole_numbers_of_any_size(void)
+{
+    static const char text[] =
+        "{\"a\":9007199254740993,\"b\":1000000000000000019884624838656,"
+        "\"c\":\"12345678901234567890 \\\" 1\",\"d\":[-18446744073709551616]}";
+    struct err e;
+    json_t *j = json_parse(text, sizeof text - 1, "text", &e);
+    CHECK(j != NULL);
+    CHECK(json_integer_value(json_object_get(j, "a")) == 9007199254740993);
+    CHECK(json_real_value(json_object_get(j, "b")) == 1e30);
+    CHECK_TEXT(json_string_value(json_object_get(j, "c")), "12345678901234567890 \" 1");
+    CHECK(json_real_value(json_array_get(json_object_get(j, "d"), 0)) == -18446744073709551616.0);
+    json_decref(j);
+    CHECK(json_parse("{\"a\":1,\"a\":2}", 13, "twice", &e) == NULL);
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
@@ -153,5 +170,6 @@ int main(void)
     RUN(numbers_parse_strictly);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
+    RUN(json_takes_whole_numbers_of_any_size);
     return test_end();
 }

@@ -124,6 +124,7 @@ static void check_gradients(struct reference *r)
     }
     CHECK(compared == r->model->n_parameters);
     CHECK_NEAR(worst, 0, fmax(limit, 1e-6));
+    CHECK_NEAR(sqrt(squares), number_at(r->json, "grad_norm", NULL), 1e-4);
     printf("# %s: %zu gradients off by %.2g (allowed %.2g)\n", r->path, compared, worst, limit);
     free(logp);
     free(dhidden);

@@ -210,6 +210,29 @@ static void configs_are_checked(void)
     }
 }
 
+static void linear_scaling_divides_frequencies(void)
+{
+    struct scratch d;
+    float plain[3], scaled[3];
+    scratch_make(&d);
+    copy_model(&d, NULL, NULL);
+    struct model *m = model_open(d.path, &e);
+    CHECK(m != NULL);
+    config_rope_frequencies(&m->config, plain);
+    model_close(m);
+    copy_model(&d, "rope_scaling", "{\"type\":\"linear\",\"factor\":2.5}");
+    m = model_open(d.path, &e);
+    CHECK(m && m->config.rope.type == ROPE_LINEAR);
+    if (m)
+        config_rope_frequencies(&m->config, scaled);
+    for (int k = 0; m && k < 3; k++) {
+        CHECK_NEAR((double)plain[k], pow(10000, -2.0 * k / 6), 1e-7);
+        CHECK_NEAR((double)scaled[k], (double)plain[k] / 2.5, 1e-7);
+    }
+    model_close(m);
+    scratch_remove(&d);
+}
+
 static void defaults_of_configs(void)
 {
     struct scratch d;
@@ -442,13 +465,13 @@ static void shards(void)
     model_close(whole);
     unlinkat(d.fd, files[1], 0);
     CHECK(model_open(d.path, &e) == NULL && strstr(e.text, files[1]));
-    static const char *const lies[] = {"{\"weight_map\":{\"a\":\"../model.safetensors\"}}",
-                                       "{\"weight_map\":{\"a\":7}}",
-                                       "{}",
-                                       "{\"weight_map\":{}}",
-                                       "[]",
-                                       "{\"weight_map\":{\"lm_head.weight\":"
-                                       "\"model-00001-of-00002.safetensors\"}}"};
+    static const char *const lies[] = {
+        "{\"weight_map\":{\"a\":\"../model.safetensors\"}}",
+        "{\"weight_map\":{\"a\":7}}",
+        "{}",
+        "{\"weight_map\":{}}",
+        "[]",
+        "{\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\"}}"};
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         put(d.fd, files[2], lies[i], strlen(lies[i]));
         m = model_open(d.path, &e);
@@ -502,6 +525,7 @@ int main(void)
     RUN(headers_that_lie);
     RUN(headers_that_do_not);
     RUN(configs_are_checked);
+    RUN(linear_scaling_divides_frequencies);
     RUN(defaults_of_configs);
     RUN(saving_keeps_bytes);
     RUN(narrow_types_round_to_nearest);

@@ -438,6 +438,12 @@ static void spans_of_turns(void)
         turns("{% for m in messages %}{{ m.content if loop.last else '-' }}{% endfor %}", CHAT, &e);
     CHECK(!told && strstr(e.text, "message 1 cannot be told"));
     free(told);
+    // Something is written after the last turn alone.
+    told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+                 "{{ '<assistant>' if add_generation_prompt else 'END' }}",
+                 CHAT, &e);
+    CHECK(!told && strstr(e.text, "otherwise when the chat goes on"));
+    free(told);
     // A part of the chat is refused.
     told =
         turns("{% if messages | length < 3 %}{{ raise_exception('short') }}{% endif %}x", CHAT, &e);

@@ -1,0 +1,212 @@
+#!/usr/bin/env bats
+# The on-line loop: rollout --follow | logprob | logprob | dense-reward | reinforce-step.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
+bats_require_minimum_version 1.5.0
+load engine
+
+STEPS=20
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR" || return
+    model=$BATS_TEST_DIRNAME/fixtures/model
+    demos | "$BIN/sft-train" -q -m "$model" --learning-rate 1e-2 --max-steps 30 --keep half -o sft
+}
+
+setup() {
+    engine_setup
+    cp -r "$BATS_FILE_TMPDIR/sft" .
+    export OPENBLAS_NUM_THREADS=1
+    members=(rollout logprob-sft logprob-half dense-reward reinforce-step)
+}
+
+figures() { # METRICS: without what depends on the clock
+    jq -c 'del(.step_time, .tokens_per_second)' "$1"
+}
+
+same_policy() { # A B
+    cmp "$1/model.safetensors" "$2/model.safetensors" && cmp "$1/config.json" "$2/config.json" &&
+        cmp "$1/previous/model.safetensors" "$2/previous/model.safetensors" &&
+        [ "$(jq -c '[.generation, .finished]' "$1/densepath.json")" = "$(jq -c '[.generation, .finished]' "$2/densepath.json")" ] &&
+        [ "$(jq -c '[.generation, .finished]' "$1/previous/densepath.json")" = "$(jq -c '[.generation, .finished]' "$2/previous/densepath.json")" ]
+}
+
+# OUT LAG [OPTION of reinforce-step...]: the loop as one plain pipeline
+loop() {
+    local out=$1 lag=$2
+    shift 2
+    "$BIN/rollout" -q -m "$out" --follow --lag "$lag" -n 4 --batch-size 4 --steps "$STEPS" \
+        --max-new-tokens 12 --seed 5 --threads 1 prompts.toks |
+        "$BIN/logprob" -q -m sft --as sft --threads 1 |
+        "$BIN/logprob" -q -m sft/half --as half --threads 1 |
+        "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half |
+        "$BIN/reinforce-step" -q -m sft -o "$out" --learning-rate 1e-3 --max-steps "$STEPS" \
+            --threads 1 --metrics "$out.log" "$@"
+}
+
+@test "loop: lag 0 gives what a script gives that starts each program anew, bit for bit" {
+    loop out 0
+    local s policy=sft
+    for ((s = 1; s <= STEPS; s++)); do
+        "$BIN/rollout" -q -m "$policy" -n 4 --batch-size 4 --steps "$s" --max-new-tokens 12 --seed 5 prompts.toks |
+            "$BIN/logprob" -q -m sft --as sft | "$BIN/logprob" -q -m sft/half --as half |
+            "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half |
+            "$BIN/reinforce-step" -q -m sft -o anew --learning-rate 1e-3 --resume --metrics anew.log
+        policy=anew
+    done
+    same_policy out anew
+    cmp <(figures out.log) <(figures anew.log)
+    jq -se '[.[].generation] == [range(1; 21)] and all(.lag == 0)' out.log
+    [ ! -e out.partial ] && [ ! -e out.lock ]
+}
+
+@test "loop: lag 1 overlaps and repeats itself" {
+    loop one 1
+    loop two 1
+    same_policy one two
+    cmp <(figures one.log) <(figures two.log)
+    jq -se '.[0].lag == 0 and (.[1:] | all(.lag == 1))' one.log
+    loop none 0
+    run ! cmp -s one/model.safetensors none/model.safetensors
+}
+
+@test "loop: the trainer may stop first, or the sampler" {
+    # --max-steps below --steps, a stop rule, and fewer samples than asked for
+    run -0 bash -o pipefail -c "$(declare -f loop); $(declare -p BIN STEPS); loop out 0 --max-steps 6"
+    jq -e '.generation == 6 and .finished' out/densepath.json
+    run -0 bash -o pipefail -c "$(declare -f loop); $(declare -p BIN STEPS); loop stopped 0 --stop-reward -1000"
+    jq -e '.generation == 0 and .finished' stopped/densepath.json
+    cmp stopped/model.safetensors sft/model.safetensors
+    STEPS=4 loop four 0 --max-steps 9
+    jq -e '.generation == 4 and .finished' four/densepath.json
+}
+
+# Starts the members on their own, so that each can be killed: pid[i], status in status.i.
+begin_loop() { # OUT [OPTION of reinforce-step...]
+    local out=$1 i
+    shift
+    rm -f pipe.*
+    for i in 0 1 2 3; do mkfifo "pipe.$i"; done
+    pid=()
+    "$BIN/rollout" -q -m "$out" --follow -n 4 --batch-size 4 --steps "$STEPS" \
+        --max-new-tokens 12 --seed 5 --threads 1 prompts.toks >pipe.0 2>said.0 3>&- &
+    pid+=($!)
+    "$BIN/logprob" -q -m sft --as sft --threads 1 <pipe.0 >pipe.1 2>said.1 3>&- &
+    pid+=($!)
+    "$BIN/logprob" -q -m sft/half --as half --threads 1 <pipe.1 >pipe.2 2>said.2 3>&- &
+    pid+=($!)
+    "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half <pipe.2 >pipe.3 2>said.3 3>&- &
+    pid+=($!)
+    "$BIN/reinforce-step" -q -m sft -o "$out" --learning-rate 1e-3 --max-steps "$STEPS" \
+        --threads 1 --metrics "$out.log" --save-steps 3 "$@" <pipe.3 2>said.4 3>&- &
+    pid+=($!)
+}
+
+# All members end within a minute; statuses in ended[i].
+end_loop() {
+    local i waited=0
+    ended=()
+    for i in 0 1 2 3 4; do
+        while kill -0 "${pid[i]}" 2>/dev/null && [ "$waited" -lt 3000 ]; do
+            sleep 0.02
+            waited=$((waited + 1))
+        done
+        kill -9 "${pid[i]}" 2>/dev/null && echo "# ${members[i]} did not end"
+        ended[i]=0
+        wait "${pid[i]}" 2>/dev/null || ended[i]=$?
+    done
+    [ "$waited" -lt 3000 ]
+}
+
+check_death() { # OUT VICTIM: the others have ended rightly
+    local out=$1 victim=$2 i
+    for i in 0 1 2 3 4; do
+        echo "# ${members[i]}: ${ended[i]}: $(cat "said.$i")"
+        [ "$(wc -l <"said.$i")" -le 1 ] || return
+        [ "$i" -ne "$victim" ] || continue
+        # Behind the victim the stream breaks off; before it the reader has gone, in silence or
+        # because the trainer has.
+        if [ "$i" -gt "$victim" ]; then
+            [ "${ended[i]}" -eq 3 ] && [ -s "said.$i" ] || return
+        else
+            [ "${ended[i]}" -ne 0 ] || return
+        fi
+    done
+    "$BIN/model" info "$out" >/dev/null || return
+    [ "$victim" -eq 4 ] || [ ! -e "$out.partial" ]
+}
+
+@test "loop: kill -9 of each member ends the others; --resume ends with the same bytes" {
+    STEPS=40
+    loop straight 0 --save-steps 3
+    local victim
+    for victim in 0 1 2 3 4; do
+        rm -rf out out.log out.lock out.partial
+        begin_loop out
+        while [ ! -e out.log ] || [ "$(wc -l <out.log)" -lt 7 ]; do sleep 0.01; done
+        kill -9 "${pid[victim]}"
+        end_loop
+        [ "${ended[victim]}" -eq 137 ]
+        check_death out "$victim"
+        "$BIN/logprob" -q -m out --as m demos.toks >/dev/null
+        loop out 0 --save-steps 3 --resume
+        same_policy straight out
+        cmp <(figures straight.log) <(figures out.log)
+    done
+}
+
+# ROUNDS: any member at any instant, often more than once
+kill_often() {
+    local rounds=$1 landed=0 i
+    STEPS=30
+    loop straight 0 --save-steps 3
+    for ((i = 0; landed < rounds; i++)); do
+        [ "$i" -lt $((4 * rounds + 10)) ] || break
+        rm -rf out out.log out.lock out.partial
+        local victim=$((RANDOM % 5))
+        begin_loop out --resume
+        sleep "0.$(printf %03d $((RANDOM % 700)))"
+        kill -9 "${pid[victim]}" 2>/dev/null || true
+        end_loop
+        [ "${ended[victim]}" -ne 137 ] || landed=$((landed + 1))
+        if [ ! -e out ] || ! jq -e .finished out/densepath.json >/dev/null; then
+            loop out 0 --save-steps 3 --resume
+        fi
+        same_policy straight out
+        cmp <(figures straight.log) <(figures out.log)
+    done
+    echo "# $landed kills landed"
+    [ "$landed" -ge "$rounds" ]
+}
+
+@test "loop: kill -9 of any member at random instants" {
+    kill_often 2
+}
+
+# bats test_tags=slow
+@test "loop: kill -9 of any member at 50 random instants" {
+    kill_often 50
+}
+
+@test "loop: SIGTERM of the trainer stops all, and it goes on" {
+    STEPS=40
+    loop straight 0 --save-steps 3
+    begin_loop out
+    while [ ! -e out.log ] || [ "$(wc -l <out.log)" -lt 7 ]; do sleep 0.01; done
+    kill -TERM "${pid[4]}"
+    end_loop
+    [ "${ended[4]}" -eq 75 ]
+    grep -q -- "--resume" said.4
+    loop out 0 --save-steps 3 --resume
+    same_policy straight out
+    cmp <(figures straight.log) <(figures out.log)
+}
+
+@test "loop: the sampler waits for a policy and follows only its own" {
+    timeout 20 "$BIN/rollout" -q -m later --follow -n 1 --steps 2 --batch-size 2 --max-new-tokens 3 prompts.toks >drawn 2>said 3>&- &
+    local pid=$!
+    sleep 0.3
+    kill -0 "$pid"
+    kill "$pid"
+    wait "$pid" || true
+    [ ! -e later ]
+}

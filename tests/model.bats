@@ -1,0 +1,119 @@
+#!/usr/bin/env bats
+# model: init, info, diff, average.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
+bats_require_minimum_version 1.5.0
+load engine
+
+setup() {
+    engine_setup
+}
+
+@test "model init: the fixture comes from its seed; other seeds and types" {
+    mkdir config
+    cp "$model/config.json" "$model/generation_config.json" config
+    echo '{"x":1}' >config/tokenizer_config.json
+    "$BIN/model" init config -o out --seed 7
+    cmp out/model.safetensors "$model/model.safetensors"
+    cmp out/config.json config/config.json
+    cmp out/tokenizer_config.json config/tokenizer_config.json
+    jq -e '.densepath == 1' out/densepath.json
+    "$BIN/model" init config -o other --seed 8
+    run -1 "$BIN/model" diff -q out other
+    "$BIN/model" init config -o narrow --seed 7 --save-dtype bf16
+    "$BIN/model" diff -q --tolerance 0.01 out narrow
+    [ "$(stat -c %s narrow/model.safetensors)" -lt $(($(stat -c %s out/model.safetensors) * 2 / 3)) ]
+    # What is there and ours is replaced; what is not ours stays.
+    "$BIN/model" init config -o other --seed 7
+    "$BIN/model" diff -q out other
+    mkdir mine && echo precious >mine/file
+    leaves_nothing fails 1 "mine" "$BIN/model" init config -o mine
+    [ "$(cat mine/file)" = precious ]
+    leaves_nothing fails 2 "o DIR" "$BIN/model" init config
+    leaves_nothing fails 1 "absent" "$BIN/model" init absent -o new
+    leaves_nothing fails 2 "int8" "$BIN/model" init config -o new --save-dtype int8
+    jq '.hidden_act = "gelu"' "$model/config.json" >config/config.json
+    leaves_nothing fails 1 'hidden_act' "$BIN/model" init config -o new
+    leaves_nothing fails 1 "nowhere" "$BIN/model" init "$model" -o nowhere/new
+}
+
+@test "model info: shape and memory, as a table and as JSON" {
+    run -0 "$BIN/model" info "$model"
+    [[ $output == *"stop tokens    2 39"* ]]
+    [[ $output == *"training with AdamW"* ]]
+    run -0 "$BIN/model" info --json "$model"
+    header=$(od -An -N8 -tu8 "$model/model.safetensors")
+    values=$(tail -c +9 "$model/model.safetensors" | head -c "$header" |
+        jq '[to_entries[] | select(.key != "__metadata__") | .value.shape | reduce .[] as $d (1; . * $d)] | add')
+    jq -e --argjson v "$values" '.parameters == $v and .vocab_size == 40 and .model_type == "llama"' <<<"$output"
+}
+
+@test "model diff: tensors, tolerance, other shapes" {
+    run -0 "$BIN/model" diff "$model" "$model"
+    [ "${#lines[@]}" -eq 21 ]
+    spoil_model bad lm_head.weight
+    run -1 "$BIN/model" diff -q --tolerance 1e9 "$model" bad
+    [[ $output == *"inf"* || $output == *nan* ]]
+    jq '.intermediate_size = 30' "$model/config.json" >changed
+    mkdir config && mv changed config/config.json
+    "$BIN/model" init config -o wide
+    run -1 "$BIN/model" diff "$model" wide
+    fails 1 "absent" "$BIN/model" diff "$model" absent
+    fails 2 "" "$BIN/model" diff "$model"
+}
+
+@test "model average: any weights" {
+    "$BIN/model" init "$model" -o other --seed 3
+    "$BIN/model" average "$model:1" -o same
+    cmp same/model.safetensors "$model/model.safetensors"
+    "$BIN/model" average "$model:0.5" other:0.5 -o mean
+    "$BIN/model" average mean:2 other:-1 -o back
+    "$BIN/model" diff -q --tolerance 1e-6 back "$model"
+    run -1 "$BIN/model" diff -q mean "$model"
+    leaves_nothing fails 2 "WEIGHT" "$BIN/model" average "$model" -o new
+    leaves_nothing fails 2 "WEIGHT" "$BIN/model" average "$model:x" -o new
+    leaves_nothing fails 1 "absent" "$BIN/model" average absent:1 -o new
+    leaves_nothing fails 2 "o DIR" "$BIN/model" average "$model:1"
+    jq '.intermediate_size = 30' "$model/config.json" >changed
+    mkdir config && mv changed config/config.json
+    "$BIN/model" init config -o wide
+    leaves_nothing fails 1 "" "$BIN/model" average "$model:1" wide:1 -o new
+}
+
+@test "model: common manners" {
+    run -0 "$BIN/model" --help
+    run -0 "$BIN/model" --version
+    fails 2 "nonsense" "$BIN/model" nonsense
+    fails 2 "" "$BIN/model"
+    for command in init info diff average; do
+        run -0 "$BIN/model" "$command" --help
+        fails 2 "--nonsense" "$BIN/model" "$command" --nonsense
+    done
+    fails 1 "absent" "$BIN/model" info absent
+    fails 1 "demos.toks" "$BIN/model" info demos.toks
+    run --separate-stderr bash -c '"$@" >/dev/full' - "$BIN/model" info "$model"
+    [ "$status" -eq 1 ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    run --separate-stderr bash -c '"$@" | true' - "$BIN/model" info "$model"
+    [ -z "$stderr" ]
+}
+
+@test "model: files that lie" {
+    cp -r "$model" bad
+    # 2 GiB claimed in 1 KiB
+    { printf '\140\0\0\0\0\0\0\0' && printf '%-96s' \
+        '{"lm_head.weight":{"dtype":"F32","shape":[536870912],"data_offsets":[0,2147483648]}}' &&
+        head -c 920 /dev/zero; } >bad/model.safetensors
+    fails 1 'bad: model.safetensors: tensor `lm_head.weight`.*beyond the end' "$BIN/model" info bad
+    head -c 4096 /dev/zero | tr '\0' '\377' >bad/model.safetensors
+    fails 1 'bad: model.safetensors: impossible header size' "$BIN/model" info bad
+    : >bad/model.safetensors
+    fails 1 'bad: model.safetensors: too short' "$BIN/model" info bad
+    rm bad/model.safetensors
+    fails 1 'bad: model.safetensors: No such file' "$BIN/model" info bad
+    mkdir bad/model.safetensors
+    fails 1 'bad: model.safetensors' "$BIN/model" info bad
+    rmdir bad/model.safetensors
+    mkfifo bad/model.safetensors
+    run -1 timeout 10 "$BIN/model" info bad
+    [[ $output == *"not a regular file"* ]]
+}

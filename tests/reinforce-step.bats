@@ -1,0 +1,247 @@
+#!/usr/bin/env bats
+# reinforce-step: its updates, generations, stop rules, stopping and going on, refusals.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
+bats_require_minimum_version 1.5.0
+load engine
+
+# The stream of a round: 6 steps of 4 prompts with 4 samples, scored by two models.
+setup_file() {
+    cd "$BATS_FILE_TMPDIR" || return
+    model=$BATS_TEST_DIRNAME/fixtures/model
+    demos | "$BIN/sft-train" -q -m "$model" --learning-rate 1e-2 --max-steps 30 --keep half -o sft
+    prompts | "$BIN/rollout" -q -m sft -n 4 --batch-size 4 --steps 6 --max-new-tokens 12 --seed 5 |
+        "$BIN/logprob" -q -m sft --as sft | "$BIN/logprob" -q -m sft/half --as half |
+        "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half >round.toks
+}
+
+setup() {
+    engine_setup
+    cp -r "$BATS_FILE_TMPDIR"/{sft,round.toks} .
+    learn=("$BIN/reinforce-step" -q -m sft --learning-rate 1e-3)
+}
+
+figures() { # METRICS: without what depends on the clock
+    jq -c 'del(.step_time, .tokens_per_second)' "$1"
+}
+
+same_model() { # A B
+    cmp "$1/model.safetensors" "$2/model.safetensors" && cmp "$1/config.json" "$2/config.json" &&
+        [ "$(jq .generation "$1/densepath.json")" = "$(jq .generation "$2/densepath.json")" ]
+}
+
+@test "reinforce-step: with advantage 1 it is supervised training, with 0 it is nothing" {
+    local o=(--learning-rate 1e-2 --max-steps 1 --batch-size 7)
+    jq -c 'if .id then .advantage = (.token | map(1)) else . end | del(.columns)' demos.jsonl |
+        grep -v '"none"' >ones
+    "$BIN/reinforce-step" -q -m "$model" "${o[@]}" -o reinforced ones
+    "$BIN/sft-train" -q -m "$model" "${o[@]}" --shuffle no --lr-scheduler-type constant \
+        --max-grad-norm 1 -o trained demos.toks
+    cmp reinforced/model.safetensors trained/model.safetensors
+    jq -c 'if .advantage then .advantage |= map(0) else . end' ones >zeros
+    "$BIN/reinforce-step" -q -m "$model" "${o[@]}" -o same zeros
+    cmp same/model.safetensors "$model/model.safetensors"
+    # Towards what is rewarded.
+    jq -c 'if .id then .advantage = (.id as $id | .token | map(if $id == "a" then 1 else -0.1 end)) else . end' \
+        ones >favour
+    "$BIN/reinforce-step" -q -m "$model" "${o[@]}" -o favours favour
+    for m in "$model" favours; do
+        "$BIN/logprob" -q -m "$m" --as m demos.toks >scored
+        records scored | jq -s '[.[] | select(.id == "a" or .id == "b") | .["logp:m"] | add]'
+    done | jq -se '.[1][0] > .[0][0]'
+}
+
+@test "reinforce-step: generations, state, metrics" {
+    "${learn[@]}" --metrics log -o out round.toks
+    jq -e '.generation == 6 and .finished and (.provenance | map(.program) |
+        .[-1] == "reinforce-step" and index("rollout") != null and index("dense-reward") != null)' out/densepath.json
+    jq -e '.generation == 5' out/previous/densepath.json
+    [ -e out/state.safetensors ] && [ ! -e out.partial ] && [ ! -e out.lock ]
+    # a step of the rollout an update: 16 sequences, as its header tells
+    records round.toks | jq -sc '[.[] | . as $r | {step, reward: ([.reward, .mask] | transpose | map(select(.[1] == 1)[0]) | add),
+        n: (.mask | add)}] | group_by(.step) | map({reward: (map(.reward) | add / 16), n: (map(.n) | add)})' >want
+    jq -se --slurpfile w want '
+        [.[].step] == [1, 2, 3, 4, 5, 6] and [.[].generation] == [.[].step] and
+        ([range(6) as $i | (.[$i].reward - $w[0][$i].reward | fabs) < 1e-4 and
+            (.[$i].completion_length - $w[0][$i].n / 16 | fabs) < 1e-9] | all) and
+        .[5].num_tokens == ($w[0] | map(.n) | add) and all(.reward_std > 0 and .learning_rate == 0.001)
+        and [.[].lag] == [0, 1, 2, 3, 4, 5]' log
+    "$BIN/logprob" -q -m out --as m demos.toks >/dev/null
+    "${learn[@]}" --batch-size 32 --metrics log -o half round.toks
+    jq -e '.generation == 3' half/densepath.json
+    # Only some of the steps; the rest of the stream is read.
+    "${learn[@]}" --max-steps 5 -o five round.toks
+    cmp five/model.safetensors out/previous/model.safetensors
+    # The last, smaller batch counts too.
+    "${learn[@]}" --batch-size 60 -o rest round.toks
+    jq -e '.generation == 2' rest/densepath.json
+}
+
+@test "reinforce-step: file, pipe and twin; threads; micro-batches" {
+    "${learn[@]}" --metrics log -o out round.toks
+    "${learn[@]}" -o piped < <(cat round.toks)
+    same_model out piped
+    "$BIN/toks" view round.toks | "${learn[@]}" -o twin
+    same_model out twin
+    for n in 1 2 3; do
+        "${learn[@]}" --threads "$n" --metrics "log$n" -o "out$n" round.toks
+        same_model out "out$n"
+        cmp <(figures log) <(figures "log$n")
+    done
+    "${learn[@]}" --adam-epsilon 1e-3 -o one round.toks
+    for n in 1 50 77; do
+        "${learn[@]}" --adam-epsilon 1e-3 --micro-batch-tokens "$n" -o "micro$n" round.toks
+        "$BIN/model" diff -q --tolerance 1e-6 one "micro$n"
+    done
+}
+
+@test "reinforce-step: in parts with --resume is straight through" {
+    "${learn[@]}" --metrics straight.log -o straight round.toks
+    "$BIN/toks" head -q -n 32 round.toks >first
+    "$BIN/toks" split -n 32 -o 'part%d' round.toks 2>/dev/null || true
+    records round.toks >all
+    for part in "1,32" "33,80" "81,96"; do
+        { "$BIN/toks" view --header round.toks && sed -n "${part}p" all; } |
+            "${learn[@]}" --resume --metrics log -o out
+        [ -e out/state.safetensors ]
+    done
+    same_model straight out
+    same_model straight/previous out/previous
+    cmp <(figures straight.log) <(figures log)
+    fails 2 '`learning-rate`' "${learn[@]}" --resume --learning-rate 1 -o out round.toks
+    fails 1 "out.*exists.*--resume" "${learn[@]}" -o out round.toks
+    same_model straight out
+}
+
+@test "reinforce-step: SIGTERM leaves a whole generation, which goes on to the same end" {
+    local i
+    { "$BIN/toks" view --header round.toks && for i in {1..60}; do records round.toks; done; } |
+        "$BIN/toks" view -b >long.toks
+    "${learn[@]}" --metrics straight.log -o straight long.toks
+    "${learn[@]}" --metrics log -o out long.toks 2>said 3>&- &
+    local pid=$! got=0
+    while [ ! -e log ] || [ "$(wc -l <log)" -lt 20 ]; do sleep 0.02; done
+    kill -TERM "$pid"
+    wait "$pid" || got=$?
+    [ "$got" -eq 75 ]
+    grep -q "stopped after generation.*--resume" said
+    [ ! -e out.lock ] && [ ! -e out.partial ]
+    local reached
+    reached=$(jq .generation out/densepath.json)
+    [ "$reached" -ge 20 ] && [ "$reached" -lt 360 ]
+    { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
+        "${learn[@]}" --resume --metrics log -o out
+    same_model straight out
+    cmp <(figures straight.log) <(figures log)
+}
+
+@test "reinforce-step: stop rules keep the generation before" {
+    "${learn[@]}" --metrics plain.log -o plain round.toks
+    # between the largest and the second largest of the batches' means
+    local limit at
+    limit=$(jq -s '[.[].reward] | sort | (.[-1] + .[-2]) / 2' plain.log)
+    at=$(jq -s '[.[].reward] | index(max)' plain.log)
+    run -0 --separate-stderr "$BIN/reinforce-step" -m sft --learning-rate 1e-3 --stop-reward "$limit" -o out round.toks
+    [[ $stderr == *"stopped: the mean sum of reward"* ]]
+    [ "$(jq .generation out/densepath.json)" -eq $((at > 0 ? at - 1 : 0)) ]
+    jq -e .finished out/densepath.json
+    if [ "$at" -ge 2 ]; then
+        "${learn[@]}" --max-steps $((at - 1)) -o short round.toks
+        cmp out/model.safetensors short/model.safetensors
+    fi
+    "${learn[@]}" --kl sft:0 --stop-kl 1e9 -o far round.toks
+    same_model far plain
+    "${learn[@]}" --kl half:0 --stop-kl 0 --metrics kl.log -o near round.toks
+    [ "$(jq .generation near/densepath.json)" -lt 6 ]
+    fails 2 "stop-kl" "${learn[@]}" --stop-kl 1 -o other round.toks
+}
+
+@test "reinforce-step: losses, KL, normalisers" {
+    local o
+    "${learn[@]}" -o out round.toks
+    for o in "--loss ppo-clip" "--kl half:0.1" "--normalize sequences" "--normalize constant:12" "--optim sgd"; do
+        # shellcheck disable=SC2086
+        "${learn[@]}" $o --metrics log -o other round.toks
+        run ! cmp -s out/model.safetensors other/model.safetensors
+        rm -r other
+    done
+    "${learn[@]}" --kl half:0 --metrics log -o measured round.toks
+    cmp out/model.safetensors measured/model.safetensors
+    jq -se 'all(.kl > 0)' log
+    fails 2 "normalize" "${learn[@]}" --normalize constant:0 -o other round.toks
+    fails 3 "logp:nobody" "${learn[@]}" --kl nobody:0.1 -o other round.toks
+    [ ! -e other ] && [ ! -e other.lock ]
+}
+
+@test "reinforce-step: two trainers do not share a policy" {
+    mkfifo pipe
+    "${learn[@]}" -o out pipe 2>said 3>&- &
+    local pid=$!
+    exec 4>pipe
+    for ((i = 0; i < 500; i++)); do [ ! -e out/densepath.json ] || break; sleep 0.02; done
+    fails 1 "out: another trainer" "${learn[@]}" --resume -o out round.toks
+    fails 1 "out: another trainer" "$BIN/sft-train" -q -m sft -o out demos.toks
+    # What breaks off without a byte leaves nothing.
+    exec 4>&-
+    local got=0
+    wait "$pid" || got=$?
+    [ "$got" -eq 3 ]
+    [ "$(wc -l <said)" -eq 1 ]
+    [ ! -e out ] && [ ! -e out.lock ] && [ ! -e out.partial ]
+}
+
+@test "reinforce-step: common manners" {
+    common_manners "${learn[@]}" -o out
+    fails 2 "o DIR" "${learn[@]}" round.toks
+    fails 2 "m.* DIR" "$BIN/reinforce-step" -o out round.toks
+    leaves_nothing fails 1 "absent" "$BIN/reinforce-step" -m absent -o out round.toks
+    leaves_nothing fails 1 "nowhere" "${learn[@]}" -o nowhere/out round.toks
+    mkdir mine && echo precious >mine/file
+    leaves_nothing fails 1 "mine" "${learn[@]}" -o mine round.toks
+    fails 1 "No space" "${learn[@]}" --metrics /dev/full -o out round.toks
+}
+
+@test "reinforce-step: streams that do not fit" {
+    leaves_nothing fails 3 "demos.toks.*advantage" "${learn[@]}" -o out demos.toks
+    leaves_nothing fails 3 "advantage" "${learn[@]}" -o out < <(cat demos.toks)
+    "$BIN/toks" view round.toks | jq -c 'if .id then .advantage[-1] = null else . end' >null
+    leaves_nothing fails 3 'null.*record.*advantage is null' "${learn[@]}" -o out null
+    "$BIN/toks" view round.toks | jq -c 'if .id then .token[-1] = 40 else . end' >beyond
+    leaves_nothing fails 3 'beyond.*record.*40' "${learn[@]}" -o out beyond
+    "$BIN/toks" view round.toks | jq -c 'if .id then .mask |= map(0) else . end' >untrained
+    leaves_nothing fails 1 'untrained.*trained' "${learn[@]}" -o out untrained
+    cp -r sft with
+    cp "$BATS_TEST_DIRNAME/fixtures/tokenizers/qwen2/tokenizer.json" with/
+    "$BIN/toks" view round.toks | jq -c 'if .id then . else .tokenizer = "xxh3:0123456789abcdef" end' >tokenizer
+    leaves_nothing fails 3 "tokenizer" "$BIN/reinforce-step" -q -m with -o out tokenizer
+}
+
+small_round() {
+    { "$BIN/toks" view --header round.toks | jq -c '.provenance = []' &&
+        records round.toks | head -2 | jq -c 'del(.answer)'; } | jq -c 'if .id then . else .columns |= map(select(.name != "answer")) end' |
+        "$BIN/toks" view -b >small.toks
+}
+
+@test "reinforce-step: a damaged stream (some bytes)" {
+    small_round
+    survives_damage small.toks 23 "${learn[@]}" --threads 1 -o out
+    # The same through a pipe, where updates come before the end is proved.
+    piped() { cat "${!#}" | "${@:1:$#-1}" 2>&1 | sed 's/^/damaged: /' >&2; return "${PIPESTATUS[1]}"; }
+    survives_damage small.toks 47 piped "${learn[@]}" --threads 1 --batch-size 1 -o out
+}
+
+# bats test_tags=slow
+@test "reinforce-step: a damaged stream (every byte)" {
+    small_round
+    survives_damage small.toks 1 "${learn[@]}" --threads 1 -o out
+    piped() { cat "${!#}" | "${@:1:$#-1}" 2>&1 | sed 's/^/damaged: /' >&2; return "${PIPESTATUS[1]}"; }
+    survives_damage small.toks 1 piped "${learn[@]}" --threads 1 --batch-size 1 -o out
+}
+
+@test "reinforce-step: weights that are no numbers" {
+    local name
+    for name in lm_head.weight model.norm.weight model.layers.1.mlp.down_proj.weight; do
+        model=sft spoil_model bad "$name"
+        leaves_nothing fails 1 'finite|not a number' "$BIN/reinforce-step" -q -m bad -o out round.toks
+        rm -r bad
+    done
+}
