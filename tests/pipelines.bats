@@ -108,19 +108,37 @@ rewards() { # REFERENCE STREAM
     cmp two/model.safetensors again/model.safetensors
 }
 
+@test "dpr: a trainer that fails at once ends the loop" {
+    mkdir mine
+    echo mine >mine/notes
+    for more in '' '--samples kept.toks'; do
+        # shellcheck disable=SC2086
+        run -1 timeout 30 "$P/dpr" -m "$D/sft" -o mine --steps 2 --batch-size 2 -n 2 --max-new-tokens 5 \
+            --threads 1 $more "$D/demos.jsonl" -- -q
+        [[ $output == *"reinforce-step: mine"* ]]
+    done
+    [ "$(ls mine)" = notes ]
+}
+
 @test "dpr: the stop rule's limit is the quantile of the demonstrations' reward" {
-    run=(-m "$D/sft" --steps 3 --batch-size 4 -n 2 --max-new-tokens 12 --learning-rate 1e-3 --threads 1)
-    tok -q -m "$D/sft" "$D/held-out.jsonl" -o held-out.toks
-    for q in 0 0.75; do
-        rewards half held-out.toks | sort -g >sums
-        "$P/dpr" -o "q$q" "${run[@]}" --held-out "$D/held-out.jsonl" --quantile $q --threshold limit \
-            "$D/demos.jsonl" -- -q
-        jq -ns --argjson q $q --slurpfile s sums --slurpfile limit limit '
+    run=(-m "$D/sft" --steps 3 --batch-size 4 -n 2 --learning-rate 1e-3 --threads 1)
+    tok -q -m "$D/sft" "$D/held-out.jsonl" -o whole.toks
+    # Completions count up to --max-new-tokens; the prompt has 8.
+    tok -q -m "$D/sft" --max-length 15 --truncation right "$D/held-out.jsonl" -o cut.toks
+    for case in 'whole 0' 'whole 0.75' 'cut 0.75'; do
+        q=${case#* }
+        rewards half "${case% *}.toks" | sort -g >sums
+        new=40
+        [[ $case == whole* ]] || new=7
+        "$P/dpr" -o "q$q-$new" "${run[@]}" --max-new-tokens $new --held-out "$D/held-out.jsonl" --quantile "$q" \
+            --threshold limit "$D/demos.jsonl" -- -q
+        jq -ns --argjson q "$q" --slurpfile s sums --slurpfile limit limit '
             ($q * 39 | floor) as $i | ($s[$i] + ($q * 39 - $i) * ($s[$i + 1] - $s[$i]) - $limit[0]) | fabs < 1e-3' |
             grep -qx true
     done
     # What every sample passes stops it at once, and SFT is what is kept.
     printf '%s\n' '{"prompt":"347+685=","completion":"zzzzzzzzzzzzzzzzzzzzzzzzzzz"}' >nonsense.jsonl
+    run+=(--max-new-tokens 12)
     "$P/dpr" -o none "${run[@]}" --held-out nonsense.jsonl "$D/demos.jsonl" -- -q
     [ "$(jq .generation none/densepath.json)" -eq 0 ]
     model diff -q none "$D/sft"
