@@ -5,8 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGN = 64, BLOCK_MIN = 1 << 16 };
+enum {
+    ALIGN = 64,
+    BLOCK_MIN = 1 << 16,
+    BLOCK_GROWS = 1 << 28,  // new blocks are twice as large as the last up to here
+    BLOCK_MAPPED = 1 << 22, // from here on a block is mapped: what is freed goes back to the system
+};
 
 void *mem_alloc(size_t count, size_t size, const char *what, struct err *e)
 {
@@ -44,7 +50,8 @@ int mem_grow(void **array, size_t *capacity, size_t need, size_t size, const cha
 
 struct arena_block {
     struct arena_block *previous;
-    size_t size; // of data
+    size_t size;  // of data
+    size_t bytes; // of all
     size_t used;
     alignas(ALIGN) unsigned char data[];
 };
@@ -54,11 +61,19 @@ void arena_init(struct arena *a)
     memset(a, 0, sizeof *a);
 }
 
+static void block_free(struct arena_block *b)
+{
+    if (b->bytes >= BLOCK_MAPPED)
+        munmap(b, b->bytes);
+    else
+        free(b);
+}
+
 static void blocks_free(struct arena_block *b)
 {
     while (b) {
         struct arena_block *previous = b->previous;
-        free(b);
+        block_free(b);
         b = previous;
     }
 }
@@ -69,6 +84,12 @@ void arena_release(struct arena *a)
     arena_init(a);
 }
 
+static void *block_map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static struct arena_block *block_new(size_t size, struct err *e)
 {
     size_t bytes;
@@ -77,13 +98,15 @@ static struct arena_block *block_new(size_t size, struct err *e)
         err_memory(e, size, "work space");
         return NULL;
     }
-    struct arena_block *b = aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    struct arena_block *b = bytes >= BLOCK_MAPPED ? block_map(bytes) : aligned_alloc(ALIGN, bytes);
     if (!b) {
         err_memory(e, size, "work space");
         return NULL;
     }
     b->previous = NULL;
     b->size = size;
+    b->bytes = bytes;
     b->used = 0;
     return b;
 }
@@ -112,7 +135,8 @@ void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e)
     }
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (!a->block || a->block->size - a->block->used < bytes) {
-        size_t want = a->block ? a->block->size : BLOCK_MIN;
+        size_t want = a->block ? a->block->size : BLOCK_MIN / 2;
+        want = want < BLOCK_GROWS ? 2 * want : want;
         struct arena_block *b = block_new(bytes > want ? bytes : want, e);
         if (!b)
             return NULL;
@@ -153,7 +177,7 @@ void arena_rewind(struct arena *a, struct arena_mark mark)
     }
     while (a->block != mark.block) {
         struct arena_block *previous = a->block->previous;
-        free(a->block);
+        block_free(a->block);
         a->block = previous;
     }
     a->block->used = mark.used;

@@ -162,6 +162,12 @@ static void update(struct trainer *t, struct step_report *report)
     }
 }
 
+// Tokens that go through the model: the last one is only a target.
+static size_t passed_tokens(const struct example *e)
+{
+    return e->sequence.n > 1 ? e->sequence.n - 1 : 0;
+}
+
 int trainer_step(struct trainer *t, const struct example *example, size_t n,
                  const struct loss *loss, enum normalize normalize, double constant,
                  struct step_report *report, struct err *e)
@@ -185,8 +191,8 @@ int trainer_step(struct trainer *t, const struct example *example, size_t n,
     for (size_t first = 0; first < n;) {
         size_t end = first, tokens = 0;
         while (end < n &&
-               (end == first || tokens + example[end].sequence.n <= t->micro_batch_tokens))
-            tokens += example[end++].sequence.n;
+               (end == first || tokens + passed_tokens(&example[end]) <= t->micro_batch_tokens))
+            tokens += passed_tokens(&example[end++]);
         if (micro_batch(t, example + first, end - first, tokens, &pass, report, e) < 0)
             return -1;
         first = end;
