@@ -346,14 +346,14 @@ EOF
     [ "$status" -eq 3 ]
     one_line
     [[ $stderr == *"two.jsonl: tokenizer xxh3:2 here and xxh3:1"* ]]
-    "$toks" cat in.toks one.jsonl | "$toks" view | head -n 1 | jq -e '.tokenizer == "xxh3:1"'
+    "$toks" cat in.toks one.jsonl | "$toks" view --header | jq -e '.tokenizer == "xxh3:1"'
     echo '{"id":"x","token":[1]}' > narrow.jsonl
     run --separate-stderr bash -c "'$toks' cat in.toks narrow.jsonl > /dev/null"
     [ "$status" -eq 3 ]
     one_line
     "$toks" head -n 1 in.toks > a.toks
     "$toks" head -n 2 in.toks > b.toks
-    "$toks" cat a.toks b.toks a.toks | "$toks" view | head -n 1 | jq -e '.provenance | length == 2'
+    "$toks" cat a.toks b.toks a.toks | "$toks" view --header | jq -e '.provenance | length == 2'
     [ "$(ids <("$toks" cat a.toks b.toks))" = "r0 r0 r1" ]
     # `step` decides over frames, across the streams too.
     printf '{"id":"a","token":[1],"step":1}\n' > s.jsonl
