@@ -1,6 +1,6 @@
 #!/bin/bash
 # Speed of token streams: MB/s of uncompressed columns through `toks check`, `view -b` and `cat`, on
-# one core, at compression level 1.
+# one core, at compression level 1; and through dense-reward.
 #     tests/bench_stream.sh [MEGABYTES]     (default 400; BIN=folder of the programs)
 # The stream is made of random tokens, masks and three columns of log-probabilities: 17 bytes a
 # token. Each figure is the best of three runs; output goes to /dev/null.
@@ -63,3 +63,7 @@ measure "toks check" "$toks" check "$work/level1.toks"
 measure "toks view -b" "$toks" view -b "$work/level1.toks"
 measure "toks cat" "$toks" cat "$work/level1.toks"
 measure "toks cat, plain" "$toks" cat "$work/plain.toks"
+# dense-reward reads 17 bytes a token here and writes 25: the rate of what it writes.
+bytes=$((bytes * 25 / 17))
+measure "dense-reward" "${toks%toks}dense-reward" -q sft half "$work/level1.toks"
+measure "dense-reward, floor" "${toks%toks}dense-reward" -q --floor 0.03 sft half "$work/level1.toks"
