@@ -156,15 +156,18 @@ check_death() { # OUT VICTIM: the others have ended rightly
 
 # ROUNDS: any member at any instant, often more than once
 kill_often() {
-    local rounds=$1 landed=0 i
+    local rounds=$1 landed=0 i begin span
     STEPS=30
+    begin=$(date +%s%N)
     loop straight 0 --save-steps 3
+    span=$((($(date +%s%N) - begin) / 1000000 + 20)) # milliseconds that a run takes here
     for ((i = 0; landed < rounds; i++)); do
         [ "$i" -lt $((4 * rounds + 10)) ] || break
         rm -rf out out.log out.lock out.partial
         local victim=$((RANDOM % 5))
         begin_loop out --resume
-        sleep "0.$(printf %03d $((RANDOM % 700)))"
+        local wait=$((RANDOM % span))
+        sleep "$((wait / 1000)).$(printf %03d "$((wait % 1000))")"
         kill -9 "${pid[victim]}" 2>/dev/null || true
         end_loop
         [ "${ended[victim]}" -ne 137 ] || landed=$((landed + 1))
