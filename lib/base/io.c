@@ -358,16 +358,6 @@ int io_copy_file(int from_at, const char *from, int to_at, const char *to, struc
     return result;
 }
 
-int io_sync_directory(const char *path, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, path);
-    int result = fsync(fd) < 0 && errno != EINVAL ? err_errno(e, path) : 0;
-    close(fd);
-    return result;
-}
-
 char *io_path(const char *directory, const char *name, struct err *e)
 {
     char *path;

@@ -47,7 +47,6 @@ int io_remove_tree(int at, const char *path, struct err *e);    // fine if it do
 int io_exists(int at, const char *path);
 int io_write_file(int at, const char *path, const void *data, size_t size, struct err *e);
 int io_copy_file(int from_at, const char *from, int to_at, const char *to, struct err *e);
-int io_sync_directory(const char *path, struct err *e); // makes renames in it durable
 // "DIR/NAME" from the heap, or NULL.
 char *io_path(const char *directory, const char *name, struct err *e);
 

@@ -150,16 +150,6 @@ void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e)
     return p;
 }
 
-char *arena_string(struct arena *a, const char *s, size_t length, struct err *e)
-{
-    char *copy = arena_alloc(a, length + 1, 1, e);
-    if (!copy)
-        return NULL;
-    memcpy(copy, s, length);
-    copy[length] = 0;
-    return copy;
-}
-
 struct arena_mark arena_mark(const struct arena *a)
 {
     return (struct arena_mark){a->block, a->block ? a->block->used : 0, a->used_before};

@@ -28,7 +28,6 @@ void arena_release(struct arena *a);
 // repeats itself allocates nothing from its second round on.
 void arena_clear(struct arena *a);
 void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e); // not zeroed
-char *arena_string(struct arena *a, const char *s, size_t length, struct err *e);
 
 // Where an arena stands; arena_rewind forgets what was handed out since.
 struct arena_mark {

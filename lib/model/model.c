@@ -255,20 +255,6 @@ void model_values(const struct model *m, size_t i, float *out)
     dtype_to_f32(out, t->data, t->type, p->rows * p->cols);
 }
 
-int model_copy_weights(struct model *m, const struct model *other, struct err *e)
-{
-    if (m->n_parameters != other->n_parameters)
-        return err_set(e, STATUS_FAILED, "%s and %s are different models", m->path, other->path);
-    for (size_t i = 0; i < m->n_parameters; i++) {
-        const struct parameter *a = &m->parameter[i], *b = &other->parameter[i];
-        if (a->rows != b->rows || a->cols != b->cols || strcmp(a->name, b->name) != 0)
-            return err_set(e, STATUS_FAILED, "%s and %s differ in tensor `%s`", m->path,
-                           other->path, a->name);
-        model_values(other, i, m->master + a->offset);
-    }
-    return 0;
-}
-
 int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct err *e)
 {
     enum { STEP = 1 << 16, SAMPLE = 1 << 12 };

@@ -48,8 +48,6 @@ void model_close(struct model *m); // NULL is fine
 // fp32 masters and zeroed gradients; the maps are no longer used for computing.
 int model_train(struct model *m, struct err *e);
 void model_clear_gradient(struct model *m);
-// Copies other's masters or weights; both must have the same shapes.
-int model_copy_weights(struct model *m, const struct model *other, struct err *e);
 // The values of parameter i as fp32: into `out` [rows * cols].
 void model_values(const struct model *m, size_t i, float *out);
 // XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.

@@ -47,9 +47,8 @@ int header_require(const struct stream_header *h, const char *name, enum column_
                    enum column_per per, const char *where, struct err *e);
 // Removes a column that is there.
 void header_remove_column(struct stream_header *h, int index);
-// Adds this program's line. Options that cannot change the result (-o, --threads, --metrics, -q,
-// -v,
-// --config is kept) are left out of `args`, so that they do not change the bytes. `models` is an
+// Adds this program's line. Options that cannot change the result (-o, --threads, --metrics,
+// --in-flight, -q, -v) are left out of `args`, so that they do not change the bytes. `models` is an
 // object {name: fingerprint} or NULL; the reference is taken.
 int header_add_provenance(struct stream_header *h, const char *program, int argc, char **argv,
                           uint64_t seed, json_t *models, struct err *e);

@@ -45,14 +45,6 @@ const struct added_token *added_list_find(const struct added_list *l, const char
     return NULL;
 }
 
-const struct added_token *added_list_by_id(const struct added_list *l, uint32_t id)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (l->token[i].id == id)
-            return &l->token[i];
-    return NULL;
-}
-
 void added_matcher_init(struct added_matcher *m)
 {
     memset(m, 0, sizeof *m);

@@ -26,7 +26,6 @@ int added_list_add(struct added_list *l, const char *content, size_t size,
                    const struct added_token *like, struct err *e);
 const struct added_token *added_list_find(const struct added_list *l, const char *content,
                                           size_t size);
-const struct added_token *added_list_by_id(const struct added_list *l, uint32_t id);
 
 // Finds tokens in a text: leftmost, and the longest of those that start there.
 struct added_matcher {

@@ -361,11 +361,6 @@ static const struct named *pick(const struct chat *c, const struct chat_request 
     return named ? named : &c->named[0];
 }
 
-int chat_marks_generation(const struct chat *c)
-{
-    return template_marks_generation(pick(c, NULL)->template);
-}
-
 // ---- the context --------------------------------------------------------------------------------
 
 void chat_now(char out[CHAT_NOW])

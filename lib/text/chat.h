@@ -26,8 +26,6 @@ struct chat *chat_open_source(const char *source, size_t size, const char *name,
 void chat_close(struct chat *c);
 // Whether DIR has a template at all: 1, 0, or -1 with *e filled.
 int chat_exists(const char *directory, struct err *e);
-// Whether the template marks the assistant's text itself ({% generation %}).
-int chat_marks_generation(const struct chat *c);
 
 enum { CHAT_NOW = 20 };
 // What is rendered. All JSON is borrowed and read only; NULL is absent.

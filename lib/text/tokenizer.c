@@ -43,7 +43,7 @@ struct tokenizer {
     // How added tokens decode where that is not their content: as the normalizer leaves it.
     struct vocabulary shown;
     struct token_shape *shape; // [tokens.n_ids]
-    int64_t bos, eos;
+    int64_t eos;
     struct tokenizer_worker *worker;
 };
 
@@ -410,21 +410,18 @@ static int64_t id_of(const struct tokenizer *t, const json_t *config, const char
                : -1;
 }
 
-// Who says what begins and ends a text, in order of who is asked: tokenizer_config.json,
+// Who says what ends a text, in order of who is asked: tokenizer_config.json,
 // special_tokens_map.json, generation_config.json, config.json.
 static int read_ends(struct tokenizer *t, const char *directory, const json_t *config,
                      struct err *e)
 {
     static const char *const names[] = {"special_tokens_map.json", "generation_config.json",
                                         "config.json"};
-    t->bos = token_of(t, config, "bos_token");
     t->eos = token_of(t, config, "eos_token");
     for (int i = 0; i < 3; i++) {
         json_t *other;
         if (read_optional(directory, names[i], &other, e) < 0)
             return -1;
-        if (t->bos < 0)
-            t->bos = i ? id_of(t, other, "bos_token_id") : token_of(t, other, "bos_token");
         if (t->eos < 0)
             t->eos = i ? id_of(t, other, "eos_token_id") : token_of(t, other, "eos_token");
         json_decref(other);
@@ -857,11 +854,6 @@ int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct bu
     return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
 }
 
-int tokenizer_is_special(const struct tokenizer *t, uint32_t id)
-{
-    return id < t->tokens.n_ids && t->shape[id].special;
-}
-
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size)
 {
     return vocabulary_text(&t->tokens, id, size);
@@ -875,9 +867,4 @@ int64_t tokenizer_token_id(const struct tokenizer *t, const char *content)
 int64_t tokenizer_eos(const struct tokenizer *t)
 {
     return t->eos;
-}
-
-int64_t tokenizer_bos(const struct tokenizer *t)
-{
-    return t->bos;
 }

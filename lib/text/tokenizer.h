@@ -60,11 +60,9 @@ int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, in
 // `first`: the token begins the text (decoders that strip a leading space do it there).
 int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct buffer *out,
                     struct err *e);
-int tokenizer_is_special(const struct tokenizer *t, uint32_t id);
 // The token as the vocabulary spells it; borrowed, NULL when there is no such id.
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size);
 int64_t tokenizer_token_id(const struct tokenizer *t, const char *content); // -1: none
 int64_t tokenizer_eos(const struct tokenizer *t);                           // -1: unknown
-int64_t tokenizer_bos(const struct tokenizer *t);
 
 #endif
