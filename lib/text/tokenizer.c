@@ -18,6 +18,7 @@
 #include "text/postprocessor.h"
 #include "text/pretokenizer.h"
 #include "text/unicode.h"
+#include "text/unigram.h"
 #include "text/vocabulary.h"
 
 enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
@@ -30,10 +31,14 @@ struct token_shape {
     uint8_t lead, trail; // blanks at the ends, for trimmed offsets
 };
 
+enum model_kind { MODEL_BPE, MODEL_UNIGRAM };
+
 struct tokenizer {
     char fingerprint[FINGERPRINT_MAX];
     struct vocabulary tokens; // the model's and the added ones
+    enum model_kind kind;
     struct bpe bpe;
+    struct unigram unigram;
     struct normalizer *normalizer;
     struct pretokenizer *pretokenizer;
     struct postprocessor post;
@@ -52,6 +57,7 @@ struct tokenizer_worker {
     struct aligned_pair normalized;
     struct pretokenizer_scratch pre;
     struct bpe_scratch bpe;
+    struct unigram_scratch unigram;
     char fingerprint[FINGERPRINT_MAX]; // of the tokenizer whose words are in the cache
 };
 
@@ -188,18 +194,62 @@ static int read_vocabulary(struct tokenizer *t, const struct tables *tables, str
     return more;
 }
 
-static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
-                      struct err *e)
+// Entries of a Unigram model: ["token", log-probability], numbered as they come.
+static int read_scored(struct tokenizer *t, struct json_scan *s, struct unigram_word **word,
+                       size_t *n, struct err *e)
 {
-    const json_t *model = json_object_get(root, "model");
-    const char *type = "BPE"; // files of the first years do not say
-    if (!json_is_object(model))
-        return err_set(e, STATUS_FAILED, "%s: key `model`: not an object", file_name);
-    if (json_get_string(model, "type", &type, file_name, e) < 0)
+    size_t room = 0;
+    struct buffer key;
+    buffer_init(&key, 1 << 24);
+    int more = buffer_reserve(&key, 1, e), first = 1;
+    if (more == 0)
+        more = json_scan_expect(s, '[');
+    while (more == 0 && (more = json_scan_more(s, ']', &first)) > 0) {
+        struct unigram_word entry = {.usable = 1};
+        if (json_scan_expect(s, '[') < 0 || json_scan_string(s, &key) < 0 ||
+            json_scan_expect(s, ',') < 0 || json_scan_real(s, &entry.score) < 0 ||
+            json_scan_expect(s, ']') < 0 ||
+            mem_grow((void **)word, &room, *n + 1, sizeof **word, "a vocabulary", e) < 0 ||
+            vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)*n, e) < 0) {
+            more = -1;
+            break;
+        }
+        (*word)[(*n)++] = entry;
+        more = 0;
+    }
+    buffer_release(&key);
+    return more;
+}
+
+static int read_unigram(struct tokenizer *t, const json_t *model, const struct tables *tables,
+                        struct err *e)
+{
+    int64_t unk = -1;
+    int byte_fallback = 0;
+    struct json_scan s;
+    if (!tables->vocab)
+        return err_set(e, STATUS_FAILED, "%s: key `model`: no `vocab`", file_name);
+    int has_unk = json_get_int(model, "unk_id", &unk, file_name, e);
+    if (has_unk < 0 || json_get_bool(model, "byte_fallback", &byte_fallback, file_name, e) < 0)
         return -1;
-    if (strcmp(type, "BPE") != 0)
-        return err_set(e, STATUS_FAILED, "%s: key `model`: type `%s` is not supported", file_name,
-                       type);
+    struct unigram_word *word = NULL;
+    size_t n = 0;
+    json_scan_init(&s, tables->vocab, tables->vocab_size, "tokenizer.json: vocab", e);
+    int result = read_scored(t, &s, &word, &n, e);
+    if (result == 0 && has_unk && (unk < 0 || (size_t)unk >= n))
+        result = err_set(e, STATUS_FAILED, "%s: key `unk_id`: %lld is not in the vocabulary",
+                         file_name, (long long)unk);
+    if (result < 0) {
+        free(word);
+        return -1;
+    }
+    t->kind = MODEL_UNIGRAM;
+    return unigram_init(&t->unigram, &t->tokens, word, n, unk, byte_fallback, e);
+}
+
+static int read_bpe(struct tokenizer *t, const json_t *model, const struct tables *tables,
+                    struct err *e)
+{
     if (read_vocabulary(t, tables, e) < 0)
         return -1;
     struct json_scan merges;
@@ -207,6 +257,24 @@ static int read_model(struct tokenizer *t, const json_t *root, const struct tabl
                    "tokenizer.json: merges", e);
     return bpe_init(&t->bpe, model, tables->merges ? &merges : NULL, &t->tokens,
                     pretokenizer_is_byte_level(t->pretokenizer), e);
+}
+
+static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
+                      struct err *e)
+{
+    const json_t *model = json_object_get(root, "model");
+    // Files of the first years do not say; a vocabulary with scores is that of a Unigram model.
+    const char *type = tables->vocab && *tables->vocab == '[' ? "Unigram" : "BPE";
+    if (!json_is_object(model))
+        return err_set(e, STATUS_FAILED, "%s: key `model`: not an object", file_name);
+    if (json_get_string(model, "type", &type, file_name, e) < 0)
+        return -1;
+    if (!strcmp(type, "BPE"))
+        return read_bpe(t, model, tables, e);
+    if (!strcmp(type, "Unigram"))
+        return read_unigram(t, model, tables, e);
+    return err_set(e, STATUS_FAILED, "%s: key `model`: type `%s` is not supported", file_name,
+                   type);
 }
 
 static int read_flag(const json_t *value, const char *key, int *flag, struct err *e)
@@ -524,6 +592,7 @@ void tokenizer_close(struct tokenizer *t)
     vocabulary_release(&t->tokens);
     vocabulary_release(&t->shown);
     bpe_release(&t->bpe);
+    unigram_release(&t->unigram);
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
     decoder_free(t->decoder);
@@ -575,6 +644,7 @@ struct tokenizer_worker *tokenizer_worker_open(struct err *e)
     aligned_init(&w->repaired);
     aligned_pair_init(&w->normalized);
     bpe_scratch_init(&w->bpe);
+    unigram_scratch_init(&w->unigram);
     if (pretokenizer_scratch_init(&w->pre, e) < 0) {
         free(w);
         return NULL;
@@ -590,6 +660,7 @@ void tokenizer_worker_close(struct tokenizer_worker *w)
     aligned_pair_release(&w->normalized);
     pretokenizer_scratch_release(&w->pre);
     bpe_scratch_release(&w->bpe);
+    unigram_scratch_release(&w->unigram);
     free(w);
 }
 
@@ -654,6 +725,24 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
     return 0;
 }
 
+static int encode_unigram(const struct tokenizer *t, struct tokenizer_worker *w,
+                          const struct slice *text, struct piece piece, struct token_list *out,
+                          struct err *e)
+{
+    struct unigram_scratch *s = &w->unigram;
+    if (unigram_encode(&t->unigram, &t->tokens, s, text->data + piece.start,
+                       piece.end - piece.start, e) < 0 ||
+        token_grow(out, s->n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < s->n; i++) {
+        out->id[out->n] = s->token[i].id;
+        out->start[out->n] = slice_from(text, piece.start + s->token[i].start);
+        out->end[out->n] = slice_to(text, piece.start + s->token[i].end - 1);
+        out->n++;
+    }
+    return 0;
+}
+
 // Text without added tokens.
 static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
                         struct token_list *out, struct err *e)
@@ -661,7 +750,9 @@ static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, s
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
     for (size_t i = 0; i < w->pre.pieces.n; i++)
-        if (encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e) < 0)
+        if ((t->kind == MODEL_UNIGRAM
+                 ? encode_unigram(t, w, &text, w->pre.pieces.piece[i], out, e)
+                 : encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e)) < 0)
             return -1;
     return 0;
 }

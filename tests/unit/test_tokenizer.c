@@ -198,6 +198,8 @@ static const char *const own_names[] = {
     "bpe-unk-nofuse",
     "bpe-nounk",
     "bpe-eow",
+    "unigram-charsmap",
+    "unigram-bytefallback",
 };
 
 static void reference_ids_of_made_tokenizers(void)
