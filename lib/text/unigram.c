@@ -83,7 +83,7 @@ static void offer(const struct unigram *u, struct unigram_node *node, double sco
 static double score_of(const struct unigram *u, uint32_t id, size_t length)
 {
     if (u->sentencepiece && u->user[id])
-        return (double)((float)length * (float)u->user_score) - 0.1;
+        return (double)((float)length * u->user_score) - 0.1;
     return u->word[id].score;
 }
 
@@ -148,7 +148,7 @@ static int add_unknown(const struct unigram *u, const struct vocabulary *tokens,
                        struct err *e)
 {
     // A run of characters that are unknown one by one may be a token as a whole.
-    int64_t id = u->sentencepiece ? -1 : vocabulary_find(tokens, piece + start, end - start);
+    int64_t id = vocabulary_find(tokens, piece + start, end - start);
     if (id >= 0 && (size_t)id < u->n)
         return add(s, (uint32_t)id, start, end, e);
     int bytes = add_bytes(u, s, piece, start, end, e);
@@ -163,11 +163,12 @@ int unigram_encode(const struct unigram *u, const struct vocabulary *tokens,
                  e) < 0 ||
         fill(u, s, piece, size, e) < 0)
         return -1;
-    // From the end back; neighbours that are unknown make one.
+    // From the end back; neighbours that are unknown make one (SentencePiece's reader sees to that
+    // by itself).
     for (size_t end = size, start; end > 0; end = start) {
         start = s->node[end].start;
         uint32_t id = s->node[end].id;
-        if (u->unk < 0 || id != (uint32_t)u->unk) {
+        if (u->sentencepiece || u->unk < 0 || id != (uint32_t)u->unk) {
             if (add(s, id, start, end, e) < 0)
                 return -1;
             continue;

@@ -23,10 +23,11 @@ struct unigram {
     int64_t unk; // -1: unknown characters are an error
     int byte_fallback;
     uint32_t fallback_id[256]; // of <0xNN>; UINT32_MAX: none
-    // Sums are kept in single precision and user-defined pieces weigh `user_score` a byte, as
-    // SentencePiece has it; otherwise all is in double precision, as in tokenizer.json's readers.
+    // As SentencePiece has it: sums are kept in single precision, user-defined pieces weigh
+    // `user_score` a byte, unknown characters are left one by one. Otherwise as the readers of
+    // tokenizer.json: double precision, unknown neighbours make one token or fall back to bytes.
     int sentencepiece;
-    double user_score;
+    float user_score;
     const unsigned char *user; // [n], with `sentencepiece`: the piece is user-defined; borrowed
 };
 
