@@ -891,27 +891,72 @@ static int place_after_drops(const struct tokenizer *t, struct tokenizer_worker 
     return 0;
 }
 
+// Where a token of the slice begins and ends in the original.
+static inline uint32_t token_start(const struct slice *text, size_t at)
+{
+    return text->from || utf8_continues(text->data[at]) ? slice_from(text, at)
+                                                        : (uint32_t)(text->base + at);
+}
+
+static inline uint32_t token_end(const struct slice *text, size_t end)
+{
+    return text->to || (end < text->size && utf8_continues(text->data[end]))
+               ? slice_to(text, end - 1)
+               : (uint32_t)(text->base + end);
+}
+
+// What the cache of words knows needs no more than copying.
+static int add_known(const struct slice *text, size_t at, const struct bpe_known *known,
+                     struct token_list *out, struct err *e)
+{
+    if (out->capacity - out->n < known->n && token_grow(out, known->n, e) < 0)
+        return -1;
+    uint32_t *id = out->id + out->n, *start = out->start + out->n, *end = out->end + out->n;
+    for (size_t i = 0; i < known->n; i++) {
+        id[i] = known->id[i];
+        start[i] = token_start(text, at);
+        at += known->size[i];
+        end[i] = token_end(text, at);
+    }
+    out->n += known->n;
+    return 0;
+}
+
+static int add_new(const struct slice *text, size_t at, const struct bpe_scratch *s,
+                   struct token_list *out, struct err *e)
+{
+    if (token_grow(out, s->n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < s->n; i++) {
+        out->id[out->n] = s->symbol[i].id;
+        out->start[out->n] = token_start(text, at);
+        at += s->symbol[i].size;
+        out->end[out->n++] = token_end(text, at);
+    }
+    return 0;
+}
+
 static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
                         const struct slice *text, struct piece piece, struct token_list *out,
                         struct err *e)
 {
     const char *data = text->data + piece.start;
-    size_t size = piece.end - piece.start, at = piece.start;
+    size_t size = piece.end - piece.start;
     for (size_t start = 0, end; start < size; start = end) {
+        struct bpe_known known;
         end = bpe_part_end(&t->bpe, data, size, start);
-        if (bpe_encode(&t->bpe, &w->bpe, data + start, end - start, e) < 0 ||
-            token_grow(out, w->bpe.n, e) < 0)
+        if (bpe_find(&w->bpe, data + start, end - start, &known)) {
+            if (add_known(text, piece.start + start, &known, out, e) < 0)
+                return -1;
+            continue;
+        }
+        if (bpe_encode(&t->bpe, &w->bpe, data + start, end - start, e) < 0)
             return -1;
         if (w->bpe.dropped && t->bpe.byte_level)
-            return place_after_drops(t, w, text, piece, out, e);
-        for (size_t i = 0; i < w->bpe.n; i++) {
-            const struct bpe_symbol *s = &w->bpe.symbol[i];
-            out->id[out->n] = s->id;
-            out->start[out->n] = slice_from(text, at);
-            out->end[out->n] = slice_to(text, at + s->size - 1);
-            out->n++;
-            at += s->size;
-        }
+            return token_grow(out, w->bpe.n, e) < 0 ? -1
+                                                    : place_after_drops(t, w, text, piece, out, e);
+        if (add_new(text, piece.start + start, &w->bpe, out, e) < 0)
+            return -1;
     }
     return 0;
 }
