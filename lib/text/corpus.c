@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/unpack.h"
 #include "base/utf8.h"
 
@@ -224,8 +225,7 @@ static int check_text(const struct corpus *c, size_t line, struct err *e)
         size_t n = utf8_sequence(c->text.data + i, c->text.size - i, &bad);
         if (!n)
             return err_set(e, STATUS_FAILED,
-                           "%s:%zu: not UTF-8 (byte %zu of the line; iconv -t "
-                           "UTF-8 converts)",
+                           "%s:%zu: not UTF-8 (byte %zu from there; iconv -t UTF-8 converts)",
                            c->file, line, i + 1);
         i += n;
     }
@@ -307,9 +307,53 @@ static int next_json_line(struct corpus *c, size_t *line, int first, struct err 
     return buffer_append(&c->text, "\n", 1, e) < 0 ? -1 : copy_element(c, *line, 1, e);
 }
 
-static int next_plain_line(struct corpus *c, size_t *line, struct err *e)
+// Takes bytes up to a newline and with it; *blank: there is nothing but blanks.
+static int add_line(struct corpus *c, size_t line, int *blank, struct err *e)
 {
-    int more = next_line(c, line, e);
+    size_t from = c->text.size;
+    int more, ended = 0;
+    while (!ended && (more = fill(c, e)) > 0) {
+        const char *stop = memchr(c->block + c->begin, '\n', c->end - c->begin);
+        size_t n = stop ? (size_t)(stop + 1 - (c->block + c->begin)) : c->end - c->begin;
+        ended = stop != NULL;
+        if (append(c, n, line, e) < 0)
+            return -1;
+    }
+    if (!ended && more < 0)
+        return -1;
+    c->line += (size_t)ended;
+    *blank = 1;
+    for (size_t i = from; i < c->text.size; i++)
+        *blank &= is_blank(c->text.data[i]);
+    return c->text.size > from;
+}
+
+// The lines up to a blank one, or all.
+static int next_lines(struct corpus *c, size_t *line, struct err *e)
+{
+    int more, blank, seen = 0;
+    buffer_clear(&c->text);
+    *line = c->line;
+    while ((more = add_line(c, *line, &blank, e)) > 0) {
+        if (!seen && blank) { // before the first
+            buffer_clear(&c->text);
+            *line = c->line;
+        } else if (blank && c->sample == SAMPLE_PARAGRAPH) {
+            break;
+        }
+        seen |= !blank;
+    }
+    if (more < 0)
+        return -1;
+    while (c->text.size &&
+           (c->text.data[c->text.size - 1] == '\n' || c->text.data[c->text.size - 1] == '\r'))
+        c->text.data[--c->text.size] = 0;
+    return seen;
+}
+
+static int next_plain(struct corpus *c, size_t *line, struct err *e)
+{
+    int more = c->sample == SAMPLE_LINE ? next_line(c, line, e) : next_lines(c, line, e);
     return more > 0 && check_text(c, *line, e) < 0 ? -1 : more;
 }
 
@@ -353,7 +397,7 @@ int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e)
         else if (c->kind == KIND_LINES)
             more = next_json_line(c, &line, first, e);
         else if (c->kind == KIND_PLAIN)
-            more = next_plain_line(c, &line, e);
+            more = next_plain(c, &line, e);
         if (more < 0)
             return -1;
         if (more) {
@@ -375,6 +419,9 @@ json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
     json_error_t error;
     json_t *value =
         json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!value && json_error_code(&error) == json_error_numeric_overflow &&
+        (value = json_parse(entry->text, entry->size, entry->file, e)) == NULL)
+        return NULL;
     if (!value) {
         size_t line = entry->line + (error.line > 1 ? (size_t)error.line - 1 : 0);
         err_set(e, STATUS_FAILED, "%s:%zu: not valid JSON: %s", entry->file, line, error.text);

@@ -12,12 +12,16 @@
 #include <jansson.h>
 #include <stddef.h>
 
+// What a record of plain text is: a line, the lines up to an empty one, or the whole file.
+enum corpus_sample { SAMPLE_LINE, SAMPLE_PARAGRAPH, SAMPLE_DOCUMENT };
+
 enum { CORPUS_RECORD_MAX = 1 << 28 }; // bytes of one record
 
 struct corpus {
     char *const *paths; // borrowed; "-" is standard input
     size_t n_paths, next_path;
-    int fd; // -1: between files
+    enum corpus_sample sample; // of plain text: a line, unless set after opening
+    int fd;                    // -1: between files
     struct unpack *unpack;
     const char *file;
     size_t line; // of the next byte
@@ -39,7 +43,8 @@ struct corpus_entry {
     const char *packed; // how the file is compressed; NULL: not at all
 };
 
-// No paths: standard input. Blank lines are no records.
+// No paths: standard input. Blank lines are no records; inside paragraphs and documents newlines
+// stay, at their end they do not.
 int corpus_open(struct corpus *c, char *const *paths, size_t n_paths, struct err *e);
 void corpus_close(struct corpus *c);
 // 1, 0 at the end of the last file, or -1 ("FILE:LINE: reason").
