@@ -23,8 +23,8 @@ ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
 OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
-LIBS      = -lopenblas -lzstd -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
-HEADERS   = cblas.h zstd.h jansson.h pcre2.h utf8proc.h xxhash.h
+LIBS      = -lopenblas -lzstd -lz -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
+HEADERS   = cblas.h zstd.h zlib.h jansson.h pcre2.h utf8proc.h xxhash.h
 
 SOURCES  := $(wildcard lib/*/*.c lib/*/*/*.c)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
