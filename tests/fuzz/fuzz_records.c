@@ -111,9 +111,12 @@ static void try_object(const struct record_settings *s, const json_t *object)
     for (int role = PREFERENCE_CHOSEN; role <= PREFERENCE_PROMPT; role++) {
         json_t *part = preference_part(s, object, (enum preference_role)role, &e);
         struct record_settings as = *s;
-        if (part && record_detect(part, &as, &as.format, &e) == 0 &&
+        struct buffer why;
+        buffer_init(&why, 0);
+        if (part && record_detect(part, &as, &as.format, &why, &e) == 0 &&
             as.format != RECORD_PREFERENCE && record_read(&r, &as, part, &e) == 0)
             try_record(&r, &as);
+        buffer_release(&why);
         json_decref(part);
     }
     record_release(&r);
@@ -136,8 +139,11 @@ static void try_entry(const struct corpus_entry *entry)
         s.prompts = i == 1;
         s.add_generation_prompt = i == 1;
         enum record_format found = RECORD_AUTO;
-        if (record_detect(object, &s, &found, &e) == 0)
-            MUST(found != RECORD_AUTO);
+        struct buffer why;
+        buffer_init(&why, 0);
+        if (record_detect(object, &s, &found, &why, &e) == 0)
+            MUST(found != RECORD_AUTO && why.size > 0);
+        buffer_release(&why);
         for (int format = RECORD_AUTO + 1; record_format_names[format]; format++) {
             s.format = (enum record_format)format;
             try_object(&s, object);
