@@ -36,8 +36,7 @@ struct pretokenizer {
 // GPT-2's pattern (Radford et al., 2019), which ByteLevel has built in.
 static const char byte_level_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-static const char words_pattern[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]+|"
-                                    "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}\\s]+";
+static const char words_pattern[] = "\\w+|[^\\w\\s]+";
 
 void pretokenizer_free(struct pretokenizer *p)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The character classes that tokenizers ask for.
+// The character classes that tokenizers ask for, as the reference library has them.
 #ifndef TEXT_UNICODE_H
 #define TEXT_UNICODE_H
 
