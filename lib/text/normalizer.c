@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "text/unicode.h"
+#include "text/unicode_nfc.h"
 
 enum { DEPTH_MAX = 16, LIST_MAX = 256 };
 
@@ -22,6 +23,7 @@ enum kind {
 struct normalizer {
     enum kind kind;
     int compatibility, composes;
+    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
     int left, right;
     struct pattern *pattern;
     char *text;
@@ -38,6 +40,7 @@ void normalizer_free(struct normalizer *n)
         normalizer_free(n->item[i]);
     free(n->item);
     pattern_free(n->pattern);
+    free(n->closer_look);
     free(n->text);
     free(n);
 }
@@ -79,6 +82,22 @@ static int parse_sequence(struct normalizer *n, const json_t *value, const char 
     return 0;
 }
 
+static int parse_form(struct normalizer *n, const char *type, struct err *e)
+{
+    n->kind = NORMALIZE_FORM;
+    n->compatibility = type[2] == 'K';
+    n->composes = type[strlen(type) - 1] == 'C';
+    if (n->compatibility || !n->composes)
+        return 0;
+    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
+    if (!n->closer_look)
+        return -1;
+    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
+        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
+            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
+    return 0;
+}
+
 static int parse_kind(struct normalizer *n, const json_t *value, const char *name, int depth,
                       struct err *e)
 {
@@ -88,12 +107,8 @@ static int parse_kind(struct normalizer *n, const json_t *value, const char *nam
     if (!strcmp(type, "Sequence"))
         return n->kind = NORMALIZE_SEQUENCE, parse_sequence(n, value, name, depth, e);
     if (!strcmp(type, "NFC") || !strcmp(type, "NFD") || !strcmp(type, "NFKC") ||
-        !strcmp(type, "NFKD")) {
-        n->kind = NORMALIZE_FORM;
-        n->compatibility = type[2] == 'K';
-        n->composes = type[strlen(type) - 1] == 'C';
-        return 0;
-    }
+        !strcmp(type, "NFKD"))
+        return parse_form(n, type, e);
     if (!strcmp(type, "Lowercase"))
         return n->kind = NORMALIZE_LOWERCASE, 0;
     if (!strcmp(type, "StripAccents"))
@@ -244,41 +259,78 @@ static void compose(struct change_list *l)
 enum { RUN_MAX = 1024 };
 
 // Whether a run may begin with c: nothing that c becomes joins what stands before it.
-static int begins_run(uint32_t c, int compatibility)
+static int begins_run(const struct normalizer *n, uint32_t c)
 {
+    if (n->closer_look)
+        return c >= UNICODE_NFC_END || !(n->closer_look[c / 64] >> c % 64 & 1);
     if (!unicode_nfc_stable(c))
         return 0;
-    if (!compatibility || c < 0x80)
+    if (!n->compatibility || c < 0x80)
         return 1;
     uint32_t parts[UNICODE_DECOMPOSED_MAX];
     unicode_decompose(c, 1, parts);
     return unicode_nfc_stable(parts[0]);
 }
 
+// Where text that is in NFC at sight ends, from `i` on.
+static size_t skip_composed(const struct normalizer *n, const struct slice *text, size_t i)
+{
+    const unsigned char *p = (const unsigned char *)text->data;
+    while (i < text->size) {
+        uint64_t eight;
+        if (i + 8 <= text->size) {
+            memcpy(&eight, p + i, 8);
+            if (!(eight & 0x8080808080808080u)) {
+                i += 8;
+                continue;
+            }
+        }
+        if (p[i] < 0x80) {
+            i++;
+        } else if (p[i] < 0xCC) { // below U+0300
+            i += 2;
+        } else {
+            size_t next = i;
+            if (!begins_run(n, utf8_next(text->data, &next)))
+                return i;
+            i = next;
+        }
+    }
+    return i;
+}
+
+// Copies what needs no closer look. A character that the next one may join stays.
+static int copy_composed(const struct normalizer *n, const struct slice *text, size_t *begin,
+                         struct aligned *out, struct err *e)
+{
+    size_t stop = skip_composed(n, text, *begin), from = *begin;
+    if (stop > from && stop < text->size)
+        do
+            stop--;
+        while (utf8_continues(text->data[stop]));
+    *begin = stop;
+    return aligned_copy(out, text, from, stop, e);
+}
+
 static int run_form(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
                     struct err *e)
 {
-    size_t i = 0;
-    if (n->composes && !n->compatibility) {
-        while (i < text->size) {
-            size_t next = i;
-            if (!unicode_nfc_stable(utf8_next(text->data, &next)))
-                break;
-            i = next;
-        }
-        if (i == text->size)
-            return 0;
-    }
+    if (n->closer_look && skip_composed(n, text, 0) == text->size)
+        return 0;
     struct aligned *out = aligned_pair_next(buffers);
     struct change_list l = {0};
     int result = 0;
-    for (size_t begin = 0; result == 0 && begin < text->size;) {
+    for (size_t begin = 0; begin < text->size;) {
+        if (n->closer_look && (result = copy_composed(n, text, &begin, out, e)) < 0)
+            break;
+        if (begin == text->size)
+            break;
         // A run: from one starter that begins nothing new to the next.
         size_t end = next_char(text, begin), count = 1;
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(c, n->compatibility))
+            if (begins_run(n, c))
                 break;
             end = next;
             count++;
@@ -289,6 +341,8 @@ static int run_form(const struct normalizer *n, struct slice *text, struct align
             compose(&l);
         if (result == 0)
             result = apply(text, begin, &l, out, e);
+        if (result < 0)
+            break;
         begin = end;
     }
     free(l.c);
