@@ -345,6 +345,29 @@ static int cut_by_char(struct cutter *c, struct flag_list *flags, const struct s
     return done < piece.end ? cut_flagged(c, flags, done, piece.end, 0) : 0;
 }
 
+// What most tokenizers ask for, matches and gaps as pieces of their own: the same with nothing to
+// remember. Pieces that would be empty are left out at once.
+static int cut_isolated(const struct step *step, const struct slice *text, struct piece piece,
+                        struct pretokenizer_scratch *s, struct err *e)
+{
+    const char *data = text->data + piece.start;
+    size_t size = piece.end - piece.start, done = 0, at = 0, start, end;
+    while (at < size) {
+        int found = pattern_find(step->pattern, &s->pattern, data, size, at, &start, &end, e);
+        if (found < 0)
+            return -1;
+        if (!found)
+            break;
+        if ((start > done && piece_add(&s->next, piece.start + done, piece.start + start, e) < 0) ||
+            (end > start && piece_add(&s->next, piece.start + start, piece.start + end, e) < 0))
+            return -1;
+        done = at = end;
+        if (start == end && at < size)
+            utf8_next(data, &at);
+    }
+    return done < size ? piece_add(&s->next, piece.start + done, piece.end, e) : 0;
+}
+
 // Cuts every piece of s->pieces by one step.
 static int run_cut(const struct step *step, const struct slice *text,
                    struct pretokenizer_scratch *s, struct err *e)
@@ -353,6 +376,10 @@ static int run_cut(const struct step *step, const struct slice *text,
     int result = 0;
     s->next.n = 0;
     for (size_t i = 0; result == 0 && i < s->pieces.n; i++) {
+        if (step->pattern && step->behavior == ISOLATED) {
+            result = cut_isolated(step, text, s->pieces.piece[i], s, e);
+            continue;
+        }
         struct cutter c = {step, &s->next, s->next.n, 0, e};
         flags.n = 0;
         result = step->pattern ? cut_by_pattern(&c, &flags, text, s->pieces.piece[i], &s->pattern)
