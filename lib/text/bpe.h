@@ -57,8 +57,7 @@ struct bpe_scratch {
     size_t heap_n, heap_capacity;
     struct buffer text;
     uint32_t dropped;       // bytes of the piece that no symbol stands for
-    struct bpe_word *cache; // in cache_memory; NULL: no word yet
-    void *cache_memory;
+    struct bpe_word *cache; // NULL: no word yet
 };
 void bpe_scratch_init(struct bpe_scratch *s);
 void bpe_scratch_release(struct bpe_scratch *s);
