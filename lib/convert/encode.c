@@ -108,7 +108,8 @@ static int say_format(const struct job *j, const struct batch_record *first, con
     if (result == 0 && first->json)
         result = say_template(j, first, &line, e);
     if (result == 0)
-        message_note("%s, trained: %s", line.data, trained_name(s));
+        message_note("%s, trained: %s", line.data,
+                     j->o->render ? "nothing, text only" : trained_name(s));
     buffer_release(&line);
     return result;
 }
@@ -402,9 +403,10 @@ static void warn(const struct job *j)
 {
     char stop[96] = "";
     size_t size;
-    if (j->stop >= 0)
-        snprintf(stop, sizeof stop, ", %.40s, is not trained",
-                 tokenizer_token(j->tokenizer, (uint32_t)j->stop, &size));
+    const char *token =
+        j->stop < 0 ? NULL : tokenizer_token(j->tokenizer, (uint32_t)j->stop, &size);
+    if (token)
+        snprintf(stop, sizeof stop, ", %.*s, is not trained", (int)(size < 40 ? size : 40), token);
     if (j->doubled)
         message_warn("%" PRIu64 " records brought a beginning or end token that the tokenizer "
                      "adds as well: it was written %s",
@@ -458,6 +460,9 @@ static int settings(struct job *j, struct err *e)
     j->records.train = j->o->train;
     j->records.prompts = j->o->prompts;
     j->records.add_generation_prompt = j->o->generation_prompt;
+    j->records.continue_final_message = j->o->continues;
+    if (j->o->render) // text alone
+        j->records.train = RECORD_TRAIN_ALL;
     j->records.now = j->o->now;
     j->records.instruction = j->o->instruction;
     j->records.joins_parts = j->o->joins_parts;

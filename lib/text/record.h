@@ -56,6 +56,7 @@ struct record_settings {
     enum instruction_form instruction;
     int prompts; // the prompt alone
     int add_generation_prompt;
+    int continue_final_message; // the last message is not ended; as a prompt it is to be gone on with
     const struct chat *chat; // NULL: there is none
     int texts_first;         // `chat` is NULL as the first record is no chat
     const char *now;         // for chat templates; NULL: no clock

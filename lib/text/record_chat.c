@@ -200,6 +200,7 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
         return err_set(e, STATUS_FAILED,
                        "messages with loss weights (--train-on assistant goes by them)");
     j->q.add_generation_prompt = s->add_generation_prompt;
+    j->q.continue_final_message = s->continue_final_message;
     int result = r->has_spans ? chat_render_spans(s->chat, &j->q, &r->text, &r->spans, e)
                               : chat_render(s->chat, &j->q, &r->text, e);
     if (result == 0 && weighted)
@@ -209,16 +210,27 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
 
 // ---- records ------------------------------------------------------------------------------------
 
-// What stands before the last answer, with the sign that an answer comes.
+// How a prompt ends: with the sign that an answer comes, or inside an answer that is to be gone on
+// with.
+static void end_prompt(struct job *j, const struct record_settings *s)
+{
+    size_t n = json_array_size(j->q.messages);
+    j->q.continue_final_message =
+        s->continue_final_message && message_is_assistant(json_array_get(j->q.messages, n - 1));
+    j->q.add_generation_prompt = !j->q.continue_final_message;
+}
+
+// What stands before the last answer.
 static int render_prompt(struct record *r, const struct record_settings *s, struct job *j,
                          struct err *e)
 {
     size_t n = json_array_size(j->messages);
-    while (n > 0 && message_is_assistant(json_array_get(j->messages, n - 1)))
+    while (n > 0 && !s->continue_final_message &&
+           message_is_assistant(json_array_get(j->messages, n - 1)))
         n--;
     json_t *before = messages_slice(j->messages, 0, n);
     j->q.messages = before;
-    j->q.add_generation_prompt = 1;
+    end_prompt(j, s);
     int result = before ? chat_render(s->chat, &j->q, &r->text, e) : err_memory(e, 0, "messages");
     if (result == 0)
         result = check_text(r, s, j, e);
@@ -260,6 +272,8 @@ static int render_pair(struct record *r, const struct record_settings *s, struct
     buffer_init(&front, 0);
     j->q.messages = prompt;
     j->q.add_generation_prompt = 1;
+    if (s->prompts)
+        end_prompt(j, s);
     int result = prompt ? chat_render(s->chat, &j->q, s->prompts ? &r->text : &front, e)
                         : err_memory(e, 0, "messages");
     if (result == 0 && s->prompts) {
