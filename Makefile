@@ -33,10 +33,11 @@ PROGRAMS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
 BINDIR   := $(if $(SANITIZE),$(BUILD)/bin,bin)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects demo compare test test-slow lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects demo compare fidelity test test-slow lint bench fuzz install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -44,9 +45,9 @@ all: programs
 		'$(shell $(CC) -dumpversion 2>/dev/null): $(BINDIR)/{$(subst $(eval) ,$(comma),$(PROGRAMS))}'
 	@echo 'It computes on the CPU, in fp32. CUDA and MPI are not used in this version.'
 programs: $(PROGRAMS:%=$(BINDIR)/%)
-units: $(UNITS)
+units: $(UNITS) $(FIDELITY)
 benches: $(BENCHES)
-objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c tests/unit/*.c tests/bench/*.c tests/fuzz/*.c))
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c $(addsuffix /*.c,$(addprefix tests/,unit bench fidelity fuzz))))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -54,6 +55,7 @@ help:
 	@echo 'make compare       every method on every task over 5 seeds, into out/compare; QUICK=1 for a look'
 	@echo 'make test          all tests but the slow ones; make SANITIZE=address,undefined test'
 	@echo 'make test-slow     all tests'
+	@echo 'make fidelity      what is equal to the reference implementations: a table (needs ../shared)'
 	@echo 'make lint          form and bugs of sources, scripts and manual pages'
 	@echo 'make bench         speed, as ratios to what the machine can do'
 	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60 (needs clang)'
@@ -82,8 +84,10 @@ $(BUILD)/lib/ops/cpu/kernel_avx2.o: OBJECT_FLAGS += -mavx2 -mfma
 $(BUILD)/lib/ops/cpu/kernel_avx512.o: OBJECT_FLAGS += -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma \
 	-mprefer-vector-width=512
 endif
-# Loops over whole models: vectorised also by compilers that do not at -O2 (no change of results).
+# Loops over whole models, and over the symbols of words: vectorised also by compilers that do not at -O2
+# (no change of results).
 $(BUILD)/lib/learn/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
+$(BUILD)/lib/text/bpe.o: OBJECT_FLAGS += -O3
 
 # Tests compile the widest inner loops for any processor; no such vector leaves its file.
 $(BUILD)/tests/unit/%.o: OBJECT_FLAGS = -Wno-psabi
@@ -103,6 +107,10 @@ $(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o $(BUILD)/libcore.a
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/fidelity/%: $(BUILD)/tests/fidelity/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -131,6 +139,12 @@ test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
 	@$(MAKE) --no-print-directory programs units
 	@$(ALONE) BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
+
+# GOLDEN and DATA may name other folders of reference values and real data.
+fidelity:
+	@.ci/packages build run
+	@$(MAKE) --no-print-directory programs units
+	@$(ALONE) BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) tests/fidelity/run
 
 lint:
 	@.ci/packages build lint

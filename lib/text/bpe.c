@@ -5,81 +5,90 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/json.h"
 #include "text/unicode.h"
 
 enum {
-    SHORT_MAX = 24,     // symbols up to which a plain scan for the best pair beats a heap
-    CACHE_BITS = 14,    // words
-    CACHE_KEY_MAX = 22, // bytes
-    CACHE_IDS_MAX = 8,
+    SHORT_MAX = 128, // symbols up to which plain scans for the best pair beat a heap
+    CACHE_BITS = 15, // pairs of words
+    WORD_BYTES = 62, // for a word of the cache and its tokens
+    TOKEN_BYTES = 5, // of these for a token: id and size
+    MERGES_MAX = (1 << BPE_RANK_BITS) - 1,
 };
-static const uint64_t no_pair = UINT64_MAX;
 static const uint32_t no_id = UINT32_MAX;
+static const int32_t no_rank = INT32_MAX;
 
-// A line of the cache; 64 bytes, so that a look-up touches one line of the processor's.
+// A word of the cache: 64 bytes, so that a look-up touches one line of the processor's. The text
+// stands in front, the sizes of the tokens and behind them their ids at the end.
 struct bpe_word {
     uint8_t size, n; // size 0: free
-    char text[CACHE_KEY_MAX];
-    uint32_t id[CACHE_IDS_MAX];
-    uint8_t length[CACHE_IDS_MAX];
+    char text[WORD_BYTES];
 };
 
-static size_t pair_slot(const struct bpe *b, uint64_t pair)
+static inline uint64_t pair_hash(uint32_t left, uint32_t right)
 {
-    uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    return (size_t)(h ^ h >> 32) & b->mask;
+    uint64_t h = ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u;
+    return h ^ h >> 32;
 }
 
-static const struct bpe_merge *find_merge(const struct bpe *b, uint32_t left, uint32_t right)
+static inline uint32_t hash_tag(uint64_t hash)
 {
-    uint64_t pair = (uint64_t)left << 32 | right;
-    size_t i = pair_slot(b, pair);
-    while (b->merge[i].pair != pair) {
-        if (b->merge[i].pair == no_pair)
-            return NULL;
+    return (uint32_t)(hash >> 56);
+}
+
+// The rank of a merge.
+static inline int32_t find_merge(const struct bpe *b, uint32_t left, uint32_t right)
+{
+    uint64_t hash = pair_hash(left, right);
+    for (size_t i = hash & b->mask; b->slot[i]; i = (i + 1) & b->mask) {
+        if (b->slot[i] >> BPE_RANK_BITS != hash_tag(hash))
+            continue;
+        uint32_t rank = (b->slot[i] & MERGES_MAX) - 1;
+        if (b->merge[rank].left == left && b->merge[rank].right == right)
+            return (int32_t)rank;
+    }
+    return no_rank;
+}
+
+static void enter_merge(struct bpe *b, uint32_t rank)
+{
+    const struct bpe_merge *m = &b->merge[rank];
+    uint64_t hash = pair_hash(m->left, m->right);
+    size_t i = hash & b->mask;
+    while (b->slot[i]) {
+        const struct bpe_merge *other = &b->merge[(b->slot[i] & MERGES_MAX) - 1];
+        if (other->left == m->left && other->right == m->right)
+            break;
         i = (i + 1) & b->mask;
     }
-    return &b->merge[i];
+    b->slot[i] = hash_tag(hash) << BPE_RANK_BITS | (rank + 1);
 }
 
-static int alloc_merges(struct bpe *b, size_t n, struct err *e)
+static int alloc_slots(struct bpe *b, size_t n, struct err *e)
 {
-    struct bpe_merge *old = b->merge;
-    size_t n_old = old ? b->mask + 1 : 0;
-    b->merge = mem_alloc(n, sizeof *b->merge, "merges", e);
-    if (!b->merge) {
-        b->merge = old;
+    uint32_t *slot = mem_alloc(n, sizeof *slot, "merges", e);
+    if (!slot)
         return -1;
-    }
+    free(b->slot);
+    b->slot = slot;
     b->mask = n - 1;
-    for (size_t i = 0; i < n; i++)
-        b->merge[i].pair = no_pair;
-    for (size_t k = 0; k < n_old; k++) {
-        if (old[k].pair == no_pair)
-            continue;
-        size_t i = pair_slot(b, old[k].pair);
-        while (b->merge[i].pair != no_pair)
-            i = (i + 1) & b->mask;
-        b->merge[i] = old[k];
-    }
-    free(old);
+    for (uint32_t i = 0; i < b->n_merges; i++)
+        enter_merge(b, i);
     return 0;
 }
 
 // A pair that comes twice keeps its later rank.
-static int add_merge(struct bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_t id,
-                     struct err *e)
+static int add_merge(struct bpe *b, uint32_t left, uint32_t right, uint32_t id, struct err *e)
 {
-    if (2 * (b->n_merges + 1) > b->mask + 1 && alloc_merges(b, 2 * (b->mask + 1), e) < 0)
+    if (b->n_merges == MERGES_MAX)
+        return err_set(e, STATUS_FAILED, "tokenizer.json: key `merges`: more than %d entries",
+                       MERGES_MAX);
+    if (mem_grow((void **)&b->merge, &b->capacity, b->n_merges + 1, sizeof *b->merge, "merges", e) <
+            0 ||
+        (2 * (b->n_merges + 1) > b->mask + 1 && alloc_slots(b, 2 * (b->mask + 1), e) < 0))
         return -1;
-    uint64_t pair = (uint64_t)left << 32 | right;
-    size_t i = pair_slot(b, pair);
-    while (b->merge[i].pair != no_pair && b->merge[i].pair != pair)
-        i = (i + 1) & b->mask;
-    b->n_merges += b->merge[i].pair == no_pair;
-    b->merge[i] = (struct bpe_merge){pair, rank, id};
+    b->merge[b->n_merges] = (struct bpe_merge){left, right, id};
+    enter_merge(b, (uint32_t)b->n_merges++);
     return 0;
 }
 
@@ -125,7 +134,7 @@ static int add_merge_text(struct bpe *b, struct json_scan *scan, const struct vo
     int64_t id = vocabulary_find(tokens, joined->data, joined->size);
     if (id < 0)
         return merge_fail(scan, rank, "makes what is not in the vocabulary");
-    return add_merge(b, (uint32_t)l, (uint32_t)r, rank, (uint32_t)id, scan->e);
+    return add_merge(b, (uint32_t)l, (uint32_t)r, (uint32_t)id, scan->e);
 }
 
 // One entry: "a b" or ["a", "b"].
@@ -157,7 +166,7 @@ static int read_merge(struct bpe *b, struct json_scan *scan, const struct vocabu
 static int read_merges(struct bpe *b, struct json_scan *scan, const struct vocabulary *tokens,
                        struct err *e)
 {
-    if (alloc_merges(b, 1024, e) < 0)
+    if (alloc_slots(b, 1024, e) < 0)
         return -1;
     if (!scan)
         return 0;
@@ -242,6 +251,17 @@ static int take_affix(const json_t *value, const char *key, char **out, size_t *
     return *out ? 0 : err_memory(e, *size, key);
 }
 
+static int pair_bytes(struct bpe *b, struct err *e)
+{
+    for (int i = 0; i < 256; i++)
+        if (!b->byte_level || b->byte_id[i] == no_id)
+            return 0;
+    b->byte_pair = mem_alloc(1 << 16, sizeof *b->byte_pair, "merges", e);
+    for (int i = 0; b->byte_pair && i < 1 << 16; i++)
+        b->byte_pair[i] = find_merge(b, b->byte_id[i >> 8], b->byte_id[i & 255]);
+    return b->byte_pair ? 0 : -1;
+}
+
 int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
              const struct vocabulary *tokens, int byte_level, struct err *e)
 {
@@ -274,12 +294,15 @@ int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
     // The mark must be known: it also ends a run of unknown characters that fuse.
     b->cuts = !byte_level && !b->prefix && !b->suffix && !b->ignore_merges &&
               vocabulary_find(tokens, word_mark, MARK) >= 0;
-    return add_words(b, tokens, e) < 0 ? -1 : read_merges(b, merges, tokens, e);
+    return add_words(b, tokens, e) < 0 || read_merges(b, merges, tokens, e) < 0 ? -1
+                                                                                : pair_bytes(b, e);
 }
 
 void bpe_release(struct bpe *b)
 {
     free(b->merge);
+    free(b->slot);
+    free(b->byte_pair);
     free(b->prefix);
     free(b->suffix);
     vocabulary_release(&b->words);
@@ -296,7 +319,7 @@ void bpe_scratch_release(struct bpe_scratch *s)
 {
     free(s->symbol);
     free(s->heap);
-    free(s->cache);
+    free(s->cache_memory);
     buffer_release(&s->text);
     bpe_scratch_init(s);
 }
@@ -400,37 +423,85 @@ static int split_chars(const struct bpe *b, struct bpe_scratch *s, const char *p
     return 0;
 }
 
+static int32_t lowest(const int32_t *rank, size_t n)
+{
+    int32_t low = no_rank;
+    for (size_t i = 0; i < n; i++)
+        low = rank[i] < low ? rank[i] : low;
+    return low;
+}
+
+// The symbols of a short piece side by side, so that looking for the lowest rank is one sweep.
+struct row {
+    uint32_t id[SHORT_MAX], size[SHORT_MAX];
+    int32_t rank[SHORT_MAX]; // of i and i + 1
+    size_t n;
+};
+
+// Merges the pairs of one rank from the left, as long as no merge makes a pair that comes earlier.
+static void merge_rank(const struct bpe *b, struct row *r, int32_t rank)
+{
+    size_t out = 0, n = r->n;
+    int stop = 0;
+    while (r->rank[out] != rank)
+        out++;
+    for (size_t i = out; i < n; out++) {
+        if (stop || i + 1 == n || r->rank[i] != rank) {
+            r->id[out] = r->id[i];
+            r->size[out] = r->size[i];
+            r->rank[out] = r->rank[i];
+            i++;
+            continue;
+        }
+        r->id[out] = b->merge[rank].id;
+        r->size[out] = r->size[i] + r->size[i + 1];
+        i += 2;
+        r->rank[out] = i < n ? find_merge(b, r->id[out], r->id[i]) : no_rank;
+        stop = r->rank[out] <= rank;
+        if (out > 0) {
+            r->rank[out - 1] = find_merge(b, r->id[out - 1], r->id[out]);
+            stop |= r->rank[out - 1] <= rank;
+        }
+    }
+    r->n = out;
+}
+
+static void merge_row(const struct bpe *b, struct row *r, struct bpe_scratch *s)
+{
+    for (int32_t rank; (rank = lowest(r->rank, r->n - 1)) != no_rank;)
+        merge_rank(b, r, rank);
+    s->n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        symbol_add(s, r->id[i], r->size[i]);
+}
+
 // Few symbols: look for the best pair again after each merge.
 static void merge_short(const struct bpe *b, struct bpe_scratch *s)
 {
-    const struct bpe_merge *pair[SHORT_MAX]; // of i and i + 1
-    size_t n = s->n;
-    struct bpe_symbol *symbol = s->symbol;
-    for (size_t i = 0; i + 1 < n; i++)
-        pair[i] = find_merge(b, symbol[i].id, symbol[i + 1].id);
-    for (;;) {
-        size_t best = SHORT_MAX;
-        uint32_t rank = UINT32_MAX;
-        for (size_t i = 0; i + 1 < n; i++)
-            if (pair[i] && pair[i]->rank < rank) {
-                rank = pair[i]->rank;
-                best = i;
-            }
-        if (best == SHORT_MAX)
-            break;
-        symbol[best].id = pair[best]->id;
-        symbol[best].size += symbol[best + 1].size;
-        n--;
-        for (size_t i = best + 1; i < n; i++) {
-            symbol[i] = symbol[i + 1];
-            pair[i - 1] = pair[i];
-        }
-        if (best + 1 < n)
-            pair[best] = find_merge(b, symbol[best].id, symbol[best + 1].id);
-        if (best > 0)
-            pair[best - 1] = find_merge(b, symbol[best - 1].id, symbol[best].id);
+    struct row r;
+    r.n = s->n;
+    for (size_t i = 0; i < r.n; i++) {
+        r.id[i] = s->symbol[i].id;
+        r.size[i] = s->symbol[i].size;
     }
-    s->n = n;
+    for (size_t i = 0; i + 1 < r.n; i++)
+        r.rank[i] = find_merge(b, r.id[i], r.id[i + 1]);
+    merge_row(b, &r, s);
+}
+
+// The same from bytes that all have tokens.
+static void merge_bytes(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)piece;
+    struct row r;
+    r.n = size;
+    for (size_t i = 0; i < size; i++) {
+        r.id[i] = b->byte_id[p[i]];
+        r.size[i] = 1;
+    }
+    for (size_t i = 0; i + 1 < size; i++)
+        r.rank[i] = b->byte_pair[p[i] << 8 | p[i + 1]];
+    merge_row(b, &r, s);
 }
 
 // A binary heap of (rank << 32 | place): the smallest is the next merge.
@@ -468,9 +539,8 @@ static int push_pair(const struct bpe *b, struct bpe_scratch *s, int32_t left, s
 {
     if (left < 0 || s->symbol[left].next < 0)
         return 0;
-    const struct bpe_merge *m =
-        find_merge(b, s->symbol[left].id, s->symbol[s->symbol[left].next].id);
-    return m ? heap_push(s, (uint64_t)m->rank << 32 | (uint32_t)left, e) : 0;
+    int32_t rank = find_merge(b, s->symbol[left].id, s->symbol[s->symbol[left].next].id);
+    return rank == no_rank ? 0 : heap_push(s, (uint64_t)rank << 32 | (uint32_t)left, e);
 }
 
 static int merge_long(const struct bpe *b, struct bpe_scratch *s, struct err *e)
@@ -492,10 +562,10 @@ static int merge_long(const struct bpe *b, struct bpe_scratch *s, struct err *e)
         if (symbol[left].size == 0 || right < 0)
             continue;
         // An entry is stale when its pair has changed since.
-        const struct bpe_merge *m = find_merge(b, symbol[left].id, symbol[right].id);
-        if (!m || m->rank != key >> 32)
+        int32_t rank = find_merge(b, symbol[left].id, symbol[right].id);
+        if ((uint64_t)rank != key >> 32)
             continue;
-        symbol[left].id = m->id;
+        symbol[left].id = b->merge[rank].id;
         symbol[left].size += symbol[right].size;
         symbol[left].next = symbol[right].next;
         symbol[right].size = 0;
@@ -514,28 +584,65 @@ static int merge_long(const struct bpe *b, struct bpe_scratch *s, struct err *e)
     return 0;
 }
 
-static int encode_new(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
-                      struct err *e)
+// The symbols that merging starts from; 1: it ends there too.
+static int split(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
+                 struct err *e)
 {
+    s->n = 0;
+    s->dropped = 0;
     if (mem_grow((void **)&s->symbol, &s->capacity, size + 1, sizeof *s->symbol, "a piece of text",
                  e) < 0)
         return -1;
-    s->n = 0;
-    s->dropped = 0;
     if (b->ignore_merges) {
         int64_t id = vocabulary_find(&b->words, piece, size);
         if (id >= 0)
-            return symbol_add(s, (uint32_t)id, size), 0;
+            return symbol_add(s, (uint32_t)id, size), 1;
     }
+    if (b->byte_pair && size > 1 && size <= SHORT_MAX)
+        return merge_bytes(b, s, piece, size), 1;
     if (b->byte_level)
         split_bytes(b, s, piece, size);
     else if (split_chars(b, s, piece, size, e) < 0)
         return -1;
-    if (s->n < 2)
-        return 0;
+    return s->n < 2;
+}
+
+static int encode_new(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
+                      struct err *e)
+{
+    int result = split(b, s, piece, size, e);
+    if (result != 0)
+        return result < 0 ? -1 : 0;
     if (s->n <= SHORT_MAX)
         return merge_short(b, s), 0;
     return merge_long(b, s, e);
+}
+
+int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
+                     struct err *e)
+{
+    struct bpe spelled = *b;
+    spelled.byte_pair = NULL;
+    int result = split(&spelled, s, piece, size, e);
+    if (result != 0)
+        return result < 0 ? -1 : 0;
+    for (;;) {
+        int32_t best = no_rank;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < s->n; i++) {
+            int32_t rank = find_merge(b, s->symbol[i].id, s->symbol[i + 1].id);
+            if (rank < best) {
+                best = rank;
+                at = i;
+            }
+        }
+        if (best == no_rank)
+            return 0;
+        s->symbol[at].id = b->merge[best].id;
+        s->symbol[at].size += s->symbol[at + 1].size;
+        s->n--;
+        memmove(s->symbol + at + 1, s->symbol + at + 2, (s->n - at - 1) * sizeof *s->symbol);
+    }
 }
 
 size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at)
@@ -548,41 +655,113 @@ size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t 
     return next ? (size_t)(next - piece) : size;
 }
 
-static int cache_ready(struct bpe_scratch *s, struct err *e)
+// ---- The cache of words -------------------------------------------------------------------------
+
+static inline uint64_t load(const char *p, size_t size)
 {
-    if (!s->cache)
-        s->cache = mem_alloc((size_t)1 << CACHE_BITS, sizeof *s->cache, "a cache of words", e);
-    return s->cache ? 0 : -1;
+    uint64_t v = 0;
+    memcpy(&v, p, size);
+    return v;
+}
+
+// Pieces are short: a hash that is inlined, from loads that overlap at the end.
+static inline uint64_t word_hash(const char *p, size_t size)
+{
+    const uint64_t k = 0x9E3779B97F4A7C15u;
+    uint64_t h = size;
+    if (size >= 8) {
+        for (size_t i = 0; i + 8 < size; i += 8) {
+            h = (h ^ load(p + i, 8)) * k;
+            h ^= h >> 32;
+        }
+        h = (h ^ load(p + size - 8, 8)) * k;
+    } else if (size >= 4) {
+        h = (h ^ load(p, 4) << 8 ^ load(p + size - 4, 4) << 32) * k;
+    } else {
+        h = (h ^ load(p, 1) << 8 ^ load(p + size / 2, 1) << 16 ^ load(p + size - 1, 1) << 24) * k;
+    }
+    return h ^ h >> 32;
+}
+
+static inline int same_word(const struct bpe_word *w, const char *p, size_t size)
+{
+    if (w->size != size)
+        return 0;
+    if (size < 8) {
+        for (size_t i = 0; i < size; i++)
+            if (w->text[i] != p[i])
+                return 0;
+        return 1;
+    }
+    for (size_t i = 0; i + 8 < size; i += 8)
+        if (load(w->text + i, 8) != load(p + i, 8))
+            return 0;
+    return load(w->text + size - 8, 8) == load(p + size - 8, 8);
+}
+
+// Words with the same place stand in pairs, the one that was used last in front.
+static inline struct bpe_word *cache_pair(const struct bpe_scratch *s, const char *piece,
+                                          size_t size)
+{
+    return s->cache + 2 * (word_hash(piece, size) & (((size_t)1 << CACHE_BITS) - 1));
+}
+
+static uint32_t *word_ids(struct bpe_word *w)
+{
+    return (uint32_t *)(void *)(w->text + WORD_BYTES) - w->n;
+}
+
+int bpe_find(const struct bpe_scratch *s, const char *piece, size_t size, struct bpe_known *out)
+{
+    if (!s->cache || size > WORD_BYTES - TOKEN_BYTES)
+        return 0;
+    struct bpe_word *w = cache_pair(s, piece, size);
+    if (!same_word(w, piece, size)) {
+        if (!same_word(w + 1, piece, size))
+            return 0;
+        struct bpe_word swap = w[0];
+        w[0] = w[1];
+        w[1] = swap;
+    }
+    out->n = w->n;
+    out->id = word_ids(w);
+    out->size = (const uint8_t *)out->id - w->n;
+    return 1;
+}
+
+static int cache_open(struct bpe_scratch *s, struct err *e)
+{
+    s->cache_memory = mem_alloc(((size_t)2 << CACHE_BITS) + 1, sizeof *s->cache, "words", e);
+    if (!s->cache_memory)
+        return -1;
+    size_t past = (uintptr_t)s->cache_memory % sizeof *s->cache; // lines of memory are as long
+    s->cache = (struct bpe_word *)((char *)s->cache_memory + (past ? sizeof *s->cache - past : 0));
+    return 0;
+}
+
+static int remember(struct bpe_scratch *s, const char *piece, size_t size, struct err *e)
+{
+    if (s->dropped || size + TOKEN_BYTES * s->n > WORD_BYTES)
+        return 0;
+    if (!s->cache && cache_open(s, e) < 0)
+        return -1;
+    struct bpe_word *w = cache_pair(s, piece, size);
+    if (w->size)
+        w[1] = w[0];
+    w->size = (uint8_t)size;
+    w->n = (uint8_t)s->n;
+    memcpy(w->text, piece, size);
+    uint32_t *id = word_ids(w);
+    uint8_t *length = (uint8_t *)id - s->n;
+    for (size_t i = 0; i < s->n; i++) {
+        id[i] = s->symbol[i].id;
+        length[i] = (uint8_t)s->symbol[i].size;
+    }
+    return 0;
 }
 
 int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
                struct err *e)
 {
-    if (size > CACHE_KEY_MAX)
-        return encode_new(b, s, piece, size, e);
-    if (cache_ready(s, e) < 0 || mem_grow((void **)&s->symbol, &s->capacity, CACHE_IDS_MAX,
-                                          sizeof *s->symbol, "a piece of text", e) < 0)
-        return -1;
-    struct bpe_word *word = &s->cache[hash_bytes(piece, size) >> (64 - CACHE_BITS)];
-    if (word->size == size && !memcmp(word->text, piece, size)) {
-        s->n = word->n;
-        s->dropped = 0;
-        for (size_t i = 0; i < word->n; i++) {
-            s->symbol[i].id = word->id[i];
-            s->symbol[i].size = word->length[i];
-        }
-        return 0;
-    }
-    if (encode_new(b, s, piece, size, e) < 0)
-        return -1;
-    if (s->n > CACHE_IDS_MAX || s->dropped)
-        return 0;
-    word->size = (uint8_t)size;
-    word->n = (uint8_t)s->n;
-    memcpy(word->text, piece, size);
-    for (size_t i = 0; i < s->n; i++) {
-        word->id[i] = s->symbol[i].id;
-        word->length[i] = (uint8_t)s->symbol[i].size;
-    }
-    return 0;
+    return encode_new(b, s, piece, size, e) < 0 ? -1 : remember(s, piece, size, e);
 }

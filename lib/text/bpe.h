@@ -11,13 +11,20 @@
 #include <jansson.h>
 #include <stdint.h>
 
+enum { BPE_RANK_BITS = 24 };
+
 struct bpe {
-    // Merges: an open hash table keyed by (left << 32 | right).
+    // Merges in order of rank; of a pair that comes twice the later counts.
     struct bpe_merge {
-        uint64_t pair; // UINT64_MAX: free
-        uint32_t rank, id;
+        uint32_t left, right, id;
     } * merge;
-    size_t n_merges, mask;
+    size_t n_merges, capacity;
+    // An open hash table of them: rank + 1 in the low BPE_RANK_BITS bits (0: free), above them bits
+    // of the hash, so that most pairs that do not merge cost one look at one small array.
+    uint32_t *slot;
+    size_t mask;
+    int32_t *byte_pair; // [65536] rank of the merge of two single bytes; NULL: not byte-level, or
+                        // some byte has no token
     struct vocabulary words; // what pieces are looked up in; byte-level: tokens as raw bytes
     int byte_level;
     uint32_t byte_id[256];     // of single bytes; UINT32_MAX: none
@@ -49,8 +56,9 @@ struct bpe_scratch {
     uint64_t *heap;
     size_t heap_n, heap_capacity;
     struct buffer text;
-    uint32_t dropped; // bytes of the piece that no symbol stands for
-    struct bpe_word *cache;
+    uint32_t dropped;       // bytes of the piece that no symbol stands for
+    struct bpe_word *cache; // in cache_memory; NULL: no word yet
+    void *cache_memory;
 };
 void bpe_scratch_init(struct bpe_scratch *s);
 void bpe_scratch_release(struct bpe_scratch *s);
@@ -61,5 +69,17 @@ size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t 
 // Encodes one piece into s->symbol[0 .. s->n).
 int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
                struct err *e);
+// The same word for word as the definition has it, in quadratic time: what tests compare with.
+int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
+                     struct err *e);
+
+// A word that was encoded before: its ids and how many bytes each stands for, until the next call.
+struct bpe_known {
+    const uint32_t *id;
+    const uint8_t *size;
+    size_t n;
+};
+// 0: not in the cache; bpe_encode puts it there when it fits.
+int bpe_find(const struct bpe_scratch *s, const char *piece, size_t size, struct bpe_known *out);
 
 #endif

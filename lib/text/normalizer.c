@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "text/changes.h"
+#include "text/charsmap.h"
 #include "text/unicode.h"
 
 enum { DEPTH_MAX = 16, LIST_MAX = 256 };
@@ -17,12 +19,18 @@ enum kind {
     NORMALIZE_STRIP_ACCENTS,
     NORMALIZE_REPLACE,
     NORMALIZE_PREPEND,
+    NORMALIZE_BYTE_LEVEL,
+    NORMALIZE_PRECOMPILED,
+    NORMALIZE_NMT,
+    NORMALIZE_BERT,
 };
 
 struct normalizer {
     enum kind kind;
     int compatibility, composes;
     int left, right;
+    int clean, chinese, accents, lower; // BertNormalizer
+    struct charsmap map;
     struct pattern *pattern;
     char *text;
     size_t size;
@@ -38,6 +46,7 @@ void normalizer_free(struct normalizer *n)
         normalizer_free(n->item[i]);
     free(n->item);
     pattern_free(n->pattern);
+    charsmap_release(&n->map);
     free(n->text);
     free(n);
 }
@@ -79,6 +88,69 @@ static int parse_sequence(struct normalizer *n, const json_t *value, const char 
     return 0;
 }
 
+static int base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+// Decodes in place of `out` (room for 3/4 of the size); the size, or -1.
+static int64_t base64_decode(const char *text, size_t size, unsigned char *out)
+{
+    size_t n = 0;
+    if (size % 4)
+        return -1;
+    for (size_t i = 0; i < size; i += 4) {
+        int digits = i + 4 < size || text[i + 3] != '=' ? 4 : text[i + 2] != '=' ? 3 : 2;
+        uint32_t bits = 0;
+        for (int k = 0; k < digits; k++) {
+            int digit = base64_digit(text[i + k]);
+            if (digit < 0)
+                return -1;
+            bits |= (uint32_t)digit << (18 - 6 * k);
+        }
+        for (int k = 0; k < digits - 1; k++)
+            out[n++] = (unsigned char)(bits >> (16 - 8 * k));
+    }
+    return (int64_t)n;
+}
+
+static int parse_precompiled(struct normalizer *n, const json_t *value, const char *name,
+                             struct err *e)
+{
+    const json_t *v = json_object_get(value, "precompiled_charsmap");
+    n->kind = NORMALIZE_PRECOMPILED;
+    if (!v || json_is_null(v)) // files made from models without a table
+        return 0;
+    size_t size = json_is_string(v) ? json_string_length(v) : 0;
+    unsigned char *bytes = mem_alloc(size + 1, 1, "a normalizer", e);
+    if (!bytes)
+        return -1;
+    int64_t n_bytes = json_is_string(v) ? base64_decode(json_string_value(v), size, bytes) : -1;
+    int result = n_bytes < 0
+                     ? err_set(e, STATUS_FAILED,
+                               "%s: normalizer: key `precompiled_charsmap`: not base64", name)
+                     : charsmap_init(&n->map, bytes, (size_t)n_bytes, name, e);
+    free(bytes);
+    return result;
+}
+
+static int parse_bert(struct normalizer *n, const json_t *value, const char *name, struct err *e)
+{
+    n->kind = NORMALIZE_BERT;
+    n->clean = n->chinese = n->lower = 1;
+    if (json_get_bool(value, "clean_text", &n->clean, name, e) < 0 ||
+        json_get_bool(value, "handle_chinese_chars", &n->chinese, name, e) < 0 ||
+        json_get_bool(value, "lowercase", &n->lower, name, e) < 0)
+        return -1;
+    n->accents = n->lower; // null: as lowercase says
+    return json_get_bool(value, "strip_accents", &n->accents, name, e) < 0 ? -1 : 0;
+}
+
 static int parse_kind(struct normalizer *n, const json_t *value, const char *name, int depth,
                       struct err *e)
 {
@@ -113,6 +185,14 @@ static int parse_kind(struct normalizer *n, const json_t *value, const char *nam
         n->pattern = pattern_from_json(json_object_get(value, "pattern"), name, e);
         return n->pattern ? take_text(n, value, "content", name, e) : -1;
     }
+    if (!strcmp(type, "ByteLevel"))
+        return n->kind = NORMALIZE_BYTE_LEVEL, 0;
+    if (!strcmp(type, "Nmt"))
+        return n->kind = NORMALIZE_NMT, 0;
+    if (!strcmp(type, "Precompiled"))
+        return parse_precompiled(n, value, name, e);
+    if (!strcmp(type, "BertNormalizer"))
+        return parse_bert(n, value, name, e);
     return err_set(e, STATUS_FAILED, "%s: key `normalizer`: type `%s` is not supported", name,
                    type);
 }
@@ -140,49 +220,10 @@ int normalizer_parse(const json_t *value, const char *name, struct normalizer **
     return *out ? 0 : -1;
 }
 
-// A character of the new text and how it changes the old one: 0 stands for one old character, -k
-// for one and k more that vanish, 1 is put in beside the character before it.
-struct change {
-    uint32_t c;
-    int change;
-    int combining;
-};
-
-struct change_list {
-    struct change *c;
-    size_t n, capacity;
-};
-
-static int change_add(struct change_list *l, uint32_t c, int change, struct err *e)
-{
-    if (mem_grow((void **)&l->c, &l->capacity, l->n + 1, sizeof *l->c, "normalisation", e) < 0)
-        return -1;
-    l->c[l->n++] = (struct change){c, change, unicode_combining_class(c)};
-    return 0;
-}
-
 static size_t next_char(const struct slice *s, size_t i)
 {
     utf8_next(s->data, &i);
     return i;
-}
-
-// Writes the changed characters in place of the bytes from `at` on.
-static int apply(const struct slice *in, size_t at, const struct change_list *l,
-                 struct aligned *out, struct err *e)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        size_t place = at;
-        if (l->c[i].change > 0)
-            place = at > 0 ? at - 1 : 0;
-        if (place >= in->size)
-            place = in->size - 1;
-        if (aligned_put_char(out, l->c[i].c, slice_from(in, place), slice_to(in, place), e) < 0)
-            return -1;
-        for (int k = l->c[i].change; k <= 0 && at < in->size; k++)
-            at = next_char(in, at);
-    }
-    return 0;
 }
 
 // Decomposes bytes at .. end-1 and brings the marks of each base into canonical order.
@@ -194,7 +235,7 @@ static int decompose(const struct slice *in, size_t at, size_t end, int compatib
         uint32_t parts[UNICODE_DECOMPOSED_MAX];
         size_t n = unicode_decompose(utf8_next(in->data, &at), compatibility, parts);
         for (size_t k = 0; k < n; k++) {
-            if (change_add(l, parts[k], k > 0, e) < 0)
+            if (change_add(l, parts[k], k > 0, unicode_combining_class(parts[k]), e) < 0)
                 return -1;
             struct change last = l->c[l->n - 1];
             if (last.combining == 0) {
@@ -255,11 +296,11 @@ static int begins_run(uint32_t c, int compatibility)
     return unicode_nfc_stable(parts[0]);
 }
 
-static int run_form(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
-                    struct err *e)
+static int run_form(int compatibility, int composes, struct slice *text,
+                    struct aligned_pair *buffers, struct err *e)
 {
     size_t i = 0;
-    if (n->composes && !n->compatibility) {
+    if (composes && !compatibility) {
         while (i < text->size) {
             size_t next = i;
             if (!unicode_nfc_stable(utf8_next(text->data, &next)))
@@ -278,20 +319,20 @@ static int run_form(const struct normalizer *n, struct slice *text, struct align
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(c, n->compatibility))
+            if (begins_run(c, compatibility))
                 break;
             end = next;
             count++;
         }
         l.n = 0;
-        result = decompose(text, begin, end, n->compatibility, &l, e);
-        if (result == 0 && n->composes)
+        result = decompose(text, begin, end, compatibility, &l, e);
+        if (result == 0 && composes)
             compose(&l);
         if (result == 0)
-            result = apply(text, begin, &l, out, e);
+            result = change_apply(&l, text, begin, out, e);
         begin = end;
     }
-    free(l.c);
+    change_list_release(&l);
     *text = aligned_view(out);
     return result;
 }
@@ -311,15 +352,99 @@ static int run_lowercase(struct slice *text, struct aligned_pair *buffers, struc
     return 0;
 }
 
-static int run_strip_accents(struct slice *text, struct aligned_pair *buffers, struct err *e)
+// Keeps the characters that `map` keeps, as it returns them (-1: dropped), in their places.
+static int run_map(int64_t (*map)(uint32_t c), struct slice *text, struct aligned_pair *buffers,
+                   struct err *e)
 {
     struct aligned *out = aligned_pair_next(buffers);
     for (size_t i = 0; i < text->size;) {
         size_t at = i;
-        uint32_t c = utf8_next(text->data, &i);
-        if (!unicode_is_mark(c) && aligned_copy(out, text, at, i, e) < 0)
+        int64_t c = map(utf8_next(text->data, &i));
+        if (c >= 0 &&
+            aligned_put_char(out, (uint32_t)c, slice_from(text, at), slice_to(text, at), e) < 0)
             return -1;
     }
+    *text = aligned_view(out);
+    return 0;
+}
+
+static int64_t without_marks(uint32_t c)
+{
+    return unicode_is_mark(c) ? -1 : (int64_t)c;
+}
+
+static int64_t without_nonspacing_marks(uint32_t c)
+{
+    return unicode_is_nonspacing_mark(c) ? -1 : (int64_t)c;
+}
+
+// What was done to the texts of neural machine translation, as SentencePiece's "nmt" has it.
+static int64_t nmt(uint32_t c)
+{
+    if ((c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+        c == 0x9F)
+        return -1;
+    if (c == 9 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+        (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+        c == 0xFFFD)
+        return ' ';
+    return c;
+}
+
+static int64_t bert_clean(uint32_t c)
+{
+    if (c == 9 || c == 0x0A || c == 0x0D)
+        return ' ';
+    if (c == 0 || c == UNICODE_REPLACEMENT || unicode_is_other(c))
+        return -1;
+    return unicode_is_space(c) ? ' ' : (int64_t)c;
+}
+
+// Ideographs as BERT's own script knew them.
+static int is_chinese(uint32_t c)
+{
+    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+           (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+           (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+static int run_chinese(struct slice *text, struct aligned_pair *buffers, struct err *e)
+{
+    struct aligned *out = aligned_pair_next(buffers);
+    for (size_t i = 0; i < text->size;) {
+        size_t at = i;
+        uint32_t c = utf8_next(text->data, &i), from = slice_from(text, at);
+        uint32_t to = slice_to(text, at);
+        int apart = is_chinese(c);
+        if ((apart && aligned_put_char(out, ' ', from, to, e) < 0) ||
+            aligned_put_char(out, c, from, to, e) < 0 ||
+            (apart && aligned_put_char(out, ' ', from, to, e) < 0))
+            return -1;
+    }
+    *text = aligned_view(out);
+    return 0;
+}
+
+static int run_bert(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
+                    struct err *e)
+{
+    if ((n->clean && run_map(bert_clean, text, buffers, e) < 0) ||
+        (n->chinese && run_chinese(text, buffers, e) < 0) ||
+        (n->accents && (run_form(0, 0, text, buffers, e) < 0 ||
+                        run_map(without_nonspacing_marks, text, buffers, e) < 0)))
+        return -1;
+    return n->lower ? run_lowercase(text, buffers, e) : 0;
+}
+
+// Each byte as its character of the byte alphabet.
+static int run_byte_level(struct slice *text, struct aligned_pair *buffers, struct err *e)
+{
+    struct aligned *out = aligned_pair_next(buffers);
+    for (size_t i = 0; i < text->size; i++)
+        if (aligned_put_char(out, byte_alphabet_char((unsigned char)text->data[i]),
+                             slice_from(text, i), slice_to(text, i), e) < 0)
+            return -1;
     *text = aligned_view(out);
     return 0;
 }
@@ -399,17 +524,25 @@ int normalizer_run(const struct normalizer *n, struct slice *text, struct aligne
                 return -1;
         return 0;
     case NORMALIZE_FORM:
-        return run_form(n, text, buffers, e);
+        return run_form(n->compatibility, n->composes, text, buffers, e);
     case NORMALIZE_LOWERCASE:
         return run_lowercase(text, buffers, e);
     case NORMALIZE_STRIP:
         return run_strip(n, text), 0;
     case NORMALIZE_STRIP_ACCENTS:
-        return run_strip_accents(text, buffers, e);
+        return run_map(without_marks, text, buffers, e);
     case NORMALIZE_REPLACE:
         return run_replace(n, text, buffers, scratch, e);
     case NORMALIZE_PREPEND:
         return run_prepend(n, text, buffers, e);
+    case NORMALIZE_BYTE_LEVEL:
+        return run_byte_level(text, buffers, e);
+    case NORMALIZE_PRECOMPILED:
+        return charsmap_run(&n->map, text, buffers, e);
+    case NORMALIZE_NMT:
+        return run_map(nmt, text, buffers, e);
+    case NORMALIZE_BERT:
+        return run_bert(n, text, buffers, e);
     }
     return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "text/pattern_classes.h"
+#include "text/pattern_dfa.h"
 #include "text/unicode.h"
 
 enum { PATTERN_MAX = 1 << 16, GROUPS_MAX = 200, STACK_MAX = 1 << 20, MATCH_LIMIT = 50000000 };
@@ -16,6 +17,7 @@ enum { PATTERN_MAX = 1 << 16, GROUPS_MAX = 200, STACK_MAX = 1 << 20, MATCH_LIMIT
 struct pattern {
     pcre2_code *code; // NULL: a literal
     int jit;
+    struct pattern_dfa *dfa; // the same, faster; NULL: beyond what it can do
     char *literal;
     size_t size;
 };
@@ -353,6 +355,10 @@ struct pattern *pattern_regex(const char *source, size_t size, const char *name,
     struct pattern *p = NULL;
     if (buffer_reserve(&text, 1, e) == 0 && pattern_rewrite(source, size, &text, name, e) == 0)
         p = compile(text.data, text.size, name, e);
+    if (p && pattern_dfa_build(text.data, text.size, &p->dfa, e) < 0) {
+        pattern_free(p);
+        p = NULL;
+    }
     buffer_release(&text);
     return p;
 }
@@ -375,6 +381,7 @@ void pattern_free(struct pattern *p)
     if (!p)
         return;
     pcre2_code_free(p->code);
+    pattern_dfa_free(p->dfa);
     free(p->literal);
     free(p);
 }
@@ -402,8 +409,23 @@ void pattern_scratch_release(struct pattern_scratch *s)
     memset(s, 0, sizeof *s);
 }
 
+int pattern_is_fast(const struct pattern *p)
+{
+    return p->dfa != NULL;
+}
+
 int pattern_find(const struct pattern *p, struct pattern_scratch *s, const char *text, size_t size,
                  size_t at, size_t *start, size_t *end, struct err *e)
+{
+    if (!p->dfa)
+        return pattern_find_plain(p, s, text, size, at, start, end, e);
+    int found = pattern_dfa_find(p->dfa, text, size, at, start, end);
+    return found < 0 ? err_set(e, STATUS_FAILED, "the tokenizer's pattern failed: too many steps")
+                     : found;
+}
+
+int pattern_find_plain(const struct pattern *p, struct pattern_scratch *s, const char *text,
+                       size_t size, size_t at, size_t *start, size_t *end, struct err *e)
 {
     if (!p->code) {
         const char *hit = p->size ? memmem(text + at, size - at, p->literal, p->size) : NULL;

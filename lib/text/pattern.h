@@ -33,5 +33,10 @@ void pattern_scratch_release(struct pattern_scratch *s);
 // valid UTF-8; look-behind sees text before `at`.
 int pattern_find(const struct pattern *p, struct pattern_scratch *s, const char *text, size_t size,
                  size_t at, size_t *start, size_t *end, struct err *e);
+// The same by PCRE2 always: what tests compare with.
+int pattern_find_plain(const struct pattern *p, struct pattern_scratch *s, const char *text,
+                       size_t size, size_t at, size_t *start, size_t *end, struct err *e);
+// Whether pattern_find needs no PCRE2.
+int pattern_is_fast(const struct pattern *p);
 
 #endif

@@ -67,6 +67,23 @@ int unicode_is_mark(uint32_t c)
     return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
 }
 
+int unicode_is_nonspacing_mark(uint32_t c)
+{
+    return category(c) == UTF8PROC_CATEGORY_MN;
+}
+
+int unicode_is_other(uint32_t c)
+{
+    utf8proc_category_t k = category(c);
+    return k == UTF8PROC_CATEGORY_CN || k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF ||
+           k == UTF8PROC_CATEGORY_CS || k == UTF8PROC_CATEGORY_CO;
+}
+
+int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state)
+{
+    return utf8proc_grapheme_break_stateful((utf8proc_int32_t)a, (utf8proc_int32_t)b, state);
+}
+
 // What Unicode 15.1 and 16.0 added to the library's tables (15.0).
 static const uint32_t new_composites[][3] = {
     {0x105D2, 0x0307, 0x105C9},  {0x105DA, 0x0307, 0x105E4},  {0x11382, 0x113C9, 0x11383},
