@@ -56,12 +56,13 @@ struct record_settings {
     enum instruction_form instruction;
     int prompts; // the prompt alone
     int add_generation_prompt;
-    int continue_final_message; // the last message is not ended; as a prompt it is to be gone on with
-    const struct chat *chat; // NULL: there is none
-    int texts_first;         // `chat` is NULL as the first record is no chat
-    const char *now;         // for chat templates; NULL: no clock
-    int joins_parts;         // contents that are lists of parts become one text
-    int texts_only;          // what holds anything but text is refused
+    int continue_final_message; // the last message is not ended; as a prompt it is to be gone on
+                                // with
+    const struct chat *chat;    // NULL: there is none
+    int texts_first;            // `chat` is NULL as the first record is no chat
+    const char *now;            // for chat templates; NULL: no clock
+    int joins_parts;            // contents that are lists of parts become one text
+    int texts_only;             // what holds anything but text is refused
     struct record_fields fields, roles;
 };
 
