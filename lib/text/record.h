@@ -83,6 +83,7 @@ struct record {
     // What should be said of it.
     int empty_answer; // the completion, or an answer of the assistant, is empty
     int lost_calls;   // the template does not write the tool calls, or not the tools
+    int quoted_calls; // it writes arguments that are JSON text as a quoted string
 };
 void record_init(struct record *r);
 void record_release(struct record *r);
