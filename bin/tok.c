@@ -10,7 +10,8 @@ static struct common common = {.threads = 0};
 static struct options {
     const char *model, *template_file, *fields, *roles, *keep, *now;
     int format, sample, train, instruction, border, truncation, untrained, broken, doubled, special;
-    int prompts, render, show, decode, offsets, generation_prompt, skip_special, join_parts;
+    int prompts, render, show, decode, offsets, generation_prompt, continues, skip_special,
+        join_parts;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
 
@@ -39,6 +40,10 @@ static const struct option_spec options[] = {
              "use this chat template in place of the model's"),
     OPT_FLAG(0, "add-generation-prompt", &opt.generation_prompt,
              "end rendered chats with the sign that an answer comes"),
+    OPT_FLAG(
+        0, "continue-final-message", &opt.continues,
+        "leave the last message of rendered chats open; with --prompts an answer begun there is "
+        "to be gone on with"),
     OPT_TEXT(0, "now", &opt.now, "YYYY-MM-DDTHH:MM:SS",
              "what a chat template reads as the time; without it one that asks fails"),
     OPT_GROUP("Tokens"),
@@ -119,6 +124,7 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
                                      .keeps_doubled = opt.doubled,
                                      .joins_parts = opt.join_parts,
                                      .prompts = opt.prompts,
+                                     .continues = opt.continues,
                                      .generation_prompt = opt.generation_prompt,
                                      .offsets = opt.offsets,
                                      .render = opt.render,

@@ -9,6 +9,7 @@
 #include "text/batch.h"
 #include "text/id_set.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +45,9 @@ struct job {
     struct progress progress;
     uint64_t in, written, tokens, trained; // records; tokens
     uint64_t too_long, untrained, broken;  // records left out
-    uint64_t cut, fused, doubled, end_by_id, empty_answer, lost_calls, no_stop;
-    int64_t stop; // the special token of the first record that has one untrained, or -1
+    uint64_t cut, fused, doubled, end_by_id, empty_answer, lost_calls, quoted_calls, no_stop;
+    int64_t stop;     // the special token of the first record that has one untrained, or -1
+    int64_t turn_end; // the special token that ends the assistant's turns, or -1
 };
 
 static int open_chat(struct job *j, struct err *e)
@@ -108,9 +110,17 @@ static int say_format(const struct job *j, const struct batch_record *first, con
     if (result == 0 && first->json)
         result = say_template(j, first, &line, e);
     if (result == 0)
-        message_note("%s, trained: %s", line.data, trained_name(s));
+        message_note("%s, trained: %s", line.data,
+                     j->o->render ? "nothing, text only" : trained_name(s));
     buffer_release(&line);
     return result;
+}
+
+// Plain text whose name says that it is a table.
+static int is_table(const struct batch_record *r)
+{
+    const char *end = strrchr(r->entry.file, '.');
+    return end && (!strcmp(end, ".csv") || !strcmp(end, ".tsv"));
 }
 
 // Decides on the format by the first record and opens what it needs.
@@ -124,6 +134,11 @@ static int decide(struct job *j, const struct batch_record *first, struct err *e
         return -1;
     }
     buffer_init(&why, 0);
+    if (first->entry.is_plain && s->format == RECORD_AUTO && is_table(first))
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: a table; wanted are JSON lines (--format text reads its lines as texts)",
+            first->entry.file);
     if (first->entry.is_plain && s->format == RECORD_AUTO) {
         s->format = RECORD_TEXT;
         result = buffer_string(&why, "is plain text", e);
@@ -276,6 +291,7 @@ static void count(struct job *j, const struct batch_record *r)
     const struct example *x = &r->example;
     j->empty_answer += (uint64_t)r->record.empty_answer;
     j->lost_calls += (uint64_t)r->record.lost_calls;
+    j->quoted_calls += (uint64_t)r->record.quoted_calls;
     j->tokens += x->tokens.n;
     j->trained += x->trained;
     j->cut += x->cut > 0;
@@ -285,6 +301,8 @@ static void count(struct job *j, const struct batch_record *r)
     j->no_stop += x->no_stop >= 0;
     if (j->stop < 0 && x->no_stop >= 0 && x->no_stop != EXAMPLE_NO_STOP)
         j->stop = x->no_stop;
+    if (j->turn_end < 0)
+        j->turn_end = x->turn_end;
 }
 
 static int write_record(struct job *j, const struct batch_record *r, struct err *e)
@@ -397,14 +415,36 @@ static int finish(struct job *j, struct err *e)
     return stream_writer_end(w, e);
 }
 
+// The token's text, cut where it is long.
+static const char *spell(const struct job *j, int64_t id, char out[48])
+{
+    size_t size;
+    const char *text = id < 0 ? NULL : tokenizer_token(j->tokenizer, (uint32_t)id, &size);
+    snprintf(out, 48, "%.*s", text ? (int)(size < 40 ? size : 40) : 0, text ? text : "");
+    return out;
+}
+
+// Whether generation stops there by the model's own files.
+static int stops_there(const struct job *j, int64_t id)
+{
+    struct err ignored;
+    if (id == j->examples.end)
+        return 1;
+    char *path = io_path(j->o->model, "generation_config.json", &ignored);
+    json_t *config = path ? json_parse_file(AT_FDCWD, path, 1 << 24, &ignored) : NULL;
+    const json_t *eos = json_object_get(config, "eos_token_id");
+    int found = json_is_integer(eos) && json_integer_value(eos) == id;
+    for (size_t i = 0; i < json_array_size(eos); i++)
+        found |= json_integer_value(json_array_get(eos, i)) == id;
+    json_decref(config);
+    free(path);
+    return found;
+}
+
 // Of what is easily overlooked.
 static void warn(const struct job *j)
 {
-    char stop[96] = "";
-    size_t size;
-    if (j->stop >= 0)
-        snprintf(stop, sizeof stop, ", %.40s, is not trained",
-                 tokenizer_token(j->tokenizer, (uint32_t)j->stop, &size));
+    char name[48], end[48];
     if (j->doubled)
         message_warn("%" PRIu64 " records brought a beginning or end token that the tokenizer "
                      "adds as well: it was written %s",
@@ -414,11 +454,19 @@ static void warn(const struct job *j)
                      "end of a text; its id was written",
                      j->end_by_id);
     if (j->no_stop)
-        message_warn("%" PRIu64 " records: %s%s, so that the model will not learn to stop there",
+        message_warn("%" PRIu64 " records: %s%s%s, so that the model will not learn to stop there",
                      j->no_stop,
-                     j->stop >= 0 ? "the token that ends the assistant's turn"
+                     j->stop >= 0 ? "the token that ends the assistant's turn, "
                                   : "no token ends the assistant's turn",
-                     stop);
+                     spell(j, j->stop, name), j->stop >= 0 ? ", is not trained" : "");
+    if (j->turn_end >= 0 && !stops_there(j, j->turn_end))
+        message_warn("the assistant's turns end with %s, but generation stops at %s: let it stop "
+                     "at the former (eos_token_id in generation_config.json)",
+                     spell(j, j->turn_end, name), spell(j, j->examples.end, end));
+    if (j->quoted_calls)
+        message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
+                     "JSON text there, as a quoted string (make them objects)",
+                     j->quoted_calls);
     if (j->lost_calls)
         message_warn("%" PRIu64 " records: the template does not write all of their tools or tool "
                      "calls",
@@ -458,6 +506,9 @@ static int settings(struct job *j, struct err *e)
     j->records.train = j->o->train;
     j->records.prompts = j->o->prompts;
     j->records.add_generation_prompt = j->o->generation_prompt;
+    j->records.continue_final_message = j->o->continues;
+    if (j->o->render) // text alone
+        j->records.train = RECORD_TRAIN_ALL;
     j->records.now = j->o->now;
     j->records.instruction = j->o->instruction;
     j->records.joins_parts = j->o->joins_parts;
@@ -486,7 +537,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     if (!j)
         return -1;
     j->o = o;
-    j->stop = -1;
+    j->stop = j->turn_end = -1;
     id_set_init(&j->ids);
     progress_init(&j->progress, !j->o->quiet);
     int result = settings(j, e);

@@ -33,6 +33,7 @@ struct encode_options {
     int keeps_doubled;     // a second beginning or end token stays
     int joins_parts;       // contents that are lists of parts become one text
     int prompts;           // the prompt only
+    int continues;         // the last message of rendered chats is not ended
     int generation_prompt; // end rendered chats with the sign that an answer comes
     int offsets;           // columns `start` and `end`
     int render, marked;    // in place of a stream: JSON lines of text; text for people

@@ -269,7 +269,8 @@ static void look_for_stops(struct example *x, const struct example_settings *s,
             continue;
         int found = 0;
         for (size_t k = 0; !found && k < BACK && k <= i && x->mask[i - k]; k++)
-            found = is_special(s, t->id[i - k]);
+            if ((found = is_special(s, t->id[i - k])) && x->turn_end < 0)
+                x->turn_end = t->id[i - k];
         if (!found)
             x->no_stop =
                 i + 1 < t->n && is_special(s, t->id[i + 1]) ? t->id[i + 1] : EXAMPLE_NO_STOP;
@@ -328,7 +329,7 @@ int example_make(struct example *x, const struct example_settings *s, struct tok
     x->fate = EXAMPLE_KEPT;
     x->fused = x->doubled = x->end_by_id = 0;
     x->trained = x->cut = 0;
-    x->no_stop = -1;
+    x->no_stop = x->turn_end = -1;
     if ((r->is_tokens ? take_tokens(x, s, r, e) : tokenize(x, s, w, r, e)) < 0)
         return -1;
     if (r->is_prompt) {

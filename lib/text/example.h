@@ -46,6 +46,7 @@ struct example {
     // A trained turn of a chat does not teach to stop: -1 when they all do, else the special token
     // that follows it untrained, or EXAMPLE_NO_STOP where there is none at all.
     int64_t no_stop;
+    int64_t turn_end; // the special token that ends the first trained turn of a chat, or -1
 };
 #define EXAMPLE_NO_STOP INT64_MAX
 void example_init(struct example *x);

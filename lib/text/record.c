@@ -162,18 +162,21 @@ static void begin(struct record *r, const struct record_settings *s)
     r->spans.n = 0;
     r->prompt_size = 0;
     r->has_spans = r->is_chat = r->is_tokens = 0;
-    r->empty_answer = r->lost_calls = 0;
+    r->empty_answer = r->lost_calls = r->quoted_calls = 0;
     r->n = 0;
     r->open_end = r->is_prompt = s->prompts;
     r->trains_all = record_train_of(s) == RECORD_TRAIN_ALL;
 }
 
-static int not_a_chat(const struct record_settings *s, struct err *e)
+// A text has no assistant, and where it is `whole` no prompt before a completion.
+static int not_a_chat(const struct record_settings *s, int whole, struct err *e)
 {
-    if (record_train_of(s) != RECORD_TRAIN_ASSISTANT)
-        return 0;
-    return err_set(e, STATUS_FAILED,
-                   "--train-on assistant needs messages: a plain text has no assistant");
+    if (record_train_of(s) == RECORD_TRAIN_ASSISTANT)
+        return err_set(e, STATUS_FAILED,
+                       "--train-on assistant needs messages: a plain text has no assistant");
+    if (whole && record_train_of(s) == RECORD_TRAIN_COMPLETION)
+        return err_set(e, STATUS_FAILED, "--train-on completion needs a prompt: a text has none");
+    return 0;
 }
 
 static int finish_text(struct record *r, const struct record_settings *s)
@@ -185,15 +188,16 @@ static int finish_text(struct record *r, const struct record_settings *s)
 static int read_text(struct record *r, const struct record_settings *s, const json_t *object,
                      struct err *e)
 {
-    return not_a_chat(s, e) < 0 || take(r, s, object, "text", e) < 0 ? -1 : finish_text(r, s);
+    return not_a_chat(s, 1, e) < 0 || take(r, s, object, "text", e) < 0 ? -1 : finish_text(r, s);
 }
 
 int record_read_plain(struct record *r, const struct record_settings *s, const char *text,
                       size_t size, struct err *e)
 {
     begin(r, s);
-    return not_a_chat(s, e) < 0 || buffer_append(&r->text, text, size, e) < 0 ? -1
-                                                                              : finish_text(r, s);
+    return not_a_chat(s, 1, e) < 0 || buffer_append(&r->text, text, size, e) < 0
+               ? -1
+               : finish_text(r, s);
 }
 
 // The text so far is the prompt.
@@ -222,7 +226,7 @@ static int read_pair(struct record *r, const struct record_settings *s, const js
                            record_field_name(s, "completion"));
         return record_read_message_pair(r, s, object, prompt, completion, e);
     }
-    if (not_a_chat(s, e) < 0 || take(r, s, object, "prompt", e) < 0)
+    if (not_a_chat(s, 0, e) < 0 || take(r, s, object, "prompt", e) < 0)
         return -1;
     return take_answer(r, s, object, "completion", e);
 }
@@ -287,7 +291,7 @@ static int read_instruction(struct record *r, const struct record_settings *s, c
         return -1;
     if (s->instruction == INSTRUCTION_CHAT)
         return instruction_chat(r, s, object, input, e);
-    if (not_a_chat(s, e) < 0 ||
+    if (not_a_chat(s, 0, e) < 0 ||
         buffer_string(&r->text,
                       input
                           ? "Below is an instruction that describes a task, paired with an input "

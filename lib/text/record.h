@@ -56,11 +56,13 @@ struct record_settings {
     enum instruction_form instruction;
     int prompts; // the prompt alone
     int add_generation_prompt;
-    const struct chat *chat; // NULL: there is none
-    int texts_first;         // `chat` is NULL as the first record is no chat
-    const char *now;         // for chat templates; NULL: no clock
-    int joins_parts;         // contents that are lists of parts become one text
-    int texts_only;          // what holds anything but text is refused
+    int continue_final_message; // the last message is not ended; as a prompt it is to be gone on
+                                // with
+    const struct chat *chat;    // NULL: there is none
+    int texts_first;            // `chat` is NULL as the first record is no chat
+    const char *now;            // for chat templates; NULL: no clock
+    int joins_parts;            // contents that are lists of parts become one text
+    int texts_only;             // what holds anything but text is refused
     struct record_fields fields, roles;
 };
 
@@ -81,6 +83,7 @@ struct record {
     // What should be said of it.
     int empty_answer; // the completion, or an answer of the assistant, is empty
     int lost_calls;   // the template does not write the tool calls, or not the tools
+    int quoted_calls; // it writes arguments that are JSON text as a quoted string
 };
 void record_init(struct record *r);
 void record_release(struct record *r);

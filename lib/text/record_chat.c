@@ -2,6 +2,7 @@
 // Records that are chats: rendered by the model's template.
 #include "text/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -102,6 +103,20 @@ static const json_t *function_name(const json_t *call)
     return json_object_get(function ? function : call, "name");
 }
 
+// Arguments that are JSON text in the record: whether the template wrote them as a quoted string.
+static int is_quoted(const struct record *r, const json_t *call)
+{
+    const json_t *function = json_object_get(call, "function");
+    const json_t *arguments = json_object_get(function ? function : call, "arguments");
+    char *quoted = json_is_string(arguments) && json_string_length(arguments) > 2
+                       ? json_dumps(arguments, JSON_ENCODE_ANY)
+                       : NULL;
+    int found = quoted && memmem(r->text.data ? r->text.data : "", r->text.size, quoted,
+                                 strlen(quoted)) != NULL;
+    free(quoted);
+    return found;
+}
+
 static int all_in(const struct record *r, const json_t *calls)
 {
     for (size_t i = 0; i < json_array_size(calls); i++)
@@ -121,7 +136,10 @@ static int check_text(struct record *r, const struct record_settings *s, const s
     for (size_t i = 0; i < json_array_size(j->q.messages); i++) {
         const json_t *message = json_array_get(j->q.messages, i);
         parts |= json_array_size(json_object_get(message, "content")) > 0;
-        r->lost_calls |= !all_in(r, json_object_get(message, "tool_calls"));
+        const json_t *calls = json_object_get(message, "tool_calls");
+        r->lost_calls |= !all_in(r, calls);
+        for (size_t k = 0; k < json_array_size(calls); k++)
+            r->quoted_calls |= is_quoted(r, json_array_get(calls, k));
         r->empty_answer |= message_is_empty(message);
     }
     static const char printed[] = "{'type': '";
@@ -200,6 +218,7 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
         return err_set(e, STATUS_FAILED,
                        "messages with loss weights (--train-on assistant goes by them)");
     j->q.add_generation_prompt = s->add_generation_prompt;
+    j->q.continue_final_message = s->continue_final_message;
     int result = r->has_spans ? chat_render_spans(s->chat, &j->q, &r->text, &r->spans, e)
                               : chat_render(s->chat, &j->q, &r->text, e);
     if (result == 0 && weighted)
@@ -209,38 +228,38 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
 
 // ---- records ------------------------------------------------------------------------------------
 
-// What stands before the last answer, with the sign that an answer comes.
-static int render_prompt(struct record *r, const struct record_settings *s, struct job *j,
-                         struct err *e)
+// How a prompt ends: with the sign that an answer comes, or inside an answer that is to be gone on
+// with.
+static void end_prompt(struct job *j, const struct record_settings *s)
+{
+    size_t n = json_array_size(j->q.messages);
+    j->q.continue_final_message =
+        s->continue_final_message && message_is_assistant(json_array_get(j->q.messages, n - 1));
+    j->q.add_generation_prompt = !j->q.continue_final_message;
+}
+
+// Where the messages begin with which the assistant ends the chat; their number when it does not.
+static size_t last_answer(const struct job *j)
 {
     size_t n = json_array_size(j->messages);
     while (n > 0 && message_is_assistant(json_array_get(j->messages, n - 1)))
         n--;
+    return n;
+}
+
+// What stands before the last answer.
+static int render_prompt(struct record *r, const struct record_settings *s, struct job *j,
+                         struct err *e)
+{
+    size_t n = s->continue_final_message ? json_array_size(j->messages) : last_answer(j);
     json_t *before = messages_slice(j->messages, 0, n);
     j->q.messages = before;
-    j->q.add_generation_prompt = 1;
+    end_prompt(j, s);
     int result = before ? chat_render(s->chat, &j->q, &r->text, e) : err_memory(e, 0, "messages");
     if (result == 0)
         result = check_text(r, s, j, e);
     json_decref(before);
     r->prompt_size = r->text.size;
-    return result;
-}
-
-int record_read_messages(struct record *r, const struct record_settings *s, const json_t *object,
-                         struct err *e)
-{
-    const char *name = s->format == RECORD_SHAREGPT ? "conversations" : "messages";
-    const json_t *messages = record_field(s, object, name);
-    struct job j;
-    r->is_chat = r->open_end = 1;
-    if (!messages || !json_is_array(messages))
-        return err_set(e, STATUS_FAILED, "key `%s`: %s", record_field_name(s, name),
-                       messages ? "not a list" : "missing");
-    int result = request(&j, s, object, messages, e);
-    if (result == 0)
-        result = s->prompts ? render_prompt(r, s, &j, e) : render_whole(r, s, &j, e);
-    job_release(&j);
     return result;
 }
 
@@ -260,6 +279,8 @@ static int render_pair(struct record *r, const struct record_settings *s, struct
     buffer_init(&front, 0);
     j->q.messages = prompt;
     j->q.add_generation_prompt = 1;
+    if (s->prompts)
+        end_prompt(j, s);
     int result = prompt ? chat_render(s->chat, &j->q, s->prompts ? &r->text : &front, e)
                         : err_memory(e, 0, "messages");
     if (result == 0 && s->prompts) {
@@ -273,6 +294,27 @@ static int render_pair(struct record *r, const struct record_settings *s, struct
     }
     buffer_release(&front);
     json_decref(prompt);
+    return result;
+}
+
+int record_read_messages(struct record *r, const struct record_settings *s, const json_t *object,
+                         struct err *e)
+{
+    const char *name = s->format == RECORD_SHAREGPT ? "conversations" : "messages";
+    const json_t *messages = record_field(s, object, name);
+    struct job j;
+    r->is_chat = r->open_end = 1;
+    if (!messages || !json_is_array(messages))
+        return err_set(e, STATUS_FAILED, "key `%s`: %s", record_field_name(s, name),
+                       messages ? "not a list" : "missing");
+    int result = request(&j, s, object, messages, e);
+    if (result == 0 && s->prompts)
+        result = render_prompt(r, s, &j, e);
+    else if (result == 0 && record_train_of(s) == RECORD_TRAIN_COMPLETION)
+        result = render_pair(r, s, &j, last_answer(&j), e); // the last answer completes the chat
+    else if (result == 0)
+        result = render_whole(r, s, &j, e);
+    job_release(&j);
     return result;
 }
 

@@ -54,6 +54,22 @@ static const char *find_text(const json_t *object, const char *const *names)
     return NULL;
 }
 
+// The key of a list of objects, where it is all there is: a file wrapped into one object.
+static const char *find_records(const json_t *object)
+{
+    const char *key, *found = NULL;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (!json_is_object(json_array_get(value, 0)))
+            continue;
+        if (found)
+            return NULL;
+        found = key;
+    }
+    return found;
+}
+
 // How common other names would become ours.
 static void remedy(char *out, size_t size, const json_t *object)
 {
@@ -77,6 +93,8 @@ static void remedy(char *out, size_t size, const json_t *object)
                  instruction ? "instruction" : "prompt");
     else if (text || answer)
         snprintf(out, size, "--fields text=%s", text ? text : answer);
+    else if ((text = find_records(object)))
+        snprintf(out, size, "the records stand below: jq -c '.[\"%.60s\"][]'", text);
     else
         snprintf(out, size, "--fields OURS=THEIRS, or reshape the records with jq");
 }
@@ -84,7 +102,7 @@ static void remedy(char *out, size_t size, const json_t *object)
 static int unknown(const json_t *object, struct err *e)
 {
     struct buffer keys;
-    char advice[128];
+    char advice[160];
     buffer_init(&keys, 600);
     if (json_object_get(object, "densepath"))
         err_set(e, STATUS_FAILED, "a token stream, not records (tok -d reads it)");
