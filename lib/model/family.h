@@ -6,33 +6,6 @@
 
 #include "model/config.h"
 
-enum role {
-    // once a model
-    ROLE_EMBEDDING,
-    ROLE_FINAL_NORM,
-    ROLE_HEAD,
-    ROLE_REWARD_HEAD,
-    // once a layer
-    ROLE_ATTENTION_NORM,
-    ROLE_QUERY,
-    ROLE_KEY,
-    ROLE_VALUE,
-    ROLE_ATTENTION_OUT,
-    ROLE_MLP_NORM,
-    ROLE_GATE,
-    ROLE_UP,
-    ROLE_DOWN,
-    ROLE_QUERY_BIAS,
-    ROLE_KEY_BIAS,
-    ROLE_VALUE_BIAS,
-    ROLE_ATTENTION_OUT_BIAS,
-    ROLE_GATE_BIAS,
-    ROLE_UP_BIAS,
-    ROLE_DOWN_BIAS,
-    ROLE_COUNT,
-};
-enum { ROLE_LAYER_FIRST = ROLE_ATTENTION_NORM };
-
 struct family {
     const char *model_type;
     const char *architecture[HEAD_KINDS]; // in config.json
