@@ -32,8 +32,10 @@ struct packer {
     uint32_t *block;
     struct segment *segment;
     size_t n, n_wanted, n_segments, n_blocks, n_entries;
-    int share; // sequences may use the rows and blocks of a common prefix: scoring only
-    int after; // wanted rows are those of the wanted tokens themselves, not of the ones before
+    size_t share;  // sequences of at most so many tokens may use the rows and blocks of a common
+                   // prefix: scoring only; see rope_same_up_to
+    size_t beyond; // tokens at the end of each sequence that do not count in its length
+    int after;     // wanted rows are those of the wanted tokens themselves, not of the ones before
     // The last sequence that stands on its own: others may begin as it does.
     struct {
         const uint32_t *token;
@@ -45,11 +47,12 @@ struct packer {
 // Room for so many tokens and sequences, from the arena: valid until it is cleared. With p->share
 // set afterwards, a sequence that begins like an earlier one (samples of a prompt) is computed from
 // where they part, at a multiple of 16 positions; the results are the same bits. Such a batch has
-// no way back.
+// no way back. p->beyond: for callers that want the states after the last token and add one that is
+// never read.
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e);
-// Tokens behind the last wanted one have no effect on it and are left out. Returns how many
-// positions are wanted.
+// Tokens behind the last wanted one have no effect on it but by the length of the sequence, and are
+// left out. Returns how many positions are wanted.
 size_t packer_add(struct packer *p, const struct sequence *s);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);

@@ -13,6 +13,9 @@ struct rope_tables {
         size_t positions;
     } table[ROPES_MAX][2]; // [1]: of sequences beyond the original length (longrope)
 };
+// Sequences of at most so many tokens turn by the same angles at the same positions: SIZE_MAX where
+// the length never counts.
+size_t rope_same_up_to(const struct model_config *c);
 // Of one batch: what ops->rotate wants, for each of the configuration's ropes.
 struct rope_rows {
     struct rotary rotary[ROPES_MAX];
