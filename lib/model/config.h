@@ -66,6 +66,8 @@ struct model_config {
     struct rope_config rope[ROPES_MAX];
     size_t n_ropes;
     int rope_neighbours;        // pairs are (2k, 2k + 1)
+    int rope_restart;           // generation that grows beyond longrope's original length computes
+                                // the whole sequence again (Phi-3), not only what comes after
     struct layer_config *layer; // [layers], owned
     enum fusion fusion;
     enum head_norm head_norm;
