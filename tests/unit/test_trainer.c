@@ -63,10 +63,10 @@ static void set_options(struct trainer_options *o, const json_t *case_json, cons
     }
 }
 
-static void check_steps(const char *name, const char *what, int64_t micro)
+static void check_steps(const char *path, const char *what, int64_t micro)
 {
     struct reference r;
-    if (reference_open(&r, name) < 0) {
+    if (reference_open(&r, path) < 0) {
         CHECK(!"opened");
         return;
     }
@@ -95,26 +95,20 @@ static void check_steps(const char *name, const char *what, int64_t micro)
                 CHECK_NEAR(report.accuracy, number_at(r.json, "mean_token_accuracy", NULL), 1e-9);
         }
         CHECK(t.num_tokens == 4 * x.trained);
-        printf("# %s, %s: three steps agree\n", name, what);
+        printf("# %s: three steps of %s\n", path, what);
         trainer_release(&t);
         free_examples(&x);
     }
     reference_close(&r);
 }
 
-#define REFERENCE(name)                                                                            \
-    static void trains_##name(void)                                                                \
-    {                                                                                              \
-        NEED(SHARED "/golden/" #name "/case.json");                                                \
-        check_steps(#name, "adamw", 4096);                                                         \
-        check_steps(#name, "adamw", 1);                                                            \
-        check_steps(#name, "adamw_large_eps", 4096);                                               \
-        check_steps(#name, "rmsprop", 4096);                                                       \
-    }
-REFERENCE(llama)
-REFERENCE(llama_tied)
-REFERENCE(llama_bias)
-REFERENCE(llama_rope_llama3)
+static void check_training(const char *path)
+{
+    check_steps(path, "adamw", 4096);
+    check_steps(path, "adamw", 1);
+    check_steps(path, "adamw_large_eps", 4096);
+    check_steps(path, "rmsprop", 4096);
+}
 
 // The samples of golden/methods as examples with the columns that the loss wants.
 static const json_t *column_source(const json_t *sample, const char *column, const char *advantage)
@@ -533,10 +527,7 @@ static void states_are_checked(void)
 int main(void)
 {
     threads_set(2, &e);
-    RUN(trains_llama);
-    RUN(trains_llama_tied);
-    RUN(trains_llama_bias);
-    RUN(trains_llama_rope_llama3);
+    each_golden("trains", check_training);
     RUN(policy_losses);
     RUN(micro_batches_agree);
     RUN(threads_agree);
