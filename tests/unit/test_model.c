@@ -574,6 +574,7 @@ static float *states_of(struct reference *r, size_t first, size_t n, size_t shar
     packer_batch(&p, &b);
     size_t size = b.n_wanted * r->model->config.hidden;
     float *out = calloc(size, sizeof *out);
+    r->decoder.arena.peak = 0;
     if (decoder_forward(&r->decoder, &b, NULL, save, &e) == 0)
         memcpy(out, r->decoder.hidden, size * sizeof *out);
     else
@@ -669,6 +670,7 @@ static void add_gradients(struct reference *r, size_t first, size_t n, size_t tr
     packer_batch(&p, &b);
     struct head_result out = {.logp = logp};
     float *dhidden = calloc(b.n_wanted * r->model->config.hidden, sizeof *dhidden);
+    r->decoder.arena.peak = 0;
     CHECK(decoder_forward(&r->decoder, &b, NULL, 1, &e) == 0);
     CHECK(head_train(&r->device, r->model, r->decoder.hidden, p.target, b.n_wanted, NULL, &out,
                      mean_nll, &trained, dhidden, &e) == 0);
