@@ -92,7 +92,7 @@ static int widen_sequence(struct run *r, struct sequence *s, struct err *e)
         mask[t] = !s->mask || s->mask[t] || s->mask[t - 1];
     if (end > n)
         mask[n] = 1;
-    *s = (struct sequence){token, mask, end};
+    *s = (struct sequence){.token = token, .mask = mask, .n = end, .beyond = end - n};
     return 0;
 }
 

@@ -178,9 +178,9 @@ static void make_examples(struct run *r)
         for (int side = 0; side < 2; side++) {
             size_t at = f->start[member[side]];
             struct example *x = &r->example[n++];
-            x->sequence =
-                (struct sequence){f->column[COLUMN_TOKEN].u32 + at,
-                                  f->column[r->column.mask].u8 + at, frame_length(f, member[side])};
+            x->sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
+                                            .mask = f->column[r->column.mask].u8 + at,
+                                            .n = frame_length(f, member[side])};
             for (size_t c = 0; c < r->loss.n_columns; c++)
                 x->column[c] = f->column[r->column.loss[c]].f32 + at;
         }
@@ -241,8 +241,9 @@ static int use_record(struct run *r, size_t i, struct err *e)
     if (dataset_check(f, i, r->column.mask, &r->loss, r->column.loss, l->model->config.vocab,
                       model_positions(l->model), where, e) < 0)
         return -1;
-    struct sequence s = {f->column[COLUMN_TOKEN].u32 + f->start[i],
-                         f->column[r->column.mask].u8 + f->start[i], frame_length(f, i)};
+    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
+                         .mask = f->column[r->column.mask].u8 + f->start[i],
+                         .n = frame_length(f, i)};
     if (!sequence_wanted(&s))
         return pairs_refuse_untrained(f, i, where, e);
     if (frame_append(&r->batch, f, i, e) < 0 ||

@@ -41,7 +41,7 @@ static int pack(struct states *s, struct packer *p, const struct sequence *seque
     }
     token[n] = 0;
     mask[0] = 0;
-    packer_add(p, &(struct sequence){token, mask, n + 1});
+    packer_add(p, &(struct sequence){.token = token, .mask = mask, .n = n + 1, .beyond = 1});
     return 0;
 }
 
@@ -79,7 +79,6 @@ int states_run(struct states *s, const struct sequence *sequence, size_t n, stat
         if (packer_init(&p, &s->arena, tokens, end - first, e) < 0)
             return -1;
         p.share = rope_same_up_to(&s->model->config);
-        p.beyond = 1;
         for (size_t i = first; i < end; i++) {
             *where = i;
             if (pack(s, &p, &sequence[i], e) < 0)

@@ -22,6 +22,7 @@ struct sequence {
     const uint32_t *token;
     const uint8_t *mask;
     size_t n;
+    size_t beyond; // tokens at its end that it does not have: states before them are wanted
 };
 size_t sequence_wanted(const struct sequence *s);
 
@@ -32,10 +33,9 @@ struct packer {
     uint32_t *block;
     struct segment *segment;
     size_t n, n_wanted, n_segments, n_blocks, n_entries;
-    size_t share;  // sequences of at most so many tokens may use the rows and blocks of a common
-                   // prefix: scoring only; see rope_same_up_to
-    size_t beyond; // tokens at the end of each sequence that do not count in its length
-    int after;     // wanted rows are those of the wanted tokens themselves, not of the ones before
+    size_t share; // sequences of at most so many tokens may use the rows and blocks of a common
+                  // prefix: scoring only; see rope_same_up_to
+    int after;    // wanted rows are those of the wanted tokens themselves, not of the ones before
     // The last sequence that stands on its own: others may begin as it does.
     struct {
         const uint32_t *token;
@@ -47,8 +47,7 @@ struct packer {
 // Room for so many tokens and sequences, from the arena: valid until it is cleared. With p->share
 // set afterwards, a sequence that begins like an earlier one (samples of a prompt) is computed from
 // where they part, at a multiple of 16 positions; the results are the same bits. Such a batch has
-// no way back. p->beyond: for callers that want the states after the last token and add one that is
-// never read.
+// no way back.
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e);
 // Tokens behind the last wanted one have no effect on it but by the length of the sequence, and are

@@ -169,7 +169,7 @@ KIT struct examples load_examples(const json_t *sequences)
         uint8_t *mask;
         size_t n = load_tokens(json_object_get(s, "tokens"), &token);
         load_mask(json_object_get(s, "mask"), &mask);
-        x.example[i].sequence = (struct sequence){token, mask, n};
+        x.example[i].sequence = (struct sequence){.token = token, .mask = mask, .n = n};
         x.trained += sequence_wanted(&x.example[i].sequence);
     }
     return x;
@@ -195,7 +195,7 @@ KIT int score_one(struct reference *r, const uint32_t *token, size_t n, float *l
     arena_clear(&r->arena);
     if (packer_init(&p, &r->arena, n, 1, &e) < 0)
         return -1;
-    packer_add(&p, &(struct sequence){token, NULL, n});
+    packer_add(&p, &(struct sequence){.token = token, .n = n});
     packer_batch(&p, &b);
     if (decoder_forward(&r->decoder, &b, NULL, 0, &e) < 0)
         return -1;
@@ -215,7 +215,7 @@ KIT float *logits_of(struct reference *r, const uint32_t *token, size_t n)
     float *logits = calloc(n * vocab, sizeof *logits);
     arena_clear(&r->arena);
     CHECK(packer_init(&p, &r->arena, n + 1, 1, &e) == 0);
-    packer_add(&p, &(struct sequence){longer, NULL, n + 1});
+    packer_add(&p, &(struct sequence){.token = longer, .n = n + 1, .beyond = 1});
     packer_batch(&p, &b);
     CHECK(b.n_wanted == n);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 0, &e) == 0);

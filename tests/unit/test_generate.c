@@ -299,8 +299,8 @@ static float logp_after(struct reference *r, const uint32_t *token, size_t n)
     arena_clear(&r->arena);
     CHECK(packer_init(&p, &r->arena, n + 1, 1, &e) == 0);
     mask[n] = 1;
-    p.beyond = 1;
-    CHECK(packer_add(&p, &(struct sequence){token, mask, n + 1}) == 1);
+    CHECK(packer_add(
+              &p, &(struct sequence){.token = token, .mask = mask, .n = n + 1, .beyond = 1}) == 1);
     packer_batch(&p, &b);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 0, &e) == 0 &&
           head_score(&r->device, r->model, r->decoder.hidden, p.target, 1, NULL, &out, &e) == 0);

@@ -16,7 +16,8 @@ static size_t pack_all(struct reference *r, struct packer *p, int trained)
         uint8_t *mask;
         size_t n = load_tokens(json_object_get(s, "tokens"), &token);
         load_mask(json_object_get(s, "mask"), &mask);
-        wanted += packer_add(p, &(struct sequence){token, trained ? mask : NULL, n});
+        wanted += packer_add(
+            p, &(struct sequence){.token = token, .mask = trained ? mask : NULL, .n = n});
         free(token);
         free(mask);
     }
@@ -63,8 +64,9 @@ static void check_logits(struct reference *r)
     struct packer p;
     struct batch b;
     packer_init(&p, &r->arena, n + 1, 1, &e);
-    packer_add(
-        &p, &(struct sequence){token, NULL, n + 1}); // one more, so that the last row is wanted too
+    packer_add(&p, &(struct sequence){.token = token,
+                                      .n = n + 1,
+                                      .beyond = 1}); // one more, so that the last row is wanted too
     packer_batch(&p, &b);
     float *logits = calloc(n * vocab, sizeof *logits);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 0, &e) == 0);
@@ -556,7 +558,7 @@ static const size_t small_lengths[4] = {24, 21, 7, 2};
 
 static struct sequence small_sequence(size_t i)
 {
-    return (struct sequence){small_tokens[i], NULL, small_lengths[i]};
+    return (struct sequence){.token = small_tokens[i], .n = small_lengths[i]};
 }
 
 // Hidden states of sequences first .. first+n-1 in one batch, [n_wanted, hidden]; to be freed.

@@ -159,7 +159,7 @@ static struct examples method_examples(const json_t *methods, const struct loss 
         size_t n_prompt = (size_t)number_at(s, "n_prompt", NULL);
         uint8_t *mask = calloc(n, 1);
         memset(mask + n_prompt, 1, n - n_prompt);
-        x.example[i].sequence = (struct sequence){token, mask, n};
+        x.example[i].sequence = (struct sequence){.token = token, .mask = mask, .n = n};
         x.trained += n - n_prompt;
         for (size_t k = 0; k < loss->n_columns; k++) {
             float *column = calloc(n, sizeof *column);
