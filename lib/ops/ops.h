@@ -59,7 +59,7 @@ struct attention {
 struct norm {
     int centred;
     float eps, offset;          // offset: 1 in Gemma, else 0
-    struct tensor weight, bias; // [width]; bias may be absent
+    struct tensor weight, bias; // [width = weight.cols]; absent: all 1 (without offset), all 0
 };
 // The first `dims` dimensions of each head turn, in pairs (k, k + dims / 2), or (2k, 2k + 1) with
 // `neighbours`, by the angles at table[row[i]]: [dims / 2][cos, sin].
@@ -92,7 +92,8 @@ struct divergence {
 
 struct ops {
     const char *name;
-    // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range.
+    // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
+    // transposed.
     int (*embed)(struct device *d, float *out, const struct tensor *table, const uint32_t *token,
                  size_t n, float factor, int add, struct err *e);
     // table.grad[token[i]] += factor * dout[i]
