@@ -42,6 +42,8 @@ enum head_norm {
 struct rope_config {
     enum rope_type type;
     size_t dims; // of each head that turn; even
+    size_t
+        divisor; // of the exponents of theta: dims, or one less where an odd number was asked for
     double theta, factor, low_freq_factor, high_freq_factor, original_max_position;
     double beta_fast, beta_slow; // yarn
     int truncate;
@@ -78,8 +80,8 @@ struct model_config {
     enum activation activation;
     int conv1d; // projections of the layers are stored [in, out]
     int alibi;
-    float embedding_scale; // of token embeddings; rounded to the type of the weights
-    float residual_scale;  // of what attention and MLP add
+    float embedding_scale;                   // of token embeddings
+    float residual_scale;                    // of what attention and MLP add
     float logit_scale, score_cap, logit_cap; // caps: 0: none
     double initializer_range;
     enum dtype dtype;      // that config.json declares; the files' own types count
@@ -92,6 +94,10 @@ struct model_config {
 // that is neither used nor known to change no number.
 int config_read(struct model_config *c, int at, struct err *e);
 void config_release(struct model_config *c);
+// The activation of that name in transformers: 0, or -1.
+int config_activation(const char *name, enum activation *out);
+const char *config_activation_name(enum activation kind);
+const char *config_rope_name(enum rope_type type);
 int config_is_eos(const struct model_config *c, uint32_t token);
 // Whether the rotary angles of a position depend on the length of its sequence.
 int config_rope_by_length(const struct model_config *c);

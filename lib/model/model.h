@@ -38,16 +38,21 @@ struct model {
     size_t n_parameters;
     size_t n_values; // numbers in all parameters
     size_t n_flat;   // length of master and gradient (parameters are padded to 16)
-    size_t n_extra;  // tensors of the files that the decoder does not use
-    float *master;   // NULL until model_train
-    float *gradient; // [n_flat]
+    // Tensors of the files that the decoder does not use, in order of shard and place.
+    const struct safetensors_entry **extra;
+    size_t n_extra;
+    const struct safetensors_entry *tied_head; // a copy of the embedding that the file has as well
+    float *master;                             // NULL until model_train
+    float *gradient;                           // [n_flat]
     struct rope_tables rope;
     float *key_bias; // [heads][key_bias_positions] ALiBi
     size_t key_bias_positions;
 };
 
 // Opens DIR, reads config.json and maps the weights; checks every name, shape and type. A language
-// model is expected: a reward model is refused.
+// model is expected: a reward model is refused. A tensor that config.json has no place for and that
+// looks like a weight of the decoder is refused, others are counted in n_extra. As transformers
+// does, a head that config.json calls tied but that differs from the embedding is not tied.
 struct model *model_open(const char *path, struct err *e);
 // The same from a directory's descriptor, which the model takes over, also on failure.
 struct model *model_open_at(int directory, const char *path, struct err *e);
