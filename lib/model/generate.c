@@ -90,7 +90,7 @@ static int map_cache(struct kv_cache *cache, size_t *bytes, const struct model *
 static int grow_cache(struct generator *g, struct engine *en, size_t blocks, struct err *e)
 {
     struct kv_cache grown;
-    size_t bytes, used = g->n_touched * decoder_block_floats(en->model) * sizeof(float);
+    size_t bytes = 0, used = g->n_touched * decoder_block_floats(en->model) * sizeof(float);
     if (map_cache(&grown, &bytes, en->model, blocks, e) < 0)
         return -1;
     for (size_t layer = 0; used && layer < en->model->config.layers; layer++) {
