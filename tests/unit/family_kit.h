@@ -6,6 +6,8 @@
 
 #include "model_kit.h"
 
+#include <sys/stat.h>
+
 struct small_family {
     const char *name, *json; // what config.json says beside or instead of the common keys
 };
@@ -108,12 +110,18 @@ KIT int small_open(struct reference *r, struct scratch *s, const struct small_fa
     snprintf(r->path, sizeof r->path, "%s", f->name);
     scratch_make(s);
     json_t *j = small_config(f);
-    char path[100];
-    snprintf(path, sizeof path, "%s/config.json", s->path);
-    int result = j && json_dump_file(j, path, 0) == 0 ? 0 : -1;
+    char config[100], file[120], path[100];
+    snprintf(config, sizeof config, "%s/config", s->path);
+    snprintf(file, sizeof file, "%s/config.json", config);
+    snprintf(path, sizeof path, "%s/model", s->path);
+    CHECK(mkdir(config, 0777) == 0 && mkdir(path, 0777) == 0);
+    int to = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = j && json_dump_file(j, file, 0) == 0 ? 0 : -1;
+    if (result == 0)
+        result = model_init(config, to, 7, NULL, &e);
     json_decref(j);
-    if (result < 0 || model_init(s->path, s->fd, 7, NULL, &e) < 0 ||
-        reference_open_model(r, s->path) < 0 || model_train(r->model, &e) < 0) {
+    close(to);
+    if (result < 0 || reference_open_model(r, path) < 0 || model_train(r->model, &e) < 0) {
         printf("# %s: %s\n", f->name, e.text);
         CHECK(!"opened");
         return -1;
