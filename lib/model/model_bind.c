@@ -80,6 +80,45 @@ static void set_tensor(struct model *m, const struct parameter *p, const void *d
                                          .grad = grad};
 }
 
+static int is_bias(enum role role)
+{
+    switch (role) {
+    case ROLE_FINAL_NORM_BIAS:
+    case ROLE_HEAD_BIAS:
+    case ROLE_ATTENTION_NORM_BIAS:
+    case ROLE_QUERY_BIAS:
+    case ROLE_KEY_BIAS:
+    case ROLE_VALUE_BIAS:
+    case ROLE_QKV_BIAS:
+    case ROLE_QUERY_NORM_BIAS:
+    case ROLE_KEY_NORM_BIAS:
+    case ROLE_ATTENTION_OUT_BIAS:
+    case ROLE_MLP_NORM_BIAS:
+    case ROLE_GATE_BIAS:
+    case ROLE_UP_BIAS:
+    case ROLE_DOWN_BIAS:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+// Biases that no layer of the files has are 0, as transformers makes them (models trained without
+// biases are converted so to families that have them).
+static void drop_absent_biases(struct model *m)
+{
+    struct model_config *c = &m->config;
+    const struct safetensors_entry *entry;
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        size_t layers = role < ROLE_LAYER_FIRST ? 1 : c->layers, found = 0;
+        if (!c->has[role] || !is_bias(role))
+            continue;
+        for (size_t l = 0; l < layers && !found; l++)
+            found = find_role(m, role, l, 0, &entry) != NULL;
+        c->has[role] = found != 0;
+    }
+}
+
 // layer, head: -1 where the role has none.
 static int add_parameter(struct model *m, enum role role, int layer, int head, struct err *e)
 {
@@ -372,6 +411,7 @@ int bind_parameters(struct model *m, struct err *e)
     if (make_room(m, e) < 0)
         return -1;
     resolve_tie(m);
+    drop_absent_biases(m);
     if (add_embedding(m, e) < 0)
         return -1;
     for (int role = ROLE_EMBEDDING + 1; role < ROLE_LAYER_FIRST; role++)
