@@ -393,14 +393,17 @@ static int make_room(struct model *m, struct err *e)
 {
     const struct model_config *c = &m->config;
     size_t each = c->head_norm == HEAD_NORM_EACH ? c->heads + c->kv_heads : 0;
-    size_t tensors = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
+    size_t tensors = 0, bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++) {
         tensors += m->shard[i].n;
-    // No more parameters than tensors in the files: a configuration alone takes no memory.
-    m->parameter = mem_alloc(tensors + 1, sizeof *m->parameter, "parameters", e);
+        bytes += m->shard[i].size;
+    }
+    // What the files cannot hold takes no memory either.
+    if (tensors < c->layers || bytes / c->layers < each)
+        return err_set(e, STATUS_FAILED, "%zu tensors cannot be the %zu layers of config.json",
+                       tensors, c->layers);
+    m->parameter = mem_alloc(tensors, sizeof *m->parameter, "parameters", e);
     m->layer = mem_alloc(c->layers, sizeof *m->layer, "layers", e);
-    if (each && c->layers > tensors)
-        return err_set(e, STATUS_FAILED, "%zu tensors cannot be %zu layers", tensors, c->layers);
     if (each)
         m->head_norm = mem_alloc(c->layers * each, sizeof *m->head_norm, "norms of heads", e);
     return m->parameter && m->layer && (!each || m->head_norm) ? 0 : -1;
