@@ -338,6 +338,19 @@ static int read_eos(struct model_config *c, const json_t *j, const char *name, s
     return 0;
 }
 
+// torch's padding_idx counts from the end where it is negative.
+static int read_padding(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    int64_t id = -1, vocab = (int64_t)c->vocab;
+    int state = keys_int(k, "pad_token_id", &id, e);
+    if (state < 0)
+        return -1;
+    c->padding = -1;
+    if (state == KEY_FOUND && !c->family->no_padding && id >= -vocab && id < vocab)
+        c->padding = id < 0 ? id + vocab : id;
+    return 0;
+}
+
 static int read_config(struct model_config *c, const json_t *j, struct err *e)
 {
     struct config_keys k;
@@ -356,6 +369,8 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
         result = read_head(c, &k, e);
     if (result == 0)
         result = read_sizes(c, &k, e);
+    if (result == 0)
+        result = read_padding(c, &k, e);
     if (result == 0)
         result = read_activation(c, &k, e);
     if (result == 0)

@@ -85,6 +85,7 @@ struct model_config {
     float logit_scale, score_cap, logit_cap; // caps: 0: none
     double initializer_range;
     enum dtype dtype;      // that config.json declares; the files' own types count
+    int64_t padding;       // the token whose embedding learns nothing from being read; -1: none
     uint32_t eos[EOS_MAX]; // generation_config.json wins over config.json
     size_t n_eos;
 };

@@ -69,7 +69,7 @@
                  [SIZE_INTERMEDIATE] = "n_inner",                                                  \
                  [SIZE_POSITIONS] = "n_positions"},                                                \
     .eps_key = "layer_norm_epsilon", .activation_key = "activation_function", .wide = 1,           \
-    .no_kv_heads = 1, .no_head_dim = 1
+    .no_kv_heads = 1, .no_head_dim = 1, .no_padding = 1
 
 #define FALCON_NAMES                                                                               \
     [ROLE_EMBEDDING] = "transformer.word_embeddings.weight",                                       \
@@ -117,6 +117,7 @@ static const struct family families[] = {
      .special = special_cohere},
     {.model_type = "falcon",
      .architecture = ARCHITECTURES("Falcon"),
+     .no_padding = 1,
      .base = "transformer.",
      .name = {FALCON_NAMES, [ROLE_ATTENTION_NORM] = "transformer.h.%d.input_layernorm.weight",
               [ROLE_ATTENTION_NORM_BIAS] = "transformer.h.%d.input_layernorm.bias",
@@ -216,6 +217,7 @@ static const struct family families[] = {
      .special = special_gpt_bigcode},
     {.model_type = "gpt_neo",
      .architecture = ARCHITECTURES("GPTNeo"),
+     .no_padding = 1,
      .base = "transformer.",
      .name = {GPT2_NAMES, [ROLE_QUERY] = "transformer.h.%d.attn.attention.q_proj.weight",
               [ROLE_KEY] = "transformer.h.%d.attn.attention.k_proj.weight",
@@ -237,6 +239,7 @@ static const struct family families[] = {
      .special = special_gpt_neo},
     {.model_type = "gpt_neox",
      .architecture = ARCHITECTURES("GPTNeoX"),
+     .no_padding = 1,
      .base = "gpt_neox.",
      .name = {[ROLE_EMBEDDING] = "gpt_neox.embed_in.weight",
               [ROLE_FINAL_NORM] = "gpt_neox.final_layer_norm.weight",

@@ -45,6 +45,7 @@ struct family {
     // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
     uint32_t absent_kv_heads, absent_head_dim, absent_positions;
     int wide;
+    int no_padding;               // pad_token_id means nothing to the embedding
     int scaled_init;              // what adds to the residual stream begins smaller (GPT-2)
     int no_kv_heads, no_head_dim; // there are no such keys: heads, hidden / heads
     double absent_eps, absent_theta, absent_initializer_range;

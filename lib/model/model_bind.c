@@ -80,6 +80,45 @@ static void set_tensor(struct model *m, const struct parameter *p, const void *d
                                          .grad = grad};
 }
 
+static int is_bias(enum role role)
+{
+    switch (role) {
+    case ROLE_FINAL_NORM_BIAS:
+    case ROLE_HEAD_BIAS:
+    case ROLE_ATTENTION_NORM_BIAS:
+    case ROLE_QUERY_BIAS:
+    case ROLE_KEY_BIAS:
+    case ROLE_VALUE_BIAS:
+    case ROLE_QKV_BIAS:
+    case ROLE_QUERY_NORM_BIAS:
+    case ROLE_KEY_NORM_BIAS:
+    case ROLE_ATTENTION_OUT_BIAS:
+    case ROLE_MLP_NORM_BIAS:
+    case ROLE_GATE_BIAS:
+    case ROLE_UP_BIAS:
+    case ROLE_DOWN_BIAS:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+// Biases that no layer of the files has are 0, as transformers makes them (models trained without
+// biases are converted so to families that have them).
+static void drop_absent_biases(struct model *m)
+{
+    struct model_config *c = &m->config;
+    const struct safetensors_entry *entry;
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        size_t layers = role < ROLE_LAYER_FIRST ? 1 : c->layers, found = 0;
+        if (!c->has[role] || !is_bias(role))
+            continue;
+        for (size_t l = 0; l < layers && !found; l++)
+            found = find_role(m, role, l, 0, &entry) != NULL;
+        c->has[role] = found != 0;
+    }
+}
+
 // layer, head: -1 where the role has none.
 static int add_parameter(struct model *m, enum role role, int layer, int head, struct err *e)
 {
@@ -354,14 +393,17 @@ static int make_room(struct model *m, struct err *e)
 {
     const struct model_config *c = &m->config;
     size_t each = c->head_norm == HEAD_NORM_EACH ? c->heads + c->kv_heads : 0;
-    size_t tensors = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
+    size_t tensors = 0, bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++) {
         tensors += m->shard[i].n;
-    // No more parameters than tensors in the files: a configuration alone takes no memory.
-    m->parameter = mem_alloc(tensors + 1, sizeof *m->parameter, "parameters", e);
+        bytes += m->shard[i].size;
+    }
+    // What the files cannot hold takes no memory either.
+    if (tensors < c->layers || bytes / c->layers < each)
+        return err_set(e, STATUS_FAILED, "%zu tensors cannot be the %zu layers of config.json",
+                       tensors, c->layers);
+    m->parameter = mem_alloc(tensors, sizeof *m->parameter, "parameters", e);
     m->layer = mem_alloc(c->layers, sizeof *m->layer, "layers", e);
-    if (each && c->layers > tensors)
-        return err_set(e, STATUS_FAILED, "%zu tensors cannot be %zu layers", tensors, c->layers);
     if (each)
         m->head_norm = mem_alloc(c->layers * each, sizeof *m->head_norm, "norms of heads", e);
     return m->parameter && m->layer && (!each || m->head_norm) ? 0 : -1;
@@ -372,6 +414,7 @@ int bind_parameters(struct model *m, struct err *e)
     if (make_room(m, e) < 0)
         return -1;
     resolve_tie(m);
+    drop_absent_biases(m);
     if (add_embedding(m, e) < 0)
         return -1;
     for (int role = ROLE_EMBEDDING + 1; role < ROLE_LAYER_FIRST; role++)
