@@ -109,7 +109,10 @@ static void linear(void *arg)
 {
     struct product *p = arg;
     struct linear l = {.y = p->y};
-    l.w = (struct tensor){p->type == DTYPE_F32 ? p->w : p->half, p->type, p->out, p->in, NULL};
+    l.w = (struct tensor){.data = p->type == DTYPE_F32 ? p->w : p->half,
+                          .type = p->type,
+                          .rows = p->out,
+                          .cols = p->in};
     device.ops->linear(&device, p->x, p->n, &l, 1, &error);
 }
 
@@ -123,7 +126,7 @@ static void whole_linear(void *arg)
 static void backward(void *arg, float *dx, float *grad)
 {
     struct product *p = arg;
-    struct tensor w = {p->w, DTYPE_F32, p->out, p->in, grad};
+    struct tensor w = {.data = p->w, .rows = p->out, .cols = p->in, .grad = grad};
     device.ops->linear_backward(&device, dx, 0, p->y, p->x, p->n, &w, NULL, &error);
 }
 
@@ -209,14 +212,15 @@ static void attention_backward(void *arg)
 // `count` segments of `length` tokens after `past` others.
 static void attentions(const char *name, size_t count, size_t length, size_t past, int train)
 {
-    struct attend t = {.a = {HEADS, KV_HEADS, DIM, 0.125f, NULL, NULL, NULL, 0}};
+    struct attend t = {
+        .a = {.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .scale = 0.125f}};
     char text[64];
     size_t blocks = (past + length + KV_BLOCK - 1) / KV_BLOCK, n = count * length;
     uint32_t *block = need(count * blocks, sizeof *block);
     for (size_t i = 0; i < count * blocks; i++)
         block[i] = (uint32_t)i;
     for (size_t i = 0; i < count; i++)
-        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks};
+        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
     t.a.segment = t.segment;
     t.a.n_segments = count;
     t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
@@ -252,7 +256,7 @@ struct rows {
 
 static struct tensor row_tensor(const struct rows *r, size_t rows, size_t cols)
 {
-    return (struct tensor){r->w, DTYPE_F32, rows, cols, r->grad};
+    return (struct tensor){.data = r->w, .rows = rows, .cols = cols, .grad = r->grad};
 }
 
 static void rmsnorm(void *arg)
@@ -291,14 +295,14 @@ static void embed(void *arg)
 {
     struct rows *r = arg;
     struct tensor table = row_tensor(r, VOCAB, HIDDEN);
-    device.ops->embed(&device, r->x, &table, r->token, TOKENS, &error);
+    device.ops->embed(&device, r->x, &table, r->token, TOKENS, 1, 0, &error);
 }
 
 static void embed_backward(void *arg)
 {
     struct rows *r = arg;
     struct tensor table = row_tensor(r, VOCAB, HIDDEN);
-    device.ops->embed_backward(&device, &table, r->x, r->token, TOKENS, &error);
+    device.ops->embed_backward(&device, &table, r->x, r->token, TOKENS, 1, &error);
 }
 
 static void log_softmax(void *arg)

@@ -240,7 +240,7 @@ static void fill_pairs(struct random_pairs *p)
         size_t n = 4 + rng_below(&r, i == 0 ? 36 : 12);
         for (size_t t = 0; t < n; t++)
             p->token[i][t] = t < 4 ? (uint32_t)t + 1 : (uint32_t)rng_below(&r, 40);
-        p->example[i].sequence = (struct sequence){p->token[i], p->mask, n};
+        p->example[i].sequence = (struct sequence){.token = p->token[i], .mask = p->mask, .n = n};
     }
     for (size_t i = 0; i < PAIRS; i++)
         p->pair[i] = (struct pair){{2 * i + i % 2, 2 * i + 1 - i % 2}};
@@ -356,7 +356,7 @@ static void rewards_stand_at_their_tokens(void)
     for (size_t cut = 4; cut < s.n; cut++) {
         if (!s.mask[cut])
             continue;
-        struct sequence shorter = {s.token, s.mask, cut + 1};
+        struct sequence shorter = {.token = s.token, .mask = s.mask, .n = cut + 1};
         CHECK(reward_scorer_run(&scorer, &shorter, 1, part, NULL, &where, &e) == 0);
         CHECK(!memcmp(part, whole, sequence_wanted(&shorter) * sizeof *part));
     }
@@ -374,7 +374,7 @@ static void rewards_stand_at_their_tokens(void)
     CHECK_NEAR(sum, 1, 1e-6);
     // Too long for the model: the last token has a position too.
     uint32_t many[70] = {0};
-    struct sequence long_one[2] = {s, {many, NULL, 65}};
+    struct sequence long_one[2] = {s, {.token = many, .n = 65}};
     CHECK(reward_scorer_run(&scorer, long_one, 2, part, NULL, &where, &e) < 0 && where == 1);
     long_one[1].n = 64;
     float most[128];

@@ -67,9 +67,15 @@ static void store_tile(const struct kernels *kernels, const struct linear *o, co
     }
 }
 
+// Weights of some outputs: of output n, input k at data[n * n_stride + k * k_stride].
+struct weights {
+    const float *data;
+    size_t n_stride, k_stride;
+};
+
 // c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
 // that keeps the panel's part in the first-level cache; the sums are the same either way.
-static void multiply_panel(const struct product *p, const float *panel, const float *w,
+static void multiply_panel(const struct product *p, const float *panel, struct weights w,
                            size_t columns, size_t slice, float *c)
 {
     const struct kernels *k = p->kernels;
@@ -77,10 +83,32 @@ static void multiply_panel(const struct product *p, const float *panel, const fl
         size_t depth = p->depth - begin < slice ? p->depth - begin : slice;
         for (size_t i = 0; i < columns; i += k->tile) {
             size_t rows = columns - i < k->tile ? columns - i : k->tile;
-            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * p->depth + begin,
-                            p->depth, 1, c + i * LANES, LANES, begin > 0);
+            k->tile_product(rows, depth, panel + begin * LANES, LANES,
+                            w.data + i * w.n_stride + begin * w.k_stride, w.n_stride, w.k_stride,
+                            c + i * LANES, LANES, begin > 0);
         }
     }
+}
+
+// Outputs `column` .. `column` + `columns` of w: where they lie, or widened into `wide`.
+static struct weights weights_at(const struct product *p, const struct tensor *w, size_t column,
+                                 size_t columns, float *wide)
+{
+    size_t pitch = tensor_pitch(w), size = dtype_size(w->type);
+    const char *from = (const char *)w->data + column * (w->transposed ? 1 : pitch) * size;
+    struct weights out = {(const float *)from, pitch, 1};
+    if (w->transposed)
+        out = (struct weights){(const float *)from, 1, pitch};
+    if (w->type == DTYPE_F32)
+        return out;
+    size_t lines = w->transposed ? p->depth : columns, length = w->transposed ? columns : p->depth;
+    size_t apart = w->transposed ? COLUMNS : p->depth;
+    if (length == pitch && length == apart)
+        p->kernels->widen(wide, from, w->type, lines * length);
+    else
+        for (size_t i = 0; i < lines; i++)
+            p->kernels->widen(wide + i * apart, from + i * pitch * size, w->type, length);
+    return w->transposed ? (struct weights){wide, 1, COLUMNS} : (struct weights){wide, p->depth, 1};
 }
 
 // Item: one block of panels times one block of columns.
@@ -93,15 +121,8 @@ static void product_item(const struct product *p, size_t item, int worker)
     size_t block = item / p->items[which];
     size_t column = item % p->items[which] * COLUMNS;
     size_t columns = o->w.rows - column < COLUMNS ? o->w.rows - column : COLUMNS;
-    const float *w;
-    if (o->w.type == DTYPE_F32) {
-        w = (const float *)o->w.data + column * p->depth;
-    } else {
-        float *wide = p->wide + (size_t)worker * COLUMNS * p->depth;
-        size_t offset = column * p->depth * dtype_size(o->w.type);
-        p->kernels->widen(wide, (const char *)o->w.data + offset, o->w.type, columns * p->depth);
-        w = wide;
-    }
+    float *wide = p->wide ? p->wide + (size_t)worker * COLUMNS * p->depth : NULL;
+    struct weights w = weights_at(p, &o->w, column, columns, wide);
     float bias[COLUMNS] = {0};
     if (o->bias.data) {
         size_t offset = column * dtype_size(o->bias.type);
@@ -181,6 +202,8 @@ struct grid {
     const float *dy, *x, *w;
     float *out;
     size_t n, width, depth; // dy [n, width], x [n, depth], w [width, depth]
+    size_t pitch;           // of w or of its gradient
+    int transposed;         // [depth, width]
     size_t row_piece, column_piece, columns;
     float beta;
 };
@@ -200,8 +223,9 @@ static void input_tile(const struct grid *g, size_t i)
     size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
     size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->width,
-                1, g->dy + row * g->width, (int)g->width, g->w + column, (int)g->depth, g->beta,
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, (int)rows,
+                (int)columns, (int)g->width, 1, g->dy + row * g->width, (int)g->width,
+                g->w + column * (g->transposed ? g->pitch : 1), (int)g->pitch, g->beta,
                 g->out + row * g->depth + column, (int)g->depth);
 }
 
@@ -211,9 +235,14 @@ static void weight_tile(const struct grid *g, size_t i)
     size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
     size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
-                g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
-                g->out + row * g->depth + column, (int)g->depth);
+    if (g->transposed)
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)columns, (int)rows, (int)g->n, 1,
+                    g->x + column, (int)g->depth, g->dy + row, (int)g->width, 1,
+                    g->out + column * g->pitch + row, (int)g->pitch);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
+                    g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
+                    g->out + row * g->pitch + column, (int)g->pitch);
 }
 
 // Both products are one list of tiles, so that threads wait for each other once.
@@ -239,9 +268,11 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
     struct grid both = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
+    both.pitch = tensor_pitch(w);
+    both.transposed = w->transposed;
     struct gradients g = {.input = both, .weight = both};
     if (dx) {
-        g.input.w = cpu_f32(d, w, e);
+        g.input.w = cpu_f32(d, w, &g.input.pitch, e);
         if (!g.input.w)
             return -1;
         g.input.out = dx;
