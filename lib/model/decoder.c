@@ -728,13 +728,17 @@ static int parallel_backward(struct walk *w, struct activations *a, float *dx, s
                          ROLE_ATTENTION_NORM_BIAS, e);
 }
 
-static int embed_backward(struct walk *w, const float *dx, struct err *e)
+// Spoils dx.
+static int embed_backward(struct walk *w, float *dx, struct err *e)
 {
     const struct tensor *once = w->d->model->once;
-    size_t n = w->b->n;
+    size_t n = w->b->n, width = w->c->hidden;
     if (w->c->has[ROLE_POSITIONS] &&
         w->ops->embed_backward(w->device, &once[ROLE_POSITIONS], dx, w->b->position, n, 1, e) < 0)
         return -1;
+    for (size_t i = 0; i < n; i++)
+        if ((int64_t)w->b->token[i] == w->c->padding)
+            memset(dx + i * width, 0, width * sizeof *dx);
     return w->ops->embed_backward(w->device, &once[ROLE_EMBEDDING], dx, w->b->token, n,
                                   w->c->embedding_scale, e);
 }

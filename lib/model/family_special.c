@@ -193,6 +193,7 @@ int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e)
         return -1;
     uint8_t *sliding = mem_alloc(c->layers, 1, "layer types", e);
     int result = sliding ? gemma_layers(c, k, pattern, (double[2]){0, 0}, sliding, e) : -1;
+    c->score_cap = 0; // transformers keeps the key of Gemma 2 and does not hand it to attention
     if (result == 0)
         result = gemma3_ropes(c, k, sliding, e);
     free(sliding);

@@ -793,6 +793,29 @@ static void check_family(const struct small_family *f)
     small_close(&r, &s);
 }
 
+// As in transformers, the padding token's embedding gets no gradient where it was read.
+static void padding_learns_nothing(void)
+{
+    struct reference r;
+    struct scratch s;
+    if (small_open(&r, &s, &small_families[0]) == 0) {
+        const struct tensor *table = &r.model->once[ROLE_EMBEDDING];
+        size_t width = table->cols, size = table->rows * width, row = 7 * width;
+        float *free_one = malloc(size * sizeof *free_one);
+        CHECK(r.model->config.padding == -1);
+        add_gradients(&r, 0, 4, 50, NULL);
+        memcpy(free_one, table->grad, size * sizeof *free_one);
+        model_clear_gradient(r.model);
+        r.model->config.padding = 7;
+        add_gradients(&r, 0, 4, 50, NULL);
+        for (size_t i = 0; i < size; i++)
+            CHECK(i / width == 7 ? table->grad[i] == 0 : table->grad[i] == free_one[i]);
+        CHECK(free_one[row] != 0);
+        free(free_one);
+    }
+    small_close(&r, &s);
+}
+
 static void soft_rewards_telescope(void)
 {
     struct reference r;
@@ -882,6 +905,7 @@ int main(void)
     threads_set(2, &e);
     RUN(matches_fixture);
     each_family("agrees", check_family);
+    RUN(padding_learns_nothing);
     each_golden("matches", reference_case);
     RUN(soft_rewards_telescope);
     RUN(soft_rewards_telescope_on_reference_samples);
