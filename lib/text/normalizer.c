@@ -529,21 +529,23 @@ static int run_replace(const struct normalizer *n, struct slice *text, struct al
 {
     size_t at = 0, from = 0, start, end;
     int found = pattern_find(n->pattern, scratch, text->data, text->size, 0, &start, &end, e);
-    if (found <= 0)
-        return found;
+    if (found <= 0 || text->size == 0)
+        return found < 0 ? -1 : 0;
     struct aligned *out = aligned_pair_next(buffers);
-    while (found > 0) {
-        // What is put in has the place of the last character that it replaces.
-        size_t place = end > 0 ? end - 1 : 0;
-        if (aligned_copy(out, text, from, start, e) < 0 ||
-            (text->size && aligned_put(out, n->text, n->size, slice_from(text, place),
-                                       slice_to(text, place), e) < 0))
-            return -1;
-        from = at = end;
-        if (start == end) { // an empty match: go on behind the next character
+    for (int any = 0; found > 0; any = 1) {
+        if (any && start == end && end == from) { // nothing, right behind a match, is no match
             if (at >= text->size)
                 break;
             at = next_char(text, at);
+        } else {
+            // What is put in has the place of the last character that it replaces.
+            size_t place = end > 0 ? end - 1 : 0;
+            uint32_t first = slice_from(text, place);
+            if (aligned_copy(out, text, from, start, e) < 0 ||
+                aligned_put(out, n->text, n->size, first, end > 0 ? slice_to(text, place) : first,
+                            e) < 0)
+                return -1;
+            from = at = end;
         }
         found = pattern_find(n->pattern, scratch, text->data, text->size, at, &start, &end, e);
     }

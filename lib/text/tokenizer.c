@@ -305,7 +305,8 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
         return err_set(e, STATUS_FAILED, "%s: an added token without `content`", name);
     const char *text = json_string_value(content);
     size_t size = json_string_length(content);
-    if (size == 0 || added_list_find(&t->added, text, size))
+    struct added_token *same = size ? added_list_find(&t->added, text, size) : NULL;
+    if (size == 0 || (same && name != file_name))
         return 0;
     struct added_token token = {0};
     if (read_flag(value, "single_word", &token.single_word, e) < 0 ||
@@ -318,6 +319,14 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
         return -1;
     if (t->kind == MODEL_SENTENCEPIECE)
         token.normalized = 0; // they are cut out of the text before the model sees it
+    if (same) {               // declared twice in one list: the later flags hold
+        token.content = same->content;
+        token.size = size;
+        token.id = same->id;
+        token.special |= same->special;
+        *same = token;
+        return 0;
+    }
     int64_t known = vocabulary_find(&t->tokens, text, size);
     if (known >= 0)
         id = known;
@@ -976,11 +985,34 @@ static int take_tokens(const struct unigram_token *token, size_t n, const struct
     return 0;
 }
 
+// Behind ByteLevel the model sees the byte alphabet.
+static int encode_spelled(const struct tokenizer *t, struct tokenizer_worker *w,
+                          const struct slice *text, struct piece piece, struct token_list *out,
+                          struct err *e)
+{
+    struct unigram_scratch *s = &w->unigram;
+    struct aligned spelled;
+    aligned_init(&spelled);
+    int result = 0;
+    for (uint32_t i = piece.start; result == 0 && i < piece.end; i++)
+        result = aligned_put_char(&spelled, byte_alphabet_char((unsigned char)text->data[i]),
+                                  slice_from(text, i), slice_to(text, i), e);
+    if (result == 0)
+        result = unigram_encode(&t->unigram, &t->tokens, s, spelled.data, spelled.size, e);
+    struct slice view = aligned_view(&spelled);
+    if (result == 0)
+        result = take_tokens(s->token, s->n, &view, 0, out, e);
+    aligned_release(&spelled);
+    return result;
+}
+
 static int encode_unigram(const struct tokenizer *t, struct tokenizer_worker *w,
                           const struct slice *text, struct piece piece, struct token_list *out,
                           struct err *e)
 {
     struct unigram_scratch *s = &w->unigram;
+    if (pretokenizer_is_byte_level(t->pretokenizer))
+        return encode_spelled(t, w, text, piece, out, e);
     if (unigram_encode(&t->unigram, &t->tokens, s, text->data + piece.start,
                        piece.end - piece.start, e) < 0)
         return -1;
@@ -1080,6 +1112,18 @@ static size_t unskip_chars(const char *text, size_t at, unsigned n)
     return at;
 }
 
+// Whether the model gave this token for text that it does not know; else it was cut out of the
+// text.
+static int is_unknown(const struct tokenizer *t, uint32_t id, const char *text, size_t start,
+                      size_t end)
+{
+    size_t size;
+    if (t->kind != MODEL_BPE || t->bpe.unk != (int64_t)id)
+        return 0;
+    const char *token = vocabulary_text(&t->tokens, id, &size);
+    return token && !memmem(text + start, end - start, token, size);
+}
+
 // Leaves blanks out of offsets, as ByteLevel post-processors do: they count characters.
 static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first,
                          const char *text, size_t size)
@@ -1087,7 +1131,8 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
     for (size_t i = first; i < out->n; i++) {
         const struct token_shape *shape = &t->shape[out->id[i]];
         unsigned lead = shape->lead, trail = shape->trail;
-        if (shape->added) { // the blanks that it swallowed count
+        if (shape->added && !is_unknown(t, out->id[i], text, out->start[i], out->end[i])) {
+            // The blanks that it swallowed count.
             const char *token = text + out->start[i];
             unsigned before = blanks(token, out->end[i] - out->start[i], 0);
             unsigned after = blanks(token, out->end[i] - out->start[i], 1);
