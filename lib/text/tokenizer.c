@@ -20,7 +20,11 @@
 #include "text/unicode.h"
 #include "text/vocabulary.h"
 
-enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
+enum {
+    FILE_MAX_BYTES = 1 << 28,
+    CONFIG_MAX_BYTES = 1 << 26,
+    AHEAD = 6, // pieces between asking for a word's memory and using it
+};
 static const char file_name[] = "tokenizer.json";
 
 struct token_shape {
@@ -705,9 +709,14 @@ static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, s
 {
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
-    for (size_t i = 0; i < w->pre.pieces.n; i++)
-        if (encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e) < 0)
+    const struct piece *piece = w->pre.pieces.piece;
+    for (size_t i = 0, n = w->pre.pieces.n; i < n; i++) {
+        if (i + AHEAD < n)
+            bpe_prefetch(&w->bpe, text.data + piece[i + AHEAD].start,
+                         piece[i + AHEAD].end - piece[i + AHEAD].start);
+        if (encode_piece(t, w, &text, piece[i], out, e) < 0)
             return -1;
+    }
     return 0;
 }
 
