@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json_read.h"
 
 enum { BLOCK = 1 << 16 };
 enum kind { KIND_UNKNOWN, KIND_LINES, KIND_ARRAY, KIND_PLAIN };
@@ -250,8 +251,10 @@ int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e)
 json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
 {
     json_error_t error;
-    json_t *value =
-        json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *value = json_read(entry->text, entry->size);
+    if (!value)
+        value =
+            json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!value) {
         size_t line = entry->line + (error.line > 1 ? (size_t)error.line - 1 : 0);
         err_set(e, STATUS_FAILED, "%s:%zu: not valid JSON: %s", entry->file, line, error.text);
