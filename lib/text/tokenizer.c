@@ -826,10 +826,10 @@ static int has_space(const char *text, size_t start, size_t end)
 }
 
 // What no token stands for, if it is no white space, belongs to the token before it.
-static void extend_offsets(struct token_list *out, size_t first, const char *text)
+static void extend_offsets(struct token_list *out, size_t first, const char *text, size_t size)
 {
-    for (size_t i = first; i + 1 < out->n; i++) {
-        uint32_t a = out->end[i], b = out->start[i + 1];
+    for (size_t i = first; i < out->n; i++) {
+        uint32_t a = out->end[i], b = i + 1 < out->n ? out->start[i + 1] : (uint32_t)size;
         if (a >= b || has_space(text, a, b))
             continue;
         for (size_t k = i + 1; k-- > first && out->end[k] == a;)
@@ -856,7 +856,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (size && encode_around(t, w, &t->raw, whole, encode_section, out, e) < 0)
         return -1;
     if (flags & TOKENIZER_EXTENT)
-        extend_offsets(out, first, text);
+        extend_offsets(out, first, text, size);
     else if (t->post.trims)
         trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
@@ -906,6 +906,50 @@ int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct bu
     size_t size;
     const char *text = shown_text(t, id, &size);
     return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
+}
+
+struct tokenizer_stream {
+    const struct tokenizer *t;
+    int skip_special;
+    struct decoder_stream *decoder;
+};
+
+struct tokenizer_stream *tokenizer_stream_open(const struct tokenizer *t, int skip_special,
+                                               struct err *e)
+{
+    struct tokenizer_stream *s = mem_alloc(1, sizeof *s, "a decoder", e);
+    if (!s)
+        return NULL;
+    s->t = t;
+    s->skip_special = skip_special;
+    s->decoder = decoder_stream_open(t->decoder, e);
+    if (!s->decoder) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void tokenizer_stream_close(struct tokenizer_stream *s)
+{
+    if (!s)
+        return;
+    decoder_stream_close(s->decoder);
+    free(s);
+}
+
+int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out, struct err *e)
+{
+    size_t size;
+    const char *text = shown_text(s->t, id, &size);
+    if (!text || (s->skip_special && s->t->shape[id].skipped))
+        return 0;
+    return decoder_stream_add(s->decoder, text, size, out, e);
+}
+
+int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out, struct err *e)
+{
+    return decoder_stream_end(s->decoder, out, e);
 }
 
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size)
