@@ -48,6 +48,7 @@ void added_matcher_init(struct added_matcher *m)
 {
     memset(m, 0, sizeof *m);
     memset(m->root, -1, sizeof m->root);
+    m->only = -1;
 }
 
 void added_matcher_release(struct added_matcher *m)
@@ -80,6 +81,7 @@ int added_matcher_add(struct added_matcher *m, const char *text, size_t size, si
             child = (int32_t)m->n++;
             m->node[child] = (struct added_node){byte, -1, -1, -1};
             if (node < 0) {
+                m->only = m->n == 1 ? byte : -1;
                 m->root[byte] = child;
             } else {
                 m->node[child].sibling = m->node[node].child;
@@ -156,7 +158,12 @@ int added_matcher_next(const struct added_matcher *m, const struct added_list *l
     if (m->n == 0)
         return 0;
     while (*at < size) {
-        if (m->root[(unsigned char)text[*at]] < 0) {
+        if (m->only >= 0) {
+            const char *hit = memchr(text + *at, m->only, size - *at);
+            if (!hit)
+                return 0;
+            *at = (size_t)(hit - text);
+        } else if (m->root[(unsigned char)text[*at]] < 0) {
             ++*at;
             continue;
         }

@@ -35,6 +35,7 @@ struct added_matcher {
     } * node;
     size_t n, capacity;
     int32_t root[256]; // -1: no token starts so
+    int only;          // the byte that all start with; -1: there are several
 };
 void added_matcher_init(struct added_matcher *m);
 void added_matcher_release(struct added_matcher *m);

@@ -740,6 +740,12 @@ static inline struct bpe_word *cache_pair(const struct bpe_scratch *s, const cha
     return s->cache + 2 * (word_hash(piece, size) & (((size_t)1 << CACHE_BITS) - 1));
 }
 
+void bpe_prefetch(const struct bpe_scratch *s, const char *piece, size_t size)
+{
+    if (s->cache && size <= WORD_BYTES - TOKEN_BYTES)
+        __builtin_prefetch(cache_pair(s, piece, size));
+}
+
 static uint32_t *word_ids(struct bpe_word *w)
 {
     return (uint32_t *)(void *)(w->text + WORD_BYTES) - w->n;

@@ -80,5 +80,7 @@ struct bpe_known {
 };
 // 0: not in the cache; bpe_encode puts it there when it fits.
 int bpe_find(const struct bpe_scratch *s, const char *piece, size_t size, struct bpe_known *out);
+// Brings the word's place in the cache near, for a bpe_find to come.
+void bpe_prefetch(const struct bpe_scratch *s, const char *piece, size_t size);
 
 #endif

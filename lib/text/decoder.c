@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "text/decoder.h"
+#include "text/decoder_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,37 +7,7 @@
 #include "base/json.h"
 #include "text/unicode.h"
 
-enum { STEPS_MAX = 64, DEPTH_MAX = 16 };
-
-enum kind {
-    DECODE_BYTE_LEVEL,
-    DECODE_REPLACE,
-    DECODE_BYTE_FALLBACK,
-    DECODE_FUSE,
-    DECODE_STRIP,
-    DECODE_METASPACE,
-    DECODE_SUFFIX, // BPEDecoder
-    DECODE_WORD_PIECE,
-    DECODE_CTC,
-};
-
-struct step {
-    enum kind kind;
-    struct pattern *pattern;
-    char *text; // what is put in, stripped or looked for
-    size_t size;
-    int64_t start, stop;
-    int keeps_first; // Metaspace with prepend_scheme never
-    int cleans;      // WordPiece and CTC: blanks before punctuation go
-    char *delimiter; // CTC: becomes a blank
-};
-
-// Sequences are flattened.
-struct decoder {
-    struct step step[STEPS_MAX];
-    int n;
-    int has_regex;
-};
+enum { DEPTH_MAX = 16 };
 
 void string_list_init(struct string_list *l)
 {
@@ -85,8 +55,8 @@ void decoder_free(struct decoder *d)
     free(d);
 }
 
-static int take_text(struct step *s, const json_t *value, const char *key, const char *fallback,
-                     const char *name, struct err *e)
+static int take_text(struct decoder_step *s, const json_t *value, const char *key,
+                     const char *fallback, const char *name, struct err *e)
 {
     const json_t *v = json_object_get(value, key);
     const char *text = json_is_string(v) ? json_string_value(v) : fallback;
@@ -100,7 +70,7 @@ static int take_text(struct step *s, const json_t *value, const char *key, const
     return 0;
 }
 
-static int parse_cleaning(struct step *s, int ctc, const json_t *value, const char *name,
+static int parse_cleaning(struct decoder_step *s, int ctc, const json_t *value, const char *name,
                           struct err *e)
 {
     const char *delimiter = "|";
@@ -116,8 +86,8 @@ static int parse_cleaning(struct step *s, int ctc, const json_t *value, const ch
                : take_text(s, value, "prefix", "##", name, e);
 }
 
-static int parse_one(struct step *s, const char *type, const json_t *value, const char *name,
-                     int *has_regex, struct err *e)
+static int parse_one(struct decoder_step *s, const char *type, const json_t *value,
+                     const char *name, int *has_regex, struct err *e)
 {
     if (!strcmp(type, "ByteLevel"))
         return s->kind = DECODE_BYTE_LEVEL, 0;
@@ -164,7 +134,7 @@ static int parse(struct decoder *d, const json_t *value, const char *name, int d
     const char *type = "";
     if (json_get_string(value, "type", &type, name, e) < 0)
         return -1;
-    if (depth > DEPTH_MAX || d->n == STEPS_MAX)
+    if (depth > DEPTH_MAX || d->n == DECODER_STEPS_MAX)
         return err_set(e, STATUS_FAILED, "%s: key `decoder`: too many steps", name);
     if (strcmp(type, "Sequence") != 0)
         return parse_one(&d->step[d->n++], type, value, name, &d->has_regex, e);
@@ -218,8 +188,7 @@ static int put_lossy(struct string_list *to, const char *data, size_t size, stru
     return 0;
 }
 
-// A token in the byte alphabet gives its bytes; one with any other character is taken as it is.
-static int put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
+int decoder_put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
 {
     size_t begin = to->size;
     for (size_t i = 0; i < size;) {
@@ -243,7 +212,7 @@ static int decode_byte_level(const struct string_list *from, struct string_list 
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        result = put_alphabet(&bytes, token, size, e);
+        result = decoder_put_alphabet(&bytes, token, size, e);
     }
     if (result == 0)
         result = put_lossy(to, bytes.data, bytes.size, e);
@@ -259,8 +228,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-// <0x41> is a byte; -1: another token.
-static int fallback_byte(const char *token, size_t size)
+int decoder_fallback_byte(const char *token, size_t size)
 {
     if (size != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>')
         return -1;
@@ -295,7 +263,7 @@ static int decode_byte_fallback(const struct string_list *from, struct string_li
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        int byte = fallback_byte(token, size);
+        int byte = decoder_fallback_byte(token, size);
         char c = (char)byte;
         if (byte >= 0)
             result = buffer_append(&run, &c, 1, e);
@@ -352,7 +320,7 @@ static int clean(struct buffer *text, struct err *e)
     return 0;
 }
 
-static int put_clean(const struct step *s, struct string_list *to, struct buffer *token,
+static int put_clean(const struct decoder_step *s, struct string_list *to, struct buffer *token,
                      struct err *e)
 {
     if (s->cleans && clean(token, e) < 0)
@@ -367,7 +335,7 @@ static int put_clean(const struct step *s, struct string_list *to, struct buffer
 }
 
 // WordPiece: what continues a word loses its sign, all else gets a blank in front.
-static int word_piece(const struct step *s, const char *token, size_t size, int first,
+static int word_piece(const struct decoder_step *s, const char *token, size_t size, int first,
                       struct buffer *out, struct err *e)
 {
     if (!first && size >= s->size && !memcmp(token, s->text, s->size)) {
@@ -380,7 +348,7 @@ static int word_piece(const struct step *s, const char *token, size_t size, int 
 }
 
 // CTC (Graves et al., 2006): a token that repeats the one before it goes, and so does padding.
-static int decode_cleaning(const struct step *s, const struct string_list *from,
+static int decode_cleaning(const struct decoder_step *s, const struct string_list *from,
                            struct string_list *to, struct err *e)
 {
     struct buffer text;
@@ -407,8 +375,8 @@ static int decode_cleaning(const struct step *s, const struct string_list *from,
     return result;
 }
 
-static int replace_pattern(const struct step *s, struct buffer *to, const char *token, size_t size,
-                           struct pattern_scratch *scratch, struct err *e)
+static int replace_pattern(const struct decoder_step *s, struct buffer *to, const char *token,
+                           size_t size, struct pattern_scratch *scratch, struct err *e)
 {
     size_t done = 0, at = 0, start, end;
     if (size == 0)
@@ -433,7 +401,8 @@ static int replace_pattern(const struct step *s, struct buffer *to, const char *
     return buffer_append(to, token + done, size - done, e);
 }
 
-static void strip(const struct step *s, int at_start, int at_stop, const char **token, size_t *size)
+static void strip(const struct decoder_step *s, int at_start, int at_stop, const char **token,
+                  size_t *size)
 {
     for (int64_t k = 0; at_start && k < s->start && s->size && *size >= s->size &&
                         !memcmp(*token, s->text, s->size);
@@ -447,8 +416,8 @@ static void strip(const struct step *s, int at_start, int at_stop, const char **
         *size -= s->size;
 }
 
-static int decode_token(const struct step *s, const char *token, size_t size, int first, int last,
-                        struct pattern_scratch *scratch, struct buffer *to, struct err *e)
+int decoder_token(const struct decoder_step *s, const char *token, size_t size, int first, int last,
+                  struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     switch (s->kind) {
     case DECODE_REPLACE:
@@ -463,8 +432,8 @@ static int decode_token(const struct step *s, const char *token, size_t size, in
     }
 }
 
-static int decode_step(const struct step *s, const struct string_list *from, struct string_list *to,
-                       struct pattern_scratch *scratch, struct err *e)
+static int decode_step(const struct decoder_step *s, const struct string_list *from,
+                       struct string_list *to, struct pattern_scratch *scratch, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
         return decode_byte_level(from, to, e);
@@ -479,7 +448,7 @@ static int decode_step(const struct step *s, const struct string_list *from, str
     for (size_t i = 0; i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        if (decode_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
+        if (decoder_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
             string_list_close(to, e) < 0)
             return -1;
     }
@@ -522,17 +491,17 @@ int decoder_run(const struct decoder *d, struct string_list *tokens, struct buff
     return result;
 }
 
-static int piece_step(const struct step *s, const char *token, size_t size, int first,
+static int piece_step(const struct decoder_step *s, const char *token, size_t size, int first,
                       struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
-        return put_alphabet(to, token, size, e);
+        return decoder_put_alphabet(to, token, size, e);
     if (s->kind == DECODE_STRIP) {
         strip(s, first, 0, &token, &size);
         return buffer_append(to, token, size, e);
     }
     if (s->kind == DECODE_BYTE_FALLBACK || s->kind == DECODE_FUSE) {
-        int byte = s->kind == DECODE_FUSE ? -1 : fallback_byte(token, size);
+        int byte = s->kind == DECODE_FUSE ? -1 : decoder_fallback_byte(token, size);
         char c = (char)byte;
         return byte < 0 ? buffer_append(to, token, size, e) : buffer_append(to, &c, 1, e);
     }
@@ -542,7 +511,7 @@ static int piece_step(const struct step *s, const char *token, size_t size, int 
         return replace_text(to, token, size, s->text, s->size, "", 0, e);
     if (utf8_valid_prefix(token, size) != size) // patterns see whole characters only
         return buffer_append(to, token, size, e);
-    return decode_token(s, token, size, first, 0, scratch, to, e);
+    return decoder_token(s, token, size, first, 0, scratch, to, e);
 }
 
 int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,

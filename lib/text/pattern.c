@@ -402,6 +402,12 @@ void pattern_free(struct pattern *p)
     free(p);
 }
 
+const char *pattern_text(const struct pattern *p, size_t *size)
+{
+    *size = p->size;
+    return p->literal;
+}
+
 int pattern_scratch_init(struct pattern_scratch *s, struct err *e)
 {
     s->match = pcre2_match_data_create(1, NULL);

@@ -22,7 +22,11 @@
 #include "text/unigram.h"
 #include "text/vocabulary.h"
 
-enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
+enum {
+    FILE_MAX_BYTES = 1 << 28,
+    CONFIG_MAX_BYTES = 1 << 26,
+    AHEAD = 6, // pieces between asking for a word's memory and using it
+};
 static const char file_name[] = "tokenizer.json", model_name[] = "tokenizer.model";
 
 struct token_shape {
@@ -1025,11 +1029,15 @@ static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, s
 {
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
-    for (size_t i = 0; i < w->pre.pieces.n; i++)
-        if ((t->kind == MODEL_UNIGRAM
-                 ? encode_unigram(t, w, &text, w->pre.pieces.piece[i], out, e)
-                 : encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e)) < 0)
+    const struct piece *piece = w->pre.pieces.piece;
+    for (size_t i = 0, n = w->pre.pieces.n; i < n; i++) {
+        if (t->kind == MODEL_BPE && i + AHEAD < n)
+            bpe_prefetch(&w->bpe, text.data + piece[i + AHEAD].start,
+                         piece[i + AHEAD].end - piece[i + AHEAD].start);
+        if ((t->kind == MODEL_UNIGRAM ? encode_unigram(t, w, &text, piece[i], out, e)
+                                      : encode_piece(t, w, &text, piece[i], out, e)) < 0)
             return -1;
+    }
     return 0;
 }
 
@@ -1163,10 +1171,10 @@ static int has_space(const char *text, size_t start, size_t end)
 }
 
 // What no token stands for, if it is no white space, belongs to the token before it.
-static void extend_offsets(struct token_list *out, size_t first, const char *text)
+static void extend_offsets(struct token_list *out, size_t first, const char *text, size_t size)
 {
-    for (size_t i = first; i + 1 < out->n; i++) {
-        uint32_t a = out->end[i], b = out->start[i + 1];
+    for (size_t i = first; i < out->n; i++) {
+        uint32_t a = out->end[i], b = i + 1 < out->n ? out->start[i + 1] : (uint32_t)size;
         if (a >= b || has_space(text, a, b))
             continue;
         for (size_t k = i + 1; k-- > first && out->end[k] == a;)
@@ -1195,7 +1203,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (size && encode_around(t, w, &t->raw, whole, fn, out, e) < 0)
         return -1;
     if (flags & TOKENIZER_EXTENT)
-        extend_offsets(out, first, text);
+        extend_offsets(out, first, text, size);
     else if (t->post.trims)
         trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
@@ -1272,6 +1280,50 @@ int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct bu
     size_t size;
     const char *text = shown_text(t, id, &size);
     return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
+}
+
+struct tokenizer_stream {
+    const struct tokenizer *t;
+    int skip_special;
+    struct decoder_stream *decoder;
+};
+
+struct tokenizer_stream *tokenizer_stream_open(const struct tokenizer *t, int skip_special,
+                                               struct err *e)
+{
+    struct tokenizer_stream *s = mem_alloc(1, sizeof *s, "a decoder", e);
+    if (!s)
+        return NULL;
+    s->t = t;
+    s->skip_special = skip_special;
+    s->decoder = decoder_stream_open(t->decoder, e);
+    if (!s->decoder) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void tokenizer_stream_close(struct tokenizer_stream *s)
+{
+    if (!s)
+        return;
+    decoder_stream_close(s->decoder);
+    free(s);
+}
+
+int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out, struct err *e)
+{
+    size_t size;
+    const char *text = shown_text(s->t, id, &size);
+    if (!text || (s->skip_special && s->t->shape[id].skipped))
+        return 0;
+    return decoder_stream_add(s->decoder, text, size, out, e);
+}
+
+int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out, struct err *e)
+{
+    return decoder_stream_end(s->decoder, out, e);
 }
 
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size)
