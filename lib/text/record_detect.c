@@ -54,14 +54,15 @@ static const char *find_text(const json_t *object, const char *const *names)
     return NULL;
 }
 
-// The key of a list of objects, where it is all there is: a file wrapped into one object.
+// The key of a list of objects that may be the records of a file wrapped into one object.
 static const char *find_records(const json_t *object)
 {
     const char *key, *found = NULL;
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
-        if (!json_is_object(json_array_get(value, 0)))
+        if (!json_is_object(json_array_get(value, 0)) ||
+            (json_array_size(value) == 1 && json_object_size(object) > 1))
             continue;
         if (found)
             return NULL;
