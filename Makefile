@@ -174,7 +174,7 @@ SECONDS_EACH ?= 60
 ifneq ($(findstring fuzzer,$(SANITIZE)),)
 $(BUILD)/lib/text/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
 endif
-FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g'
+FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPPFLAGS=-DTEMPLATE_STEPS=1000000
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
 fuzz:
 	@.ci/packages build lint

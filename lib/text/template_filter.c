@@ -356,6 +356,8 @@ FILTER(f_round)
     if (v.kind != V_FLOAT && precision >= 0) // exact as Python's whole numbers
         return value_float(value_double(v));
     double unit = pow(10, (double)precision), scaled = value_double(v) * unit;
+    if (!isfinite(scaled))
+        render_fail(r, "cannot convert float to integer");
     return value_float(((up ? ceil(scaled) : floor(scaled)) + 0.0) / unit); // whole: no -0
 }
 

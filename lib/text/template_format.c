@@ -382,6 +382,7 @@ static void percent_one(struct percent *p, struct text *t, struct field *f, char
         }
         if (v.kind != V_STRING || utf8_length(v.s, v.n) != 1)
             render_fail(r, "%%c requires int or char");
+        f->precision = -1;
         field_string(t, f, v, '>');
         return;
     }
@@ -963,6 +964,8 @@ struct value format_time(struct render *r, struct value format)
             directive[n++] = *s++;
         directive[n++] = *s++;
         char c = directive[n - 1];
+        if (n > 2 && c && strchr("%fzZ:", c))
+            render_fail(r, "strftime_now: the directive %%%c%c is not supported", directive[1], c);
         if (c == 'f')
             text_string(&t, "000000");
         else if (c == 'z' || c == 'Z' || c == ':') // no time zone, as in Python

@@ -27,13 +27,16 @@
 // What a hostile template may use at most.
 enum {
     TEMPLATE_SOURCE_MAX = 4 << 20,
-    TEMPLATE_TREE_DEPTH = 200,         // of the parsed tree
-    TEMPLATE_DEPTH = 1600,             // of evaluation: nested nodes, macro calls, values in values
-    TEMPLATE_STEPS = 20 * 1000 * 1000, // nodes evaluated, items visited, 64-byte pieces handled
-    TEMPLATE_RANGE = 100000,           // jinja2's own limit for range()
-    TEMPLATE_OUTPUT = 64 << 20,        // bytes of text in one piece
-    TEMPLATE_MEMORY = 256 << 20,       // bytes of values
+    TEMPLATE_TREE_DEPTH = 200,   // of the parsed tree
+    TEMPLATE_DEPTH = 1600,       // of evaluation: nested nodes, macro calls, values in values
+    TEMPLATE_RANGE = 100000,     // jinja2's own limit for range()
+    TEMPLATE_OUTPUT = 64 << 20,  // bytes of text in one piece
+    TEMPLATE_MEMORY = 256 << 20, // bytes of values
 };
+// Nodes evaluated, items visited, 64-byte pieces handled. (Fuzzing sets it lower: more runs.)
+#ifndef TEMPLATE_STEPS
+#define TEMPLATE_STEPS (20 * 1000 * 1000)
+#endif
 
 __extension__ typedef __int128 int128;
 
