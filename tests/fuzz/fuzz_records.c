@@ -131,13 +131,16 @@ static void try_entry(const struct corpus_entry *entry)
     if (!object)
         return;
     buffer_init(&id, 0);
-    if (record_id(&s, object, entry->number, &id, &e) == 0)
-        MUST(id.size > 0);
+    if (record_id(&s, object, entry->number, &id, &e) < 0)
+        buffer_clear(&id);
     buffer_release(&id);
     for (int i = 0; i <= TEMPLATES; i++) {
         s.chat = i < TEMPLATES ? chat[i] : NULL;
         s.prompts = i == 1;
-        s.add_generation_prompt = i == 1;
+        s.add_generation_prompt = s.joins_parts = i == 1;
+        s.texts_only = i == 2;
+        s.continue_final_message = i == 0 && json_object_get(object, "continue_final_message");
+        s.instruction = (enum instruction_form)i;
         enum record_format found = RECORD_AUTO;
         struct buffer why;
         buffer_init(&why, 0);
@@ -163,22 +166,30 @@ static void try_plain(const struct corpus_entry *entry)
     record_release(&r);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try_file(char *path, enum corpus_sample sample)
 {
-    char path[64];
-    char *const paths[] = {path};
     struct corpus c;
     struct corpus_entry entry;
     struct err e;
-    prepare();
-    snprintf(path, sizeof path, "%s", fuzz_file(0, data, size));
-    MUST(corpus_open(&c, paths, 1, &e) == 0);
+    MUST(corpus_open(&c, &path, 1, &e) == 0);
+    c.sample = sample;
     // The first records in full; the others only as they are told apart.
     for (size_t n = 0; corpus_next(&c, &entry, &e) > 0; n++) {
         MUST(entry.size <= CORPUS_RECORD_MAX && !entry.text[entry.size]);
-        if (n < RECORDS_MAX)
-            (entry.is_plain ? try_plain : try_entry)(&entry);
+        if (n < RECORDS_MAX && entry.is_plain)
+            try_plain(&entry);
+        else if (n < RECORDS_MAX && sample == SAMPLE_LINE)
+            try_entry(&entry);
     }
     corpus_close(&c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char path[64];
+    prepare();
+    snprintf(path, sizeof path, "%s", fuzz_file(0, data, size));
+    for (int sample = SAMPLE_LINE; sample <= SAMPLE_DOCUMENT; sample++)
+        try_file(path, (enum corpus_sample)sample);
     return 0;
 }
