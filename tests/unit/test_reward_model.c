@@ -372,12 +372,11 @@ static void rewards_stand_at_their_tokens(void)
     for (size_t i = 0; i < n; i++)
         sum += (double)weight[i];
     CHECK_NEAR(sum, 1, 1e-6);
-    // Too long for a model of learned positions: the last token has one too.
+    // Too long for the model: the last token has a position too.
     uint32_t many[70] = {0};
-    r.model->config.has[ROLE_POSITIONS] = 1;
     struct sequence long_one[2] = {s, {many, NULL, 65}};
     CHECK(reward_scorer_run(&scorer, long_one, 2, part, NULL, &where, &e) < 0 && where == 1);
-    r.model->config.has[ROLE_POSITIONS] = 0; // rotary ones go on
+    long_one[1].n = 64;
     float most[128];
     CHECK(reward_scorer_run(&scorer, long_one, 2, most, NULL, &where, &e) == 0);
     reward_scorer_release(&scorer);
