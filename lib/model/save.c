@@ -363,37 +363,38 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
     return result == 0 ? write_reward_config(m, to, pad, e) : -1;
 }
 
+// The tensors of a new model.
 struct plan {
-    struct safetensors_entry *entry;
-    enum role *role;
+    struct planned {
+        struct safetensors_entry entry;
+        enum role role;
+    } * tensor;
     size_t n, capacity;
 };
 
 static int plan_tensor(struct plan *plan, const struct model_config *c, enum role role,
                        size_t layer, size_t head, enum dtype type, struct err *e)
 {
-    size_t rows, cols, roles = plan->capacity;
+    size_t rows, cols;
     int n_dims = family_shape(c, role, &rows, &cols);
     if (!n_dims)
         return 0;
-    if (mem_grow((void **)&plan->entry, &plan->capacity, plan->n + 1, sizeof *plan->entry,
-                 "tensor entries", e) < 0 ||
-        mem_grow((void **)&plan->role, &roles, plan->capacity, sizeof *plan->role, "tensor entries",
-                 e) < 0)
+    if (mem_grow((void **)&plan->tensor, &plan->capacity, plan->n + 1, sizeof *plan->tensor,
+                 "tensor entries", e) < 0)
         return -1;
     char name[256];
     family_name(c->family, role, layer, head, name, sizeof name);
-    struct safetensors_entry *t = &plan->entry[plan->n];
-    memset(t, 0, sizeof *t);
-    t->name = strdup(name);
-    if (!t->name)
+    struct planned *p = &plan->tensor[plan->n];
+    *p = (struct planned){.role = role};
+    p->entry.name = strdup(name);
+    if (!p->entry.name)
         return err_memory(e, sizeof name, "a name");
-    snprintf(t->type, sizeof t->type, "%s", dtype_name(type));
-    t->n_dims = n_dims;
-    t->dim[0] = n_dims == 1 ? cols : rows;
-    t->dim[1] = cols;
-    t->bytes = rows * cols * dtype_size(type);
-    plan->role[plan->n++] = role;
+    snprintf(p->entry.type, sizeof p->entry.type, "%s", dtype_name(type));
+    p->entry.n_dims = n_dims;
+    p->entry.dim[0] = n_dims == 1 ? cols : rows;
+    p->entry.dim[1] = cols;
+    p->entry.bytes = rows * cols * dtype_size(type);
+    plan->n++;
     return 0;
 }
 
@@ -411,6 +412,13 @@ static int plan_layer(struct plan *plan, const struct model_config *c, size_t la
     return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct planned *x = a, *y = b;
+    return strcmp(x->entry.name, y->entry.name);
+}
+
+// In the order in which transformers saves them.
 static int plan_model(struct plan *plan, const struct model_config *c, enum dtype type,
                       struct err *e)
 {
@@ -420,15 +428,15 @@ static int plan_model(struct plan *plan, const struct model_config *c, enum dtyp
     for (size_t layer = 0; layer < c->layers; layer++)
         if (plan_layer(plan, c, layer, type, e) < 0)
             return -1;
+    qsort(plan->tensor, plan->n, sizeof *plan->tensor, by_name);
     return 0;
 }
 
 static void plan_release(struct plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++)
-        free(plan->entry[i].name);
-    free(plan->entry);
-    free(plan->role);
+        free(plan->tensor[i].entry.name);
+    free(plan->tensor);
 }
 
 static int is_norm(enum role role)
@@ -469,20 +477,30 @@ static int fill_tensor(int fd, const struct safetensors_entry *t, enum role role
     return result;
 }
 
+static char *plan_header(const struct plan *plan, size_t *size, struct err *e)
+{
+    struct safetensors_entry *entry = mem_alloc(plan->n, sizeof *entry, "tensor entries", e);
+    json_t *metadata = json_pack("{s:s}", "format", "pt");
+    for (size_t i = 0; entry && i < plan->n; i++)
+        entry[i] = plan->tensor[i].entry;
+    char *header = entry ? safetensors_header(entry, plan->n, metadata, size, e) : NULL;
+    json_decref(metadata);
+    free(entry);
+    return header;
+}
+
 static int write_init(const struct plan *plan, const struct model_config *c, int to, uint64_t seed,
                       enum dtype type, struct err *e)
 {
     static const char name[] = "model.safetensors";
-    json_t *metadata = json_pack("{s:s}", "format", "pt");
     size_t size;
-    char *header = safetensors_header(plan->entry, plan->n, metadata, &size, e);
-    json_decref(metadata);
+    char *header = plan_header(plan, &size, e);
     if (!header)
         return -1;
     int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, name) : write_header(fd, header, size, name, e);
     for (size_t i = 0; i < plan->n && result == 0; i++)
-        result = fill_tensor(fd, &plan->entry[i], plan->role[i], c, seed, type, e);
+        result = fill_tensor(fd, &plan->tensor[i].entry, plan->tensor[i].role, c, seed, type, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, name);
     free(header);
