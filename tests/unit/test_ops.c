@@ -146,57 +146,13 @@ static void linear_layouts(void)
 
 struct norm_case {
     size_t n, width;
-    double *x, *w, *y, *weight, eps;
+    double *x, *w, *b, *y, *weight, eps, offset;
+    int centred;
 };
 
 static double norm_loss(void *arg)
 {
     struct norm_case *c = arg;
-    reference_rmsnorm(c->y, c->x, c->n, c->width, c->w, c->eps);
-    return weighted(c->weight, c->y, c->n * c->width);
-}
-
-static void rmsnorm(void)
-{
-    for (int round = 0; round < 36; round++) {
-        kit_begin(round);
-        struct norm_case c = {.n = ONE_OF(1, 2, 17, 70),
-                              .width = ONE_OF(1, 5, 16, 50, 64, 257, 576)};
-        float eps = round % 4 ? 1e-5f : 1e-2f;
-        size_t n = c.n * c.width;
-        c.eps = eps;
-        struct tensor w = random_tensor(types[round % 3], 1, c.width, 1, &c.w);
-        float *x = normals(n, round % 2 ? 1 : 1e-2), *y = zeros(n), *rstd = zeros(c.n);
-        float *dy = normals(n, 1), *before = normals(n, 1), *weight_before = normals(c.width, 1);
-        c.x = doubled(x, n);
-        c.y = doubled(y, n);
-        c.weight = doubled(dy, n);
-        reference_rmsnorm(c.y, c.x, c.n, c.width, c.w, c.eps);
-        CHECK(device.ops->rmsnorm(&device, y, NULL, x, c.n, &w, eps, &error) == 0);
-        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
-        CHECK(device.ops->rmsnorm(&device, y, rstd, x, c.n, &w, eps, &error) == 0);
-        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
-        float *dx = copied(before, n);
-        w.grad = copied(weight_before, c.width);
-        CHECK(device.ops->rmsnorm_backward(&device, dx, dy, x, rstd, c.n, &w, &error) == 0);
-        CHECK(gradient_is("x", dx, before, c.x, n, norm_loss, &c, 1e-5));
-        CHECK(gradient_is("weight", w.grad, weight_before, c.w, c.width, norm_loss, &c, 1e-5));
-        w.grad = NULL;
-        float *again = copied(before, n);
-        CHECK(device.ops->rmsnorm_backward(&device, again, dy, x, rstd, c.n, &w, &error) == 0);
-        CHECK(same_bits("dx of a frozen weight", again, dx, n));
-    }
-}
-
-struct general_norm_case {
-    size_t n, width;
-    double *x, *w, *b, *y, *weight, eps, offset;
-    int centred;
-};
-
-static double general_norm_loss(void *arg)
-{
-    struct general_norm_case *c = arg;
     reference_norm(c->y, c->x, c->n, c->width, c->w, c->b, c->centred, c->eps, c->offset);
     return weighted(c->weight, c->y, c->n * c->width);
 }
@@ -230,8 +186,8 @@ static void norms(void)
 {
     for (int round = 0; round < 72; round++) {
         kit_begin(round);
-        struct general_norm_case c = {.n = ONE_OF(1, 2, 17, 33, 70),
-                                      .width = ONE_OF(1, 5, 16, 24, 50, 64, 257, 576)};
+        struct norm_case c = {.n = ONE_OF(1, 2, 17, 33, 70),
+                              .width = ONE_OF(1, 5, 16, 24, 50, 64, 257, 576)};
         c.centred = round & 1;
         if (c.centred && c.width == 1) // nothing but roundings
             c.width = 3;
@@ -253,7 +209,7 @@ static void norms(void)
         c.x = doubled(x, n);
         c.y = doubled(x, n);
         c.weight = doubled(dy, n);
-        general_norm_loss(&c);
+        norm_loss(&c);
         CHECK(device.ops->norm(&device, y, NULL, wide, c.n, pitch, &p, &error) == 0);
         double tolerance = far != 0 ? 5e-6 : 1e-6;
         CHECK(near_reference("norm", unspaced(y, c.n, c.width, pitch), c.y, n, tolerance));
@@ -271,12 +227,12 @@ static void norms(void)
         CHECK(untouched(dx, c.n, c.width, pitch, 7));
         float *slope = unspaced(dx, c.n, c.width, pitch);
         double loose = far != 0 ? 1e-4 : 1e-5;
-        CHECK(gradient_is("x", slope, before, c.x, n, general_norm_loss, &c, loose));
-        CHECK(gradient_is("weight", p.weight.grad, weight_before, c.w, c.width, general_norm_loss,
-                          &c, loose));
+        CHECK(gradient_is("x", slope, before, c.x, n, norm_loss, &c, loose));
+        CHECK(gradient_is("weight", p.weight.grad, weight_before, c.w, c.width, norm_loss, &c,
+                          loose));
         if (with_bias)
-            CHECK(gradient_is("bias", p.bias.grad, bias_before, c.b, c.width, general_norm_loss, &c,
-                              loose));
+            CHECK(
+                gradient_is("bias", p.bias.grad, bias_before, c.b, c.width, norm_loss, &c, loose));
         else
             CHECK(same_bits("no bias", p.bias.grad, bias_before, c.width));
         p.weight.grad = p.bias.grad = NULL;
@@ -297,45 +253,6 @@ static float *angles(size_t positions, size_t half)
             table[(p * half + k) * 2 + 1] = (float)sin(angle);
         }
     return table;
-}
-
-struct rope_case {
-    size_t n, heads, dim;
-    const uint32_t *position;
-    const double *table;
-    double *x, *y, *weight;
-};
-
-static double rope_loss(void *arg)
-{
-    struct rope_case *c = arg;
-    size_t n = c->n * c->heads * c->dim;
-    memcpy(c->y, c->x, n * sizeof *c->y);
-    reference_rope(c->y, c->n, c->heads, c->dim, c->position, c->table);
-    return weighted(c->weight, c->y, n);
-}
-
-static void rope_values(void)
-{
-    for (int round = 0; round < 24; round++) {
-        kit_begin(round);
-        struct rope_case c = {.n = ONE_OF(1, 3, 70), .heads = ONE_OF(1, 3, 4)};
-        c.dim = ONE_OF(2, 8, 10, 16, 24, 64, 160);
-        size_t n = c.n * c.heads * c.dim, positions = 90;
-        float *table = angles(positions, c.dim / 2), *x = normals(n, 1), *y = copied(x, n);
-        c.table = doubled(table, positions * c.dim);
-        c.position = tokens(c.n, positions);
-        c.x = doubled(x, n);
-        c.y = doubled(x, n);
-        reference_rope(c.y, c.n, c.heads, c.dim, c.position, c.table);
-        CHECK(device.ops->rope(&device, y, c.n, c.heads, c.dim, c.position, table, 0, &error) == 0);
-        CHECK(near_reference("rope", y, c.y, n, 3e-7));
-        float *dy = normals(n, 1);
-        c.weight = doubled(dy, n);
-        CHECK(device.ops->rope(&device, dy, c.n, c.heads, c.dim, c.position, table, 1, &error) ==
-              0);
-        CHECK(gradient_is("x", dy, NULL, c.x, n, rope_loss, &c, 1e-6));
-    }
 }
 
 struct rotate_case {
@@ -761,38 +678,6 @@ static void groups(void)
     }
 }
 
-struct swiglu_case {
-    size_t n;
-    double *g, *u, *y, *weight;
-};
-
-static double swiglu_loss(void *arg)
-{
-    struct swiglu_case *c = arg;
-    reference_swiglu(c->y, c->g, c->u, c->n);
-    return weighted(c->weight, c->y, c->n);
-}
-
-static void swiglu_values(void)
-{
-    for (int round = 0; round < 24; round++) {
-        kit_begin(round);
-        struct swiglu_case c = {.n = ONE_OF(1, 3, 7, 8, 15, 16, 17, 100, 1536)};
-        float *g = normals(c.n, round % 2 ? 3 : 40), *u = normals(c.n, 1), *y = zeros(c.n);
-        float *dout = normals(c.n, 1);
-        c.g = doubled(g, c.n);
-        c.u = doubled(u, c.n);
-        c.y = doubled(y, c.n);
-        c.weight = doubled(dout, c.n);
-        reference_swiglu(c.y, c.g, c.u, c.n);
-        CHECK(device.ops->swiglu(&device, y, g, u, c.n, &error) == 0);
-        CHECK(near_reference("swiglu", y, c.y, c.n, 1e-6));
-        CHECK(device.ops->swiglu_backward(&device, g, u, dout, c.n, &error) == 0);
-        CHECK(gradient_is("g", g, NULL, c.g, c.n, swiglu_loss, &c, 3e-6));
-        CHECK(gradient_is("u", u, NULL, c.u, c.n, swiglu_loss, &c, 3e-6));
-    }
-}
-
 struct softmax_case {
     size_t n, vocab;
     const uint32_t *target;
@@ -995,9 +880,14 @@ static void rows_alone(void)
         struct tensor w = random_tensor(types[round % 3], out, in, 1, &exact);
         struct tensor bias = random_tensor(DTYPE_F32, 1, out, 1, &exact);
         struct tensor scale = random_tensor(types[round % 3], 1, in, 1, &exact);
+        struct tensor shift = random_tensor(types[round % 3], 1, in, 1, &exact);
+        struct tensor across = random_part(types[round % 3], out, in, 1, 1, &exact);
+        enum activation kind = (enum activation)(round % ACTIVATIONS);
+        int neighbours = round & 1;
         float *table = angles(64, dim / 2), *heads = normals(N * 3 * dim, 1);
         uint32_t *position = tokens(N, 64), *target = tokens(N, in), moved[N];
-        float *y[3], *norm[3], *gate[3], *lse[3], *logp[3], *entropy[3], *rope[3], *kl[3];
+        float *y[3], *norm[3], *gate[3], *lse[3], *logp[3], *entropy[3], *rotated[3], *kl[3];
+        float *capped[3], *centred[3], *turned_y[3], *stat[3];
         float *level = zeros(N * in), flats[N]; // of the uniform distribution
         for (int way = 0; way < 3; way++) {
             y[way] = zeros(N * out);
@@ -1007,12 +897,16 @@ static void rows_alone(void)
             logp[way] = zeros(N);
             entropy[way] = zeros(N);
             kl[way] = zeros(N);
-            rope[way] = copied(heads, N * 3 * dim);
+            stat[way] = zeros(2 * N);
+            capped[way] = zeros(N * in);
+            centred[way] = zeros(N * in);
+            turned_y[way] = zeros(N * out);
+            rotated[way] = copied(heads, N * 3 * dim);
         }
         for (size_t i = 0; i < N; i++) {
             size_t to = (i + TURN) % N;
             rows_move(turned, x, to, i, 1, in);
-            rows_move(rope[1], heads, to, i, 1, 3 * dim);
+            rows_move(rotated[1], heads, to, i, 1, 3 * dim);
             moved[to] = target[i];
             flats[i] = logf((float)in);
         }
@@ -1027,40 +921,62 @@ static void rows_alone(void)
             struct linear product = {y[way] + row * out, w, bias, 0};
             const float *in_row = from + row * in;
             CHECK(device.ops->linear(&device, in_row, n, &product, 1, &error) == 0);
-            CHECK(device.ops->rmsnorm(&device, norm[way] + row * in, NULL, in_row, n, &scale, eps,
-                                      &error) == 0);
-            CHECK(device.ops->swiglu(&device, gate[way] + row * in, in_row, in_row, n * in,
-                                     &error) == 0);
+            struct linear transposed = {turned_y[way] + row * out, across, bias, 0};
+            CHECK(device.ops->linear(&device, in_row, n, &transposed, 1, &error) == 0);
+            struct norm rms = {.eps = eps, .offset = 1, .weight = scale};
+            struct norm layer = {.centred = 1, .eps = eps, .weight = scale, .bias = shift};
+            CHECK(device.ops->norm(&device, norm[way] + row * in, NULL, in_row, n, in, &rms,
+                                   &error) == 0);
+            CHECK(device.ops->norm(&device, centred[way] + row * in, stat[way] + 2 * row, in_row, n,
+                                   in, &layer, &error) == 0);
+            CHECK(device.ops->activate(&device, kind, gate[way] + row * in, in_row, in_row, n * in,
+                                       &error) == 0);
+            float *c = capped[way] + row * in;
+            CHECK(device.ops->blend(&device, c, 0, in_row, 3, n * in, &error) == 0);
+            CHECK(device.ops->blend(&device, c, 0.3f, in_row, 0.7f, n * in, &error) == 0);
+            CHECK(device.ops->cap(&device, c, 2, n * in, &error) == 0);
+            CHECK(device.ops->cap_backward(&device, c, in_row, 2, n * in, &error) == 0);
             CHECK(device.ops->log_softmax(&device, in_row, n, in, t + row, lse[way] + row,
                                           logp[way] + row, entropy[way] + row, NULL, &error) == 0);
             struct divergence v = {in_row, lse[way] + row, level, flats, n, in};
             CHECK(device.ops->divergence(&device, &v, kl[way] + row, NULL, &error) == 0);
-            CHECK(device.ops->rope(&device, rope[way] + row * 3 * dim, n, 3, dim, at + row, table,
-                                   0, &error) == 0);
+            struct rotary r = {table, at + row, dim, neighbours};
+            CHECK(device.ops->rotate(&device, rotated[way] + row * 3 * dim, n, 3, dim, &r, 0,
+                                     &error) == 0);
         }
         for (size_t i = 0; i < N; i++)
             for (int way = 1; way < 3; way++) {
                 size_t at = way == 1 ? (i + TURN) % N : i;
                 CHECK(same_bits("linear", y[way] + at * out, y[0] + i * out, out));
-                CHECK(same_bits("rmsnorm", norm[way] + at * in, norm[0] + i * in, in));
-                CHECK(same_bits("swiglu", gate[way] + at * in, gate[0] + i * in, in));
+                CHECK(
+                    same_bits("transposed", turned_y[way] + at * out, turned_y[0] + i * out, out));
+                CHECK(same_bits("centred", centred[way] + at * in, centred[0] + i * in, in));
+                CHECK(same_bits("stat", stat[way] + 2 * at, stat[0] + 2 * i, 2));
+                CHECK(same_bits("capped", capped[way] + at * in, capped[0] + i * in, in));
+                CHECK(same_bits("norm", norm[way] + at * in, norm[0] + i * in, in));
+                CHECK(same_bits("activation", gate[way] + at * in, gate[0] + i * in, in));
                 CHECK(same_bits("lse", lse[way] + at, lse[0] + i, 1));
                 CHECK(same_bits("logp", logp[way] + at, logp[0] + i, 1));
                 CHECK(same_bits("entropy", entropy[way] + at, entropy[0] + i, 1));
                 CHECK(same_bits("kl", kl[way] + at, kl[0] + i, 1));
-                CHECK(same_bits("rope", rope[way] + at * 3 * dim, rope[0] + i * 3 * dim, 3 * dim));
+                CHECK(same_bits("rotate", rotated[way] + at * 3 * dim, rotated[0] + i * 3 * dim,
+                                3 * dim));
             }
     }
 }
 
 // Results of all operations on shapes large enough to be cut into many chunks.
 struct results {
-    float *at[32];
-    size_t size[32], count;
+    float *at[128];
+    size_t size[128], count;
 };
 
 static float *result(struct results *r, float *data, size_t n)
 {
+    if (r->count == sizeof r->at / sizeof *r->at) {
+        printf("Bail out! too many results\n");
+        exit(1);
+    }
     r->at[r->count] = data;
     r->size[r->count++] = n;
     return data;
@@ -1077,29 +993,61 @@ static void run_everything(struct results *r)
     struct tensor bias = random_tensor(DTYPE_F32, 1, OUT, 1, &exact);
     struct tensor scale = random_tensor(DTYPE_F32, 1, IN, 1, &exact);
     struct tensor table = random_tensor(DTYPE_F32, VOCAB, IN, 1, &exact);
+    struct tensor across = random_tensor(DTYPE_F32, OUT, IN, 1, &exact);
+    struct tensor shift = random_tensor(DTYPE_F32, 1, IN, 1, &exact);
+    across.transposed = 1;
+    across.grad = result(r, normals(OUT * IN, 1), OUT * IN);
+    shift.grad = result(r, normals(IN, 1), IN);
     w.grad = result(r, normals(OUT * IN, 1), OUT * IN);
     bias.grad = result(r, normals(OUT, 1), OUT);
     scale.grad = result(r, normals(IN, 1), IN);
     table.grad = result(r, normals(VOCAB * IN, 1), VOCAB * IN);
-    struct linear product[2] = {{result(r, zeros(N * OUT), N * OUT), w, bias, 0},
-                                {result(r, normals(N * OUT, 1), N * OUT), half, {0}, 1}};
+    struct linear product[3] = {{result(r, zeros(N * OUT), N * OUT), w, bias, 0},
+                                {result(r, normals(N * OUT, 1), N * OUT), half, {0}, 1},
+                                {result(r, zeros(N * OUT), N * OUT), across, bias, 0}};
     const struct ops *o = device.ops;
     uint32_t *token = tokens(N, VOCAB), *target = tokens(N, IN);
-    CHECK(o->linear(&device, x, N, product, 2, &error) == 0);
+    CHECK(o->linear(&device, x, N, product, 3, &error) == 0);
     float *dx = result(r, normals(N * IN, 1), N * IN);
     CHECK(o->linear_backward(&device, dx, 1, dy, x, N, &w, &bias, &error) == 0);
-    float *y = result(r, zeros(N * IN), N * IN), *rstd = result(r, zeros(N), N);
-    CHECK(o->rmsnorm(&device, y, rstd, x, N, &scale, eps, &error) == 0);
-    CHECK(o->rmsnorm_backward(&device, dx, y, x, rstd, N, &scale, &error) == 0);
+    CHECK(o->linear_backward(&device, dx, 1, dy, x, N, &across, NULL, &error) == 0);
+    float *y = result(r, zeros(N * IN), N * IN), *stat = result(r, zeros(2 * N), 2 * N);
+    for (int centred = 0; centred < 2; centred++) {
+        struct norm p = {.centred = centred, .eps = eps, .weight = scale, .bias = shift};
+        CHECK(o->norm(&device, y, stat, x, N, IN, &p, &error) == 0);
+        CHECK(o->norm_backward(&device, dx, y, x, stat, N, IN, &p, &error) == 0);
+    }
+    // Parts of rows, many and narrow.
+    struct norm heads = {.eps = eps, .weight = scale};
+    heads.weight.cols = 30;
+    float *parts = result(r, zeros(N * IN), N * IN), *many = zeros(2 * N * IN / 30);
+    CHECK(o->norm(&device, parts, many, x, N * IN / 30, 30, &heads, &error) == 0);
+    CHECK(o->norm_backward(&device, dx, y, x, many, N * IN / 30, 30, &heads, &error) == 0);
     float *rows = result(r, zeros(N * IN), N * IN);
     CHECK(o->embed(&device, rows, &table, token, N, 1, 0, &error) == 0);
+    CHECK(o->embed(&device, rows, &table, target, N, 0.3f, 1, &error) == 0);
     CHECK(o->embed_backward(&device, &table, x, token, N, 1, &error) == 0);
+    CHECK(o->embed_backward(&device, &table, x, target, N, 0.3f, &error) == 0);
     float *turned = result(r, copied(x, N * IN), N * IN), *angle = angles(VOCAB, 5);
-    CHECK(o->rope(&device, turned, N, IN / 10, 10, token, angle, 0, &error) == 0);
-    float *gate = result(r, zeros(N * IN), N * IN);
-    float *g = result(r, copied(x, N * IN), N * IN), *u = result(r, copied(y, N * IN), N * IN);
-    CHECK(o->swiglu(&device, gate, g, u, N * IN, &error) == 0);
-    CHECK(o->swiglu_backward(&device, g, u, dx, N * IN, &error) == 0);
+    struct rotary halves = {angle, token, 10, 0}, pairs = {angle, token, 8, 1};
+    CHECK(o->rotate(&device, turned, N, IN / 10, 10, &halves, 0, &error) == 0);
+    CHECK(o->rotate(&device, turned, N, IN / 10, 10, &pairs, 1, &error) == 0);
+    for (int kind = 0; kind < ACTIVATIONS; kind++) {
+        float *gate = result(r, zeros(N * IN), N * IN);
+        float *g = result(r, copied(x, N * IN), N * IN), *u = result(r, copied(y, N * IN), N * IN);
+        CHECK(o->activate(&device, (enum activation)kind, gate, g, u, N * IN, &error) == 0);
+        CHECK(o->activate_backward(&device, (enum activation)kind, g, u, dx, N * IN, &error) == 0);
+    }
+    float *capped = result(r, copied(y, N * IN), N * IN);
+    CHECK(o->cap(&device, capped, 1.5f, N * IN, &error) == 0);
+    CHECK(o->blend(&device, capped, 0.5f, x, 0.7f, N * IN, &error) == 0);
+    CHECK(o->cap_backward(&device, capped, y, 5, N * IN, &error) == 0);
+    struct grouping grouping = {6, 3, 10};
+    float *q = result(r, zeros(N * IN), N * IN), *k = result(r, zeros(N * IN), N * IN);
+    float *value = result(r, zeros(N * IN), N * IN), *fused = result(r, zeros(N * IN), N * IN);
+    CHECK(o->ungroup(&device, &grouping, q, k, value, x, N, &error) == 0);
+    CHECK(o->group(&device, &grouping, fused, q, k, value, N, &error) == 0);
+    CHECK(same_bits("group", fused, x, N * IN));
     float *lse = result(r, zeros(N), N), *logp = result(r, zeros(N), N);
     float *entropy = result(r, zeros(N), N), *z = result(r, copied(x, N * IN), N * IN);
     CHECK(o->log_softmax(&device, z, N, IN, target, lse, logp, entropy, NULL, &error) == 0);
@@ -1110,17 +1058,21 @@ static void run_everything(struct results *r)
     CHECK(o->divergence(&device, &v, kl, reverse, &error) == 0);
     CHECK(o->divergence_backward(&device, &v, kl, 0.3f, 0.7f, slope, &error) == 0);
     CHECK(o->log_softmax_backward(&device, z, N, IN, target, lse, logp, &error) == 0);
-    struct sequences s;
-    struct segment segment[SEQUENCES];
-    sequences_make(&s, 6, 2, 24, 4, 70, 0);
-    attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
-    whole_segments(&s, segment);
-    size_t n = s.rows * 6 * 24, kv = s.rows * 2 * 24;
-    result(r, s.out, n);
-    result(r, s.lse, s.rows * 6);
-    float *dq = result(r, zeros(n), n), *dk = result(r, zeros(kv), kv);
-    float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
-    CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) == 0);
+    for (int kind = 0; kind < KINDS; kind += 5) {
+        struct sequences s;
+        struct segment segment[SEQUENCES];
+        sequences_make(&s, 6, 2, 24, 4, 70, 0);
+        dress(&s, kind);
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        whole_segments(&s, segment);
+        size_t n = s.rows * 6 * 24, kv = s.rows * 2 * 24;
+        result(r, s.out, n);
+        result(r, s.lse, s.rows * 6);
+        float *dq = result(r, zeros(n), n), *dk = result(r, zeros(kv), kv);
+        float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
+        CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) ==
+              0);
+    }
 }
 
 static void any_threads(void)
@@ -1166,16 +1118,13 @@ int main(void)
         run_named(sets[i], "linear of any layout, the same bits", linear_layouts);
         run_named(sets[i], "norms and their gradients", norms);
         run_named(sets[i], "rotations and their gradient", rotations);
+        run_named(sets[i], "attention, whole and in parts", attention);
+        run_named(sets[i], "attention of the last row", attention_of_last);
+        run_named(sets[i], "attention gradients", attention_gradient);
         run_named(sets[i], "activations and their gradients", activations);
         run_named(sets[i], "cap and its gradient", caps);
         run_named(sets[i], "blend", blends);
         run_named(sets[i], "group and ungroup", groups);
-        run_named(sets[i], "rmsnorm and its gradients", rmsnorm);
-        run_named(sets[i], "rope and its gradient", rope_values);
-        run_named(sets[i], "attention, whole and in parts", attention);
-        run_named(sets[i], "attention of the last row", attention_of_last);
-        run_named(sets[i], "attention gradients", attention_gradient);
-        run_named(sets[i], "swiglu and its gradients", swiglu_values);
         run_named(sets[i], "log_softmax and its gradient", log_softmax);
         run_named(sets[i], "log_softmax of odd logits", log_softmax_edges);
         run_named(sets[i], "divergence and its gradient", divergences);

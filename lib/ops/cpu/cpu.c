@@ -198,8 +198,8 @@ static void norm_columns(void *arg, size_t begin, size_t end, int worker)
     const struct norm_job *j = arg;
     const float *dy = j->dy + begin;
     if (j->weight_grad)
-        j->kernels->norm_weight(j->weight_grad + begin, dy, j->x + begin, j->saved, j->n, j->pitch,
-                                end - begin);
+        j->kernels->norm_weight(j->weight_grad + begin, dy, j->x + begin, j->centred, j->saved,
+                                j->n, j->pitch, end - begin);
     if (j->bias_grad)
         j->kernels->column_sums(j->bias_grad + begin, dy, j->n, j->pitch, end - begin);
 }

@@ -81,10 +81,10 @@ struct kernels {
     // dx += the gradient of norm, whose mean and s depend on x; `centred`: mean too.
     void (*norm_backward)(float *dx, const float *dy, const float *x, const float *weight,
                           int centred, float mean, float s, size_t n);
-    // to[k] += sum over i of dy[i * stride + k] * (x[i * stride + k] - stat[2 * i]) * stat[2 * i +
-    // 1], k < columns, i < n in order.
-    void (*norm_weight)(float *to, const float *dy, const float *x, const float *stat, size_t n,
-                        size_t stride, size_t columns);
+    // to[k] += sum over i of dy[i * stride + k] * (x[i * stride + k] - stat[2 * i]) *
+    // stat[2 * i + 1], k < columns, i < n in order; without `centred` the mean stat[2 * i] is 0.
+    void (*norm_weight)(float *to, const float *dy, const float *x, int centred, const float *stat,
+                        size_t n, size_t stride, size_t columns);
     void (*column_sums)(float *to, const float *a, size_t n, size_t stride, size_t columns);
     void (*normalize)(float *y, const float *x, const float *weight, float rstd, size_t n);
     // dx += the gradient of normalize.
