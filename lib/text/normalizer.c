@@ -296,11 +296,11 @@ static int begins_run(uint32_t c, int compatibility)
     return unicode_nfc_stable(parts[0]);
 }
 
-static int run_form(int compatibility, int composes, struct slice *text,
-                    struct aligned_pair *buffers, struct err *e)
+static int run_form(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
+                    struct err *e)
 {
     size_t i = 0;
-    if (composes && !compatibility) {
+    if (n->composes && !n->compatibility) {
         while (i < text->size) {
             size_t next = i;
             if (!unicode_nfc_stable(utf8_next(text->data, &next)))
@@ -319,14 +319,14 @@ static int run_form(int compatibility, int composes, struct slice *text,
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(c, compatibility))
+            if (begins_run(c, n->compatibility))
                 break;
             end = next;
             count++;
         }
         l.n = 0;
-        result = decompose(text, begin, end, compatibility, &l, e);
-        if (result == 0 && composes)
+        result = decompose(text, begin, end, n->compatibility, &l, e);
+        if (result == 0 && n->composes)
             compose(&l);
         if (result == 0)
             result = change_apply(&l, text, begin, out, e);
@@ -429,9 +429,10 @@ static int run_chinese(struct slice *text, struct aligned_pair *buffers, struct 
 static int run_bert(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
                     struct err *e)
 {
+    static const struct normalizer nfd = {.kind = NORMALIZE_FORM};
     if ((n->clean && run_map(bert_clean, text, buffers, e) < 0) ||
         (n->chinese && run_chinese(text, buffers, e) < 0) ||
-        (n->accents && (run_form(0, 0, text, buffers, e) < 0 ||
+        (n->accents && (run_form(&nfd, text, buffers, e) < 0 ||
                         run_map(without_nonspacing_marks, text, buffers, e) < 0)))
         return -1;
     return n->lower ? run_lowercase(text, buffers, e) : 0;
@@ -526,7 +527,7 @@ int normalizer_run(const struct normalizer *n, struct slice *text, struct aligne
                 return -1;
         return 0;
     case NORMALIZE_FORM:
-        return run_form(n->compatibility, n->composes, text, buffers, e);
+        return run_form(n, text, buffers, e);
     case NORMALIZE_LOWERCASE:
         return run_lowercase(text, buffers, e);
     case NORMALIZE_STRIP:
