@@ -7,7 +7,33 @@
 #include "base/json.h"
 #include "text/unicode.h"
 
-enum { DEPTH_MAX = 16 };
+enum { STEPS_MAX = 64, DEPTH_MAX = 16 };
+
+enum kind {
+    DECODE_BYTE_LEVEL,
+    DECODE_REPLACE,
+    DECODE_BYTE_FALLBACK,
+    DECODE_FUSE,
+    DECODE_STRIP,
+    DECODE_METASPACE,
+    DECODE_SUFFIX, // BPEDecoder
+};
+
+struct step {
+    enum kind kind;
+    struct pattern *pattern;
+    char *text; // what is put in, stripped or looked for
+    size_t size;
+    int64_t start, stop;
+    int keeps_first; // Metaspace with prepend_scheme never
+};
+
+// Sequences are flattened.
+struct decoder {
+    struct step step[STEPS_MAX];
+    int n;
+    int has_regex;
+};
 
 void string_list_init(struct string_list *l)
 {
@@ -54,8 +80,8 @@ void decoder_free(struct decoder *d)
     free(d);
 }
 
-static int take_text(struct decoder_step *s, const json_t *value, const char *key,
-                     const char *fallback, const char *name, struct err *e)
+static int take_text(struct step *s, const json_t *value, const char *key, const char *fallback,
+                     const char *name, struct err *e)
 {
     const json_t *v = json_object_get(value, key);
     const char *text = json_is_string(v) ? json_string_value(v) : fallback;
@@ -69,8 +95,8 @@ static int take_text(struct decoder_step *s, const json_t *value, const char *ke
     return 0;
 }
 
-static int parse_one(struct decoder_step *s, const char *type, const json_t *value,
-                     const char *name, int *has_regex, struct err *e)
+static int parse_one(struct step *s, const char *type, const json_t *value, const char *name,
+                     int *has_regex, struct err *e)
 {
     if (!strcmp(type, "ByteLevel"))
         return s->kind = DECODE_BYTE_LEVEL, 0;
@@ -114,7 +140,7 @@ static int parse(struct decoder *d, const json_t *value, const char *name, int d
     const char *type = "";
     if (json_get_string(value, "type", &type, name, e) < 0)
         return -1;
-    if (depth > DEPTH_MAX || d->n == DECODER_STEPS_MAX)
+    if (depth > DEPTH_MAX || d->n == STEPS_MAX)
         return err_set(e, STATUS_FAILED, "%s: key `decoder`: too many steps", name);
     if (strcmp(type, "Sequence") != 0)
         return parse_one(&d->step[d->n++], type, value, name, &d->has_regex, e);
@@ -168,7 +194,8 @@ static int put_lossy(struct string_list *to, const char *data, size_t size, stru
     return 0;
 }
 
-int decoder_put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
+// A token in the byte alphabet gives its bytes; one with any other character is taken as it is.
+static int put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
 {
     size_t begin = to->size;
     for (size_t i = 0; i < size;) {
@@ -192,7 +219,7 @@ static int decode_byte_level(const struct string_list *from, struct string_list 
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        result = decoder_put_alphabet(&bytes, token, size, e);
+        result = put_alphabet(&bytes, token, size, e);
     }
     if (result == 0)
         result = put_lossy(to, bytes.data, bytes.size, e);
@@ -208,7 +235,8 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-int decoder_fallback_byte(const char *token, size_t size)
+// <0x41> is a byte; -1: another token.
+static int fallback_byte(const char *token, size_t size)
 {
     if (size != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>')
         return -1;
@@ -243,7 +271,7 @@ static int decode_byte_fallback(const struct string_list *from, struct string_li
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        int byte = decoder_fallback_byte(token, size);
+        int byte = fallback_byte(token, size);
         char c = (char)byte;
         if (byte >= 0)
             result = buffer_append(&run, &c, 1, e);
@@ -273,8 +301,8 @@ static int replace_text(struct buffer *to, const char *token, size_t size, const
     return 0;
 }
 
-static int replace_pattern(const struct decoder_step *s, struct buffer *to, const char *token,
-                           size_t size, struct pattern_scratch *scratch, struct err *e)
+static int replace_pattern(const struct step *s, struct buffer *to, const char *token, size_t size,
+                           struct pattern_scratch *scratch, struct err *e)
 {
     size_t done = 0, at = 0, start, end;
     while (at <= size) {
@@ -296,8 +324,7 @@ static int replace_pattern(const struct decoder_step *s, struct buffer *to, cons
     return buffer_append(to, token + done, size - done, e);
 }
 
-static void strip(const struct decoder_step *s, int at_start, int at_stop, const char **token,
-                  size_t *size)
+static void strip(const struct step *s, int at_start, int at_stop, const char **token, size_t *size)
 {
     for (int64_t k = 0; at_start && k < s->start && s->size && *size >= s->size &&
                         !memcmp(*token, s->text, s->size);
@@ -311,8 +338,8 @@ static void strip(const struct decoder_step *s, int at_start, int at_stop, const
         *size -= s->size;
 }
 
-int decoder_token(const struct decoder_step *s, const char *token, size_t size, int first, int last,
-                  struct pattern_scratch *scratch, struct buffer *to, struct err *e)
+static int decode_token(const struct step *s, const char *token, size_t size, int first, int last,
+                        struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     switch (s->kind) {
     case DECODE_REPLACE:
@@ -327,8 +354,8 @@ int decoder_token(const struct decoder_step *s, const char *token, size_t size, 
     }
 }
 
-static int decode_step(const struct decoder_step *s, const struct string_list *from,
-                       struct string_list *to, struct pattern_scratch *scratch, struct err *e)
+static int decode_step(const struct step *s, const struct string_list *from, struct string_list *to,
+                       struct pattern_scratch *scratch, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
         return decode_byte_level(from, to, e);
@@ -341,7 +368,7 @@ static int decode_step(const struct decoder_step *s, const struct string_list *f
     for (size_t i = 0; i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        if (decoder_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
+        if (decode_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
             string_list_close(to, e) < 0)
             return -1;
     }
@@ -384,23 +411,23 @@ int decoder_run(const struct decoder *d, struct string_list *tokens, struct buff
     return result;
 }
 
-static int piece_step(const struct decoder_step *s, const char *token, size_t size, int first,
+static int piece_step(const struct step *s, const char *token, size_t size, int first,
                       struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
-        return decoder_put_alphabet(to, token, size, e);
+        return put_alphabet(to, token, size, e);
     if (s->kind == DECODE_STRIP) {
         strip(s, first, 0, &token, &size);
         return buffer_append(to, token, size, e);
     }
     if (s->kind == DECODE_BYTE_FALLBACK || s->kind == DECODE_FUSE) {
-        int byte = s->kind == DECODE_FUSE ? -1 : decoder_fallback_byte(token, size);
+        int byte = s->kind == DECODE_FUSE ? -1 : fallback_byte(token, size);
         char c = (char)byte;
         return byte < 0 ? buffer_append(to, token, size, e) : buffer_append(to, &c, 1, e);
     }
     if (utf8_valid_prefix(token, size) != size) // patterns see whole characters only
         return buffer_append(to, token, size, e);
-    return decoder_token(s, token, size, first, 0, scratch, to, e);
+    return decode_token(s, token, size, first, 0, scratch, to, e);
 }
 
 int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,
@@ -426,4 +453,70 @@ int decoder_piece(const struct decoder *d, const char *token, size_t size, int f
     buffer_release(&turn[0]);
     buffer_release(&turn[1]);
     return result;
+}
+
+// ---- For decoding token by token ----------------------------------------------------------------
+
+int decoder_steps(const struct decoder *d)
+{
+    return d ? d->n : 0;
+}
+
+int decoder_has_regex(const struct decoder *d)
+{
+    return d && d->has_regex;
+}
+
+void decoder_look(const struct decoder *d, int step, struct decoder_view *out)
+{
+    const struct step *s = &d->step[step];
+    size_t size;
+    *out = (struct decoder_view){DECODER_ALL, s->text, s->size, s->start, s->stop, s->pattern};
+    switch (s->kind) {
+    case DECODE_BYTE_LEVEL:
+        out->needs = DECODER_BYTES;
+        break;
+    case DECODE_BYTE_FALLBACK:
+        out->needs = DECODER_RUN;
+        break;
+    case DECODE_FUSE:
+        out->needs = DECODER_JOINS;
+        break;
+    case DECODE_STRIP:
+        out->needs = DECODER_STRIPS;
+        break;
+    case DECODE_REPLACE: // (a literal that is empty is no literal)
+        out->needs = pattern_text(s->pattern, &size) && size ? DECODER_LITERAL : DECODER_TOKEN;
+        break;
+    case DECODE_METASPACE:
+        out->needs = DECODER_TOKEN;
+        break;
+    case DECODE_SUFFIX:
+        out->needs = DECODER_SUFFIX;
+        break;
+    default:
+        break;
+    }
+}
+
+int decoder_spell(struct buffer *to, const char *token, size_t size, struct err *e)
+{
+    return put_alphabet(to, token, size, e);
+}
+
+int decoder_byte(const char *token, size_t size)
+{
+    return fallback_byte(token, size);
+}
+
+int decoder_token(const struct decoder *d, int step, const char *token, size_t size, int first,
+                  int last, struct pattern_scratch *scratch, struct buffer *to, struct err *e)
+{
+    return decode_token(&d->step[step], token, size, first, last, scratch, to, e);
+}
+
+int decoder_step(const struct decoder *d, int step, const struct string_list *from,
+                 struct string_list *to, struct pattern_scratch *scratch, struct err *e)
+{
+    return decode_step(&d->step[step], from, to, scratch, e);
 }

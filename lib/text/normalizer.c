@@ -23,13 +23,13 @@ enum kind {
 struct normalizer {
     enum kind kind;
     int compatibility, composes;
-    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
     int left, right;
     struct pattern *pattern;
     char *text;
     size_t size;
     struct normalizer **item;
     size_t n_items;
+    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
 };
 
 void normalizer_free(struct normalizer *n)
@@ -40,8 +40,8 @@ void normalizer_free(struct normalizer *n)
         normalizer_free(n->item[i]);
     free(n->item);
     pattern_free(n->pattern);
-    free(n->closer_look);
     free(n->text);
+    free(n->closer_look);
     free(n);
 }
 
@@ -56,6 +56,22 @@ static int take_text(struct normalizer *n, const json_t *value, const char *key,
     if (!n->text)
         return -1;
     memcpy(n->text, json_string_value(v), n->size);
+    return 0;
+}
+
+static int parse_form(struct normalizer *n, const char *type, struct err *e)
+{
+    n->kind = NORMALIZE_FORM;
+    n->compatibility = type[2] == 'K';
+    n->composes = type[strlen(type) - 1] == 'C';
+    if (n->compatibility || !n->composes)
+        return 0;
+    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
+    if (!n->closer_look)
+        return -1;
+    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
+        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
+            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
     return 0;
 }
 
@@ -79,22 +95,6 @@ static int parse_sequence(struct normalizer *n, const json_t *value, const char 
             return -1;
         n->n_items++;
     }
-    return 0;
-}
-
-static int parse_form(struct normalizer *n, const char *type, struct err *e)
-{
-    n->kind = NORMALIZE_FORM;
-    n->compatibility = type[2] == 'K';
-    n->composes = type[strlen(type) - 1] == 'C';
-    if (n->compatibility || !n->composes)
-        return 0;
-    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
-    if (!n->closer_look)
-        return -1;
-    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
-        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
-            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
     return 0;
 }
 
@@ -320,10 +320,10 @@ static int run_form(const struct normalizer *n, struct slice *text, struct align
     struct aligned *out = aligned_pair_next(buffers);
     struct change_list l = {0};
     int result = 0;
-    for (size_t begin = 0; begin < text->size;) {
-        if (n->closer_look && (result = copy_composed(n, text, &begin, out, e)) < 0)
-            break;
-        if (begin == text->size)
+    for (size_t begin = 0; result == 0 && begin < text->size;) {
+        if (n->closer_look && copy_composed(n, text, &begin, out, e) < 0)
+            result = -1;
+        if (result < 0 || begin == text->size)
             break;
         // A run: from one starter that begins nothing new to the next.
         size_t end = next_char(text, begin), count = 1;
@@ -341,8 +341,6 @@ static int run_form(const struct normalizer *n, struct slice *text, struct align
             compose(&l);
         if (result == 0)
             result = apply(text, begin, &l, out, e);
-        if (result < 0)
-            break;
         begin = end;
     }
     free(l.c);
