@@ -329,23 +329,6 @@ static int cut_by_pattern(struct cutter *c, struct flag_list *flags, const struc
     return done < size ? cut_flagged(c, flags, piece.start + done, piece.end, 0) : 0;
 }
 
-static int cut_by_char(struct cutter *c, struct flag_list *flags, const struct slice *text,
-                       struct piece piece)
-{
-    size_t done = piece.start;
-    for (size_t i = piece.start; i < piece.end;) {
-        size_t at = i;
-        uint32_t ch = utf8_next(text->data, &i);
-        if (!(c->step->is_match ? c->step->is_match(ch) : ch == c->step->delimiter))
-            continue;
-        if ((done < at && cut_flagged(c, flags, done, at, 0) < 0) ||
-            cut_flagged(c, flags, at, i, 1) < 0)
-            return -1;
-        done = i;
-    }
-    return done < piece.end ? cut_flagged(c, flags, done, piece.end, 0) : 0;
-}
-
 // What most tokenizers ask for, matches and gaps as pieces of their own: the same with nothing to
 // remember. Pieces that would be empty are left out at once.
 static int cut_isolated(const struct step *step, const struct slice *text, struct piece piece,
@@ -367,6 +350,23 @@ static int cut_isolated(const struct step *step, const struct slice *text, struc
             utf8_next(data, &at);
     }
     return done < size ? piece_add(&s->next, piece.start + done, piece.end, e) : 0;
+}
+
+static int cut_by_char(struct cutter *c, struct flag_list *flags, const struct slice *text,
+                       struct piece piece)
+{
+    size_t done = piece.start;
+    for (size_t i = piece.start; i < piece.end;) {
+        size_t at = i;
+        uint32_t ch = utf8_next(text->data, &i);
+        if (!(c->step->is_match ? c->step->is_match(ch) : ch == c->step->delimiter))
+            continue;
+        if ((done < at && cut_flagged(c, flags, done, at, 0) < 0) ||
+            cut_flagged(c, flags, at, i, 1) < 0)
+            return -1;
+        done = i;
+    }
+    return done < piece.end ? cut_flagged(c, flags, done, piece.end, 0) : 0;
 }
 
 // Cuts every piece of s->pieces by one step.

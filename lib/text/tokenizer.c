@@ -20,11 +20,7 @@
 #include "text/unicode.h"
 #include "text/vocabulary.h"
 
-enum {
-    FILE_MAX_BYTES = 1 << 28,
-    CONFIG_MAX_BYTES = 1 << 26,
-    AHEAD = 6, // pieces between asking for a word's memory and using it
-};
+enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
 static const char file_name[] = "tokenizer.json";
 
 struct token_shape {
@@ -702,6 +698,8 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
     }
     return 0;
 }
+
+enum { AHEAD = 6 }; // pieces between asking for a word's memory and using it
 
 // Text without added tokens.
 static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
