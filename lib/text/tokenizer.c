@@ -674,6 +674,16 @@ static int add_new(const struct slice *text, size_t at, const struct bpe_scratch
     return 0;
 }
 
+// Asks for the memory of a word some pieces before it is used.
+static void look_ahead(struct tokenizer_worker *w, const struct slice *text, size_t i)
+{
+    enum { AHEAD = 6 };
+    if (w->pre.pieces.n - i > AHEAD) {
+        const struct piece *piece = &w->pre.pieces.piece[i + AHEAD];
+        bpe_prefetch(&w->bpe, text->data + piece->start, piece->end - piece->start);
+    }
+}
+
 static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
                         const struct slice *text, struct piece piece, struct token_list *out,
                         struct err *e)
@@ -699,20 +709,15 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
     return 0;
 }
 
-enum { AHEAD = 6 }; // pieces between asking for a word's memory and using it
-
 // Text without added tokens.
 static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
                         struct token_list *out, struct err *e)
 {
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
-    const struct piece *piece = w->pre.pieces.piece;
-    for (size_t i = 0, n = w->pre.pieces.n; i < n; i++) {
-        if (i + AHEAD < n)
-            bpe_prefetch(&w->bpe, text.data + piece[i + AHEAD].start,
-                         piece[i + AHEAD].end - piece[i + AHEAD].start);
-        if (encode_piece(t, w, &text, piece[i], out, e) < 0)
+    for (size_t i = 0; i < w->pre.pieces.n; i++) {
+        look_ahead(w, &text, i);
+        if (encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e) < 0)
             return -1;
     }
     return 0;
