@@ -8,26 +8,42 @@
 static struct common common = {.threads = 0};
 
 static struct options {
-    const char *model, *template_file, *fields, *keep, *now;
-    int format, train, border, truncation, untrained, special;
-    int prompts, render, show, decode, pieces, offsets, generation_prompt, skip_special;
+    const char *model, *template_file, *fields, *roles, *keep, *now;
+    int format, sample, train, instruction, border, truncation, untrained, broken, doubled, special;
+    int prompts, render, show, decode, pieces, offsets, generation_prompt, continues, skip_special,
+        join_parts;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
 
-static const char *const untrained_choices[] = {"error", "drop", NULL};
+static const char *const drop_choices[] = {"error", "drop", NULL};
+static const char *const doubled_choices[] = {"once", "keep", NULL};
 
 static const struct option_spec options[] = {
     OPT_GROUP("Input"),
     OPT_TEXT('m', "model", &opt.model, "DIR", "Hugging Face model directory with the tokenizer"),
     OPT_CHOICE("format", &opt.format, record_format_names,
                "what the records are; auto looks at the first and says what it found"),
+    OPT_CHOICE("sample-by", &opt.sample, encode_sample_names, "what a record of plain text is"),
     OPT_TEXT(0, "fields", &opt.fields, "OURS=THEIRS,...",
              "other names of fields: prompt=question,completion=answer"),
+    OPT_TEXT(0, "roles", &opt.roles, "OURS=THEIRS,...",
+             "other names of roles in messages: user=narrator,assistant=bot"),
+    OPT_CHOICE("instruction-prompt", &opt.instruction, encode_instruction_names,
+               "what instruction records become: Alpaca's text with the answer on a line of its "
+               "own or behind a colon, or messages"),
+    OPT_FLAG(0, "join-parts", &opt.join_parts,
+             "make one text of contents that are lists of parts, for templates that want one"),
+    OPT_CHOICE("broken", &opt.broken, drop_choices,
+               "what happens to a record that cannot be read or rendered"),
     OPT_FLAG(0, "prompts", &opt.prompts, "write the prompt only, ready for rollout"),
     OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
              "use this chat template in place of the model's"),
     OPT_FLAG(0, "add-generation-prompt", &opt.generation_prompt,
              "end rendered chats with the sign that an answer comes"),
+    OPT_FLAG(
+        0, "continue-final-message", &opt.continues,
+        "leave the last message of rendered chats open; with --prompts an answer begun there is "
+        "to be gone on with"),
     OPT_TEXT(0, "now", &opt.now, "YYYY-MM-DDTHH:MM:SS",
              "what a chat template reads as the time; without it one that asks fails"),
     OPT_GROUP("Tokens"),
@@ -39,10 +55,14 @@ static const struct option_spec options[] = {
     OPT_YESNO("special-tokens", &opt.special,
               "add what the tokenizer's post-processor adds; by default for texts, not for "
               "rendered chats"),
+    OPT_CHOICE(
+        "doubled", &opt.doubled, doubled_choices,
+        "a beginning or end token that text and post-processor both bring: write it once, or "
+        "keep both as TRL does"),
     OPT_INT(0, "max-length", &opt.max_length, "N", 0, UINT32_MAX, "tokens a record; 0: no limit"),
     OPT_CHOICE("truncation", &opt.truncation, encode_truncation_names,
                "what happens to a longer record: fail, leave it out, or cut at its left or right"),
-    OPT_CHOICE("untrained", &opt.untrained, untrained_choices,
+    OPT_CHOICE("untrained", &opt.untrained, drop_choices,
                "what happens to a record that has nothing to train"),
     OPT_FLAG(0, "offsets", &opt.offsets, "add byte offsets as token columns `start` and `end`"),
     OPT_TEXT(0, "keep-columns", &opt.keep, "A,B", "copy these fields into sequence columns"),
@@ -93,22 +113,30 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
     const struct encode_options o = {.model = opt.model,
                                      .template_file = opt.template_file,
                                      .fields = opt.fields,
+                                     .roles = opt.roles,
                                      .keep = opt.keep,
                                      .now = opt.now,
                                      .format = (enum record_format)opt.format,
                                      .train = (enum record_train)opt.train,
+                                     .sample = (enum corpus_sample)opt.sample,
+                                     .instruction = (enum instruction_form)opt.instruction,
                                      .border = (enum example_border)opt.border,
                                      .truncation = (enum example_truncation)opt.truncation,
                                      .max_length = (size_t)opt.max_length,
                                      .special = opt.special,
                                      .drops_untrained = opt.untrained,
+                                     .drops_broken = opt.broken,
+                                     .keeps_doubled = opt.doubled,
+                                     .joins_parts = opt.join_parts,
                                      .prompts = opt.prompts,
+                                     .continues = opt.continues,
                                      .generation_prompt = opt.generation_prompt,
                                      .offsets = opt.offsets,
                                      .render = opt.render,
                                      .marked = opt.show,
                                      .output = common.output,
                                      .quiet = common.quiet,
+                                     .verbose = common.verbose,
                                      .seed = common.seed,
                                      .argc = argc,
                                      .argv = argv};

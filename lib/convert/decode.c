@@ -32,8 +32,12 @@ static int show_sequence(struct decoding *d, const struct frame *f, size_t i, st
     uint8_t *zeros = NULL;
     if (d->form.mask < 0 && n && !(mask = zeros = mem_alloc(n, 1, "a loss mask", e)))
         return -1;
-    int result = marked_print(d->tokenizer, &d->out, id, size,
-                              f->column[COLUMN_TOKEN].u32 + f->start[i], mask, n, e);
+    const struct marked m = {.id = id,
+                             .id_size = size,
+                             .token = f->column[COLUMN_TOKEN].u32 + f->start[i],
+                             .mask = mask,
+                             .n = n};
+    int result = marked_print(d->tokenizer, &d->out, &m, e);
     free(zeros);
     return result;
 }

@@ -8,8 +8,8 @@
 #include "stream/writer.h"
 #include "text/batch.h"
 #include "text/id_set.h"
-#include "text/preference.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,12 @@
 const char *const encode_train_names[] = {"default", "completion", "all", "assistant", NULL};
 const char *const encode_border_names[] = {"joint", "apart", NULL};
 const char *const encode_truncation_names[] = {"error", "drop", "left", "right", NULL};
+
+const char *const encode_sample_names[] = {"line", "paragraph", "document", NULL};
+const char *const encode_instruction_names[] = {"alpaca", "stanford", "chat", NULL};
+
+// How many records of one kind are named; the others are only counted.
+enum { NAMED = 3 };
 
 // What a run works with.
 struct job {
@@ -37,7 +43,11 @@ struct job {
     char *keep; // names of --keep-columns, separated by NULs
     size_t n_keep;
     struct progress progress;
-    uint64_t in, written, tokens, trained, too_long, untrained, fused, doubled, end_by_id;
+    uint64_t in, written, tokens, trained; // records; tokens
+    uint64_t too_long, untrained, broken;  // records left out
+    uint64_t cut, fused, doubled, end_by_id, empty_answer, lost_calls, quoted_calls, no_stop;
+    int64_t stop;     // the special token of the first record that has one untrained, or -1
+    int64_t turn_end; // the special token that ends the assistant's turns, or -1
 };
 
 static int open_chat(struct job *j, struct err *e)
@@ -57,33 +67,94 @@ static int open_chat(struct job *j, struct err *e)
     return j->chat ? 0 : -1;
 }
 
+// What the template is and what its chats are trained by, for the line about the format.
+static int say_template(const struct job *j, const struct batch_record *first, struct buffer *line,
+                        struct err *e)
+{
+    const struct record_settings *s = &j->records;
+    if (!j->chat)
+        return 0;
+    int marks = chat_marks_generation(j->chat, record_field(s, first->json, "tools") != NULL);
+    return buffer_printf(line, e, ", template: %s%s",
+                         j->o->template_file ? j->o->template_file : "the model's",
+                         s->prompts || record_train_of(s) != RECORD_TRAIN_ASSISTANT ? ""
+                         : marks ? " (trained: its generation blocks)"
+                                 : " (no generation blocks; trained by the bounds of turns)");
+}
+
+static const char *trained_name(const struct record_settings *s)
+{
+    return s->prompts                                   ? "nothing, prompts only"
+           : record_train_of(s) == RECORD_TRAIN_DEFAULT ? "what labels or masks say"
+                                                        : encode_train_names[record_train_of(s)];
+}
+
+static const char *const samples[] = {", a record a line", ", a record a paragraph",
+                                      ", a record a file"};
+
+// One line: what the records are, why, and what is trained.
+static int say_format(const struct job *j, const struct batch_record *first, const char *why,
+                      struct err *e)
+{
+    const struct record_settings *s = &j->records;
+    struct buffer line;
+    buffer_init(&line, 0);
+    int result = buffer_printf(&line, e, "format: %s%s (%s:%zu", record_format_names[s->format],
+                               first->entry.is_plain ? samples[j->corpus.sample] : "",
+                               first->entry.file, first->entry.line);
+    if (result == 0)
+        result = buffer_printf(&line, e, "%s%s %s)", first->entry.packed ? ", " : "",
+                               first->entry.packed ? first->entry.packed : "", why);
+    if (result == 0 && s->format == RECORD_INSTRUCTION)
+        result = buffer_printf(&line, e, ", prompt: %s", encode_instruction_names[s->instruction]);
+    if (result == 0 && first->json)
+        result = say_template(j, first, &line, e);
+    if (result == 0)
+        message_note("%s, trained: %s", line.data,
+                     j->o->render ? "nothing, text only" : trained_name(s));
+    buffer_release(&line);
+    return result;
+}
+
+// Plain text whose name says that it is a table.
+static int is_table(const struct batch_record *r)
+{
+    const char *end = strrchr(r->entry.file, '.');
+    return end && (!strcmp(end, ".csv") || !strcmp(end, ".tsv"));
+}
+
 // Decides on the format by the first record and opens what it needs.
 static int decide(struct job *j, const struct batch_record *first, struct err *e)
 {
     struct record_settings *s = &j->records;
+    struct buffer why;
+    int result = 0;
     if (first->failed) {
         *e = first->error;
         return -1;
     }
-    if (s->format == RECORD_AUTO) {
-        if (first->entry.is_plain)
-            s->format = RECORD_TEXT;
-        else if (record_detect(first->json, s, &s->format, e) < 0)
-            return err_prefix(e, "%s:%zu", first->entry.file, first->entry.line);
-        message_note("format: %s%s, trained: %s (from %s:%zu)", record_format_names[s->format],
-                     first->entry.is_plain ? ", a record a line" : "",
-                     s->prompts ? "nothing, prompts only" : encode_train_names[record_train_of(s)],
-                     first->entry.file, first->entry.line);
+    buffer_init(&why, 0);
+    if (first->entry.is_plain && s->format == RECORD_AUTO && is_table(first))
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: a table; wanted are JSON lines (--format text reads its lines as texts)",
+            first->entry.file);
+    if (first->entry.is_plain && s->format == RECORD_AUTO) {
+        s->format = RECORD_TEXT;
+        result = buffer_string(&why, "is plain text", e);
+    } else if (s->format != RECORD_AUTO) {
+        result = buffer_string(&why, "as asked for", e);
+    } else if ((result = buffer_string(&why, "has ", e)) == 0 &&
+               (result = record_detect(first->json, s, &s->format, &why, e)) < 0) {
+        err_prefix(e, "%s:%zu", first->entry.file, first->entry.line);
     }
-    const json_t *prompt = first->json ? record_field(s, first->json, "prompt") : NULL;
-    if (s->format == RECORD_MESSAGES ||
-        (s->format == RECORD_PROMPT_COMPLETION && json_is_array(prompt)) ||
-        (s->format == RECORD_PREFERENCE && first->json && preference_is_chat(s, first->json))) {
-        if (open_chat(j, e) < 0)
-            return -1;
+    s->texts_first = !first->json || !record_is_chat(first->json, s);
+    if (result == 0 && !s->texts_first && (result = open_chat(j, e)) == 0)
         s->chat = j->chat;
-    }
-    return 0;
+    if (result == 0)
+        result = say_format(j, first, why.data, e);
+    buffer_release(&why);
+    return result;
 }
 
 static int keep_names(struct job *j, struct err *e)
@@ -197,6 +268,10 @@ static int write_text(struct job *j, const struct batch_record *r, struct err *e
 {
     json_t *object = json_object();
     struct buffer line;
+    if (r->record.is_tokens) {
+        json_decref(object);
+        return err_set(e, STATUS_FAILED, "--render: token ids have no text (--show spells them)");
+    }
     size_t size = r->record.is_prompt ? r->record.prompt_size : r->record.text.size;
     buffer_init(&line, 0);
     int result = -1;
@@ -211,32 +286,63 @@ static int write_text(struct job *j, const struct batch_record *r, struct err *e
     return result;
 }
 
+static void count(struct job *j, const struct batch_record *r)
+{
+    const struct example *x = &r->example;
+    j->empty_answer += (uint64_t)r->record.empty_answer;
+    j->lost_calls += (uint64_t)r->record.lost_calls;
+    j->quoted_calls += (uint64_t)r->record.quoted_calls;
+    j->tokens += x->tokens.n;
+    j->trained += x->trained;
+    j->cut += x->cut > 0;
+    j->fused += (uint64_t)x->fused;
+    j->doubled += (uint64_t)x->doubled;
+    j->end_by_id += (uint64_t)x->end_by_id;
+    j->no_stop += x->no_stop >= 0;
+    if (j->stop < 0 && x->no_stop >= 0 && x->no_stop != EXAMPLE_NO_STOP)
+        j->stop = x->no_stop;
+    if (j->turn_end < 0)
+        j->turn_end = x->turn_end;
+}
+
 static int write_record(struct job *j, const struct batch_record *r, struct err *e)
 {
     const struct example *x = &r->example;
     if (j->o->render)
         return write_text(j, r, e);
-    j->tokens += x->tokens.n;
-    j->trained += x->trained;
-    j->fused += (uint64_t)x->fused;
-    j->doubled += (uint64_t)x->doubled;
-    j->end_by_id += (uint64_t)x->end_by_id;
-    if (j->o->marked)
-        return marked_print(j->tokenizer, &j->out, r->id.data, r->id.size, x->tokens.id, x->mask,
-                            x->tokens.n, e);
-    return write_sequence(j, r, e);
+    count(j, r);
+    if (!j->o->marked)
+        return write_sequence(j, r, e);
+    const struct marked m = {.id = r->id.data,
+                             .id_size = r->id.size,
+                             .token = x->tokens.id,
+                             .mask = x->mask,
+                             .border = x->border,
+                             .n = x->tokens.n,
+                             .cut = x->cut,
+                             .no_stop = x->no_stop >= 0,
+                             .empty_answer = r->record.empty_answer};
+    return marked_print(j->tokenizer, &j->out, &m, e);
 }
 
 static int commit(struct job *j, const struct batch_record *r, struct err *e)
 {
+    if (r->failed && j->o->drops_broken && r->error.status == STATUS_FAILED) {
+        j->in++;
+        if (++j->broken <= NAMED || j->o->verbose)
+            message_warn("left out: %s", r->error.text);
+        return 0;
+    }
     if (r->failed) {
         *e = r->error;
         return -1;
     }
     int fresh = id_set_add(&j->ids, r->id.data, r->id.size, e);
     if (fresh == 0)
-        err_set(e, STATUS_FAILED, "%s:%zu: record `%s`: the id was there before", r->entry.file,
-                r->entry.line, r->id.data);
+        err_set(e, STATUS_FAILED,
+                "%s:%zu: record `%.64s`: the id was there before (--fields id=OTHER takes another "
+                "field; one that is nowhere numbers the records)",
+                r->entry.file, r->entry.line, r->id.data);
     if (fresh <= 0)
         return -1;
     j->in++;
@@ -253,6 +359,15 @@ static int commit(struct job *j, const struct batch_record *r, struct err *e)
                : -1;
 }
 
+// The record that decides: the first, or where broken ones are left out the first that is none.
+static const struct batch_record *first_record(const struct job *j)
+{
+    size_t i = 0;
+    while (j->o->drops_broken && i + 1 < j->batch.n && j->batch.record[i].failed)
+        i++;
+    return &j->batch.record[i];
+}
+
 static int encode_batches(struct job *j, struct err *e)
 {
     for (int first = 1;; first = 0) {
@@ -260,11 +375,11 @@ static int encode_batches(struct job *j, struct err *e)
         int result = batch_read(&j->batch, &j->corpus, &read_error);
         batch_parse(&j->batch);
         if (j->batch.n && first) {
-            if (decide(j, &j->batch.record[0], e) < 0)
+            if (decide(j, first_record(j), e) < 0)
                 return -1;
             int text_output = j->o->render || j->o->marked;
             if (text_output ? output_open(&j->out, j->o->output, e) < 0
-                            : open_stream(j, &j->batch.record[0], e) < 0)
+                            : open_stream(j, first_record(j), e) < 0)
                 return -1;
             j->out_open = text_output;
         }
@@ -287,7 +402,8 @@ static int encode_batches(struct job *j, struct err *e)
 static int finish(struct job *j, struct err *e)
 {
     if (j->in == 0)
-        return err_set(e, STATUS_FAILED, "there are no records in the input");
+        return err_set(e, STATUS_FAILED, "%s: there are no records in it",
+                       j->corpus.n_paths > 1 ? "the input" : j->corpus.file);
     if (j->written == 0)
         return err_set(e, STATUS_FAILED, "all %" PRIu64 " records were left out", j->in);
     if (j->out_open) {
@@ -299,32 +415,89 @@ static int finish(struct job *j, struct err *e)
     return stream_writer_end(w, e);
 }
 
-static void report(const struct job *j)
+// The token's text, cut where it is long.
+static const char *spell(const struct job *j, int64_t id, char out[48])
 {
+    size_t size;
+    const char *text = id < 0 ? NULL : tokenizer_token(j->tokenizer, (uint32_t)id, &size);
+    snprintf(out, 48, "%.*s", text ? (int)(size < 40 ? size : 40) : 0, text ? text : "");
+    return out;
+}
+
+// Whether generation stops there by the model's own files.
+static int stops_there(const struct job *j, int64_t id)
+{
+    struct err ignored;
+    if (id == j->examples.end)
+        return 1;
+    char *path = io_path(j->o->model, "generation_config.json", &ignored);
+    json_t *config = path ? json_parse_file(AT_FDCWD, path, 1 << 24, &ignored) : NULL;
+    const json_t *eos = json_object_get(config, "eos_token_id");
+    int found = json_is_integer(eos) && json_integer_value(eos) == id;
+    for (size_t i = 0; i < json_array_size(eos); i++)
+        found |= json_integer_value(json_array_get(eos, i)) == id;
+    json_decref(config);
+    free(path);
+    return found;
+}
+
+// Of what is easily overlooked.
+static void warn(const struct job *j)
+{
+    char name[48], end[48];
     if (j->doubled)
         message_warn("%" PRIu64 " records brought a beginning or end token that the tokenizer "
-                     "adds as well: it was written once",
-                     j->doubled);
+                     "adds as well: it was written %s",
+                     j->doubled, j->o->keeps_doubled ? "twice, as asked for" : "once");
     if (j->end_by_id)
         message_warn("%" PRIu64 " records: the tokenizer spells the end token's text out at the "
                      "end of a text; its id was written",
                      j->end_by_id);
+    if (j->no_stop)
+        message_warn("%" PRIu64 " records: %s%s%s, so that the model will not learn to stop there",
+                     j->no_stop,
+                     j->stop >= 0 ? "the token that ends the assistant's turn, "
+                                  : "no token ends the assistant's turn",
+                     spell(j, j->stop, name), j->stop >= 0 ? ", is not trained" : "");
+    if (j->turn_end >= 0 && !stops_there(j, j->turn_end))
+        message_warn("the assistant's turns end with %s, but generation stops at %s: let it stop "
+                     "at the former (eos_token_id in generation_config.json)",
+                     spell(j, j->turn_end, name), spell(j, j->examples.end, end));
+    if (j->quoted_calls)
+        message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
+                     "JSON text there, as a quoted string (make them objects)",
+                     j->quoted_calls);
+    if (j->lost_calls)
+        message_warn("%" PRIu64 " records: the template does not write all of their tools or tool "
+                     "calls",
+                     j->lost_calls);
+    if (j->empty_answer)
+        message_warn("%" PRIu64 " records have an empty answer: of it only the end is trained",
+                     j->empty_answer);
+}
+
+static void report(const struct job *j)
+{
+    char dropped[160] = "", fused[128] = "", cut[64] = "";
+    warn(j);
+    if (j->too_long || j->untrained || j->broken)
+        snprintf(dropped, sizeof dropped,
+                 " (left out: %" PRIu64 " too long, %" PRIu64 " with nothing to train, %" PRIu64
+                 " broken)",
+                 j->too_long, j->untrained, j->broken);
     if (j->o->render) {
-        message_note("%" PRIu64 " records", j->in);
+        message_note("records: %" PRIu64 " in, %" PRIu64 " out%s", j->in, j->written, dropped);
         return;
     }
-    char dropped[128] = "";
-    if (j->too_long || j->untrained)
-        snprintf(dropped, sizeof dropped,
-                 " (left out: %" PRIu64 " too long, %" PRIu64 " with nothing to train)",
-                 j->too_long, j->untrained);
-    char fused[128] = "";
+    if (j->cut)
+        snprintf(cut, sizeof cut, ", %" PRIu64 " cut", j->cut);
     if (j->fused)
-        snprintf(fused, sizeof fused, "; %" PRIu64 " records have a token across the border, %s",
-                 j->fused, j->o->prompts ? "" : "which is trained");
-    message_note("records: %" PRIu64 " in, %" PRIu64 " out%s; tokens: %" PRIu64 ", trained %" PRIu64
-                 "%s",
-                 j->in, j->written, dropped, j->tokens, j->trained, fused);
+        snprintf(fused, sizeof fused,
+                 "; %" PRIu64 " records have a token across the border, which is trained",
+                 j->fused);
+    message_note("records: %" PRIu64 " in, %" PRIu64 " out%s%s; tokens: %" PRIu64
+                 ", trained %" PRIu64 "%s",
+                 j->in, j->written, cut, dropped, j->tokens, j->trained, fused);
 }
 
 static int settings(struct job *j, struct err *e)
@@ -333,8 +506,15 @@ static int settings(struct job *j, struct err *e)
     j->records.train = j->o->train;
     j->records.prompts = j->o->prompts;
     j->records.add_generation_prompt = j->o->generation_prompt;
+    j->records.continue_final_message = j->o->continues;
+    if (j->o->render) // text alone
+        j->records.train = RECORD_TRAIN_ALL;
     j->records.now = j->o->now;
-    if (j->o->fields && record_fields_parse(&j->records.fields, j->o->fields, e) < 0)
+    j->records.instruction = j->o->instruction;
+    j->records.joins_parts = j->o->joins_parts;
+    j->records.texts_only = !j->o->render;
+    if ((j->o->fields && record_fields_parse(&j->records.fields, j->o->fields, e) < 0) ||
+        (j->o->roles && record_roles_parse(&j->records.roles, j->o->roles, e) < 0))
         return -1;
     j->tokenizer = tokenizer_open(j->o->model, e);
     if (!j->tokenizer || example_settings_init(&j->examples, j->tokenizer, e) < 0)
@@ -347,6 +527,7 @@ static int settings(struct job *j, struct err *e)
                                                : SPECIAL_NO;
     j->examples.offsets = j->o->offsets;
     j->examples.drops_untrained = j->o->drops_untrained;
+    j->examples.keeps_doubled = j->o->keeps_doubled;
     return keep_names(j, e);
 }
 
@@ -356,6 +537,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     if (!j)
         return -1;
     j->o = o;
+    j->stop = j->turn_end = -1;
     id_set_init(&j->ids);
     progress_init(&j->progress, !j->o->quiet);
     int result = settings(j, e);
@@ -365,6 +547,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
         result = corpus_open(&j->corpus, path, n, e);
     else
         j->corpus.fd = -1;
+    j->corpus.sample = o->sample;
     if (result == 0)
         result = encode_batches(j, e);
     progress_clear(&j->progress);
@@ -383,6 +566,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     id_set_release(&j->ids);
     example_settings_release(&j->examples);
     record_fields_release(&j->records.fields);
+    record_fields_release(&j->records.roles);
     chat_close(j->chat);
     buffer_release(&j->template_source);
     tokenizer_close(j->tokenizer);

@@ -3,32 +3,42 @@
 #ifndef CONVERT_ENCODE_H
 #define CONVERT_ENCODE_H
 
+#include "text/corpus.h"
 #include "text/example.h"
 #include "text/record.h"
 
-extern const char *const encode_train_names[];      // of enum record_train
-extern const char *const encode_border_names[];     // of enum example_border
-extern const char *const encode_truncation_names[]; // of enum example_truncation
+extern const char *const encode_train_names[];       // of enum record_train
+extern const char *const encode_border_names[];      // of enum example_border
+extern const char *const encode_truncation_names[];  // of enum example_truncation
+extern const char *const encode_sample_names[];      // of enum corpus_sample
+extern const char *const encode_instruction_names[]; // of enum instruction_form
 
 struct encode_options {
     const char *model;         // directory with the tokenizer
     const char *template_file; // a chat template in place of the model's, or NULL
     const char *fields;        // "OURS=THEIRS,...", or NULL
+    const char *roles;         // the same of roles
     const char *keep;          // "A,B": fields that become sequence columns, or NULL
     const char *now;           // what a chat template reads as the time, or NULL
     enum record_format format;
     enum record_train train;
+    enum corpus_sample sample;
+    enum instruction_form instruction;
     enum example_border border;
     enum example_truncation truncation;
     size_t max_length;     // 0: no limit
     int special;           // special tokens: 1, 0, or -1: for texts, not for rendered chats
     int drops_untrained;   // 0: a record that has nothing to train is an error
+    int drops_broken;      // 0: a record that cannot be read or rendered is an error
+    int keeps_doubled;     // a second beginning or end token stays
+    int joins_parts;       // contents that are lists of parts become one text
     int prompts;           // the prompt only
+    int continues;         // the last message of rendered chats is not ended
     int generation_prompt; // end rendered chats with the sign that an answer comes
     int offsets;           // columns `start` and `end`
     int render, marked;    // in place of a stream: JSON lines of text; text for people
     const char *output;    // NULL: standard output
-    int quiet;
+    int quiet, verbose;
     uint64_t seed; // for the provenance, as the command line
     int argc;
     char **argv;

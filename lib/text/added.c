@@ -36,8 +36,7 @@ int added_list_add(struct added_list *l, const char *content, size_t size,
     return 0;
 }
 
-const struct added_token *added_list_find(const struct added_list *l, const char *content,
-                                          size_t size)
+struct added_token *added_list_find(const struct added_list *l, const char *content, size_t size)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->token[i].size == size && !memcmp(l->token[i].content, content, size))
@@ -177,9 +176,10 @@ int added_matcher_next(const struct added_matcher *m, const struct added_list *l
         const struct added_token *t = &l->token[*token];
         if (t->single_word && touches_word(text, size, begin, stop))
             continue;
-        *start = t->lstrip && begin > done ? blanks_before(text, begin, done) : begin;
+        *start = !t->lstrip ? begin : begin > done ? blanks_before(text, begin, done) : done;
         *end = t->rstrip ? blanks_after(text, size, stop) : stop;
-        return 1;
+        if (*start < *end) // else the token before took the blanks that this one is made of
+            return 1;
     }
     return 0;
 }

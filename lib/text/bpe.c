@@ -169,17 +169,6 @@ static int read_merge(struct bpe *b, struct json_scan *scan, const struct vocabu
                           &text[2], rank);
 }
 
-static int pair_bytes(struct bpe *b, struct err *e)
-{
-    for (int i = 0; i < 256; i++)
-        if (!b->byte_level || b->byte_id[i] == no_id)
-            return 0;
-    b->byte_pair = mem_alloc(1 << 16, sizeof *b->byte_pair, "merges", e);
-    for (int i = 0; b->byte_pair && i < 1 << 16; i++)
-        b->byte_pair[i] = find_merge(b, b->byte_id[i >> 8], b->byte_id[i & 255]);
-    return b->byte_pair ? 0 : -1;
-}
-
 static int read_merges(struct bpe *b, struct json_scan *scan, const struct vocabulary *tokens,
                        struct err *e)
 {
@@ -203,7 +192,7 @@ static int read_merges(struct bpe *b, struct json_scan *scan, const struct vocab
         }
     for (int i = 0; i < 3; i++)
         buffer_release(&text[i]);
-    return more < 0 ? -1 : pair_bytes(b, e);
+    return more;
 }
 
 // Tokens as the bytes that they stand for; those with characters outside the byte alphabet cannot
@@ -268,6 +257,17 @@ static int take_affix(const json_t *value, const char *key, char **out, size_t *
     return *out ? 0 : err_memory(e, *size, key);
 }
 
+static int pair_bytes(struct bpe *b, struct err *e)
+{
+    for (int i = 0; i < 256; i++)
+        if (!b->byte_level || b->byte_id[i] == no_id)
+            return 0;
+    b->byte_pair = mem_alloc(1 << 16, sizeof *b->byte_pair, "merges", e);
+    for (int i = 0; b->byte_pair && i < 1 << 16; i++)
+        b->byte_pair[i] = find_merge(b, b->byte_id[i >> 8], b->byte_id[i & 255]);
+    return b->byte_pair ? 0 : -1;
+}
+
 int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
              const struct vocabulary *tokens, int byte_level, struct err *e)
 {
@@ -300,7 +300,8 @@ int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
     // The mark must be known: it also ends a run of unknown characters that fuse.
     b->cuts = !byte_level && !b->prefix && !b->suffix && !b->ignore_merges &&
               vocabulary_find(tokens, word_mark, MARK) >= 0;
-    return add_words(b, tokens, e) < 0 ? -1 : read_merges(b, merges, tokens, e);
+    return add_words(b, tokens, e) < 0 || read_merges(b, merges, tokens, e) < 0 ? -1
+                                                                                : pair_bytes(b, e);
 }
 
 void bpe_release(struct bpe *b)

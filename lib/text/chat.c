@@ -358,6 +358,13 @@ static const struct named *pick(const struct chat *c, const struct chat_request 
     return named ? named : &c->named[0];
 }
 
+int chat_marks_generation(const struct chat *c, int tools)
+{
+    const json_t *some = tools ? json_true() : NULL; // only whether it is there counts
+    const struct chat_request r = {.tools = some};
+    return template_marks_generation(pick(c, &r)->template);
+}
+
 // ---- the context --------------------------------------------------------------------------------
 
 static const json_t *reasoning_of(const json_t *message)

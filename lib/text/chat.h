@@ -27,6 +27,10 @@ void chat_close(struct chat *c);
 // Whether DIR has a template at all: 1, 0, or -1 with *e filled.
 int chat_exists(const char *directory, struct err *e);
 
+// Whether the template says by {% generation %} what the assistant wrote; `tools`: for chats with
+// tools, which may have a template of their own.
+int chat_marks_generation(const struct chat *c, int tools);
+
 // What is rendered. All JSON is borrowed and read only; NULL is absent.
 struct chat_request {
     const json_t *messages;  // an array of objects with `role`, not empty

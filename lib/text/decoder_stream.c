@@ -8,7 +8,6 @@
 
 // What a step keeps between tokens.
 struct step_state {
-    struct decoder_view step;
     struct buffer held;
     struct string_list all; // tokens, where the step needs all of them
     int fused;              // it gets parts of one text, not tokens: a step before it joins them
@@ -18,7 +17,6 @@ struct step_state {
 
 struct decoder_stream {
     const struct decoder *d;
-    int n; // steps
     struct step_state state[DECODER_STEPS_MAX];
     struct pattern_scratch scratch;
     int seen; // without a decoder: a token came before
@@ -33,17 +31,14 @@ struct decoder_stream *decoder_stream_open(const struct decoder *d, struct err *
     if (!s)
         return NULL;
     s->d = d;
-    s->n = decoder_steps(d);
     int fused = 0;
-    for (int i = 0; i < s->n; i++) {
-        struct step_state *state = &s->state[i];
-        decoder_look(d, i, &state->step);
-        buffer_init(&state->held, 0);
-        string_list_init(&state->all);
-        state->fused = fused;
-        fused |= state->step.needs == DECODER_JOINS || state->step.needs == DECODER_BYTES;
+    for (int i = 0; d && i < d->n; i++) {
+        buffer_init(&s->state[i].held, 0);
+        string_list_init(&s->state[i].all);
+        s->state[i].fused = fused;
+        fused |= d->step[i].kind == DECODE_FUSE || d->step[i].kind == DECODE_BYTE_LEVEL;
     }
-    if (decoder_has_regex(d) && pattern_scratch_init(&s->scratch, e) < 0) {
+    if (d && d->has_regex && pattern_scratch_init(&s->scratch, e) < 0) {
         decoder_stream_close(s);
         return NULL;
     }
@@ -54,7 +49,7 @@ void decoder_stream_close(struct decoder_stream *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < s->n; i++) {
+    for (int i = 0; s->d && i < s->d->n; i++) {
         buffer_release(&s->state[i].held);
         string_list_release(&s->state[i].all);
     }
@@ -143,7 +138,7 @@ static int give_run(struct decoder_stream *s, int i, int ended, struct buffer *o
 static int feed_fallback(struct decoder_stream *s, int i, const char *token, size_t size,
                          struct buffer *out, struct err *e)
 {
-    int byte = decoder_byte(token, size);
+    int byte = decoder_fallback_byte(token, size);
     char c = (char)byte;
     if (byte >= 0)
         return buffer_append(&s->state[i].held, &c, 1, e);
@@ -153,7 +148,7 @@ static int feed_fallback(struct decoder_stream *s, int i, const char *token, siz
 // Strip on a text that comes in parts: what its end might lose stays back.
 static int strip_text(struct decoder_stream *s, int i, int ended, struct buffer *out, struct err *e)
 {
-    const struct decoder_view *step = &s->state[i].step;
+    const struct decoder_step *step = &s->d->step[i];
     struct step_state *state = &s->state[i];
     struct buffer *held = &state->held;
     while (state->stripped < step->start && step->size) {
@@ -189,7 +184,7 @@ static int strip_text(struct decoder_stream *s, int i, int ended, struct buffer 
 static int replace_text(struct decoder_stream *s, int i, int ended, struct buffer *out,
                         struct err *e)
 {
-    const struct decoder_view *step = &s->state[i].step;
+    const struct decoder_step *step = &s->d->step[i];
     struct buffer *held = &s->state[i].held;
     size_t size, at = 0, keep = 0;
     const char *what = pattern_text(step->pattern, &size), *hit;
@@ -217,7 +212,7 @@ static int give_token(struct decoder_stream *s, int i, const char *token, size_t
 {
     struct buffer made;
     buffer_init(&made, 0);
-    int result = decoder_token(s->d, i, token, size, first, last, &s->scratch, &made, e);
+    int result = decoder_token(&s->d->step[i], token, size, first, last, &s->scratch, &made, e);
     if (result == 0)
         result = feed(s, i + 1, bytes(&made), made.size, out, e);
     buffer_release(&made);
@@ -228,7 +223,7 @@ static int give_token(struct decoder_stream *s, int i, const char *token, size_t
 static int feed_suffix(struct decoder_stream *s, int i, const char *token, size_t size,
                        struct buffer *out, struct err *e)
 {
-    const struct decoder_view *step = &s->state[i].step;
+    const struct decoder_step *step = &s->d->step[i];
     struct buffer *held = &s->state[i].held;
     if (held->size && give_token(s, i, held->data, held->size, 0, 0, out, e) < 0)
         return -1;
@@ -236,47 +231,57 @@ static int feed_suffix(struct decoder_stream *s, int i, const char *token, size_
     const char *hit = step->size ? memmem(token, size, step->text, step->size) : NULL;
     if (!hit)
         return feed(s, i + 1, token, size, out, e);
-    size_t n = i + 1 == s->n ? (size_t)(hit - token) : 0; // what is before it is certain
+    size_t n = i + 1 == s->d->n ? (size_t)(hit - token) : 0; // what is before it is certain
     if (n && feed(s, i + 1, token, n, out, e) < 0)
         return -1;
     return buffer_append(held, token + n, size - n, e);
 }
 
-// Parts of a text for a step behind one that joins.
+// Whether the step can go on with a text that comes in parts.
+static int takes_parts(const struct decoder_step *step)
+{
+    size_t size;
+    return step->kind == DECODE_FUSE || step->kind == DECODE_STRIP ||
+           (step->kind == DECODE_REPLACE && pattern_text(step->pattern, &size));
+}
+
 static int feed_part(struct decoder_stream *s, int i, const char *part, size_t size,
                      struct buffer *out, struct err *e)
 {
-    const struct decoder_view *step = &s->state[i].step;
-    if (step->needs == DECODER_JOINS)
+    const struct decoder_step *step = &s->d->step[i];
+    if (step->kind == DECODE_FUSE)
         return feed(s, i + 1, part, size, out, e);
     if (buffer_append(&s->state[i].held, part, size, e) < 0)
         return -1;
-    return step->needs == DECODER_STRIPS    ? strip_text(s, i, 0, out, e)
-           : step->needs == DECODER_LITERAL ? replace_text(s, i, 0, out, e)
-                                            : 0; // it needs the whole text
+    if (!takes_parts(step))
+        return 0; // it needs the whole text
+    return step->kind == DECODE_STRIP ? strip_text(s, i, 0, out, e) : replace_text(s, i, 0, out, e);
 }
 
 static int feed(struct decoder_stream *s, int i, const char *token, size_t size, struct buffer *out,
                 struct err *e)
 {
-    if (i == s->n)
+    if (i == s->d->n)
         return buffer_append(out, token, size, e);
+    const struct decoder_step *step = &s->d->step[i];
     struct step_state *state = &s->state[i];
     int first = !state->seen;
     state->seen = 1;
     if (state->fused)
         return feed_part(s, i, token, size, out, e);
-    switch (state->step.needs) {
-    case DECODER_BYTES:
-        return decoder_spell(&state->held, token, size, e) < 0 ? -1
-                                                               : give_characters(s, i, 0, out, e);
-    case DECODER_RUN:
+    switch (step->kind) {
+    case DECODE_BYTE_LEVEL:
+        return decoder_put_alphabet(&state->held, token, size, e) < 0
+                   ? -1
+                   : give_characters(s, i, 0, out, e);
+    case DECODE_BYTE_FALLBACK:
         return feed_fallback(s, i, token, size, out, e);
-    case DECODER_JOINS:
+    case DECODE_FUSE:
         return feed(s, i + 1, token, size, out, e);
-    case DECODER_SUFFIX:
+    case DECODE_SUFFIX:
         return feed_suffix(s, i, token, size, out, e);
-    case DECODER_ALL:
+    case DECODE_WORD_PIECE:
+    case DECODE_CTC:
         return buffer_append(&state->all.text, token, size, e) < 0
                    ? -1
                    : string_list_close(&state->all, e);
@@ -285,7 +290,7 @@ static int feed(struct decoder_stream *s, int i, const char *token, size_t size,
     }
 }
 
-// A step that needed everything has it: `all`, or in `held` the one text that the others made.
+// A step that needed everything has it: `all`, or in `held` the one text that others made.
 static int give_all(struct decoder_stream *s, int i, struct buffer *out, struct err *e)
 {
     struct step_state *state = &s->state[i];
@@ -297,7 +302,7 @@ static int give_all(struct decoder_stream *s, int i, struct buffer *out, struct 
          string_list_close(&state->all, e) < 0))
         result = -1;
     if (result == 0)
-        result = decoder_step(s->d, i, &state->all, &made, &s->scratch, e);
+        result = decoder_step_run(&s->d->step[i], &state->all, &made, &s->scratch, e);
     for (size_t k = 0; result == 0 && k < made.n; k++) {
         size_t size;
         const char *token = string_list_at(&made, k, &size);
@@ -309,21 +314,19 @@ static int give_all(struct decoder_stream *s, int i, struct buffer *out, struct 
 
 static int finish(struct decoder_stream *s, int i, struct buffer *out, struct err *e)
 {
+    const struct decoder_step *step = &s->d->step[i];
     struct step_state *state = &s->state[i];
-    enum decoder_needs needs = state->step.needs;
-    if (state->fused && needs == DECODER_STRIPS)
+    if (state->fused && step->kind == DECODE_STRIP)
         return strip_text(s, i, 1, out, e);
-    if (state->fused && needs == DECODER_LITERAL)
-        return replace_text(s, i, 1, out, e);
-    if (needs == DECODER_JOINS)
-        return 0;
-    if (state->fused || needs == DECODER_ALL)
+    if (state->fused && takes_parts(step))
+        return step->kind == DECODE_FUSE ? 0 : replace_text(s, i, 1, out, e);
+    if (state->fused || step->kind == DECODE_WORD_PIECE || step->kind == DECODE_CTC)
         return state->seen ? give_all(s, i, out, e) : 0;
-    if (needs == DECODER_BYTES)
+    if (step->kind == DECODE_BYTE_LEVEL)
         return give_characters(s, i, 1, out, e);
-    if (needs == DECODER_RUN)
+    if (step->kind == DECODE_BYTE_FALLBACK)
         return give_run(s, i, 1, out, e);
-    if (needs == DECODER_SUFFIX && state->held.size)
+    if (step->kind == DECODE_SUFFIX && state->held.size)
         return give_token(s, i, state->held.data, state->held.size, 0, 1, out, e);
     return 0;
 }
@@ -331,7 +334,7 @@ static int finish(struct decoder_stream *s, int i, struct buffer *out, struct er
 int decoder_stream_add(struct decoder_stream *s, const char *token, size_t size, struct buffer *out,
                        struct err *e)
 {
-    if (s->d) // (a sequence of no steps as well)
+    if (s->d)
         return feed(s, 0, token, size, out, e);
     if (s->seen && buffer_append(out, " ", 1, e) < 0)
         return -1;
@@ -342,7 +345,7 @@ int decoder_stream_add(struct decoder_stream *s, const char *token, size_t size,
 int decoder_stream_end(struct decoder_stream *s, struct buffer *out, struct err *e)
 {
     int result = 0;
-    for (int i = 0; i < s->n; i++) {
+    for (int i = 0; s->d && i < s->d->n; i++) {
         if (result == 0)
             result = finish(s, i, out, e);
         buffer_clear(&s->state[i].held);

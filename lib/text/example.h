@@ -21,6 +21,7 @@ struct example_settings {
     enum example_special special; // DEFAULT: yes for texts, no for rendered chats
     int offsets;                  // fill `declared`
     int drops_untrained;    // leave records out that have nothing to train, in place of failing
+    int keeps_doubled;      // a second beginning or end token stays, as TRL has it
     struct buffer end_text; // the text of the end token; empty: there is none
     int64_t end;            // its id
 };
@@ -34,19 +35,27 @@ struct example {
     struct token_list tokens;   // offsets are extents
     struct token_list declared; // the same ids with the tokenizer's offsets, where asked for
     uint8_t *mask;
-    size_t mask_capacity;
+    uint8_t *border; // 1: a trained token that reaches over the border of what is to be trained
+    size_t mask_capacity, border_capacity;
     enum example_fate fate;
     size_t trained; // tokens
-    int fused;      // a token reaches over the border of prompt and completion
-    int doubled;    // a second beginning or end token was left out
+    size_t cut;     // tokens that truncation took
+    int fused;      // some token has `border`
+    int doubled;    // a second beginning or end token was there
     int end_by_id;  // the end token's text is none at the end of a text: its id was put there
+    // A trained turn of a chat does not teach to stop: -1 when they all do, else the special token
+    // that follows it untrained, or EXAMPLE_NO_STOP where there is none at all.
+    int64_t no_stop;
+    int64_t turn_end; // the special token that ends the first trained turn of a chat, or -1
 };
+#define EXAMPLE_NO_STOP INT64_MAX
 void example_init(struct example *x);
 void example_release(struct example *x);
 
 // Tokenizes the record (whose text may be changed: the end token's is added). Byte spans make the
 // mask: a token is trained when any byte of it lies past the prompt, or inside a span. Tokens that
-// the post-processor puts in front are not trained, those at the end are. 0 with x->fate, or -1.
+// the post-processor puts in front are not trained, those at the end are. Records that are ids
+// already keep them and their mask. 0 with x->fate, or -1.
 int example_make(struct example *x, const struct example_settings *s, struct tokenizer_worker *w,
                  struct record *r, struct err *e);
 

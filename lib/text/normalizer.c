@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "text/changes.h"
+#include "text/charsmap.h"
 #include "text/unicode.h"
 #include "text/unicode_nfc.h"
 
@@ -18,18 +20,24 @@ enum kind {
     NORMALIZE_STRIP_ACCENTS,
     NORMALIZE_REPLACE,
     NORMALIZE_PREPEND,
+    NORMALIZE_BYTE_LEVEL,
+    NORMALIZE_PRECOMPILED,
+    NORMALIZE_NMT,
+    NORMALIZE_BERT,
 };
 
 struct normalizer {
     enum kind kind;
     int compatibility, composes;
+    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
     int left, right;
+    int clean, chinese, accents, lower; // BertNormalizer
+    struct charsmap map;
     struct pattern *pattern;
     char *text;
     size_t size;
     struct normalizer **item;
     size_t n_items;
-    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
 };
 
 void normalizer_free(struct normalizer *n)
@@ -40,8 +48,9 @@ void normalizer_free(struct normalizer *n)
         normalizer_free(n->item[i]);
     free(n->item);
     pattern_free(n->pattern);
-    free(n->text);
+    charsmap_release(&n->map);
     free(n->closer_look);
+    free(n->text);
     free(n);
 }
 
@@ -56,22 +65,6 @@ static int take_text(struct normalizer *n, const json_t *value, const char *key,
     if (!n->text)
         return -1;
     memcpy(n->text, json_string_value(v), n->size);
-    return 0;
-}
-
-static int parse_form(struct normalizer *n, const char *type, struct err *e)
-{
-    n->kind = NORMALIZE_FORM;
-    n->compatibility = type[2] == 'K';
-    n->composes = type[strlen(type) - 1] == 'C';
-    if (n->compatibility || !n->composes)
-        return 0;
-    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
-    if (!n->closer_look)
-        return -1;
-    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
-        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
-            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
     return 0;
 }
 
@@ -95,6 +88,85 @@ static int parse_sequence(struct normalizer *n, const json_t *value, const char 
             return -1;
         n->n_items++;
     }
+    return 0;
+}
+
+static int base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+// Decodes in place of `out` (room for 3/4 of the size); the size, or -1.
+static int64_t base64_decode(const char *text, size_t size, unsigned char *out)
+{
+    size_t n = 0;
+    if (size % 4)
+        return -1;
+    for (size_t i = 0; i < size; i += 4) {
+        int digits = i + 4 < size || text[i + 3] != '=' ? 4 : text[i + 2] != '=' ? 3 : 2;
+        uint32_t bits = 0;
+        for (int k = 0; k < digits; k++) {
+            int digit = base64_digit(text[i + k]);
+            if (digit < 0)
+                return -1;
+            bits |= (uint32_t)digit << (18 - 6 * k);
+        }
+        for (int k = 0; k < digits - 1; k++)
+            out[n++] = (unsigned char)(bits >> (16 - 8 * k));
+    }
+    return (int64_t)n;
+}
+
+static int parse_precompiled(struct normalizer *n, const json_t *value, const char *name,
+                             struct err *e)
+{
+    const json_t *v = json_object_get(value, "precompiled_charsmap");
+    n->kind = NORMALIZE_PRECOMPILED;
+    if (!v || json_is_null(v)) // files made from models without a table
+        return 0;
+    size_t size = json_is_string(v) ? json_string_length(v) : 0;
+    unsigned char *bytes = mem_alloc(size + 1, 1, "a normalizer", e);
+    if (!bytes)
+        return -1;
+    int64_t n_bytes = json_is_string(v) ? base64_decode(json_string_value(v), size, bytes) : -1;
+    int result = n_bytes < 0
+                     ? err_set(e, STATUS_FAILED,
+                               "%s: normalizer: key `precompiled_charsmap`: not base64", name)
+                     : charsmap_init(&n->map, bytes, (size_t)n_bytes, name, e);
+    free(bytes);
+    return result;
+}
+
+static int parse_bert(struct normalizer *n, const json_t *value, const char *name, struct err *e)
+{
+    n->kind = NORMALIZE_BERT;
+    n->clean = n->chinese = n->lower = 1;
+    if (json_get_bool(value, "clean_text", &n->clean, name, e) < 0 ||
+        json_get_bool(value, "handle_chinese_chars", &n->chinese, name, e) < 0 ||
+        json_get_bool(value, "lowercase", &n->lower, name, e) < 0)
+        return -1;
+    n->accents = n->lower; // null: as lowercase says
+    return json_get_bool(value, "strip_accents", &n->accents, name, e) < 0 ? -1 : 0;
+}
+
+static int parse_form(struct normalizer *n, const char *type, struct err *e)
+{
+    n->kind = NORMALIZE_FORM;
+    n->compatibility = type[2] == 'K';
+    n->composes = type[strlen(type) - 1] == 'C';
+    if (n->compatibility || !n->composes)
+        return 0;
+    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
+    if (!n->closer_look)
+        return -1;
+    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
+        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
+            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
     return 0;
 }
 
@@ -128,6 +200,14 @@ static int parse_kind(struct normalizer *n, const json_t *value, const char *nam
         n->pattern = pattern_from_json(json_object_get(value, "pattern"), name, e);
         return n->pattern ? take_text(n, value, "content", name, e) : -1;
     }
+    if (!strcmp(type, "ByteLevel"))
+        return n->kind = NORMALIZE_BYTE_LEVEL, 0;
+    if (!strcmp(type, "Nmt"))
+        return n->kind = NORMALIZE_NMT, 0;
+    if (!strcmp(type, "Precompiled"))
+        return parse_precompiled(n, value, name, e);
+    if (!strcmp(type, "BertNormalizer"))
+        return parse_bert(n, value, name, e);
     return err_set(e, STATUS_FAILED, "%s: key `normalizer`: type `%s` is not supported", name,
                    type);
 }
@@ -155,49 +235,10 @@ int normalizer_parse(const json_t *value, const char *name, struct normalizer **
     return *out ? 0 : -1;
 }
 
-// A character of the new text and how it changes the old one: 0 stands for one old character, -k
-// for one and k more that vanish, 1 is put in beside the character before it.
-struct change {
-    uint32_t c;
-    int change;
-    int combining;
-};
-
-struct change_list {
-    struct change *c;
-    size_t n, capacity;
-};
-
-static int change_add(struct change_list *l, uint32_t c, int change, struct err *e)
-{
-    if (mem_grow((void **)&l->c, &l->capacity, l->n + 1, sizeof *l->c, "normalisation", e) < 0)
-        return -1;
-    l->c[l->n++] = (struct change){c, change, unicode_combining_class(c)};
-    return 0;
-}
-
 static size_t next_char(const struct slice *s, size_t i)
 {
     utf8_next(s->data, &i);
     return i;
-}
-
-// Writes the changed characters in place of the bytes from `at` on.
-static int apply(const struct slice *in, size_t at, const struct change_list *l,
-                 struct aligned *out, struct err *e)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        size_t place = at;
-        if (l->c[i].change > 0)
-            place = at > 0 ? at - 1 : 0;
-        if (place >= in->size)
-            place = in->size - 1;
-        if (aligned_put_char(out, l->c[i].c, slice_from(in, place), slice_to(in, place), e) < 0)
-            return -1;
-        for (int k = l->c[i].change; k <= 0 && at < in->size; k++)
-            at = next_char(in, at);
-    }
-    return 0;
 }
 
 // Decomposes bytes at .. end-1 and brings the marks of each base into canonical order.
@@ -209,7 +250,7 @@ static int decompose(const struct slice *in, size_t at, size_t end, int compatib
         uint32_t parts[UNICODE_DECOMPOSED_MAX];
         size_t n = unicode_decompose(utf8_next(in->data, &at), compatibility, parts);
         for (size_t k = 0; k < n; k++) {
-            if (change_add(l, parts[k], k > 0, e) < 0)
+            if (change_add(l, parts[k], k > 0, unicode_combining_class(parts[k]), e) < 0)
                 return -1;
             struct change last = l->c[l->n - 1];
             if (last.combining == 0) {
@@ -259,13 +300,13 @@ static void compose(struct change_list *l)
 enum { RUN_MAX = 1024 };
 
 // Whether a run may begin with c: nothing that c becomes joins what stands before it.
-static int begins_run(const struct normalizer *n, uint32_t c)
+static int begins_run(const struct normalizer *n, int compatibility, uint32_t c)
 {
     if (n->closer_look)
         return c >= UNICODE_NFC_END || !(n->closer_look[c / 64] >> c % 64 & 1);
     if (!unicode_nfc_stable(c))
         return 0;
-    if (!n->compatibility || c < 0x80)
+    if (!compatibility || c < 0x80)
         return 1;
     uint32_t parts[UNICODE_DECOMPOSED_MAX];
     unicode_decompose(c, 1, parts);
@@ -291,7 +332,7 @@ static size_t skip_composed(const struct normalizer *n, const struct slice *text
             i += 2;
         } else {
             size_t next = i;
-            if (!begins_run(n, utf8_next(text->data, &next)))
+            if (!begins_run(n, 0, utf8_next(text->data, &next)))
                 return i;
             i = next;
         }
@@ -312,38 +353,40 @@ static int copy_composed(const struct normalizer *n, const struct slice *text, s
     return aligned_copy(out, text, from, stop, e);
 }
 
-static int run_form(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
-                    struct err *e)
+static int run_form(const struct normalizer *n, int compatibility, int composes, struct slice *text,
+                    struct aligned_pair *buffers, struct err *e)
 {
     if (n->closer_look && skip_composed(n, text, 0) == text->size)
         return 0;
     struct aligned *out = aligned_pair_next(buffers);
     struct change_list l = {0};
     int result = 0;
-    for (size_t begin = 0; result == 0 && begin < text->size;) {
-        if (n->closer_look && copy_composed(n, text, &begin, out, e) < 0)
-            result = -1;
-        if (result < 0 || begin == text->size)
+    for (size_t begin = 0; begin < text->size;) {
+        if (n->closer_look && (result = copy_composed(n, text, &begin, out, e)) < 0)
+            break;
+        if (begin == text->size)
             break;
         // A run: from one starter that begins nothing new to the next.
         size_t end = next_char(text, begin), count = 1;
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(n, c))
+            if (begins_run(n, compatibility, c))
                 break;
             end = next;
             count++;
         }
         l.n = 0;
-        result = decompose(text, begin, end, n->compatibility, &l, e);
-        if (result == 0 && n->composes)
+        result = decompose(text, begin, end, compatibility, &l, e);
+        if (result == 0 && composes)
             compose(&l);
         if (result == 0)
-            result = apply(text, begin, &l, out, e);
+            result = change_apply(&l, text, begin, out, e);
+        if (result < 0)
+            break;
         begin = end;
     }
-    free(l.c);
+    change_list_release(&l);
     *text = aligned_view(out);
     return result;
 }
@@ -363,15 +406,99 @@ static int run_lowercase(struct slice *text, struct aligned_pair *buffers, struc
     return 0;
 }
 
-static int run_strip_accents(struct slice *text, struct aligned_pair *buffers, struct err *e)
+// Keeps the characters that `map` keeps, as it returns them (-1: dropped), in their places.
+static int run_map(int64_t (*map)(uint32_t c), struct slice *text, struct aligned_pair *buffers,
+                   struct err *e)
 {
     struct aligned *out = aligned_pair_next(buffers);
     for (size_t i = 0; i < text->size;) {
         size_t at = i;
-        uint32_t c = utf8_next(text->data, &i);
-        if (!unicode_is_mark(c) && aligned_copy(out, text, at, i, e) < 0)
+        int64_t c = map(utf8_next(text->data, &i));
+        if (c >= 0 &&
+            aligned_put_char(out, (uint32_t)c, slice_from(text, at), slice_to(text, at), e) < 0)
             return -1;
     }
+    *text = aligned_view(out);
+    return 0;
+}
+
+static int64_t without_marks(uint32_t c)
+{
+    return unicode_is_mark(c) ? -1 : (int64_t)c;
+}
+
+static int64_t without_nonspacing_marks(uint32_t c)
+{
+    return unicode_is_nonspacing_mark(c) ? -1 : (int64_t)c;
+}
+
+// What was done to the texts of neural machine translation, as SentencePiece's "nmt" has it.
+static int64_t nmt(uint32_t c)
+{
+    if ((c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+        c == 0x9F)
+        return -1;
+    if (c == 9 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+        (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+        c == 0xFFFD)
+        return ' ';
+    return c;
+}
+
+static int64_t bert_clean(uint32_t c)
+{
+    if (c == 9 || c == 0x0A || c == 0x0D)
+        return ' ';
+    if (c == 0 || c == UNICODE_REPLACEMENT || unicode_is_other(c))
+        return -1;
+    return unicode_is_space(c) ? ' ' : (int64_t)c;
+}
+
+// Ideographs as BERT's own script knew them.
+static int is_chinese(uint32_t c)
+{
+    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+           (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+           (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+static int run_chinese(struct slice *text, struct aligned_pair *buffers, struct err *e)
+{
+    struct aligned *out = aligned_pair_next(buffers);
+    for (size_t i = 0; i < text->size;) {
+        size_t at = i;
+        uint32_t c = utf8_next(text->data, &i), from = slice_from(text, at);
+        uint32_t to = slice_to(text, at);
+        int apart = is_chinese(c);
+        if ((apart && aligned_put_char(out, ' ', from, to, e) < 0) ||
+            aligned_put_char(out, c, from, to, e) < 0 ||
+            (apart && aligned_put_char(out, ' ', from, to, e) < 0))
+            return -1;
+    }
+    *text = aligned_view(out);
+    return 0;
+}
+
+static int run_bert(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
+                    struct err *e)
+{
+    if ((n->clean && run_map(bert_clean, text, buffers, e) < 0) ||
+        (n->chinese && run_chinese(text, buffers, e) < 0) ||
+        (n->accents && (run_form(n, 0, 0, text, buffers, e) < 0 ||
+                        run_map(without_nonspacing_marks, text, buffers, e) < 0)))
+        return -1;
+    return n->lower ? run_lowercase(text, buffers, e) : 0;
+}
+
+// Each byte as its character of the byte alphabet.
+static int run_byte_level(struct slice *text, struct aligned_pair *buffers, struct err *e)
+{
+    struct aligned *out = aligned_pair_next(buffers);
+    for (size_t i = 0; i < text->size; i++)
+        if (aligned_put_char(out, byte_alphabet_char((unsigned char)text->data[i]),
+                             slice_from(text, i), slice_to(text, i), e) < 0)
+            return -1;
     *text = aligned_view(out);
     return 0;
 }
@@ -402,21 +529,23 @@ static int run_replace(const struct normalizer *n, struct slice *text, struct al
 {
     size_t at = 0, from = 0, start, end;
     int found = pattern_find(n->pattern, scratch, text->data, text->size, 0, &start, &end, e);
-    if (found <= 0)
-        return found;
+    if (found <= 0 || text->size == 0)
+        return found < 0 ? -1 : 0;
     struct aligned *out = aligned_pair_next(buffers);
-    while (found > 0) {
-        // What is put in has the place of the last character that it replaces.
-        size_t place = end > 0 ? end - 1 : 0;
-        if (aligned_copy(out, text, from, start, e) < 0 ||
-            (text->size && aligned_put(out, n->text, n->size, slice_from(text, place),
-                                       slice_to(text, place), e) < 0))
-            return -1;
-        from = at = end;
-        if (start == end) { // an empty match: go on behind the next character
+    for (int any = 0; found > 0; any = 1) {
+        if (any && start == end && end == from) { // nothing, right behind a match, is no match
             if (at >= text->size)
                 break;
             at = next_char(text, at);
+        } else {
+            // What is put in has the place of the last character that it replaces.
+            size_t place = end > 0 ? end - 1 : 0;
+            uint32_t first = slice_from(text, place);
+            if (aligned_copy(out, text, from, start, e) < 0 ||
+                aligned_put(out, n->text, n->size, first, end > 0 ? slice_to(text, place) : first,
+                            e) < 0)
+                return -1;
+            from = at = end;
         }
         found = pattern_find(n->pattern, scratch, text->data, text->size, at, &start, &end, e);
     }
@@ -451,17 +580,25 @@ int normalizer_run(const struct normalizer *n, struct slice *text, struct aligne
                 return -1;
         return 0;
     case NORMALIZE_FORM:
-        return run_form(n, text, buffers, e);
+        return run_form(n, n->compatibility, n->composes, text, buffers, e);
     case NORMALIZE_LOWERCASE:
         return run_lowercase(text, buffers, e);
     case NORMALIZE_STRIP:
         return run_strip(n, text), 0;
     case NORMALIZE_STRIP_ACCENTS:
-        return run_strip_accents(text, buffers, e);
+        return run_map(without_marks, text, buffers, e);
     case NORMALIZE_REPLACE:
         return run_replace(n, text, buffers, scratch, e);
     case NORMALIZE_PREPEND:
         return run_prepend(n, text, buffers, e);
+    case NORMALIZE_BYTE_LEVEL:
+        return run_byte_level(text, buffers, e);
+    case NORMALIZE_PRECOMPILED:
+        return charsmap_run(&n->map, text, buffers, e);
+    case NORMALIZE_NMT:
+        return run_map(nmt, text, buffers, e);
+    case NORMALIZE_BERT:
+        return run_bert(n, text, buffers, e);
     }
     return 0;
 }

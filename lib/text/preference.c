@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "text/messages.h"
+
 const char *const preference_roles[] = {"chosen", "rejected", NULL};
 
 int preference_detect(const struct record_settings *s, const json_t *object)
@@ -10,12 +12,25 @@ int preference_detect(const struct record_settings *s, const json_t *object)
     return record_field(s, object, "chosen") && record_field(s, object, "rejected");
 }
 
+// Answers are texts, lists of messages, or one message each.
+static int is_list(const json_t *answer)
+{
+    return json_is_array(answer) || json_is_object(answer);
+}
+
+// The messages before the answers, where they do not stand in `prompt`.
+static const json_t *conversation(const struct record_settings *s, const json_t *object)
+{
+    const json_t *list = record_field(s, object, "conversations");
+    return list ? list : record_field(s, object, "messages");
+}
+
 int preference_is_chat(const struct record_settings *s, const json_t *object)
 {
     const json_t *prompt = record_field(s, object, "prompt");
     if (!prompt && record_field(s, object, "instruction"))
-        return 0;
-    return json_is_array(prompt ? prompt : record_field(s, object, "chosen"));
+        return s->instruction == INSTRUCTION_CHAT;
+    return json_is_array(prompt) || is_list(record_field(s, object, "chosen"));
 }
 
 static size_t common_messages(const json_t *a, const json_t *b)
@@ -25,14 +40,6 @@ static size_t common_messages(const json_t *a, const json_t *b)
            json_equal(json_array_get(a, n), json_array_get(b, n)))
         n++;
     return n;
-}
-
-static json_t *messages_slice(const json_t *messages, size_t begin, size_t end)
-{
-    json_t *part = json_array();
-    for (size_t i = begin; part && i < end; i++)
-        json_array_append(part, json_array_get(messages, i));
-    return part;
 }
 
 // A blank before the first difference belongs to the answers, and no character is cut.
@@ -79,6 +86,23 @@ static int set(const struct record_settings *s, json_t *object, const char *name
     return err_memory(e, 0, "a record");
 }
 
+// A prompt that is a text beside whole conversations must be what the user said in them.
+static int check_prompt(const struct record_settings *s, const json_t *prompt, const json_t *front,
+                        struct err *e)
+{
+    for (size_t i = 0; json_is_array(front) && i < json_array_size(front); i++) {
+        const json_t *message = json_array_get(front, i);
+        const json_t *content = json_object_get(message, record_field_name(s, "content"));
+        if (!content)
+            content = json_object_get(message, record_field_name(s, "value"));
+        if (content && json_equal(content, prompt))
+            return 0;
+    }
+    return err_set(e, STATUS_FAILED,
+                   "key `%s`: neither a list of messages nor what they begin with",
+                   record_field_name(s, "prompt"));
+}
+
 static int fill(const struct record_settings *s, const json_t *object, enum preference_role role,
                 json_t *part, struct err *e)
 {
@@ -90,16 +114,22 @@ static int fill(const struct record_settings *s, const json_t *object, enum pref
         return err_set(e, STATUS_FAILED, "key `%s`: missing",
                        record_field_name(s, chosen ? "rejected" : "chosen"));
     if (json_typeof(chosen) != json_typeof(rejected) ||
-        (!json_is_string(chosen) && !json_is_array(chosen)))
+        (!json_is_string(chosen) && !is_list(chosen)))
         return err_set(e, STATUS_FAILED,
                        "keys `%s` and `%s`: neither two texts nor two lists of messages",
                        record_field_name(s, "chosen"), record_field_name(s, "rejected"));
+    if (!prompt && is_list(chosen) && (prompt = conversation(s, object)) &&
+        set(s, part, "prompt", json_incref((json_t *)prompt), e) < 0)
+        return -1;
     if (!prompt && record_field(s, object, "instruction"))
         return set(s, part, "output", json_incref((json_t *)answer), e);
-    if (prompt)
+    if (json_is_object(answer))
+        return set(s, part, "completion", json_pack("[O]", answer), e);
+    if (prompt && json_is_array(prompt) == json_is_array(answer))
         return set(s, part, "completion", json_incref((json_t *)answer), e);
     json_t *front = NULL, *rest = NULL;
-    if (divide(chosen, rejected, answer, &front, &rest, e) < 0) {
+    if (divide(chosen, rejected, answer, &front, &rest, e) < 0 ||
+        (prompt && check_prompt(s, prompt, front, e) < 0)) {
         json_decref(front);
         json_decref(rest);
         return -1;

@@ -17,11 +17,17 @@
 #include "text/normalizer.h"
 #include "text/postprocessor.h"
 #include "text/pretokenizer.h"
+#include "text/sentencepiece_config.h"
 #include "text/unicode.h"
+#include "text/unigram.h"
 #include "text/vocabulary.h"
 
-enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
-static const char file_name[] = "tokenizer.json";
+enum {
+    FILE_MAX_BYTES = 1 << 28,
+    CONFIG_MAX_BYTES = 1 << 26,
+    AHEAD = 6, // pieces between asking for a word's memory and using it
+};
+static const char file_name[] = "tokenizer.json", model_name[] = "tokenizer.model";
 
 struct token_shape {
     uint8_t special;
@@ -30,10 +36,16 @@ struct token_shape {
     uint8_t lead, trail; // blanks at the ends, for trimmed offsets
 };
 
+enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_SENTENCEPIECE };
+
 struct tokenizer {
     char fingerprint[FINGERPRINT_MAX];
     struct vocabulary tokens; // the model's and the added ones
+    enum model_kind kind;
     struct bpe bpe;
+    struct unigram unigram;
+    struct sentencepiece sentencepiece;
+    struct sentencepiece_settings settings; // with a tokenizer.model
     struct normalizer *normalizer;
     struct pretokenizer *pretokenizer;
     struct postprocessor post;
@@ -52,6 +64,8 @@ struct tokenizer_worker {
     struct aligned_pair normalized;
     struct pretokenizer_scratch pre;
     struct bpe_scratch bpe;
+    struct unigram_scratch unigram;
+    struct sentencepiece_scratch sentencepiece;
     char fingerprint[FINGERPRINT_MAX]; // of the tokenizer whose words are in the cache
 };
 
@@ -188,18 +202,62 @@ static int read_vocabulary(struct tokenizer *t, const struct tables *tables, str
     return more;
 }
 
-static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
-                      struct err *e)
+// Entries of a Unigram model: ["token", log-probability], numbered as they come.
+static int read_scored(struct tokenizer *t, struct json_scan *s, struct unigram_word **word,
+                       size_t *n, struct err *e)
 {
-    const json_t *model = json_object_get(root, "model");
-    const char *type = "BPE"; // files of the first years do not say
-    if (!json_is_object(model))
-        return err_set(e, STATUS_FAILED, "%s: key `model`: not an object", file_name);
-    if (json_get_string(model, "type", &type, file_name, e) < 0)
+    size_t room = 0;
+    struct buffer key;
+    buffer_init(&key, 1 << 24);
+    int more = buffer_reserve(&key, 1, e), first = 1;
+    if (more == 0)
+        more = json_scan_expect(s, '[');
+    while (more == 0 && (more = json_scan_more(s, ']', &first)) > 0) {
+        struct unigram_word entry = {.usable = 1};
+        if (json_scan_expect(s, '[') < 0 || json_scan_string(s, &key) < 0 ||
+            json_scan_expect(s, ',') < 0 || json_scan_real(s, &entry.score) < 0 ||
+            json_scan_expect(s, ']') < 0 ||
+            mem_grow((void **)word, &room, *n + 1, sizeof **word, "a vocabulary", e) < 0 ||
+            vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)*n, e) < 0) {
+            more = -1;
+            break;
+        }
+        (*word)[(*n)++] = entry;
+        more = 0;
+    }
+    buffer_release(&key);
+    return more;
+}
+
+static int read_unigram(struct tokenizer *t, const json_t *model, const struct tables *tables,
+                        struct err *e)
+{
+    int64_t unk = -1;
+    int byte_fallback = 0;
+    struct json_scan s;
+    if (!tables->vocab)
+        return err_set(e, STATUS_FAILED, "%s: key `model`: no `vocab`", file_name);
+    int has_unk = json_get_int(model, "unk_id", &unk, file_name, e);
+    if (has_unk < 0 || json_get_bool(model, "byte_fallback", &byte_fallback, file_name, e) < 0)
         return -1;
-    if (strcmp(type, "BPE") != 0)
-        return err_set(e, STATUS_FAILED, "%s: key `model`: type `%s` is not supported", file_name,
-                       type);
+    struct unigram_word *word = NULL;
+    size_t n = 0;
+    json_scan_init(&s, tables->vocab, tables->vocab_size, "tokenizer.json: vocab", e);
+    int result = read_scored(t, &s, &word, &n, e);
+    if (result == 0 && has_unk && (unk < 0 || (size_t)unk >= n))
+        result = err_set(e, STATUS_FAILED, "%s: key `unk_id`: %lld is not in the vocabulary",
+                         file_name, (long long)unk);
+    if (result < 0) {
+        free(word);
+        return -1;
+    }
+    t->kind = MODEL_UNIGRAM;
+    return unigram_init(&t->unigram, &t->tokens, word, n, unk, byte_fallback, e);
+}
+
+static int read_bpe(struct tokenizer *t, const json_t *model, const struct tables *tables,
+                    struct err *e)
+{
     if (read_vocabulary(t, tables, e) < 0)
         return -1;
     struct json_scan merges;
@@ -209,21 +267,50 @@ static int read_model(struct tokenizer *t, const json_t *root, const struct tabl
                     pretokenizer_is_byte_level(t->pretokenizer), e);
 }
 
+static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
+                      struct err *e)
+{
+    const json_t *model = json_object_get(root, "model");
+    // Files of the first years do not say; a vocabulary with scores is that of a Unigram model.
+    const char *type = tables->vocab && *tables->vocab == '[' ? "Unigram" : "BPE";
+    if (!json_is_object(model))
+        return err_set(e, STATUS_FAILED, "%s: key `model`: not an object", file_name);
+    if (json_get_string(model, "type", &type, file_name, e) < 0)
+        return -1;
+    if (!strcmp(type, "BPE"))
+        return read_bpe(t, model, tables, e);
+    if (!strcmp(type, "Unigram"))
+        return read_unigram(t, model, tables, e);
+    return err_set(e, STATUS_FAILED, "%s: key `model`: type `%s` is not supported", file_name,
+                   type);
+}
+
 static int read_flag(const json_t *value, const char *key, int *flag, struct err *e)
 {
     return json_get_bool(value, key, flag, "added token", e);
 }
 
-// The id: the vocabulary's where the token is there, else the next free one.
-static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, const char *name,
-                     struct err *e)
+static int64_t next_free_id(const struct tokenizer *t, size_t n_model)
+{
+    int64_t id = (int64_t)n_model;
+    for (size_t i = 0; i < t->added.n; i++)
+        if (t->added.token[i].id >= id)
+            id = (int64_t)t->added.token[i].id + 1;
+    return id;
+}
+
+// The id: the vocabulary's where the token is there, else `id` or, when that is -1, the next free
+// one.
+static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, int64_t id,
+                     const char *name, struct err *e)
 {
     const json_t *content = json_object_get(value, "content");
     if (!json_is_string(content))
         return err_set(e, STATUS_FAILED, "%s: an added token without `content`", name);
     const char *text = json_string_value(content);
     size_t size = json_string_length(content);
-    if (size == 0 || added_list_find(&t->added, text, size))
+    struct added_token *same = size ? added_list_find(&t->added, text, size) : NULL;
+    if (size == 0 || (same && name != file_name))
         return 0;
     struct added_token token = {0};
     if (read_flag(value, "single_word", &token.single_word, e) < 0 ||
@@ -234,13 +321,21 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, c
     token.normalized = !token.special;
     if (read_flag(value, "normalized", &token.normalized, e) < 0)
         return -1;
-    int64_t id = vocabulary_find(&t->tokens, text, size);
-    if (id < 0) {
-        id = (int64_t)n_model;
-        for (size_t i = 0; i < t->added.n; i++)
-            if (t->added.token[i].id >= id)
-                id = (int64_t)t->added.token[i].id + 1;
+    if (t->kind == MODEL_SENTENCEPIECE)
+        token.normalized = 0; // they are cut out of the text before the model sees it
+    if (same) {               // declared twice in one list: the later flags hold
+        token.content = same->content;
+        token.size = size;
+        token.id = same->id;
+        token.special |= same->special;
+        *same = token;
+        return 0;
     }
+    int64_t known = vocabulary_find(&t->tokens, text, size);
+    if (known >= 0)
+        id = known;
+    else if (id < 0)
+        id = next_free_id(t, n_model);
     token.id = (uint32_t)id;
     return vocabulary_add(&t->tokens, text, size, token.id, e) < 0
                ? -1
@@ -253,6 +348,18 @@ static int by_number(const void *a, const void *b)
     number_to_i64(*(const char *const *)a, &x);
     number_to_i64(*(const char *const *)b, &y);
     return x < y ? -1 : x > y;
+}
+
+// Beside a tokenizer.model the numbers of added tokens are kept; with tokenizer.json they follow
+// the vocabulary, as in the reference.
+static int64_t declared_id(const struct tokenizer *t, const char *number, size_t n_model)
+{
+    int64_t id;
+    size_t size;
+    if (t->kind != MODEL_SENTENCEPIECE || number_to_i64(number, &id) < 0 || id < (int64_t)n_model ||
+        id >= VOCABULARY_ID_MAX || vocabulary_text(&t->tokens, (uint32_t)id, &size))
+        return -1;
+    return id;
 }
 
 // Tokens that only tokenizer_config.json declares, in the order of their numbers there.
@@ -271,7 +378,8 @@ static int read_config_tokens(struct tokenizer *t, const json_t *config, size_t 
     qsort(keys, n, sizeof *keys, by_number);
     int result = 0;
     for (i = 0; result == 0 && i < n; i++)
-        result = add_token(t, json_object_get(list, keys[i]), n_model, "tokenizer_config.json", e);
+        result = add_token(t, json_object_get(list, keys[i]), n_model,
+                           declared_id(t, keys[i], n_model), "tokenizer_config.json", e);
     free(keys);
     return result;
 }
@@ -282,7 +390,7 @@ static int read_added(struct tokenizer *t, const json_t *root, const json_t *con
     json_t *value;
     json_array_foreach(json_object_get(root, "added_tokens"), i, value)
     {
-        if (add_token(t, value, n_model, file_name, e) < 0)
+        if (add_token(t, value, n_model, -1, file_name, e) < 0)
             return -1;
     }
     return read_config_tokens(t, config, n_model, e);
@@ -356,6 +464,9 @@ static int build_shapes(struct tokenizer *t, struct err *e)
         t->shape[id].lead = blanks(text, size, 0);
         t->shape[id].trail = blanks(text, size, 1);
     }
+    for (uint32_t id = 0; id < t->sentencepiece.n; id++)
+        t->shape[id].special = t->shape[id].skipped =
+            (uint8_t)sentencepiece_is_special(&t->sentencepiece, id);
     for (size_t i = 0; i < t->added.n; i++) {
         struct token_shape *shape = &t->shape[t->added.token[i].id];
         size_t size;
@@ -464,13 +575,12 @@ static int read_parts(struct tokenizer *t, const json_t *root, const struct tabl
                                                                              : build_shapes(t, e);
 }
 
-static int read_file(struct tokenizer *t, const char *directory, const struct buffer *text,
+static int read_json(struct tokenizer *t, const char *directory, const struct buffer *text,
                      struct err *e)
 {
     struct tables tables = {0};
     struct buffer key;
     struct json_scan scan;
-    hash_fingerprint(hash_bytes(text->data, text->size), t->fingerprint);
     buffer_init(&tables.rest, 0);
     buffer_init(&key, 1 << 24);
     json_scan_init(&scan, text->data, text->size, file_name, e);
@@ -486,30 +596,195 @@ static int read_file(struct tokenizer *t, const char *directory, const struct bu
     return result;
 }
 
+// ---- tokenizer.model ----------------------------------------------------------------------------
+
+// A special token by its role: a string, or an object with flags.
+static int add_role(struct tokenizer *t, const json_t *value, const char *name, struct err *e)
+{
+    json_t *token = json_is_string(value) ? json_pack("{s:O, s:b}", "content", value, "special", 1)
+                                          : json_pack("{s:b}", "special", 1);
+    if (!token)
+        return err_memory(e, 64, "special tokens");
+    int result = json_is_object(value) && json_object_update(token, (json_t *)value) < 0
+                     ? err_memory(e, 64, "special tokens")
+                     : 0;
+    if (result == 0 && json_object_set_new(token, "special", json_true()) < 0)
+        result = err_memory(e, 64, "special tokens");
+    if (result == 0)
+        result = add_token(t, token, t->sentencepiece.n, -1, name, e);
+    json_decref(token);
+    return result;
+}
+
+static int add_roles(struct tokenizer *t, const json_t *config, const char *name, struct err *e)
+{
+    static const char *const roles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        const json_t *v = json_object_get(config, roles[i]);
+        if ((json_is_string(v) || json_is_object(v)) && add_role(t, v, name, e) < 0)
+            return -1;
+    }
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(config, "additional_special_tokens"), i, v)
+    {
+        if ((json_is_string(v) || json_is_object(v)) && add_role(t, v, name, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+// added_tokens.json of older directories: {"token": id}, in the order of the ids.
+static int add_numbered(struct tokenizer *t, const json_t *list, struct err *e)
+{
+    const char *key;
+    json_t *id, *decoder = json_object(), *config = json_object();
+    int result = decoder && config ? 0 : err_memory(e, 64, "added tokens");
+    json_object_foreach((json_t *)list, key, id)
+    {
+        char number[32];
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(id));
+        if (result == 0 && (!json_is_integer(id) || json_integer_value(id) < 0))
+            result = err_set(e, STATUS_FAILED, "added_tokens.json: key `%s`: not an id", key);
+        if (result == 0 &&
+            json_object_set_new(decoder, number, json_pack("{s:s}", "content", key)) < 0)
+            result = err_memory(e, 64, "added tokens");
+    }
+    if (result == 0 && json_object_set(config, "added_tokens_decoder", decoder) < 0)
+        result = err_memory(e, 64, "added tokens");
+    if (result == 0)
+        result = read_config_tokens(t, config, t->sentencepiece.n, e);
+    json_decref(decoder);
+    json_decref(config);
+    return result;
+}
+
+// Who is asked for added tokens: tokenizer_config.json, else added_tokens.json; then what has a
+// role there or in special_tokens_map.json.
+static int read_model_added(struct tokenizer *t, const char *directory, const json_t *config,
+                            struct err *e)
+{
+    json_t *map, *numbered;
+    if (read_config_tokens(t, config, t->sentencepiece.n, e) < 0 ||
+        read_optional(directory, "added_tokens.json", &numbered, e) < 0)
+        return -1;
+    int result = t->added.n ? 0 : add_numbered(t, numbered, e);
+    json_decref(numbered);
+    if (result < 0 || add_roles(t, config, "tokenizer_config.json", e) < 0 ||
+        read_optional(directory, "special_tokens_map.json", &map, e) < 0)
+        return -1;
+    result = add_roles(t, map, "special_tokens_map.json", e);
+    json_decref(map);
+    return result;
+}
+
+static int build_decoder(struct tokenizer *t, struct err *e)
+{
+    json_t *value = sentencepiece_decoder(&t->sentencepiece, &t->settings, e);
+    int result = value ? decoder_parse(value, model_name, &t->decoder, e) : -1;
+    json_decref(value);
+    return result;
+}
+
+// The id of a role: what the config names, else what the model does.
+static int64_t role_id(const struct tokenizer *t, const json_t *config, const char *role,
+                       int64_t fallback)
+{
+    int64_t id = token_of(t, config, role);
+    return id < 0 ? fallback : id;
+}
+
+static int read_around_model(struct tokenizer *t, const char *directory, const json_t *config,
+                             struct err *e)
+{
+    struct sentencepiece *m = &t->sentencepiece;
+    if (sentencepiece_settings_read(&t->settings, m, config, e) < 0 ||
+        read_model_added(t, directory, config, e) < 0 || build_decoder(t, e) < 0 ||
+        read_ends(t, directory, config, e) < 0)
+        return -1;
+    t->eos = t->eos < 0 ? m->eos : t->eos;
+    int64_t bos = role_id(t, config, "bos_token", m->bos);
+    int64_t eos = role_id(t, config, "eos_token", m->eos);
+    if (t->settings.add_bos && bos >= 0)
+        t->post.prefix[t->post.n_prefix++] = (uint32_t)bos;
+    if (t->settings.add_eos && eos >= 0)
+        t->post.suffix[t->post.n_suffix++] = (uint32_t)eos;
+    return build_matchers(t, e) < 0 ? -1 : build_shapes(t, e);
+}
+
+static int read_sentencepiece(struct tokenizer *t, const char *directory, const struct buffer *data,
+                              struct err *e)
+{
+    json_t *config;
+    t->kind = MODEL_SENTENCEPIECE;
+    if (sentencepiece_init(&t->sentencepiece, data->data, data->size, model_name, &t->tokens, e) <
+            0 ||
+        read_optional(directory, "tokenizer_config.json", &config, e) < 0)
+        return -1;
+    int result = read_around_model(t, directory, config, e);
+    json_decref(config);
+    return result;
+}
+
+// ---- Opening ------------------------------------------------------------------------------------
+
+// Reads the file that says what the tokens are; 1: it is a tokenizer.model. *found = 0: neither
+// is there.
+static int read_either(const char *directory, struct buffer *data, int *found, struct err *e)
+{
+    const char *const names[] = {file_name, model_name};
+    *found = 0;
+    for (int i = 0; i < 2; i++) {
+        char *path = io_path(directory, names[i], e);
+        if (!path)
+            return -1;
+        *found = io_exists(AT_FDCWD, path);
+        int result = *found ? io_read_regular(AT_FDCWD, path, data, e) : 0;
+        free(path);
+        if (result < 0 || *found)
+            return result < 0 ? -1 : i;
+    }
+    return 0;
+}
+
+static int read_files(struct tokenizer *t, const char *directory, struct err *e)
+{
+    struct buffer data;
+    int found;
+    buffer_init(&data, FILE_MAX_BYTES);
+    int result = buffer_reserve(&data, 1, e);
+    if (result == 0)
+        result = read_either(directory, &data, &found, e);
+    if (result >= 0 && !found)
+        result = err_set(e, STATUS_FAILED, "%s: no tokenizer: neither %s nor %s is there",
+                         directory, file_name, model_name);
+    if (result >= 0) {
+        hash_fingerprint(hash_bytes(data.data, data.size), t->fingerprint);
+        result =
+            result ? read_sentencepiece(t, directory, &data, e) : read_json(t, directory, &data, e);
+        if (result < 0)
+            err_prefix(e, "%s", directory);
+    }
+    buffer_release(&data);
+    return result;
+}
+
 struct tokenizer *tokenizer_open(const char *directory, struct err *e)
 {
-    struct buffer text;
-    char *path = io_path(directory, file_name, e);
-    struct tokenizer *t = path ? mem_alloc(1, sizeof *t, "a tokenizer", e) : NULL;
-    if (!t) {
-        free(path);
+    struct tokenizer *t = mem_alloc(1, sizeof *t, "a tokenizer", e);
+    if (!t)
         return NULL;
-    }
     vocabulary_init(&t->tokens);
     vocabulary_init(&t->shown);
     added_list_init(&t->added);
     added_matcher_init(&t->raw);
     added_matcher_init(&t->normalized);
-    buffer_init(&text, FILE_MAX_BYTES);
-    int result = io_read_regular(AT_FDCWD, path, &text, e);
-    if (result == 0 && (result = read_file(t, directory, &text, e)) < 0)
-        err_prefix(e, "%s", directory);
+    int result = read_files(t, directory, e);
     if (result == 0) {
         t->worker = tokenizer_worker_open(e);
         result = t->worker ? 0 : -1;
     }
-    buffer_release(&text);
-    free(path);
     if (result < 0) {
         tokenizer_close(t);
         return NULL;
@@ -524,6 +799,8 @@ void tokenizer_close(struct tokenizer *t)
     vocabulary_release(&t->tokens);
     vocabulary_release(&t->shown);
     bpe_release(&t->bpe);
+    unigram_release(&t->unigram);
+    sentencepiece_release(&t->sentencepiece);
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
     decoder_free(t->decoder);
@@ -542,22 +819,16 @@ const char *tokenizer_fingerprint(const struct tokenizer *t)
 
 int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e)
 {
-    char *path = io_path(directory, file_name, e);
-    if (!path)
-        return -1;
+    struct buffer data;
+    buffer_init(&data, FILE_MAX_BYTES);
     out[0] = 0;
-    *found = io_exists(AT_FDCWD, path);
-    int result = 0;
-    if (*found) {
-        struct buffer text;
-        buffer_init(&text, FILE_MAX_BYTES);
-        result = io_read_regular(AT_FDCWD, path, &text, e);
-        if (result == 0)
-            hash_fingerprint(hash_bytes(text.data, text.size), out);
-        buffer_release(&text);
-    }
-    free(path);
-    return result;
+    int result = buffer_reserve(&data, 1, e);
+    if (result == 0)
+        result = read_either(directory, &data, found, e);
+    if (result >= 0 && *found)
+        hash_fingerprint(hash_bytes(data.data, data.size), out);
+    buffer_release(&data);
+    return result < 0 ? -1 : 0;
 }
 
 size_t tokenizer_size(const struct tokenizer *t)
@@ -575,6 +846,8 @@ struct tokenizer_worker *tokenizer_worker_open(struct err *e)
     aligned_init(&w->repaired);
     aligned_pair_init(&w->normalized);
     bpe_scratch_init(&w->bpe);
+    unigram_scratch_init(&w->unigram);
+    sentencepiece_scratch_init(&w->sentencepiece);
     if (pretokenizer_scratch_init(&w->pre, e) < 0) {
         free(w);
         return NULL;
@@ -590,6 +863,8 @@ void tokenizer_worker_close(struct tokenizer_worker *w)
     aligned_pair_release(&w->normalized);
     pretokenizer_scratch_release(&w->pre);
     bpe_scratch_release(&w->bpe);
+    unigram_scratch_release(&w->unigram);
+    sentencepiece_scratch_release(&w->sentencepiece);
     free(w);
 }
 
@@ -674,16 +949,6 @@ static int add_new(const struct slice *text, size_t at, const struct bpe_scratch
     return 0;
 }
 
-// Asks for the memory of a word some pieces before it is used.
-static void look_ahead(struct tokenizer_worker *w, const struct slice *text, size_t i)
-{
-    enum { AHEAD = 6 };
-    if (w->pre.pieces.n - i > AHEAD) {
-        const struct piece *piece = &w->pre.pieces.piece[i + AHEAD];
-        bpe_prefetch(&w->bpe, text->data + piece->start, piece->end - piece->start);
-    }
-}
-
 static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
                         const struct slice *text, struct piece piece, struct token_list *out,
                         struct err *e)
@@ -709,18 +974,82 @@ static int encode_piece(const struct tokenizer *t, struct tokenizer_worker *w,
     return 0;
 }
 
+// Tokens of a piece that begins at byte `at` of the text.
+static int take_tokens(const struct unigram_token *token, size_t n, const struct slice *text,
+                       size_t at, struct token_list *out, struct err *e)
+{
+    if (token_grow(out, n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        out->id[out->n] = token[i].id;
+        out->start[out->n] = slice_from(text, at + token[i].start);
+        out->end[out->n] = slice_to(text, at + token[i].end - 1);
+        out->n++;
+    }
+    return 0;
+}
+
+// Behind ByteLevel the model sees the byte alphabet.
+static int encode_spelled(const struct tokenizer *t, struct tokenizer_worker *w,
+                          const struct slice *text, struct piece piece, struct token_list *out,
+                          struct err *e)
+{
+    struct unigram_scratch *s = &w->unigram;
+    struct aligned spelled;
+    aligned_init(&spelled);
+    int result = 0;
+    for (uint32_t i = piece.start; result == 0 && i < piece.end; i++)
+        result = aligned_put_char(&spelled, byte_alphabet_char((unsigned char)text->data[i]),
+                                  slice_from(text, i), slice_to(text, i), e);
+    if (result == 0)
+        result = unigram_encode(&t->unigram, &t->tokens, s, spelled.data, spelled.size, e);
+    struct slice view = aligned_view(&spelled);
+    if (result == 0)
+        result = take_tokens(s->token, s->n, &view, 0, out, e);
+    aligned_release(&spelled);
+    return result;
+}
+
+static int encode_unigram(const struct tokenizer *t, struct tokenizer_worker *w,
+                          const struct slice *text, struct piece piece, struct token_list *out,
+                          struct err *e)
+{
+    struct unigram_scratch *s = &w->unigram;
+    if (pretokenizer_is_byte_level(t->pretokenizer))
+        return encode_spelled(t, w, text, piece, out, e);
+    if (unigram_encode(&t->unigram, &t->tokens, s, text->data + piece.start,
+                       piece.end - piece.start, e) < 0)
+        return -1;
+    return take_tokens(s->token, s->n, text, piece.start, out, e);
+}
+
 // Text without added tokens.
 static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
                         struct token_list *out, struct err *e)
 {
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
-    for (size_t i = 0; i < w->pre.pieces.n; i++) {
-        look_ahead(w, &text, i);
-        if (encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e) < 0)
+    const struct piece *piece = w->pre.pieces.piece;
+    for (size_t i = 0, n = w->pre.pieces.n; i < n; i++) {
+        if (t->kind == MODEL_BPE && i + AHEAD < n)
+            bpe_prefetch(&w->bpe, text.data + piece[i + AHEAD].start,
+                         piece[i + AHEAD].end - piece[i + AHEAD].start);
+        if ((t->kind == MODEL_UNIGRAM ? encode_unigram(t, w, &text, piece[i], out, e)
+                                      : encode_piece(t, w, &text, piece[i], out, e)) < 0)
             return -1;
     }
     return 0;
+}
+
+static int encode_sentencepiece(const struct tokenizer *t, struct tokenizer_worker *w,
+                                struct slice text, struct token_list *out, struct err *e)
+{
+    struct sentencepiece_scratch *s = &w->sentencepiece;
+    int prefix = t->settings.prefix && (!t->settings.prefix_once || slice_from(&text, 0) == 0);
+    if (sentencepiece_normalize(&t->sentencepiece, prefix, &text, &w->normalized, e) < 0 ||
+        sentencepiece_encode(&t->sentencepiece, &t->tokens, s, text.data, text.size, e) < 0)
+        return -1;
+    return take_tokens(s->token, s->n, &text, 0, out, e);
 }
 
 typedef int section_fn(const struct tokenizer *t, struct tokenizer_worker *w, struct slice text,
@@ -791,6 +1120,18 @@ static size_t unskip_chars(const char *text, size_t at, unsigned n)
     return at;
 }
 
+// Whether the model gave this token for text that it does not know; else it was cut out of the
+// text.
+static int is_unknown(const struct tokenizer *t, uint32_t id, const char *text, size_t start,
+                      size_t end)
+{
+    size_t size;
+    if (t->kind != MODEL_BPE || t->bpe.unk != (int64_t)id)
+        return 0;
+    const char *token = vocabulary_text(&t->tokens, id, &size);
+    return token && !memmem(text + start, end - start, token, size);
+}
+
 // Leaves blanks out of offsets, as ByteLevel post-processors do: they count characters.
 static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first,
                          const char *text, size_t size)
@@ -798,7 +1139,8 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
     for (size_t i = first; i < out->n; i++) {
         const struct token_shape *shape = &t->shape[out->id[i]];
         unsigned lead = shape->lead, trail = shape->trail;
-        if (shape->added) { // the blanks that it swallowed count
+        if (shape->added && !is_unknown(t, out->id[i], text, out->start[i], out->end[i])) {
+            // The blanks that it swallowed count.
             const char *token = text + out->start[i];
             unsigned before = blanks(token, out->end[i] - out->start[i], 0);
             unsigned after = blanks(token, out->end[i] - out->start[i], 1);
@@ -847,6 +1189,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
         return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
     if (strcmp(w->fingerprint, t->fingerprint) != 0) {
         bpe_scratch_release(&w->bpe);
+        sentencepiece_scratch_release(&w->sentencepiece);
         memcpy(w->fingerprint, t->fingerprint, sizeof w->fingerprint);
     }
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_prefix; i++)
@@ -856,7 +1199,8 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     struct slice whole = {.data = text, .size = size};
     if (good < size && repair(w, &whole, good, e) < 0)
         return -1;
-    if (size && encode_around(t, w, &t->raw, whole, encode_section, out, e) < 0)
+    section_fn *fn = t->kind == MODEL_SENTENCEPIECE ? encode_sentencepiece : encode_section;
+    if (size && encode_around(t, w, &t->raw, whole, fn, out, e) < 0)
         return -1;
     if (flags & TOKENIZER_EXTENT)
         extend_offsets(out, first, text, size);
@@ -882,10 +1226,35 @@ void tokenizer_affixes(const struct tokenizer *t, size_t *front, size_t *end)
 
 // ---- Decoding and looking up --------------------------------------------------------------------
 
+// What a model of SentencePiece wants rewritten in a decoded text.
+static int denormalize(const struct tokenizer *t, struct buffer *out, size_t from, struct err *e)
+{
+    const struct charsmap *map = &t->sentencepiece.denormalize;
+    struct buffer text;
+    if (!map->n_units || out->size == from)
+        return 0;
+    buffer_init(&text, 0);
+    int result = buffer_append(&text, out->data + from, out->size - from, e);
+    out->size = from;
+    for (size_t i = 0; result == 0 && i < text.size;) {
+        const char *by = text.data + i;
+        size_t size = 0, length = charsmap_find(map, by, text.size - i, 1, &by, &size);
+        if (!length) {
+            utf8_next(text.data + i, &length);
+            size = length;
+        }
+        result = buffer_append(out, by, size, e);
+        i += length;
+    }
+    buffer_release(&text);
+    return result;
+}
+
 int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, int skip_special,
                      struct buffer *out, struct err *e)
 {
     struct string_list tokens;
+    size_t from = out->size;
     string_list_init(&tokens);
     int result = 0;
     for (size_t i = 0; result == 0 && i < n; i++) {
@@ -899,6 +1268,8 @@ int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, in
     }
     if (result == 0)
         result = decoder_run(t->decoder, &tokens, out, e);
+    if (result == 0)
+        result = denormalize(t, out, from, e);
     string_list_release(&tokens);
     return result;
 }

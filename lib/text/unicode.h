@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The character classes that tokenizers ask for.
+// The character classes that tokenizers ask for, as the reference library has them.
 #ifndef TEXT_UNICODE_H
 #define TEXT_UNICODE_H
 
@@ -9,11 +9,16 @@
 
 enum { UNICODE_REPLACEMENT = 0xFFFD };
 
-int unicode_is_space(uint32_t c);       // White_Space
-int unicode_is_numeric(uint32_t c);     // Nd, Nl, No
-int unicode_is_punctuation(uint32_t c); // ASCII punctuation and general category P
-int unicode_is_word(uint32_t c);        // Alphabetic, M, Nd, Pc, Join_Control
-int unicode_is_mark(uint32_t c);        // Mn, Mc, Me
+int unicode_is_space(uint32_t c);           // White_Space
+int unicode_is_numeric(uint32_t c);         // Nd, Nl, No
+int unicode_is_punctuation(uint32_t c);     // ASCII punctuation and general category P
+int unicode_is_word(uint32_t c);            // Alphabetic, M, Nd, Pc, Join_Control
+int unicode_is_mark(uint32_t c);            // Mn, Mc, Me
+int unicode_is_nonspacing_mark(uint32_t c); // Mn
+int unicode_is_other(uint32_t c);           // C: control, format, private use, unassigned
+// Whether a grapheme ends between neighbours a and b (UAX 29, extended); *state is 0 at the start
+// of each grapheme.
+int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state);
 int unicode_combining_class(uint32_t c);
 // Full canonical or compatibility decomposition into out[]; returns how many (1 .. 18).
 enum { UNICODE_DECOMPOSED_MAX = 32 };

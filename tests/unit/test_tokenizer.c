@@ -198,6 +198,8 @@ static const char *const own_names[] = {
     "bpe-unk-nofuse",
     "bpe-nounk",
     "bpe-eow",
+    "unigram-charsmap",
+    "unigram-bytefallback",
 };
 
 static void reference_ids_of_made_tokenizers(void)
@@ -216,6 +218,81 @@ static void reference_ids_of_real_tokenizers(void)
     NEED(SHARED "/data/gpt2-tokenizer/tokenizer.json");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         compare(SHARED "/data", names[i]);
+}
+
+// A directory with DIRECTORY/tokenizer.model and nothing else; its tokenizer.
+static struct tokenizer *open_model_alone(const char *directory)
+{
+    char alone[] = "/tmp/test_tokenizer.XXXXXX", from[512], to[512];
+    struct tokenizer *t = NULL;
+    struct err e;
+    char *base = realpath(directory, NULL);
+    if (base && mkdtemp(alone)) {
+        snprintf(from, sizeof from, "%s/tokenizer.model", base);
+        snprintf(to, sizeof to, "%s/tokenizer.model", alone);
+        if (symlink(from, to) == 0) {
+            t = tokenizer_open(alone, &e);
+            if (!t)
+                printf("# %s\n", e.text);
+            unlink(to);
+        }
+        rmdir(alone);
+    }
+    free(base);
+    return t;
+}
+
+static const json_t *find_string(const json_t *strings, const json_t *id)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(strings, i, row) if (json_equal(json_object_get(row, "id"), id)) return row;
+    return NULL;
+}
+
+// tokenizer.model alone: the ids of SentencePiece, and decoding gives its normalized text back.
+static void compare_model(const char *name)
+{
+    char path[512];
+    int rows = 0, equal = 0;
+    snprintf(path, sizeof path, GOLDEN "/tokenizers/%s", name);
+    struct tokenizer *t = open_model_alone(path);
+    CHECK(t != NULL);
+    if (!t)
+        return;
+    snprintf(path, sizeof path, GOLDEN "/ids/%s.spm.jsonl", name);
+    json_t *want = read_lines(path), *strings = read_lines(GOLDEN "/strings.jsonl"), *row;
+    size_t i;
+    json_array_foreach(want, i, row)
+    {
+        const json_t *string = find_string(strings, json_object_get(row, "id"));
+        const json_t *text = json_object_get(string, "text");
+        struct token_list l;
+        struct err e;
+        token_list_init(&l);
+        int same = tokenizer_encode(t, json_string_value(text), json_string_length(text), 0, &l,
+                                    &e) == 0 &&
+                   ids_equal(json_object_get(row, "ids"), l.id, l.n);
+        if (!same)
+            show(name, "ids of tokenizer.model", row);
+        rows++;
+        equal += same;
+        token_list_release(&l);
+    }
+    printf("# %-26s tokenizer.model: %d strings, ids %d\n", name, rows, equal);
+    CHECK(rows > 600 && rows == equal);
+    json_decref(want);
+    json_decref(strings);
+    tokenizer_close(t);
+}
+
+static void reference_ids_of_sentencepiece(void)
+{
+    NEED(GOLDEN "/ids/gemma.spm.jsonl");
+    compare_model("llama2-legacy");
+    compare_model("gemma");
+    compare_model("unigram-charsmap");
+    compare_model("unigram-bytefallback");
 }
 
 // The project's own small tokenizers, so that the tree alone means something.
@@ -411,6 +488,7 @@ int main(void)
     RUN(broken_bytes_are_replaced);
     RUN(reference_ids_of_made_tokenizers);
     RUN(reference_ids_of_real_tokenizers);
+    RUN(reference_ids_of_sentencepiece);
     RUN(long_runs);
     RUN(beginnings_of_sequences_decode_alike);
     return test_end();
