@@ -31,10 +31,11 @@ OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 PROGRAMS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
 # Programs stand beside their source; a sanitized build keeps its own.
 BINDIR   := $(if $(SANITIZE),$(BUILD)/bin,bin)
-UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
+	$(FUZZERS:%=$(BUILD)/tests/test_fuzz_%)
 BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
-FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 PAGES    := $(wildcard man/*.[157])
 
 .PHONY: all programs units benches objects demo compare fidelity test test-slow lint bench fuzz install uninstall clean help
@@ -58,7 +59,7 @@ help:
 	@echo 'make fidelity      what is equal to the reference implementations: a table (needs ../shared)'
 	@echo 'make lint          form and bugs of sources, scripts and manual pages'
 	@echo 'make bench         speed, as ratios to what the machine can do'
-	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60 (needs clang)'
+	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60, or FUZZERS="config stream" (needs clang)'
 	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
 	@echo 'make clean         remove what was built'
 	@echo 'make demo and make test install the Debian packages that are missing (packages.txt).'
@@ -114,6 +115,11 @@ $(BUILD)/fidelity/%: $(BUILD)/tests/fidelity/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Seeds and findings of a fuzz target, once each, by any compiler.
+$(BUILD)/tests/test_fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -161,24 +167,22 @@ bench:
 	@set -e; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
 		if [ -x $$script ]; then echo "== $$script"; BIN=$(abspath $(BINDIR)) BENCH=$(abspath $(BUILD))/bench $$script; fi; done
 
-ifneq ($(FUZZERS),)
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.
+# FUZZERS="config stream" takes some of them.
 SECONDS_EACH ?= 60
-FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g'
+# It goes through all of Unicode: comparisons that are traced would be the whole of a run.
+ifneq ($(findstring fuzzer,$(SANITIZE)),)
+$(BUILD)/lib/text/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
+endif
+FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPPFLAGS=-DTEMPLATE_STEPS=1000000
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
 fuzz:
 	@.ci/packages build lint
 	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
-	@set -e; for name in $(FUZZERS); do echo "== $$name"; mkdir -p $(FUZZDIR)/corpus/$$name; \
-		$(FUZZDIR)/$$name -artifact_prefix=$(FUZZDIR)/ -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 -print_final_stats=1 \
-			$(FUZZDIR)/corpus/$$name $$(ls -d tests/fuzz/$$name 2>/dev/null); done
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libcore.a
+	@$(ALONE) tests/fuzz/run $(FUZZDIR) $(SECONDS_EACH) $(FUZZERS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
-else
-fuzz:
-	@echo 'make fuzz: there are no fuzz targets in this version' >&2; exit 1
-endif
 
 # What goes where; install and uninstall read the same list: MODE, SOURCE, folder, NAME.
 SHARE := $(PREFIX)/share/densepath
@@ -207,4 +211,5 @@ uninstall:
 clean:
 	rm -rf build $(PROGRAMS:%=bin/%)
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
+	$(BUILD)/tests/fuzz/*.d)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
+#include "base/json.h"
 #include "base/number.h"
 #include "base/option.h"
 #include "learn/trainer.h"
 #include "learn/scorer.h"
 #include "model/compare.h"
+#include "model/describe.h"
 #include "model/directory.h"
 
 #include <math.h>
@@ -104,11 +106,6 @@ static int run_init(char **operand, int n, struct err *e)
     return finish(&out, model_init(operand[0], out.fd, common.seed, save_dtype, e), e);
 }
 
-static void print_size(const char *what, size_t bytes)
-{
-    printf("  %-24s %10.1f MiB\n", what, (double)bytes / (1 << 20));
-}
-
 static size_t file_bytes(const struct model *m)
 {
     size_t bytes = 0;
@@ -117,35 +114,59 @@ static size_t file_bytes(const struct model *m)
     return bytes;
 }
 
-static void print_table(const struct model *m, const char *fingerprint)
+// What each kind of program holds in memory.
+struct needs {
+    const char *name, *text;
+    size_t bytes;
+};
+enum { NEEDS = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
+
+static void find_needs(const struct model *m, struct needs need[NEEDS])
 {
     const struct model_config *c = &m->config;
-    static const char *const rope[] = {"default", "linear", "llama3"};
-    printf("model          %s (%s%s)\n", m->path, c->model_type,
-           c->head == HEAD_REWARD ? ", reward model" : "");
-    printf("fingerprint    %s\n", fingerprint);
-    printf("parameters     %zu in %zu tensors, %zu shard%s%s\n", m->n_values, m->n_parameters,
-           m->n_shards, m->n_shards == 1 ? "" : "s", c->tied ? ", head tied to embedding" : "");
-    if (m->n_extra)
-        printf("not used       %zu tensors of the files\n", m->n_extra);
-    printf("stored as      %s\n", m->parameter[0].entry->type);
-    printf("vocabulary     %zu\n", c->vocab);
-    printf("hidden         %zu, %zu layers, feed-forward %zu\n", c->hidden, c->layers,
-           c->intermediate);
-    printf("attention      %zu heads of %zu, %zu for keys and values%s\n", c->heads, c->head_dim,
-           c->kv_heads, c->attention_bias ? ", with biases" : "");
-    printf("positions      %zu, rotary base %.10g (%s)\n", c->max_position, c->rope.theta,
-           rope[c->rope.type]);
-    printf("stop tokens   ");
-    for (size_t i = 0; i < c->n_eos; i++)
-        printf(" %u", c->eos[i]);
-    printf("%s\nmemory\n", c->n_eos ? "" : " none");
     struct trainer_options o = trainer_defaults;
-    print_size("weights, mapped", file_bytes(m));
-    print_size("logprob, beside them", decoder_work_bytes(m, 2048, 2048, 0));
-    print_size("training with AdamW", trainer_bytes(m, &o));
-    print_size("KV cache, 1000 tokens",
-               (size_t)1000 * 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float));
+    size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
+    need[0] = (struct needs){"weights", "weights, mapped", file_bytes(m)};
+    need[1] = (struct needs){"logprob", "logprob, beside them",
+                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
+    need[2] = (struct needs){"training", "training with AdamW", trainer_bytes(m, &o)};
+    need[3] = (struct needs){"training_work", "a step of 2048 tokens",
+                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+    need[4] =
+        (struct needs){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
+}
+
+static void print_table(const struct model *m, const char *fingerprint)
+{
+    struct needs need[NEEDS];
+    printf("model          %s (%s%s)\n", m->path, m->config.model_type,
+           m->config.head == HEAD_REWARD ? ", reward model" : "");
+    printf("fingerprint    %s\n", fingerprint);
+    describe_print(m, stdout);
+    printf("memory\n");
+    find_needs(m, need);
+    for (int i = 0; i < NEEDS; i++)
+        printf("  %-24s %10.1f MiB\n", need[i].text, (double)need[i].bytes / (1 << 20));
+}
+
+static int print_json(const struct model *m, const char *fingerprint, struct err *e)
+{
+    struct needs need[NEEDS];
+    struct buffer text;
+    json_t *o = describe_json(m), *memory = json_object();
+    find_needs(m, need);
+    for (int i = 0; i < NEEDS; i++)
+        json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
+    json_object_set_new(o, "fingerprint", json_string(fingerprint));
+    json_object_set_new(o, "file_bytes", json_integer((json_int_t)file_bytes(m)));
+    json_object_set_new(o, "memory", memory);
+    buffer_init(&text, 0);
+    int result = json_print(o, &text, e);
+    if (result == 0)
+        printf("%s\n", text.data);
+    buffer_release(&text);
+    json_decref(o);
+    return result;
 }
 
 static int run_info(char **operand, int n, struct err *e)
@@ -156,12 +177,7 @@ static int run_info(char **operand, int n, struct err *e)
         return -1;
     int result = model_fingerprint(m, fingerprint, e);
     if (result == 0 && json)
-        printf("{\"model_type\":\"%s\",\"head\":\"%s\",\"fingerprint\":\"%s\",\"parameters\":%zu,"
-               "\"tensors\":%zu,"
-               "\"vocab_size\":%zu,\"hidden_size\":%zu,\"layers\":%zu,\"file_bytes\":%zu}\n",
-               m->config.model_type, m->config.head == HEAD_REWARD ? "reward" : "vocabulary",
-               fingerprint, m->n_values, m->n_parameters, m->config.vocab, m->config.hidden,
-               m->config.layers, file_bytes(m));
+        result = print_json(m, fingerprint, e);
     else if (result == 0)
         print_table(m, fingerprint);
     model_close(m);

@@ -10,7 +10,7 @@ static struct common common = {.threads = 0};
 static struct options {
     const char *model, *template_file, *fields, *roles, *keep, *now;
     int format, sample, train, instruction, border, truncation, untrained, broken, doubled, special;
-    int prompts, render, show, decode, offsets, generation_prompt, continues, skip_special,
+    int prompts, render, show, decode, pieces, offsets, generation_prompt, continues, skip_special,
         join_parts;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
@@ -70,6 +70,8 @@ static const struct option_spec options[] = {
     OPT_FLAG('d', "decode", &opt.decode,
              "from a stream to JSONL text: id, prompt, completion and the sequence columns"),
     OPT_YESNO("skip-special-tokens", &opt.skip_special, "with -d: leave special tokens out"),
+    OPT_FLAG(0, "pieces", &opt.pieces,
+             "with -d: JSONL of id and pieces, the text that each token completes, then the rest"),
     OPT_FLAG(0, "show", &opt.show, "print the text with the trained part marked"),
     OPT_FLAG(0, "render", &opt.render, "print the rendered text as JSONL: id and text"),
     OPTIONS_COMMON(&common)};
@@ -98,6 +100,9 @@ static int check_options(const struct operands *operands)
     if (opt.decode && (opt.render || opt.prompts))
         return program_usage(&program, "-d does not go with --%s",
                              opt.render ? "render" : "prompts");
+    if (opt.pieces && (!opt.decode || opt.show))
+        return program_usage(&program, opt.decode ? "--pieces and --show exclude one another"
+                                                  : "--pieces goes with -d");
     if (opt.render && opt.show)
         return program_usage(&program, "--render and --show exclude one another");
     return -1;
@@ -143,6 +148,7 @@ static int decode(const struct operands *operands, struct err *e)
     const struct decode_options o = {.model = opt.model,
                                      .output = common.output,
                                      .skip_special = opt.skip_special,
+                                     .pieces = opt.pieces,
                                      .marked = opt.show};
     return decode_run(&o, operands->n ? operands->text[0] : NULL, e);
 }

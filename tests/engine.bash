@@ -38,6 +38,16 @@ prompts() {
 END
 }
 
+# A GPT-2 with the vocabulary of the tests' model: its positions are learned, and end.
+learned_model() { # DIR POSITIONS
+    mkdir "$1.config"
+    jq -n --argjson n "$2" '{architectures: ["GPT2LMHeadModel"], model_type: "gpt2", vocab_size: 40,
+        n_embd: 20, n_head: 4, n_layer: 1, n_positions: $n, bos_token_id: 1, eos_token_id: 2,
+        initializer_range: 0.35}' >"$1.config/config.json"
+    "$BIN/model" init "$1.config" -q -o "$1"
+    rm -r "$1.config"
+}
+
 records() { # STREAM: its records as JSON lines
     "$BIN/toks" view "$@" | tail -n +2
 }

@@ -95,12 +95,13 @@ reference() { # the reference's sequences as a twin
     "${score[@]}" --all --values demos.toks >all
     records all | jq -se 'all((.["q:m"][1:] | all(. != null)) and (.["value:m"][1:] | all(. != null)) and
         .["value-end:m"] != null)'
-    # The last state of a record that fills the model's positions is beyond them.
+    # The last state of a record that fills the model's learned positions is beyond them.
+    learned_model learned 64
     jq -nc '{id: "fits", token: [range(65) | 3], mask: [range(65) | 1]}' >fits
-    "${score[@]}" --values fits >out
+    "${score[@]}" -m learned --values fits >out
     records out | jq -e '.["value-end:m"] == null and .["value:m"][64] != null'
     jq -nc '{id: "fits", token: [range(64) | 3], mask: [range(64) | 1]}' >fits
-    "${score[@]}" --values fits >out
+    "${score[@]}" -m learned --values fits >out
     records out | jq -e '.["value-end:m"] != null'
 }
 
@@ -179,8 +180,7 @@ reference() { # the reference's sequences as a twin
         leaves_nothing fails 2 "--contrast.*DIR:NUMBER" "${score[@]}" --contrast "$o" -o out demos.toks
     done
     # A shorter model bounds what both can score.
-    jq '.max_position_embeddings = 12' "$model/config.json" >config/config.json
-    "$BIN/model" init config -o short
+    learned_model short 12
     leaves_nothing fails 1 '`e`.*12 positions' "${score[@]}" --kl short -o out demos.toks
     model=other spoil_model bad lm_head.weight
     leaves_nothing fails 1 'demos.toks.*`a`.*KL.*not a number' "${score[@]}" --kl bad -o out demos.toks
@@ -226,9 +226,12 @@ reference() { # the reference's sequences as a twin
     echo '{"id":"big","token":[1,40],"mask":[0,1]}' >beyond
     leaves_nothing fails 3 'beyond.*`big`.*40' "${score[@]}" -o out beyond
     jq -nc '{id: "long", token: [range(66) | 3], mask: [range(66) | 1]}' >long
-    leaves_nothing fails 1 'long.*`long`.*64' "${score[@]}" -o out long
+    learned_model learned 64
+    leaves_nothing fails 1 'long.*`long`.*64' "${score[@]}" -m learned -o out long
+    # Rotary positions go on.
+    "${score[@]}" long >/dev/null
     jq -nc '{id: "fits", token: [range(65) | 3], mask: [range(65) | 1]}' >fits
-    "${score[@]}" fits >/dev/null
+    "${score[@]}" -m learned fits >/dev/null
     { echo '{"densepath":1,"vocab_size":41}' && tail -n +2 demos.jsonl; } >vocabulary
     leaves_nothing fails 3 "vocabulary.*41" "${score[@]}" -o out vocabulary
     cp -r "$model" with

@@ -317,11 +317,13 @@ END
     leaves_nothing fails 3 'beyond.*`b\+`.*40' "${score[@]}" -m rm -o out beyond
     # The last token has a position too.
     jq -c --argjson n 65 'if .id == "c+" then .token = [range($n) | 3] | .mask = [range($n) | 1] else . end' pairs.jsonl >long
-    leaves_nothing fails 1 'long.*`c\+`.*65' "${train[@]}" -o out long
-    leaves_nothing fails 1 'long.*`c\+`.*64' "${score[@]}" -m rm -o out long
+    learned_model learned 64
+    "${train[@]}" -m learned --max-steps 1 -o learned-rm pairs.toks
+    leaves_nothing fails 1 'long.*`c\+`.*65' "${train[@]}" -m learned -o out long
+    leaves_nothing fails 1 'long.*`c\+`.*64' "${score[@]}" -m learned-rm -o out long
     jq -c --argjson n 64 'if .id == "c+" then .token = [range($n) | 3] | .mask = [range($n) | 1] else . end' pairs.jsonl >fits
-    "${train[@]}" --max-steps 1 -o out fits
-    "${score[@]}" -m rm fits >/dev/null
+    "${train[@]}" -m learned --max-steps 1 -o out fits
+    "${score[@]}" -m learned-rm fits >/dev/null
     cp "$BATS_TEST_DIRNAME/fixtures/tokenizers/qwen2/tokenizer.json" rm/
     jq -c 'if .columns then .tokenizer = "xxh3:0123456789abcdef" else . end' pairs.jsonl >tokenizer
     fails 3 "tokenizer" "${score[@]}" -m rm tokenizer

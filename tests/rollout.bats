@@ -90,9 +90,10 @@ setup() {
     records out | jq -se 'map(select(.finish == "stop") | .token[-1]) | unique | . - [2, 12, 19, 39] == [] and (index(19) != null or index(12) != null)'
     "${draw[@]}" --max-new-tokens 1 prompts.toks >one
     records one | jq -se 'all((.mask | add) == 1)'
-    # A full context ends a sample.
+    # The last learned position ends a sample.
+    learned_model learned 64
     jq -nc '{densepath: 1}, {id: "long", token: [range(60) | 3]}' >long
-    "${draw[@]}" --temperature 0 --max-new-tokens 50 long >full
+    "${draw[@]}" -m learned --temperature 0 --max-new-tokens 50 long >full
     records full | jq -e '.finish == "length" and (.token | length) <= 65'
     fails 2 "stop-token" "${draw[@]}" --stop-token 40 prompts.toks
 }
@@ -134,7 +135,9 @@ setup() {
     jq -nc '{densepath: 1}, {id: "void", token: []}' >void
     leaves_nothing fails 1 'void.*`void`' "${draw[@]}" -o out void
     jq -nc '{densepath: 1}, {id: "long", token: [range(70) | 3]}' >long
-    leaves_nothing fails 1 'long.*`long`.*64' "${draw[@]}" -o out long
+    learned_model learned 64
+    leaves_nothing fails 1 'long.*`long`.*64' "${draw[@]}" -m learned -o out long
+    "${draw[@]}" --max-new-tokens 3 long >/dev/null
     head -1 prompts.jsonl >none
     "${draw[@]}" none >out
     [ -z "$(records out)" ]

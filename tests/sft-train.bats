@@ -216,7 +216,8 @@ END
     { cat beyond && tail -n +2 demos.jsonl; } >first
     leaves_nothing fails 3 'first.*`big`.*40' "${train[@]}" -o out first
     jq -nc '{id: "long", token: [range(66) | 3], mask: [range(66) | 1]}' >long
-    leaves_nothing fails 1 'long.*`long`.*64' "${train[@]}" -o out long
+    learned_model learned 64
+    leaves_nothing fails 1 'long.*`long`.*64' "${train[@]}" -m learned -o out long
     echo '{"id":"x","token":[1,4],"mask":[1,0]}' >untrained
     leaves_nothing fails 1 "untrained.*trained" "${train[@]}" -o out untrained
     cp -r "$model" with

@@ -78,6 +78,21 @@ fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wa
     done
 }
 
+@test "-d --pieces gives the text that each token completes" {
+    printf '%s\n' '{"id":"x","prompt":"the ","completion":"mill 😀é"}' '{"id":"y","prompt":"Q","completion":""}' >in.jsonl
+    for t in llama2-legacy qwen2; do
+        "$tok" -q -m "$fixtures/$t" in.jsonl -o out.toks
+        "$tok" -m "$fixtures/$t" -d --pieces out.toks >pieces
+        # All pieces are the text; a token inside a character gives nothing yet.
+        jq -r '.pieces | add' pieces | diff <(printf 'the mill 😀é\nQ\n') -
+        jq -se '.[0].id == "x" and (.[0].pieces | index("") != null)' pieces
+        diff <(jq '.pieces | length' pieces) <(view out.toks | jq '.token | length + 1')
+        "$tok" -m "$fixtures/$t" -d --pieces --skip-special-tokens no out.toks |
+            jq -se '.[1].pieces | add | test("^(<s> )?Q<")'
+    done
+    fails 2 'tok: --pieces goes with -d*' "$tok" -m "$fixtures/qwen2" --pieces in.jsonl
+}
+
 @test "--prompts writes prompts only" {
     "$tok" -q -m "$model" --prompts sums.jsonl | view >out
     [ "$(sed -n 3p out)" = '{"id":"3","token":[6,13,7,14],"mask":[0,0,0,0]}' ]

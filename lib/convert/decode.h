@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A token stream to text: JSON lines (stream/text_form.h), or for people (convert/marked.h).
+// A token stream to text: JSON lines (stream/text_form.h), or for people (convert/marked.h), or
+// what a reader sees who gets the tokens one by one.
 #ifndef CONVERT_DECODE_H
 #define CONVERT_DECODE_H
 
@@ -10,6 +11,7 @@ struct decode_options {
     const char *output; // NULL: standard output
     int skip_special;   // leave special tokens out of JSON lines
     int marked;         // for people
+    int pieces;         // what each token completes: {"id","pieces"}
 };
 
 // Each frame goes out as it comes. `input` NULL: standard input.

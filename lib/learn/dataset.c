@@ -97,7 +97,9 @@ static int keep_record(struct dataset *d, const struct frame *f, size_t i,
                        const struct source *source, const struct loss *loss, struct err *e)
 {
     size_t n = frame_length(f, i), from = f->start[i];
-    struct sequence s = {f->column[COLUMN_TOKEN].u32 + from, f->column[source->mask].u8 + from, n};
+    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + from,
+                         .mask = f->column[source->mask].u8 + from,
+                         .n = n};
     if (!sequence_wanted(&s)) {
         d->untrained++;
         if (!source->n_text)
@@ -154,8 +156,9 @@ static int make_examples(struct dataset *d, const struct loss *loss, struct err 
         return -1;
     for (size_t i = 0; i < d->n; i++) {
         size_t at = f->start[i];
-        d->example[i].sequence = (struct sequence){f->column[COLUMN_TOKEN].u32 + at,
-                                                   f->column[MASK].u8 + at, frame_length(f, i)};
+        d->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
+                                                   .mask = f->column[MASK].u8 + at,
+                                                   .n = frame_length(f, i)};
         for (size_t k = 0; k < loss->n_columns; k++)
             d->example[i].column[k] = f->column[FIRST_COLUMN + k].f32 + at;
     }

@@ -10,9 +10,9 @@ static int check_frozen(const struct model *m, const struct model *policy, const
     if (coefficient < 0)
         return err_set(e, STATUS_USAGE, "--%s: %g is not a coefficient of 0 or more", name,
                        coefficient);
-    if (m->config.max_position < policy->config.max_position)
+    if (model_positions(m) < model_positions(policy))
         return err_set(e, STATUS_FAILED, "%s has only %zu of the policy's %zu positions", m->path,
-                       m->config.max_position, policy->config.max_position);
+                       model_positions(m), model_positions(policy));
     return model_same_vocabulary(policy, m, e);
 }
 

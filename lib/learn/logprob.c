@@ -92,7 +92,7 @@ static int widen_sequence(struct run *r, struct sequence *s, struct err *e)
         mask[t] = !s->mask || s->mask[t] || s->mask[t - 1];
     if (end > n)
         mask[n] = 1;
-    *s = (struct sequence){token, mask, end};
+    *s = (struct sequence){.token = token, .mask = mask, .n = end, .beyond = end - n};
     return 0;
 }
 
@@ -105,9 +105,9 @@ static int make_sequences(struct run *r, const struct frame *f, struct sequence 
     if (!s)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        s[i].token = f->column[COLUMN_TOKEN].u32 + f->start[i];
-        s[i].mask = mask_of(r, f, i);
-        s[i].n = frame_length(f, i);
+        s[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
+                                 .mask = mask_of(r, f, i),
+                                 .n = frame_length(f, i)};
         if (r->o->values && widen_sequence(r, &s[i], e) < 0)
             return -1;
         *wanted += sequence_wanted(&s[i]);

@@ -67,8 +67,8 @@ static int note(void *arg, const struct step_report *report, int last, json_t *l
 static int open_data(struct run *r, const char *input, struct err *e)
 {
     const struct run_options *o = &r->o->course.run;
-    const struct model_config *c = &r->course.model->config;
-    if (pairs_read(&r->pairs, input, &r->loss, c->vocab, c->max_position, e) < 0 ||
+    const struct model *m = r->course.model;
+    if (pairs_read(&r->pairs, input, &r->loss, m->config.vocab, model_positions(m), e) < 0 ||
         header_check_tokenizer(&r->pairs.data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;
     message_note("%zu pairs, frozen side: %s", r->pairs.n,
@@ -178,9 +178,9 @@ static void make_examples(struct run *r)
         for (int side = 0; side < 2; side++) {
             size_t at = f->start[member[side]];
             struct example *x = &r->example[n++];
-            x->sequence =
-                (struct sequence){f->column[COLUMN_TOKEN].u32 + at,
-                                  f->column[r->column.mask].u8 + at, frame_length(f, member[side])};
+            x->sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
+                                            .mask = f->column[r->column.mask].u8 + at,
+                                            .n = frame_length(f, member[side])};
             for (size_t c = 0; c < r->loss.n_columns; c++)
                 x->column[c] = f->column[r->column.loss[c]].f32 + at;
         }
@@ -239,10 +239,11 @@ static int use_record(struct run *r, size_t i, struct err *e)
     const struct frame *f = &l->read;
     const char *where = stream_reader_name(l->reader);
     if (dataset_check(f, i, r->column.mask, &r->loss, r->column.loss, l->model->config.vocab,
-                      l->model->config.max_position, where, e) < 0)
+                      model_positions(l->model), where, e) < 0)
         return -1;
-    struct sequence s = {f->column[COLUMN_TOKEN].u32 + f->start[i],
-                         f->column[r->column.mask].u8 + f->start[i], frame_length(f, i)};
+    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
+                         .mask = f->column[r->column.mask].u8 + f->start[i],
+                         .n = frame_length(f, i)};
     if (!sequence_wanted(&s))
         return pairs_refuse_untrained(f, i, where, e);
     if (frame_append(&r->batch, f, i, e) < 0 ||

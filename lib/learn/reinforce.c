@@ -215,9 +215,9 @@ static void make_examples(struct run *r)
     const struct frame *f = &r->batch;
     for (size_t i = 0; i < f->n_sequences; i++) {
         size_t at = f->start[i];
-        r->example[i].sequence =
-            (struct sequence){f->column[COLUMN_TOKEN].u32 + at, f->column[r->column.mask].u8 + at,
-                              frame_length(f, i)};
+        r->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
+                                                   .mask = f->column[r->column.mask].u8 + at,
+                                                   .n = frame_length(f, i)};
         for (size_t k = 0; k < r->loss.n_columns; k++)
             r->example[i].column[k] = f->column[r->column.loss[k]].f32 + at;
     }
@@ -260,7 +260,7 @@ static int use_frame(void *arg, struct err *e)
     const struct living *l = &r->living;
     for (size_t i = 0; i < l->read.n_sequences && living_goes_on(l); i++) {
         if (dataset_check(&l->read, i, r->column.mask, &r->loss, r->column.loss,
-                          l->model->config.vocab, l->model->config.max_position,
+                          l->model->config.vocab, model_positions(l->model),
                           stream_reader_name(l->reader), e) < 0 ||
             frame_append(&r->batch, &l->read, i, e) < 0)
             return -1;

@@ -31,14 +31,14 @@ static int pack(struct reward_scorer *s, struct packer *p, const struct sequence
     if (packer_init(p, &s->arena, tokens, n, e) < 0)
         return -1;
     p->after = 1;
-    p->share = share;
+    p->share = share ? rope_same_up_to(c) : 0;
     for (size_t i = 0; i < n; i++) {
         *where = first + i;
         if (batch_check_tokens(sequence[i].token, sequence[i].n, c->vocab, e) < 0)
             return -1;
-        if (sequence[i].n > c->max_position)
+        if (sequence[i].n > model_positions(s->model))
             return err_set(e, STATUS_FAILED, "%zu tokens are more than the model's %zu positions",
-                           sequence[i].n, c->max_position);
+                           sequence[i].n, model_positions(s->model));
         packer_add(p, &sequence[i]);
     }
     return 0;

@@ -144,9 +144,9 @@ static int begin(void *arg, struct err *e)
 
 static int read_pairs(struct run *r, struct pairs *p, const char *path, struct err *e)
 {
-    const struct model_config *c = &r->course.model->config;
+    const struct model *m = r->course.model;
     // The last token passes through the model too: one position less than a language model's.
-    if (pairs_read(p, path, &r->loss, c->vocab, c->max_position - 1, e) < 0)
+    if (pairs_read(p, path, &r->loss, m->config.vocab, model_positions(m) - 1, e) < 0)
         return -1;
     return header_check_tokenizer(&p->data.stream, r->o->course.run.tokenizer, io_name(path), e);
 }

@@ -12,7 +12,8 @@ void scorer_init(struct scorer *s, struct model *m, struct device *device)
     s->model = m;
     s->device = device;
     s->batch_tokens = BATCH_TOKENS;
-    s->positions = m->config.max_position;
+    s->positions = model_positions(m);
+    s->share = rope_same_up_to(&m->config);
     decoder_init(&s->decoder, m, device);
     arena_init(&s->arena);
 }
@@ -33,8 +34,10 @@ static int add_beside(struct scorer *s, struct scorer_beside *b, struct model *o
         return -1;
     b->model = other;
     decoder_init(&b->decoder, other, s->device);
-    if (other->config.max_position < s->positions)
-        s->positions = other->config.max_position;
+    if (model_positions(other) < s->positions)
+        s->positions = model_positions(other);
+    if (rope_same_up_to(&other->config) < s->share)
+        s->share = rope_same_up_to(&other->config);
     return 0;
 }
 
@@ -125,7 +128,7 @@ int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
         *where = first;
         if (packer_init(&p, &s->arena, tokens, end - first, e) < 0)
             return -1;
-        p.share = 1;
+        p.share = s->share;
         for (size_t i = first; i < end; i++) {
             *where = i;
             if (batch_check_tokens(sequence[i].token, sequence[i].n, s->model->config.vocab, e) < 0)

@@ -18,6 +18,7 @@ struct scorer {
     struct arena arena;
     size_t batch_tokens; // packed at a time; a longer sequence goes alone
     size_t positions;    // that all models have
+    size_t share;        // rope_same_up_to of all models
     struct scorer_beside contrast, reference;
     double weight; // of contrast
 };

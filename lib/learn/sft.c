@@ -98,9 +98,10 @@ static int open_loss(struct run *r, struct err *e)
 static int open_data(struct run *r, const char *input, struct err *e)
 {
     const struct run_options *o = &r->o->course.run;
-    const struct model_config *c = &r->course.model->config;
+    const struct model *m = r->course.model;
+    size_t vocab = m->config.vocab, positions = model_positions(m);
     struct loss plain;
-    if (dataset_read(&r->data, input, &r->loss, c->vocab, c->max_position, e) < 0 ||
+    if (dataset_read(&r->data, input, &r->loss, vocab, positions, e) < 0 ||
         header_check_tokenizer(&r->data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;
     message_note("%zu records, %zu of them without trained tokens", r->data.n + r->data.untrained,
@@ -110,7 +111,7 @@ static int open_data(struct run *r, const char *input, struct err *e)
     const char *path = r->o->eval_path;
     scorer_init(&r->scorer, r->course.model, &r->course.device);
     if (loss_init(&plain, NULL, e) < 0 ||
-        dataset_read(&r->eval, path, &plain, c->vocab, c->max_position, e) < 0)
+        dataset_read(&r->eval, path, &plain, vocab, positions, e) < 0)
         return -1;
     return header_check_tokenizer(&r->eval.stream, o->tokenizer, path, e);
 }

@@ -26,12 +26,11 @@ void states_release(struct states *s)
 static int pack(struct states *s, struct packer *p, const struct sequence *sequence, struct err *e)
 {
     size_t n = sequence->n;
-    const struct model_config *c = &s->model->config;
-    if (batch_check_tokens(sequence->token, n, c->vocab, e) < 0)
+    if (batch_check_tokens(sequence->token, n, s->model->config.vocab, e) < 0)
         return -1;
-    if (n > c->max_position)
+    if (n > model_positions(s->model))
         return err_set(e, STATUS_FAILED, "%zu tokens are more than the model's %zu positions", n,
-                       c->max_position);
+                       model_positions(s->model));
     uint32_t *token = arena_alloc(&s->arena, n + 1, sizeof *token, e);
     uint8_t *mask = token ? arena_alloc(&s->arena, n + 1, 1, e) : NULL;
     if (!mask)
@@ -42,7 +41,7 @@ static int pack(struct states *s, struct packer *p, const struct sequence *seque
     }
     token[n] = 0;
     mask[0] = 0;
-    packer_add(p, &(struct sequence){token, mask, n + 1});
+    packer_add(p, &(struct sequence){.token = token, .mask = mask, .n = n + 1, .beyond = 1});
     return 0;
 }
 
@@ -79,7 +78,7 @@ int states_run(struct states *s, const struct sequence *sequence, size_t n, stat
         *where = first;
         if (packer_init(&p, &s->arena, tokens, end - first, e) < 0)
             return -1;
-        p.share = 1;
+        p.share = rope_same_up_to(&s->model->config);
         for (size_t i = first; i < end; i++) {
             *where = i;
             if (pack(s, &p, &sequence[i], e) < 0)

@@ -30,7 +30,7 @@ size_t sequence_wanted(const struct sequence *s)
 // Positions, a multiple of the block, whose rows and blocks the root has already.
 static size_t shared_prefix(const struct packer *p, const struct sequence *s, size_t last)
 {
-    if (!p->share || !p->root.token)
+    if (s->n - s->beyond > p->share || !p->root.token)
         return 0;
     size_t most = last < p->root.length ? last : p->root.length, same = 0;
     while (same < most && s->token[same] == p->root.token[same])
@@ -65,7 +65,7 @@ size_t packer_add(struct packer *p, const struct sequence *s)
     for (size_t at = 0; at < rows; at += KV_BLOCK)
         p->block[p->n_entries++] =
             at < shared ? p->root.block[at / KV_BLOCK] : (uint32_t)p->n_blocks++;
-    if (!shared) {
+    if (!shared && s->n - s->beyond <= p->share) {
         p->root.token = s->token;
         p->root.start = start;
         p->root.length = rows;
@@ -76,8 +76,11 @@ size_t packer_add(struct packer *p, const struct sequence *s)
     memcpy(p->token + p->n, s->token + shared, (rows - shared) * sizeof *s->token);
     for (size_t t = shared; t < rows; t++)
         p->position[p->n + t - shared] = (uint32_t)t;
-    p->segment[p->n_segments++] =
-        (struct segment){.start = start, .length = rows - shared, .past = shared, .block = block};
+    p->segment[p->n_segments++] = (struct segment){.start = start,
+                                                   .length = rows - shared,
+                                                   .past = shared,
+                                                   .block = block,
+                                                   .reach = s->n - s->beyond};
     p->n += rows - shared;
     return wanted;
 }

@@ -22,6 +22,7 @@ struct sequence {
     const uint32_t *token;
     const uint8_t *mask;
     size_t n;
+    size_t beyond; // tokens at its end that it does not have: states before them are wanted
 };
 size_t sequence_wanted(const struct sequence *s);
 
@@ -32,8 +33,9 @@ struct packer {
     uint32_t *block;
     struct segment *segment;
     size_t n, n_wanted, n_segments, n_blocks, n_entries;
-    int share; // sequences may use the rows and blocks of a common prefix: scoring only
-    int after; // wanted rows are those of the wanted tokens themselves, not of the ones before
+    size_t share; // sequences of at most so many tokens may use the rows and blocks of a common
+                  // prefix: scoring only; see rope_same_up_to
+    int after;    // wanted rows are those of the wanted tokens themselves, not of the ones before
     // The last sequence that stands on its own: others may begin as it does.
     struct {
         const uint32_t *token;
@@ -48,8 +50,8 @@ struct packer {
 // no way back.
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e);
-// Tokens behind the last wanted one have no effect on it and are left out. Returns how many
-// positions are wanted.
+// Tokens behind the last wanted one have no effect on it but by the length of the sequence, and are
+// left out. Returns how many positions are wanted.
 size_t packer_add(struct packer *p, const struct sequence *s);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);

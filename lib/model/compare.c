@@ -57,13 +57,12 @@ int model_combine(struct model *m, struct model *const *other, const double *wei
     int result = values && sum ? 0 : -1;
     for (size_t i = 0; i < m->n_parameters && result == 0; i++) {
         size_t size = m->parameter[i].rows * m->parameter[i].cols;
-        memset(sum, 0, size * sizeof *sum);
         for (size_t k = 0; k < n && result == 0; k++) {
             result = same_place(m, other[k], i, e);
             if (result == 0)
                 model_values(other[k], i, values);
             for (size_t at = 0; at < size && result == 0; at++)
-                sum[at] += weight[k] * values[at];
+                sum[at] = weight[k] * values[at] + (k ? sum[at] : 0);
         }
         for (size_t at = 0; at < size && result == 0; at++)
             m->master[m->parameter[i].offset + at] = (float)sum[at];

@@ -2,73 +2,320 @@
 #include "model/config.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/memory.h"
+#include "model/config_keys.h"
+#include "model/config_layers.h"
+#include "model/config_rope.h"
+#include "model/family.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CONFIG_LIMIT = 16 << 20 };
 static const char file[] = "config.json";
 
-// Sizes beyond these are a lie or a different program's business; the products stay far from 2^63.
-static int get_size(const json_t *j, const char *key, size_t *value, int64_t most, int needed,
-                    struct err *e)
+static const struct {
+    const char *name;
+    enum activation kind;
+} activations[] = {
+    {"silu", ACTIVATION_SILU},
+    {"gelu", ACTIVATION_GELU},
+    {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+    {"quick_gelu", ACTIVATION_GELU_QUICK},
+    {"relu", ACTIVATION_RELU},
+    {"relu2", ACTIVATION_RELU_SQUARED},
+    {"swish", ACTIVATION_SILU},
+    {"gelu_python", ACTIVATION_GELU},
+    {"gelu_new", ACTIVATION_GELU_TANH},
+    {"gelu_fast", ACTIVATION_GELU_TANH},
+    {"gelu_accurate", ACTIVATION_GELU_TANH},
+    {"gelu_python_tanh", ACTIVATION_GELU_TANH},
+};
+
+int config_activation(const char *name, enum activation *out)
 {
-    int64_t v = needed ? -1 : (int64_t)*value;
-    int got = json_get_int(j, key, &v, file, e);
-    if (got < 0)
-        return -1;
-    if (!got && needed)
-        return err_set(e, STATUS_FAILED, "%s: key `%s` is missing", file, key);
-    if (v < 1 || v > most)
-        return err_set(e, STATUS_FAILED, "%s: key `%s`: %lld is not in 1 .. %lld", file, key,
-                       (long long)v, (long long)most);
-    *value = (size_t)v;
-    return got;
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
+        if (!strcmp(activations[i].name, name)) {
+            *out = activations[i].kind;
+            return 0;
+        }
+    return -1;
 }
 
-static int refuse(struct err *e, const char *key, const char *value)
+const char *config_activation_name(enum activation kind)
 {
-    return err_set(e, STATUS_FAILED, "%s: key `%s`: '%s' is not known to this version", file, key,
-                   value);
+    size_t i = 0;
+    while (activations[i].kind != kind)
+        i++;
+    return activations[i].name;
 }
 
-static int read_rope(struct model_config *c, const json_t *j, struct err *e)
+static int read_family(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    // Where both forms stand in the file, transformers takes the old one.
-    const json_t *scaling = json_object_get(j, "rope_scaling");
-    const json_t *parameters = json_object_get(j, "rope_parameters");
-    if (!json_is_object(scaling))
-        scaling = json_is_object(parameters) ? parameters : NULL;
-    c->rope.theta = 10000;
-    if (json_get_real(j, "rope_theta", &c->rope.theta, file, e) < 0)
+    char known[512];
+    int state = keys_string(k, "model_type", c->model_type, sizeof c->model_type, e);
+    if (state < 0)
         return -1;
-    if (!scaling)
+    if (state != KEY_FOUND)
+        return err_set(e, STATUS_FAILED, "%s: key `model_type` is missing", file);
+    c->family = family_find(c->model_type);
+    if (c->family)
         return 0;
-    const char *type = "default";
-    if (json_get_string(scaling, "type", &type, file, e) < 0 ||
-        json_get_string(scaling, "rope_type", &type, file, e) < 0 ||
-        json_get_real(scaling, "rope_theta", &c->rope.theta, file, e) < 0)
+    return err_set(e, STATUS_FAILED,
+                   "%s: key `model_type`: '%s' is not known to this version, which reads %s", file,
+                   c->model_type, family_list(known, sizeof known));
+}
+
+static int read_dtype(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const char *const names[] = {[DTYPE_F32] = "float32",
+                                        [DTYPE_F16] = "float16",
+                                        [DTYPE_BF16] = "bfloat16",
+                                        [DTYPE_F64] = "float64"};
+    char name[32] = "float32";
+    if (keys_string(k, "torch_dtype", name, sizeof name, e) < 0 ||
+        keys_string(k, "dtype", name, sizeof name, e) < 0)
         return -1;
-    static const char *const names[] = {"default", "linear", "llama3"};
-    int found = -1;
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(names[i], type))
-            found = i;
-    if (found < 0)
-        return refuse(e, "rope_type", type);
-    c->rope.type = (enum rope_type)found;
-    c->rope.factor = 1;
-    c->rope.low_freq_factor = 1;
-    c->rope.high_freq_factor = 4;
-    c->rope.original_max_position = (double)c->max_position;
-    if (json_get_real(scaling, "factor", &c->rope.factor, file, e) < 0 ||
-        json_get_real(scaling, "low_freq_factor", &c->rope.low_freq_factor, file, e) < 0 ||
-        json_get_real(scaling, "high_freq_factor", &c->rope.high_freq_factor, file, e) < 0 ||
-        json_get_real(scaling, "original_max_position_embeddings", &c->rope.original_max_position,
-                      file, e) < 0)
+    const char *bare = !strncmp(name, "torch.", 6) ? name + 6 : name;
+    for (int i = 0; i <= DTYPE_F64; i++)
+        if (!strcmp(names[i], bare))
+            c->dtype = (enum dtype)i;
+    return 0;
+}
+
+static int is_classifier(const json_t *list)
+{
+    static const char suffix[] = "ForSequenceClassification";
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        size_t n = name ? strlen(name) : 0;
+        if (n >= sizeof suffix - 1 && !strcmp(name + n - (sizeof suffix - 1), suffix))
+            return 1;
+    }
+    return 0;
+}
+
+static int read_head(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    json_t *list = keys_value(k, "architectures");
+    int classifier = is_classifier(list);
+    json_decref(list);
+    if (!classifier)
+        return 0;
+    if (!c->family->architecture[HEAD_REWARD])
+        return err_set(e, STATUS_FAILED, "%s: key `architectures`: %s has no reward models", file,
+                       c->model_type);
+    int64_t labels = 2; // of transformers, where the file names none
+    if (keys_int(k, "num_labels", &labels, e) < 0)
         return -1;
-    if (c->rope.factor <= 0)
-        return err_set(e, STATUS_FAILED, "%s: key `factor` must be positive", file);
+    json_t *names = keys_value(k, "id2label");
+    if (json_is_object(names))
+        labels = (int64_t)json_object_size(names);
+    json_decref(names);
+    if (labels != 1)
+        return err_set(e, STATUS_FAILED,
+                       "%s: a classifier of %lld labels: only one label, a reward, is read", file,
+                       (long long)labels);
+    c->head = HEAD_REWARD;
+    return 0;
+}
+
+// Sizes beyond these are a lie or a different program's business; the products stay far from 2^63.
+enum {
+    WIDTH = 1 << 20,
+    LAYERS = 1 << 12,
+    VOCAB = 1 << 24,
+    POSITIONS = 1 << 28,
+    HEAD_DIM = 1 << 14
+};
+static const struct {
+    const char *usual;
+    size_t most;
+} sizes[FAMILY_SIZES] = {
+    [SIZE_VOCAB] = {"vocab_size", VOCAB},
+    [SIZE_HIDDEN] = {"hidden_size", WIDTH},
+    [SIZE_LAYERS] = {"num_hidden_layers", LAYERS},
+    [SIZE_HEADS] = {"num_attention_heads", WIDTH},
+    [SIZE_KV_HEADS] = {"num_key_value_heads", WIDTH},
+    [SIZE_HEAD_DIM] = {"head_dim", HEAD_DIM},
+    [SIZE_INTERMEDIATE] = {"intermediate_size", WIDTH},
+    [SIZE_POSITIONS] = {"max_position_embeddings", POSITIONS},
+};
+
+// In the family's spelling; the usual one is understood as well.
+static int read_size(struct model_config *c, struct config_keys *k, enum family_size which,
+                     size_t *value, struct err *e)
+{
+    const char *own = c->family->size_key[which], *usual = sizes[which].usual;
+    if (!own)
+        return keys_size(k, usual, value, sizes[which].most, e);
+    int state = keys_size(k, own, value, sizes[which].most, e);
+    if (state == KEY_ABSENT)
+        return keys_size(k, usual, value, sizes[which].most, e);
+    return state == KEY_FOUND && keys_agree_int(k, usual, (int64_t)*value, e) < 0 ? -1 : state;
+}
+
+static int need_size(struct model_config *c, struct config_keys *k, enum family_size which,
+                     size_t *value, struct err *e)
+{
+    int state = read_size(c, k, which, value, e);
+    if (state == KEY_ABSENT || state == KEY_NULL) {
+        const char *own = c->family->size_key[which];
+        return err_set(e, STATUS_FAILED, "%s: key `%s` is missing", file,
+                       own ? own : sizes[which].usual);
+    }
+    return state < 0 ? -1 : 0;
+}
+
+static int read_kv_heads(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    const struct family *f = c->family;
+    c->kv_heads = f->absent_kv_heads ? f->absent_kv_heads : c->heads;
+    if (f->no_kv_heads)
+        return 0;
+    int state = read_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
+    if (state == KEY_NULL) // which is not the same as absent
+        c->kv_heads = c->heads;
+    return state < 0 ? -1 : 0;
+}
+
+static int read_head_dim(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    const struct family *f = c->family;
+    int state = KEY_NULL;
+    if (!f->no_head_dim) {
+        c->head_dim = f->absent_head_dim;
+        state = read_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
+    }
+    if (state < 0 || state == KEY_FOUND || (state == KEY_ABSENT && f->absent_head_dim))
+        return state < 0 ? -1 : 0;
+    if (c->hidden % c->heads)
+        return err_set(e, STATUS_FAILED,
+                       "%s: `hidden_size` %zu is no multiple of `num_attention_heads` %zu", file,
+                       c->hidden, c->heads);
+    c->head_dim = c->hidden / c->heads;
+    if (c->head_dim > HEAD_DIM)
+        return err_set(e, STATUS_FAILED, "%s: heads of %zu dimensions", file, c->head_dim);
+    return 0;
+}
+
+static int read_intermediate(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (!c->family->wide)
+        return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
+    c->intermediate = 4 * c->hidden;
+    return read_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e) < 0 ? -1 : 0;
+}
+
+static int read_sizes(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    c->max_position = c->family->absent_positions;
+    if (need_size(c, k, SIZE_VOCAB, &c->vocab, e) < 0 ||
+        need_size(c, k, SIZE_HIDDEN, &c->hidden, e) < 0 ||
+        need_size(c, k, SIZE_LAYERS, &c->layers, e) < 0 ||
+        need_size(c, k, SIZE_HEADS, &c->heads, e) < 0 || read_kv_heads(c, k, e) < 0 ||
+        read_head_dim(c, k, e) < 0 || read_intermediate(c, k, e) < 0 ||
+        read_size(c, k, SIZE_POSITIONS, &c->max_position, e) < 0)
+        return -1;
+    return 0;
+}
+
+static int check_heads(const struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (c->heads % c->kv_heads)
+        return err_set(e, STATUS_FAILED,
+                       "%s: `num_attention_heads` %zu is no multiple of `num_key_value_heads` %zu",
+                       file, c->heads, c->kv_heads);
+    if (c->heads * c->head_dim > WIDTH)
+        return err_set(e, STATUS_FAILED, "%s: %zu heads of %zu dimensions", file, c->heads,
+                       c->head_dim);
+    // Keys that the family does not have, and transformers may write.
+    return keys_agree_int(k, "num_key_value_heads", (int64_t)c->kv_heads, e) < 0 ||
+                   keys_agree_int(k, "head_dim", (int64_t)c->head_dim, e) < 0
+               ? -1
+               : 0;
+}
+
+static int read_activation(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    const struct family *f = c->family;
+    const char *key = f->activation_key ? f->activation_key : "hidden_act";
+    char name[64];
+    snprintf(name, sizeof name, "%s", f->absent_activation ? f->absent_activation : "silu");
+    if (keys_string(k, key, name, sizeof name, e) < 0)
+        return -1;
+    return config_activation(name, &c->activation) < 0 ? keys_refuse(k, key, name, e) : 0;
+}
+
+static int read_numbers(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    const struct family *f = c->family;
+    const char *key = f->eps_key ? f->eps_key : "rms_norm_eps";
+    double eps = f->absent_eps > 0 ? f->absent_eps : 1e-6;
+    c->initializer_range = f->absent_initializer_range > 0 ? f->absent_initializer_range : 0.02;
+    if (keys_real(k, key, &eps, e) < 0 ||
+        keys_real(k, "initializer_range", &c->initializer_range, e) < 0)
+        return -1;
+    if (!(eps >= 0 && eps <= 1))
+        return err_set(e, STATUS_FAILED, "%s: key `%s`: %.10g is not in 0 .. 1", file, key, eps);
+    c->norm_eps = (float)eps;
+    return 0;
+}
+
+// What the family's row says, and the keys that switch tensors on.
+static int read_switches(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    const struct family *f = c->family;
+    c->norm_centred = f->norm_centred;
+    c->norm_offset = f->norm_offset;
+    c->parallel = f->parallel;
+    c->conv1d = f->conv1d;
+    c->rope_neighbours = f->rope_neighbours;
+    c->fusion = f->fusion;
+    c->head_norm = f->head_norm;
+    c->embedding_scale = c->residual_scale = c->logit_scale = 1;
+    c->tied = f->absent_tied;
+    if (keys_bool(k, "tie_word_embeddings", &c->tied, e) < 0)
+        return -1;
+    for (int role = 0; role < ROLE_COUNT; role++)
+        c->has[role] = f->name[role] != NULL;
+    for (int i = 0; i < FAMILY_SWITCHES && f->switches[i].key; i++) {
+        int on = f->switches[i].absent;
+        if (keys_bool(k, f->switches[i].key, &on, e) < 0)
+            return -1;
+        if (!on)
+            family_leave_out(c, f->switches[i].parts);
+    }
+    if (c->head == HEAD_REWARD)
+        c->has[ROLE_HEAD] = c->has[ROLE_HEAD_BIAS] = 0;
+    else
+        c->has[ROLE_REWARD_HEAD] = 0;
+    if (c->tied)
+        c->has[ROLE_HEAD] = 0;
+    return 0;
+}
+
+static int read_layers(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    c->layer = mem_alloc(c->layers, sizeof *c->layer, "layers", e);
+    if (!c->layer)
+        return -1;
+    layers_set_scale(c, 1 / sqrt((double)c->head_dim));
+    if (c->family->special && c->family->special(c, k, e) < 0)
+        return -1;
+    if (layers_agree(c, k, e) < 0)
+        return -1;
+    int rope = !c->family->no_rope;
+    if (rope && !c->n_ropes && rope_read(c, k, e) < 0)
+        return -1;
+    if (c->alibi) { // whatever the keys of rotary positions say
+        rope_config_release(&c->rope[0]);
+        c->n_ropes = 0;
+        rope = 0;
+    }
+    for (size_t i = 0; !rope && i < c->layers; i++)
+        c->layer[i].rope = -1;
     return 0;
 }
 
@@ -91,113 +338,55 @@ static int read_eos(struct model_config *c, const json_t *j, const char *name, s
     return 0;
 }
 
-static int is_classifier(const json_t *j)
+// torch's padding_idx counts from the end where it is negative.
+static int read_padding(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    static const char suffix[] = "ForSequenceClassification";
-    const json_t *list = json_object_get(j, "architectures");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        size_t n = name ? strlen(name) : 0;
-        if (n >= sizeof suffix - 1 && !strcmp(name + n - (sizeof suffix - 1), suffix))
-            return 1;
-    }
+    int64_t id = -1, vocab = (int64_t)c->vocab;
+    int state = keys_int(k, "pad_token_id", &id, e);
+    if (state < 0)
+        return -1;
+    c->padding = -1;
+    if (state == KEY_FOUND && !c->family->no_padding && id >= -vocab && id < vocab)
+        c->padding = id < 0 ? id + vocab : id;
     return 0;
 }
 
-static int read_head(struct model_config *c, const json_t *j, struct err *e)
+static int read_config(struct model_config *c, const json_t *j, struct err *e)
 {
-    if (!is_classifier(j))
-        return 0;
-    int64_t labels = 2; // of transformers, where the file names none
-    if (json_get_int(j, "num_labels", &labels, file, e) < 0)
+    struct config_keys k;
+    if (!json_is_object(j))
+        return err_set(e, STATUS_FAILED, "%s: not a JSON object", file);
+    if (keys_open(&k, j, file, e) < 0)
         return -1;
-    const json_t *names = json_object_get(j, "id2label");
-    if (json_is_object(names))
-        labels = (int64_t)json_object_size(names);
-    if (labels != 1)
-        return err_set(e, STATUS_FAILED,
-                       "%s: a classifier of %lld labels: only one label, a reward, is read", file,
-                       (long long)labels);
-    c->head = HEAD_REWARD;
-    return 0;
-}
-
-static int read_switches(struct model_config *c, const json_t *j, struct err *e)
-{
-    const char *type = NULL, *act = "silu", *dtype = "float32";
-    if (json_get_string(j, "model_type", &type, file, e) < 0)
-        return -1;
-    if (!type)
-        return err_set(e, STATUS_FAILED, "%s: key `model_type` is missing", file);
-    if (strcmp(type, "llama") != 0)
-        return refuse(e, "model_type", type);
-    snprintf(c->model_type, sizeof c->model_type, "%s", type);
-    if (json_get_string(j, "hidden_act", &act, file, e) < 0)
-        return -1;
-    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
-        return refuse(e, "hidden_act", act);
     const json_t *quantised = json_object_get(j, "quantization_config");
-    if (quantised && !json_is_null(quantised))
-        return err_set(e, STATUS_FAILED,
-                       "%s: key `quantization_config`: quantised weights are not read", file);
-    double partial = 1;
-    if (json_get_real(j, "partial_rotary_factor", &partial, file, e) < 0)
-        return -1;
-    if (partial != 1)
-        return err_set(e, STATUS_FAILED, "%s: key `partial_rotary_factor` must be 1 for %s", file,
-                       type);
-    if (json_get_string(j, "torch_dtype", &dtype, file, e) < 0 ||
-        json_get_string(j, "dtype", &dtype, file, e) < 0)
-        return -1;
-    c->dtype = !strcmp(dtype, "bfloat16")  ? DTYPE_BF16
-               : !strcmp(dtype, "float16") ? DTYPE_F16
-               : !strcmp(dtype, "float64") ? DTYPE_F64
-                                           : DTYPE_F32;
-    if (json_get_bool(j, "tie_word_embeddings", &c->tied, file, e) < 0 ||
-        json_get_bool(j, "attention_bias", &c->attention_bias, file, e) < 0 ||
-        json_get_bool(j, "mlp_bias", &c->mlp_bias, file, e) < 0)
-        return -1;
-    return 0;
-}
-
-static int read_sizes(struct model_config *c, const json_t *j, struct err *e)
-{
-    enum { WIDTH = 1 << 20, LAYERS = 1 << 12, VOCAB = 1 << 24, POSITIONS = 1 << 28 };
-    if (get_size(j, "vocab_size", &c->vocab, VOCAB, 1, e) < 0 ||
-        get_size(j, "hidden_size", &c->hidden, WIDTH, 1, e) < 0 ||
-        get_size(j, "num_hidden_layers", &c->layers, LAYERS, 1, e) < 0 ||
-        get_size(j, "num_attention_heads", &c->heads, WIDTH, 1, e) < 0 ||
-        get_size(j, "intermediate_size", &c->intermediate, WIDTH, 1, e) < 0)
-        return -1;
-    c->kv_heads = c->heads;
-    c->max_position = 2048;
-    if (get_size(j, "num_key_value_heads", &c->kv_heads, WIDTH, 0, e) < 0 ||
-        get_size(j, "max_position_embeddings", &c->max_position, POSITIONS, 0, e) < 0)
-        return -1;
-    if (c->heads % c->kv_heads)
-        return err_set(e, STATUS_FAILED,
-                       "%s: `num_attention_heads` %zu is no multiple of `num_key_value_heads` %zu",
-                       file, c->heads, c->kv_heads);
-    const json_t *dim = json_object_get(j, "head_dim");
-    if (!dim || json_is_null(dim)) {
-        if (c->hidden % c->heads)
-            return err_set(e, STATUS_FAILED,
-                           "%s: `hidden_size` %zu is no multiple of `num_attention_heads` %zu",
-                           file, c->hidden, c->heads);
-        c->head_dim = c->hidden / c->heads;
-    } else if (get_size(j, "head_dim", &c->head_dim, 1 << 14, 1, e) < 0) {
-        return -1;
-    }
-    if (c->head_dim % 2)
-        return err_set(e, STATUS_FAILED, "%s: heads of %zu dimensions: rotary needs an even number",
-                       file, c->head_dim);
-    double eps = 1e-6;
-    c->initializer_range = 0.02;
-    if (json_get_real(j, "rms_norm_eps", &eps, file, e) < 0 ||
-        json_get_real(j, "initializer_range", &c->initializer_range, file, e) < 0)
-        return -1;
-    c->norm_eps = (float)eps;
-    return 0;
+    int result = read_family(c, &k, e);
+    if (result == 0 && quantised && !json_is_null(quantised))
+        result = err_set(e, STATUS_FAILED,
+                         "%s: key `quantization_config`: quantised weights are not read", file);
+    if (result == 0)
+        result = read_dtype(c, &k, e);
+    if (result == 0)
+        result = read_head(c, &k, e);
+    if (result == 0)
+        result = read_sizes(c, &k, e);
+    if (result == 0)
+        result = read_padding(c, &k, e);
+    if (result == 0)
+        result = read_activation(c, &k, e);
+    if (result == 0)
+        result = read_numbers(c, &k, e);
+    if (result == 0)
+        result = read_switches(c, &k, e);
+    if (result == 0)
+        result = read_layers(c, &k, e);
+    if (result == 0)
+        result = check_heads(c, &k, e);
+    if (result == 0)
+        result = read_eos(c, j, file, e);
+    if (result == 0)
+        result = keys_finish(&k, e);
+    keys_release(&k);
+    return result;
 }
 
 int config_read(struct model_config *c, int at, struct err *e)
@@ -206,12 +395,7 @@ int config_read(struct model_config *c, int at, struct err *e)
     json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
     if (!j)
         return -1;
-    int result = -1;
-    if (!json_is_object(j))
-        err_set(e, STATUS_FAILED, "%s: not a JSON object", file);
-    else if (read_switches(c, j, e) == 0 && read_head(c, j, e) == 0 && read_sizes(c, j, e) == 0 &&
-             read_rope(c, j, e) == 0 && read_eos(c, j, file, e) == 0)
-        result = 0;
+    int result = read_config(c, j, e);
     json_decref(j);
     static const char generation[] = "generation_config.json";
     if (result == 0 && io_exists(at, generation)) {
@@ -219,30 +403,17 @@ int config_read(struct model_config *c, int at, struct err *e)
         result = j ? read_eos(c, j, generation, e) : -1;
         json_decref(j);
     }
+    if (result < 0)
+        config_release(c);
     return result;
 }
 
-// transformers' modeling_rope_utils: _compute_default, _linear_scaling, _llama3_parameters.
-void config_rope_frequencies(const struct model_config *c, float *out)
+void config_release(struct model_config *c)
 {
-    for (size_t k = 0; k < c->head_dim / 2; k++) {
-        float exponent = (float)(2 * k) / (float)c->head_dim;
-        double f = (float)(1.0 / pow(c->rope.theta, exponent));
-        if (c->rope.type == ROPE_LINEAR)
-            f /= c->rope.factor;
-        if (c->rope.type == ROPE_LLAMA3) {
-            double length = c->rope.original_max_position;
-            double low = c->rope.low_freq_factor, high = c->rope.high_freq_factor;
-            double wave = 2 * M_PI / f;
-            if (wave > length / low) {
-                f /= c->rope.factor;
-            } else if (wave >= length / high) {
-                double smooth = (length / wave - low) / (high - low);
-                f = (1 - smooth) * f / c->rope.factor + smooth * f;
-            }
-        }
-        out[k] = (float)f;
-    }
+    for (size_t i = 0; i < ROPES_MAX; i++)
+        rope_config_release(&c->rope[i]);
+    free(c->layer);
+    c->layer = NULL;
 }
 
 int config_is_eos(const struct model_config *c, uint32_t token)

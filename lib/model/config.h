@@ -1,40 +1,110 @@
 // SPDX-License-Identifier: MIT
-// What config.json and generation_config.json say of a model, in the old and the new form.
+// What config.json and generation_config.json say of a model, in the old and the new form: the
+// description of its decoder.
 #ifndef MODEL_CONFIG_H
 #define MODEL_CONFIG_H
 
 #include "base/error.h"
-#include "ops/tensor.h"
+#include "model/role.h"
+#include "ops/ops.h"
 #include <stddef.h>
 #include <stdint.h>
 
-enum rope_type { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 };
-enum { EOS_MAX = 16 };
+struct family;
+
+enum rope_type {
+    ROPE_DEFAULT,
+    ROPE_LINEAR,
+    ROPE_LLAMA3,
+    ROPE_DYNAMIC, // depends on the length of the sequence, beyond the original one
+    ROPE_YARN,
+    ROPE_LONGROPE, // depends on whether the sequence is longer than the original length
+    ROPE_TYPES
+};
+enum { EOS_MAX = 16, ROPES_MAX = 2, ROPE_DIMS_MAX = 1024 };
 // What stands on the decoder: scores of the vocabulary (...ForCausalLM), or one number a position
 // (...ForSequenceClassification with one label: a reward model).
 enum head_kind { HEAD_VOCABULARY, HEAD_REWARD, HEAD_KINDS };
+// How query, key and value lie in one tensor.
+enum fusion {
+    FUSION_NONE,
+    FUSION_BLOCKS, // all queries, all keys, all values: ROLE_QUERY .. are views of ROLE_QKV
+    FUSION_GROUPS, // group by group (struct grouping): ROLE_QUERY .. do not exist
+};
+// Norms of query and key vectors, before rotary.
+enum head_norm {
+    HEAD_NORM_NONE,
+    HEAD_NORM_SHARED, // one weight [head_dim] for all heads
+    HEAD_NORM_EACH,   // a weight a head
+    HEAD_NORM_WIDE,   // one norm over all heads together
+};
+
+struct rope_config {
+    enum rope_type type;
+    size_t dims; // of each head that turn; even
+    size_t
+        divisor; // of the exponents of theta: dims, or one less where an odd number was asked for
+    double theta, factor, low_freq_factor, high_freq_factor, original_max_position;
+    double beta_fast, beta_slow; // yarn
+    int truncate;
+    double *short_factor, *long_factor; // longrope: [dims / 2], owned by the configuration
+    double attention_factor;            // cos and sin are multiplied by it
+};
+struct layer_config {
+    int rope;      // index into rope[]; -1: the layer has no rotary
+    size_t window; // position i sees j with i - j < window; 0: all
+    float scale;   // of scores
+};
 
 struct model_config {
     char model_type[32];
-    size_t vocab, hidden, layers, heads, kv_heads, head_dim, intermediate, max_position;
-    float norm_eps;
-    struct {
-        enum rope_type type;
-        double theta, factor, low_freq_factor, high_freq_factor, original_max_position;
-    } rope;
+    const struct family *family;
+    size_t vocab, hidden, layers, heads, kv_heads, head_dim, intermediate;
+    size_t max_position; // learned positions end there; rotary ones were trained up to there
     enum head_kind head; // from `architectures`
-    int tied, attention_bias, mlp_bias;
+    int tied;
+    // The decoder's switches.
+    uint8_t has[ROLE_COUNT]; // which tensors there are
+    struct rope_config rope[ROPES_MAX];
+    size_t n_ropes;
+    int rope_neighbours;        // pairs are (2k, 2k + 1)
+    int rope_restart;           // generation that grows beyond longrope's original length computes
+                                // the whole sequence again (Phi-3), not only what comes after
+    struct layer_config *layer; // [layers], owned
+    enum fusion fusion;
+    enum head_norm head_norm;
+    int norm_centred; // LayerNorm
+    float norm_eps, norm_offset;
+    int parallel; // attention and MLP read the same residual stream; without ROLE_MLP_NORM the same
+                  // norm of it
+    enum activation activation;
+    int conv1d; // projections of the layers are stored [in, out]
+    int alibi;
+    float embedding_scale;                   // of token embeddings
+    float residual_scale;                    // of what attention and MLP add
+    float logit_scale, score_cap, logit_cap; // caps: 0: none
     double initializer_range;
     enum dtype dtype;      // that config.json declares; the files' own types count
+    int64_t padding;       // the token whose embedding learns nothing from being read; -1: none
     uint32_t eos[EOS_MAX]; // generation_config.json wins over config.json
     size_t n_eos;
 };
 
-// Reads the files of the directory `at`. An unknown model_type, activation, rope type or quantised
-// checkpoint is refused with a message that names the key.
+// Reads the files of the directory `at`. What is not understood is refused with a message that
+// names the key: an unknown model_type, activation, rope type, a quantised checkpoint, and a key
+// that is neither used nor known to change no number.
 int config_read(struct model_config *c, int at, struct err *e);
-// Inverse frequencies [head_dim / 2], rounded to fp32 as transformers holds them.
-void config_rope_frequencies(const struct model_config *c, float *out);
+void config_release(struct model_config *c);
+// The activation of that name in transformers: 0, or -1.
+int config_activation(const char *name, enum activation *out);
+const char *config_activation_name(enum activation kind);
+const char *config_rope_name(enum rope_type type);
 int config_is_eos(const struct model_config *c, uint32_t token);
+// Whether the rotary angles of a position depend on the length of its sequence.
+int config_rope_by_length(const struct model_config *c);
+// Inverse frequencies [dims / 2] for a sequence of `length` tokens, rounded to fp32 as
+// transformers holds them (modeling_rope_utils). Types that do not depend on it ignore `length`.
+void config_rope_frequencies(const struct model_config *c, const struct rope_config *r,
+                             size_t length, float *out);
 
 #endif

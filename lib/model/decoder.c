@@ -4,17 +4,60 @@
 #include <math.h>
 #include <string.h>
 
-// What a layer computed. All rows [n, ...]; without `save` the layers share one set.
+// What a layer computed: rows [n, width], where the description of the model has them. Without
+// `save` the layers share one set, and what only the way back needs is not kept.
+enum part {
+    IN,   // [hidden] residual stream before the layer
+    STAT, // [2] of the norm before attention
+    Q_RAW,
+    K_RAW,  // [heads * head_dim], [kv_heads * head_dim] before the norms of heads
+    Q_STAT, // [2] of each of these norms
+    K_STAT,
+    Q,             // [heads * head_dim], rotated
+    MIXED,         // [heads * head_dim] out of attention
+    LSE,           // [heads]
+    ATTENDED,      // [hidden] what attention adds, before its norm
+    ATTENDED_STAT, // [2]
+    MIDDLE,        // [hidden] residual stream between attention and MLP
+    MLP_STAT,      // [2] of the norm before the MLP
+    GATE,
+    UP,        // [intermediate]
+    DOWN,      // [hidden] what the MLP adds, before its norm
+    DOWN_STAT, // [2]
+    PARTS
+};
 struct activations {
-    float *in;        // [n, hidden] residual stream before the layer
-    float *rstd;      // [n] of the first norm
-    float *q;         // [n, heads * head_dim], rotated
-    float *k, *v;     // blocks
-    float *mixed;     // [n, heads * head_dim] out of attention
-    float *lse;       // [n, heads]
-    float *middle;    // [n, hidden] residual stream between attention and MLP
-    float *rstd2;     // [n]
-    float *gate, *up; // [n, intermediate]
+    float *part[PARTS];
+    float *k, *v; // blocks
+};
+
+// Scratch of one layer's forward, rows [n, width].
+enum forward_work {
+    F_NORMED,     // [hidden]
+    F_MLP_NORMED, // [hidden] where attention still needs the other
+    F_K,
+    F_V,      // [kv_heads * head_dim]
+    F_FUSED,  // query, key and value group by group
+    F_BRANCH, // [hidden] what is added to the residual stream
+    F_PARTS
+};
+// And of its backward.
+enum backward_work {
+    B_NORMED,
+    B_DNORMED,     // [hidden]
+    B_MLP_DNORMED, // [hidden]
+    B_PRODUCT,
+    B_DPRODUCT, // [intermediate]
+    B_DMIXED,
+    B_DQ, // [heads * head_dim]
+    B_DK,
+    B_DV, // [kv_heads * head_dim]
+    B_DQ_RAW,
+    B_DK_RAW,
+    B_DFUSED,
+    B_DBRANCH, // [hidden]
+    B_DADDED,  // [hidden] before the norm
+    B_PARTS
 };
 
 void decoder_init(struct decoder *d, struct model *m, struct device *device)
@@ -35,14 +78,116 @@ size_t decoder_block_floats(const struct model *m)
     return m->config.kv_heads * m->config.head_dim * KV_BLOCK;
 }
 
+static size_t query_width(const struct model_config *c)
+{
+    return c->heads * c->head_dim;
+}
+
+static size_t kv_width(const struct model_config *c)
+{
+    return c->kv_heads * c->head_dim;
+}
+
+// What a branch computes goes through a buffer of its own, not straight into the residual stream.
+static int has_detour(const struct model_config *c, enum role post_norm)
+{
+    return c->has[post_norm] || c->residual_scale != 1;
+}
+
+static size_t norms_of_heads(const struct model_config *c, size_t heads)
+{
+    return c->head_norm == HEAD_NORM_NONE ? 0 : c->head_norm == HEAD_NORM_WIDE ? 1 : heads;
+}
+
+static int has_gate(const struct model_config *c)
+{
+    return c->has[ROLE_GATE] || c->has[ROLE_GATE_UP];
+}
+
+static void part_widths(const struct model_config *c, int save, size_t width[PARTS])
+{
+    memset(width, 0, PARTS * sizeof *width);
+    width[Q] = width[MIXED] = query_width(c);
+    width[GATE] = has_gate(c) ? c->intermediate : 0;
+    width[UP] = c->intermediate;
+    if (!save)
+        return;
+    width[LSE] = c->heads;
+    width[STAT] = c->has[ROLE_ATTENTION_NORM] ? 2 : 0;
+    width[MLP_STAT] = c->has[ROLE_MLP_NORM] ? 2 : 0;
+    width[MIDDLE] = c->parallel ? 0 : c->hidden;
+    if (c->head_norm != HEAD_NORM_NONE) {
+        width[Q_RAW] = query_width(c);
+        width[K_RAW] = kv_width(c);
+        width[Q_STAT] = 2 * norms_of_heads(c, c->heads);
+        width[K_STAT] = 2 * norms_of_heads(c, c->kv_heads);
+    }
+    if (c->has[ROLE_ATTENTION_POST_NORM]) {
+        width[ATTENDED] = c->hidden;
+        width[ATTENDED_STAT] = 2;
+    }
+    if (c->has[ROLE_MLP_POST_NORM]) {
+        width[DOWN] = c->hidden;
+        width[DOWN_STAT] = 2;
+    }
+}
+
+static void forward_widths(const struct model_config *c, size_t width[F_PARTS])
+{
+    memset(width, 0, F_PARTS * sizeof *width);
+    int after = c->has[ROLE_ATTENTION_POST_NORM] || c->has[ROLE_MLP_POST_NORM];
+    width[F_NORMED] = c->hidden;
+    width[F_MLP_NORMED] = c->parallel && c->has[ROLE_MLP_NORM] ? c->hidden : 0;
+    width[F_K] = width[F_V] = kv_width(c);
+    width[F_FUSED] = c->fusion == FUSION_GROUPS ? query_width(c) + 2 * kv_width(c) : 0;
+    width[F_BRANCH] = after || c->residual_scale != 1 ? c->hidden : 0;
+}
+
+static void backward_widths(const struct model_config *c, size_t width[B_PARTS])
+{
+    memset(width, 0, B_PARTS * sizeof *width);
+    int after = c->has[ROLE_ATTENTION_POST_NORM] || c->has[ROLE_MLP_POST_NORM];
+    width[B_NORMED] = width[B_DNORMED] = c->hidden;
+    width[B_MLP_DNORMED] = c->parallel && c->has[ROLE_MLP_NORM] ? c->hidden : 0;
+    width[B_PRODUCT] = width[B_DPRODUCT] = c->intermediate;
+    width[B_DMIXED] = width[B_DQ] = query_width(c);
+    width[B_DK] = width[B_DV] = kv_width(c);
+    if (c->head_norm != HEAD_NORM_NONE) {
+        width[B_DQ_RAW] = query_width(c);
+        width[B_DK_RAW] = kv_width(c);
+    }
+    width[B_DFUSED] = c->fusion == FUSION_GROUPS ? query_width(c) + 2 * kv_width(c) : 0;
+    width[B_DBRANCH] = c->residual_scale != 1 ? c->hidden : 0;
+    width[B_DADDED] = after ? c->hidden : 0;
+}
+
+static size_t sum_of(const size_t *width, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += width[i];
+    return sum;
+}
+
 size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save)
 {
+    enum { PIECE = 64 }; // what an arena rounds a piece up to
     const struct model_config *c = &m->config;
-    size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    size_t layer = 2 * c->hidden + 2 * q + 2 * kv + 2 * c->intermediate + c->heads + 2;
-    size_t scratch = 3 * c->hidden + 2 * q + 2 * kv + 2 * c->intermediate;
-    return (n * (layer * (save ? c->layers : 1) + scratch) + n_wanted * 3 * c->hidden) *
-           sizeof(float);
+    size_t part[PARTS], forward[F_PARTS], backward[B_PARTS];
+    size_t layers = save ? c->layers : 1, row = c->hidden;
+    part_widths(c, save, part);
+    forward_widths(c, forward);
+    backward_widths(c, backward);
+    // keys and values; the residual stream; the product of gate and up
+    row += layers * (sum_of(part, PARTS) + 2 * kv_width(c) + (save ? c->hidden : 0));
+    row += sum_of(forward, F_PARTS) + (save ? c->intermediate : 0);
+    if (save)
+        row += sum_of(backward, B_PARTS) + c->hidden;
+    for (size_t i = 0; i < c->n_ropes; i++)
+        row += rope_same_up_to(c) < SIZE_MAX ? c->rope[i].dims + 1 : 0;
+    size_t blocks = 2 * layers * decoder_block_floats(m) * sizeof(float);
+    size_t pieces = (layers * (PARTS + 3) + F_PARTS + B_PARTS + 16) * PIECE;
+    return (n * row + n_wanted * (3 * c->hidden + 2)) * sizeof(float) + blocks + pieces;
 }
 
 static float *floats(struct decoder *d, size_t rows, size_t cols, struct err *e)
@@ -50,113 +195,322 @@ static float *floats(struct decoder *d, size_t rows, size_t cols, struct err *e)
     return arena_alloc(&d->arena, rows * cols, sizeof(float), e);
 }
 
+static int make_parts(struct decoder *d, float **part, const size_t *width, size_t parts, size_t n,
+                      struct err *e)
+{
+    for (size_t i = 0; i < parts; i++) {
+        part[i] = width[i] ? floats(d, n, width[i], e) : NULL;
+        if (width[i] && !part[i])
+            return -1;
+    }
+    return 0;
+}
+
 static int make_activations(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
                             int save, struct activations *a, struct err *e)
 {
-    const struct model_config *c = &d->model->config;
-    size_t q = c->heads * c->head_dim, block = decoder_block_floats(d->model);
-    a->rstd = save ? floats(d, b->n, 1, e) : NULL;
-    a->rstd2 = save ? floats(d, b->n, 1, e) : NULL;
-    a->lse = save ? floats(d, b->n, c->heads, e) : NULL;
-    a->q = floats(d, b->n, q, e);
-    a->mixed = floats(d, b->n, q, e);
-    a->gate = floats(d, b->n, c->intermediate, e);
-    a->up = floats(d, b->n, c->intermediate, e);
-    a->middle = save ? floats(d, b->n, c->hidden, e) : NULL;
-    if (!cache) {
-        a->k = floats(d, b->n_blocks, block, e);
-        a->v = floats(d, b->n_blocks, block, e);
-        if (!a->k || !a->v)
-            return -1;
-    }
-    int saved = !save || (a->rstd && a->rstd2 && a->lse && a->middle);
-    return a->q && a->mixed && a->gate && a->up && saved ? 0 : -1;
+    size_t width[PARTS], block = decoder_block_floats(d->model);
+    part_widths(&d->model->config, save, width);
+    if (make_parts(d, a->part, width, PARTS, b->n, e) < 0)
+        return -1;
+    if (cache)
+        return 0;
+    a->k = floats(d, b->n_blocks, block, e);
+    a->v = floats(d, b->n_blocks, block, e);
+    return a->k && a->v ? 0 : -1;
 }
 
-static struct attention attention_of(const struct decoder *d, const struct batch *b,
+// One pass over a batch: what its functions share.
+struct walk {
+    struct decoder *d;
+    const struct batch *b;
+    const struct model_config *c;
+    const struct ops *ops;
+    struct device *device;
+    const struct tensor *t; // of the layer
+    size_t layer;
+    float *work[B_PARTS]; // of enum forward_work, or of enum backward_work
+};
+_Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
+
+static struct walk walk_of(struct decoder *d, const struct batch *b)
+{
+    return (struct walk){
+        .d = d, .b = b, .c = &d->model->config, .ops = d->device->ops, .device = d->device};
+}
+
+static void enter_layer(struct walk *w, size_t layer)
+{
+    w->layer = layer;
+    w->t = w->d->model->layer[layer];
+}
+
+static struct attention attention_of(const struct decoder *d, const struct batch *b, size_t layer,
                                      const struct activations *a)
 {
     const struct model_config *c = &d->model->config;
     return (struct attention){.heads = c->heads,
                               .kv_heads = c->kv_heads,
                               .head_dim = c->head_dim,
-                              .scale = (float)(1 / sqrt((double)c->head_dim)),
+                              .scale = c->layer[layer].scale,
+                              .window = c->layer[layer].window,
+                              .cap = c->score_cap,
+                              .key_bias = c->alibi ? d->model->key_bias : NULL,
+                              .key_bias_pitch = d->model->key_bias_positions,
                               .k = a->k,
                               .v = a->v,
                               .segment = b->segment,
                               .n_segments = b->n_segments};
 }
 
-// Scratch of one layer's forward.
-struct forward_work {
-    float *normed; // [n, hidden]
-    float *k, *v;  // [n, kv_heads * head_dim]
+static struct norm norm_of(const struct model_config *c, const struct tensor *weight,
+                           const struct tensor *bias)
+{
+    struct norm p = {c->norm_centred, c->norm_eps, c->norm_offset, *weight, {0}};
+    if (bias)
+        p.bias = *bias;
+    return p;
+}
+
+// A norm of the layer over rows of the hidden width; `bias` may be ROLE_COUNT: none.
+static int norm(struct walk *w, float *y, float *stat, const float *x, enum role weight,
+                enum role bias, struct err *e)
+{
+    struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
+    return w->ops->norm(w->device, y, stat, x, w->b->n, w->c->hidden, &p, e);
+}
+
+static int norm_backward(struct walk *w, float *dx, const float *dy, const float *x,
+                         const float *stat, enum role weight, enum role bias, struct err *e)
+{
+    struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
+    return w->ops->norm_backward(w->device, dx, dy, x, stat, w->b->n, w->c->hidden, &p, e);
+}
+
+// The norms of heads, as rows: how many calls, and of each the rows and how far apart they are.
+struct head_rows {
+    size_t calls, rows, pitch;
+    struct norm norm;
+    const struct tensor *each; // weights, of HEAD_NORM_EACH
 };
 
-// x [n, hidden] passes through the layer in place (without `save`) or into the next buffer.
-static int layer_forward(struct decoder *d, const struct batch *b, size_t layer,
-                         struct activations *a, const struct forward_work *w, float *x, float *out,
-                         struct err *e)
+static struct head_rows head_rows_of(const struct walk *w, int key)
 {
-    const struct model_config *c = &d->model->config;
-    const struct ops *ops = d->device->ops;
-    const struct tensor *t = d->model->layer[layer];
-    struct device *dev = d->device;
-    size_t n = b->n, bytes = n * c->hidden * sizeof(float);
+    const struct model_config *c = w->c;
+    size_t heads = key ? c->kv_heads : c->heads, n = w->b->n;
+    enum role weight = key ? ROLE_KEY_NORM : ROLE_QUERY_NORM;
+    enum role bias = key ? ROLE_KEY_NORM_BIAS : ROLE_QUERY_NORM_BIAS;
+    struct head_rows r = {.norm = norm_of(c, &w->t[weight], &w->t[bias])};
+    if (c->head_norm == HEAD_NORM_WIDE) {
+        r.calls = 1;
+        r.rows = n;
+        r.pitch = heads * c->head_dim;
+    } else if (c->head_norm == HEAD_NORM_SHARED) {
+        r.calls = 1;
+        r.rows = n * heads;
+        r.pitch = c->head_dim;
+    } else if (c->head_norm == HEAD_NORM_EACH) {
+        r.calls = heads;
+        r.rows = n;
+        r.pitch = heads * c->head_dim;
+        r.each =
+            w->d->model->head_norm + w->layer * (c->heads + c->kv_heads) + (key ? c->heads : 0);
+    }
+    return r;
+}
 
-    if (ops->rmsnorm(dev, w->normed, a->rstd, x, n, &t[ROLE_ATTENTION_NORM], c->norm_eps, e) < 0)
-        return -1;
-    struct linear qkv[3] = {{a->q, t[ROLE_QUERY], t[ROLE_QUERY_BIAS], 0},
-                            {w->k, t[ROLE_KEY], t[ROLE_KEY_BIAS], 0},
-                            {w->v, t[ROLE_VALUE], t[ROLE_VALUE_BIAS], 0}};
-    if (ops->linear(dev, w->normed, n, qkv, 3, e) < 0)
-        return -1;
-    const float *table = d->model->rope;
-    ops->rope(dev, a->q, n, c->heads, c->head_dim, b->position, table, 0, e);
-    ops->rope(dev, w->k, n, c->kv_heads, c->head_dim, b->position, table, 0, e);
-    struct attention attention = attention_of(d, b, a);
-    ops->attention_store(dev, &attention, w->k, w->v, e);
-    if (ops->attention(dev, &attention, a->mixed, a->q, a->lse, e) < 0)
-        return -1;
+static int norm_heads(struct walk *w, int key, float *y, float *stat, const float *x, struct err *e)
+{
+    struct head_rows r = head_rows_of(w, key);
+    for (size_t i = 0; i < r.calls; i++) {
+        size_t at = i * w->c->head_dim;
+        if (r.each)
+            r.norm.weight = r.each[i];
+        if (w->ops->norm(w->device, y + at, stat ? stat + i * r.rows * 2 : NULL, x + at, r.rows,
+                         r.pitch, &r.norm, e) < 0)
+            return -1;
+    }
+    return 0;
+}
 
-    float *middle = a->middle ? a->middle : x;
-    if (middle != x)
-        memcpy(middle, x, bytes);
-    struct linear mix = {middle, t[ROLE_ATTENTION_OUT], t[ROLE_ATTENTION_OUT_BIAS], 1};
-    if (ops->linear(dev, a->mixed, n, &mix, 1, e) < 0 ||
-        ops->rmsnorm(dev, w->normed, a->rstd2, middle, n, &t[ROLE_MLP_NORM], c->norm_eps, e) < 0)
+static int norm_heads_backward(struct walk *w, int key, float *dx, const float *dy, const float *x,
+                               const float *stat, struct err *e)
+{
+    struct head_rows r = head_rows_of(w, key);
+    for (size_t i = 0; i < r.calls; i++) {
+        size_t at = i * w->c->head_dim;
+        if (r.each)
+            r.norm.weight = r.each[i];
+        if (w->ops->norm_backward(w->device, dx + at, dy + at, x + at, stat + i * r.rows * 2,
+                                  r.rows, r.pitch, &r.norm, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static struct grouping grouping_of(const struct model_config *c)
+{
+    return (struct grouping){c->kv_heads, c->heads / c->kv_heads, c->head_dim};
+}
+
+// q, k, v of the normed rows.
+static int project(struct walk *w, const float *normed, float *q, float *k, float *v, struct err *e)
+{
+    const struct tensor *t = w->t;
+    size_t n = w->b->n;
+    if (w->c->fusion == FUSION_GROUPS) {
+        struct grouping g = grouping_of(w->c);
+        struct linear l = {w->work[F_FUSED], t[ROLE_QKV], t[ROLE_QKV_BIAS], 0};
+        if (w->ops->linear(w->device, normed, n, &l, 1, e) < 0)
+            return -1;
+        return w->ops->ungroup(w->device, &g, q, k, v, w->work[F_FUSED], n, e);
+    }
+    struct linear qkv[3] = {{q, t[ROLE_QUERY], t[ROLE_QUERY_BIAS], 0},
+                            {k, t[ROLE_KEY], t[ROLE_KEY_BIAS], 0},
+                            {v, t[ROLE_VALUE], t[ROLE_VALUE_BIAS], 0}};
+    return w->ops->linear(w->device, normed, n, qkv, 3, e);
+}
+
+static int rotate(struct walk *w, float *q, float *k, int backward, struct err *e)
+{
+    const struct model_config *c = w->c;
+    int rope = c->layer[w->layer].rope;
+    if (rope < 0)
+        return 0;
+    const struct rotary *r = &w->d->rope.rotary[rope];
+    if (w->ops->rotate(w->device, q, w->b->n, c->heads, c->head_dim, r, backward, e) < 0)
         return -1;
-    struct linear mlp[2] = {{a->gate, t[ROLE_GATE], t[ROLE_GATE_BIAS], 0},
-                            {a->up, t[ROLE_UP], t[ROLE_UP_BIAS], 0}};
-    if (ops->linear(dev, w->normed, n, mlp, 2, e) < 0)
+    return w->ops->rotate(w->device, k, w->b->n, c->kv_heads, c->head_dim, r, backward, e);
+}
+
+// x += of a branch: the product with `weight`, normed and scaled where the model says so. What the
+// norm needs on the way back is kept in `added` and `stat`.
+static int add_branch(struct walk *w, float *x, const float *from, enum role weight, enum role bias,
+                      enum role post_norm, float *added, float *stat, struct err *e)
+{
+    const struct model_config *c = w->c;
+    struct linear l = {x, w->t[weight], w->t[bias], 1};
+    if (!has_detour(c, post_norm))
+        return w->ops->linear(w->device, from, w->b->n, &l, 1, e);
+    float *branch = w->work[F_BRANCH];
+    l.y = added ? added : branch;
+    l.add = 0;
+    if (w->ops->linear(w->device, from, w->b->n, &l, 1, e) < 0)
         return -1;
-    float *product = a->gate;
-    if (a->middle) {
-        // gate and up stay for the way back
-        product = arena_alloc(&dev->scratch, n * c->intermediate, sizeof *product, e);
+    if (c->has[post_norm] && norm(w, branch, stat, l.y, post_norm, ROLE_COUNT, e) < 0)
+        return -1;
+    return w->ops->blend(w->device, x, 1, branch, c->residual_scale, w->b->n * c->hidden, e);
+}
+
+static int attend(struct walk *w, struct activations *a, const float *normed, float *x,
+                  struct err *e)
+{
+    float *const *p = a->part, *k = w->work[F_K], *v = w->work[F_V];
+    float *q_raw = p[Q_RAW] ? p[Q_RAW] : p[Q], *k_raw = p[K_RAW] ? p[K_RAW] : k;
+    if (project(w, normed, q_raw, k_raw, v, e) < 0)
+        return -1;
+    if (w->c->head_norm != HEAD_NORM_NONE && (norm_heads(w, 0, p[Q], p[Q_STAT], q_raw, e) < 0 ||
+                                              norm_heads(w, 1, k, p[K_STAT], k_raw, e) < 0))
+        return -1;
+    struct attention attention = attention_of(w->d, w->b, w->layer, a);
+    if (rotate(w, p[Q], k, 0, e) < 0 ||
+        w->ops->attention_store(w->device, &attention, k, v, e) < 0 ||
+        w->ops->attention(w->device, &attention, p[MIXED], p[Q], p[LSE], e) < 0)
+        return -1;
+    return add_branch(w, x, p[MIXED], ROLE_ATTENTION_OUT, ROLE_ATTENTION_OUT_BIAS,
+                      ROLE_ATTENTION_POST_NORM, p[ATTENDED], p[ATTENDED_STAT], e);
+}
+
+// out += the MLP of normed. `save`: gate and up stay for the way back.
+static int feed_forward(struct walk *w, struct activations *a, const float *normed, float *out,
+                        int save, struct err *e)
+{
+    const struct tensor *t = w->t;
+    float *const *p = a->part, *product = p[GATE] ? p[GATE] : p[UP];
+    struct linear mlp[2] = {{p[UP], t[ROLE_UP], t[ROLE_UP_BIAS], 0},
+                            {p[GATE], t[ROLE_GATE], t[ROLE_GATE_BIAS], 0}};
+    size_t inner = w->b->n * w->c->intermediate;
+    if (w->ops->linear(w->device, normed, w->b->n, mlp, p[GATE] ? 2 : 1, e) < 0)
+        return -1;
+    if (save) {
+        product = arena_alloc(&w->device->scratch, inner, sizeof *product, e);
         if (!product)
             return -1;
     }
-    ops->swiglu(dev, product, a->gate, a->up, n * c->intermediate, e);
-    if (out != middle)
-        memcpy(out, middle, bytes);
-    struct linear down = {out, t[ROLE_DOWN], t[ROLE_DOWN_BIAS], 1};
-    return ops->linear(dev, product, n, &down, 1, e);
+    if (w->ops->activate(w->device, w->c->activation, product, p[GATE] ? p[GATE] : p[UP],
+                         p[GATE] ? p[UP] : NULL, inner, e) < 0)
+        return -1;
+    return add_branch(w, out, product, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_MLP_POST_NORM, p[DOWN],
+                      p[DOWN_STAT], e);
+}
+
+static void copy_rows(const struct walk *w, float *to, const float *from)
+{
+    if (to != from)
+        memcpy(to, from, w->b->n * w->c->hidden * sizeof *to);
+}
+
+// What attention reads: the normed rows of x, or x itself where nothing is normed before it.
+static const float *before_attention(struct walk *w, float *normed, float *stat, const float *x,
+                                     struct err *e)
+{
+    if (!w->c->has[ROLE_ATTENTION_NORM])
+        return x;
+    return norm(w, normed, stat, x, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS, e) < 0 ? NULL
+                                                                                          : normed;
+}
+
+static const float *before_mlp(struct walk *w, float *normed, float *stat, const float *x,
+                               struct err *e)
+{
+    if (!w->c->has[ROLE_MLP_NORM])
+        return x;
+    return norm(w, normed, stat, x, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, e) < 0 ? NULL : normed;
+}
+
+// x [n, hidden] passes through the layer into out, which may be x without `save`.
+static int layer_forward(struct walk *w, struct activations *a, const float *x, float *out,
+                         int save, struct err *e)
+{
+    float *const *p = a->part;
+    const float *normed = before_attention(w, w->work[F_NORMED], p[STAT], x, e), *second = normed;
+    if (!normed)
+        return -1;
+    if (w->c->parallel) {
+        if (w->c->has[ROLE_MLP_NORM])
+            second = before_mlp(w, w->work[F_MLP_NORMED], p[MLP_STAT], x, e);
+        if (!second)
+            return -1;
+        copy_rows(w, out, x);
+        return attend(w, a, normed, out, e) < 0 ? -1 : feed_forward(w, a, second, out, save, e);
+    }
+    float *middle = save ? p[MIDDLE] : out;
+    copy_rows(w, middle, x);
+    if (attend(w, a, normed, middle, e) < 0 ||
+        !(second = before_mlp(w, w->work[F_NORMED], p[MLP_STAT], middle, e)))
+        return -1;
+    copy_rows(w, out, middle);
+    return feed_forward(w, a, second, out, save, e);
+}
+
+static struct norm final_norm_of(const struct model *m)
+{
+    return norm_of(&m->config, &m->once[ROLE_FINAL_NORM], &m->once[ROLE_FINAL_NORM_BIAS]);
 }
 
 static int final_norm(struct decoder *d, const struct batch *b, const float *x, struct err *e)
 {
-    const struct model_config *c = &d->model->config;
-    size_t width = c->hidden;
+    size_t width = d->model->config.hidden;
+    struct norm p = final_norm_of(d->model);
     d->last = floats(d, b->n_wanted, width, e);
-    d->last_rstd = floats(d, b->n_wanted, 1, e);
+    d->last_stat = floats(d, b->n_wanted, 2, e);
     d->hidden = floats(d, b->n_wanted, width, e);
-    if (!d->last || !d->last_rstd || !d->hidden)
+    if (!d->last || !d->last_stat || !d->hidden)
         return -1;
     for (size_t i = 0; i < b->n_wanted; i++)
         memcpy(d->last + i * width, x + b->wanted[i] * width, width * sizeof *x);
-    return d->device->ops->rmsnorm(d->device, d->hidden, d->last_rstd, d->last, b->n_wanted,
-                                   &d->model->once[ROLE_FINAL_NORM], c->norm_eps, e);
+    return d->device->ops->norm(d->device, d->hidden, d->last_stat, d->last, b->n_wanted, width, &p,
+                                e);
 }
 
 static size_t reach_of(const struct batch *b)
@@ -168,26 +522,44 @@ static size_t reach_of(const struct batch *b)
     return reach;
 }
 
+static int embed(struct walk *w, float *x, struct err *e)
+{
+    const struct tensor *once = w->d->model->once;
+    size_t n = w->b->n;
+    if (w->ops->embed(w->device, x, &once[ROLE_EMBEDDING], w->b->token, n, w->c->embedding_scale, 0,
+                      e) < 0)
+        return -1;
+    if (!w->c->has[ROLE_POSITIONS])
+        return 0;
+    return w->ops->embed(w->device, x, &once[ROLE_POSITIONS], w->b->position, n, 1, 1, e);
+}
+
+static int prepare(struct decoder *d, const struct batch *b, struct err *e)
+{
+    struct model *m = d->model;
+    arena_clear(&d->arena);
+    arena_clear(&d->device->scratch);
+    if (model_reach(m, reach_of(b), e) < 0)
+        return -1;
+    return rope_prepare(&m->rope, &m->config, b, &d->arena, &d->rope, e);
+}
+
 int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
                     int save, struct err *e)
 {
-    const struct model_config *c = &d->model->config;
-    size_t width = c->hidden, kv = c->kv_heads * c->head_dim;
-    arena_clear(&d->arena);
-    arena_clear(&d->device->scratch);
-    if (model_rope_reach(d->model, reach_of(b), e) < 0)
+    struct walk w = walk_of(d, b);
+    size_t layers = w.c->layers, sets = save ? layers : 1, width[F_PARTS];
+    if (prepare(d, b, e) < 0)
         return -1;
-    size_t sets = save ? c->layers : 1;
+    forward_widths(w.c, width);
     d->saved = arena_alloc(&d->arena, sets, sizeof *d->saved, e);
-    float *x = floats(d, b->n, width, e);
-    struct forward_work w = {floats(d, b->n, width, e), floats(d, b->n, kv, e),
-                             floats(d, b->n, kv, e)};
-    if (!d->saved || !x || !w.normed || !w.k || !w.v)
+    float *x = floats(d, b->n, w.c->hidden, e);
+    if (!d->saved || !x || make_parts(d, w.work, width, F_PARTS, b->n, e) < 0)
         return -1;
     memset(d->saved, 0, sets * sizeof *d->saved);
-    if (d->device->ops->embed(d->device, x, &d->model->once[ROLE_EMBEDDING], b->token, b->n, e) < 0)
+    if (embed(&w, x, e) < 0)
         return -1;
-    for (size_t layer = 0; layer < c->layers; layer++) {
+    for (size_t layer = 0; layer < layers; layer++) {
         struct activations *a = &d->saved[save ? layer : 0];
         if ((save || layer == 0) && make_activations(d, b, cache, save, a, e) < 0)
             return -1;
@@ -197,13 +569,14 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
         }
         float *out = x;
         if (save) {
-            a->in = x;
-            out = floats(d, b->n, width, e);
+            a->part[IN] = x;
+            out = floats(d, b->n, w.c->hidden, e);
             if (!out)
                 return -1;
         }
         struct arena_mark mark = arena_mark(&d->device->scratch);
-        if (layer_forward(d, b, layer, a, &w, x, out, e) < 0)
+        enter_layer(&w, layer);
+        if (layer_forward(&w, a, x, out, save, e) < 0)
             return -1;
         arena_rewind(&d->device->scratch, mark);
         x = out;
@@ -214,98 +587,185 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
 
 int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight, struct err *e)
 {
-    struct attention attention = attention_of(d, b, d->top);
-    return d->device->ops->attention_of_last(d->device, &attention, weight, d->top->q, e);
+    struct attention attention = attention_of(d, b, d->model->config.layers - 1, d->top);
+    return d->device->ops->attention_of_last(d->device, &attention, weight, d->top->part[Q], e);
 }
 
-// Scratch of one layer's backward.
-struct backward_work {
-    float *normed, *dnormed;   // [n, hidden]
-    float *product, *dproduct; // [n, intermediate]
-    float *dmixed, *dq;        // [n, heads * head_dim]
-    float *dk, *dv;            // [n, kv_heads * head_dim]
-};
-
-static int mlp_backward(struct decoder *d, const struct batch *b, size_t layer,
-                        struct activations *a, const struct backward_work *w, float *dx,
-                        struct err *e)
+// The gradient of what a branch's product was, from dx, that of the residual stream behind it.
+// NULL: failed.
+static const float *into_branch(struct walk *w, const float *dx, const float *added,
+                                const float *stat, enum role post_norm, struct err *e)
 {
-    const struct ops *ops = d->device->ops;
-    const struct tensor *t = d->model->layer[layer];
-    struct device *dev = d->device;
-    size_t n = b->n, inner = n * d->model->config.intermediate;
-    float eps = d->model->config.norm_eps;
-    ops->swiglu(dev, w->product, a->gate, a->up, inner, e);
-    if (ops->linear_backward(dev, w->dproduct, 0, dx, w->product, n, &t[ROLE_DOWN],
-                             &t[ROLE_DOWN_BIAS], e) < 0)
+    size_t values = w->b->n * w->c->hidden;
+    if (w->c->residual_scale != 1) {
+        if (w->ops->blend(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, values, e) <
+            0)
+            return NULL;
+        dx = w->work[B_DBRANCH];
+    }
+    if (!w->c->has[post_norm])
+        return dx;
+    float *dadded = w->work[B_DADDED];
+    memset(dadded, 0, values * sizeof *dadded);
+    return norm_backward(w, dadded, dx, added, stat, post_norm, ROLE_COUNT, e) < 0 ? NULL : dadded;
+}
+
+// dnormed (+)= the gradient of what the MLP read, from that of the layer's result.
+static int mlp_backward(struct walk *w, struct activations *a, const float *dx, const float *normed,
+                        float *dnormed, int add, struct err *e)
+{
+    const struct ops *ops = w->ops;
+    const struct tensor *t = w->t;
+    float *const *p = a->part, *gate = p[GATE] ? p[GATE] : p[UP], *up = p[GATE] ? p[UP] : NULL;
+    size_t n = w->b->n, inner = n * w->c->intermediate;
+    const float *dy = into_branch(w, dx, p[DOWN], p[DOWN_STAT], ROLE_MLP_POST_NORM, e);
+    if (!dy ||
+        ops->activate(w->device, w->c->activation, w->work[B_PRODUCT], gate, up, inner, e) < 0 ||
+        ops->linear_backward(w->device, w->work[B_DPRODUCT], 0, dy, w->work[B_PRODUCT], n,
+                             &t[ROLE_DOWN], &t[ROLE_DOWN_BIAS], e) < 0 ||
+        ops->activate_backward(w->device, w->c->activation, gate, up, w->work[B_DPRODUCT], inner,
+                               e) < 0)
         return -1;
-    ops->swiglu_backward(dev, a->gate, a->up, w->dproduct, inner, e);
-    if (ops->rmsnorm(dev, w->normed, NULL, a->middle, n, &t[ROLE_MLP_NORM], eps, e) < 0 ||
-        ops->linear_backward(dev, w->dnormed, 0, a->gate, w->normed, n, &t[ROLE_GATE],
-                             &t[ROLE_GATE_BIAS], e) < 0 ||
-        ops->linear_backward(dev, w->dnormed, 1, a->up, w->normed, n, &t[ROLE_UP], &t[ROLE_UP_BIAS],
+    if (p[GATE]) {
+        if (ops->linear_backward(w->device, dnormed, add, p[GATE], normed, n, &t[ROLE_GATE],
+                                 &t[ROLE_GATE_BIAS], e) < 0)
+            return -1;
+        add = 1;
+    }
+    return ops->linear_backward(w->device, dnormed, add, p[UP], normed, n, &t[ROLE_UP],
+                                &t[ROLE_UP_BIAS], e);
+}
+
+static int project_backward(struct walk *w, const float *dq, const float *dk, const float *normed,
+                            float *dnormed, int add, struct err *e)
+{
+    const struct ops *ops = w->ops;
+    const struct tensor *t = w->t;
+    size_t n = w->b->n;
+    if (w->c->fusion == FUSION_GROUPS) {
+        struct grouping g = grouping_of(w->c);
+        float *dfused = w->work[B_DFUSED];
+        if (ops->group(w->device, &g, dfused, dq, dk, w->work[B_DV], n, e) < 0)
+            return -1;
+        return ops->linear_backward(w->device, dnormed, add, dfused, normed, n, &t[ROLE_QKV],
+                                    &t[ROLE_QKV_BIAS], e);
+    }
+    if (ops->linear_backward(w->device, dnormed, add, dq, normed, n, &t[ROLE_QUERY],
+                             &t[ROLE_QUERY_BIAS], e) < 0 ||
+        ops->linear_backward(w->device, dnormed, 1, dk, normed, n, &t[ROLE_KEY], &t[ROLE_KEY_BIAS],
                              e) < 0)
         return -1;
-    return ops->rmsnorm_backward(dev, dx, w->dnormed, a->middle, a->rstd2, n, &t[ROLE_MLP_NORM], e);
+    return ops->linear_backward(w->device, dnormed, 1, w->work[B_DV], normed, n, &t[ROLE_VALUE],
+                                &t[ROLE_VALUE_BIAS], e);
 }
 
-static int attention_backward(struct decoder *d, const struct batch *b, size_t layer,
-                              struct activations *a, const struct backward_work *w, float *dx,
-                              struct err *e)
+// dnormed (+)= the gradient of what attention read.
+static int attention_backward(struct walk *w, struct activations *a, const float *dx,
+                              const float *normed, float *dnormed, int add, struct err *e)
 {
-    const struct ops *ops = d->device->ops;
-    const struct model_config *c = &d->model->config;
-    const struct tensor *t = d->model->layer[layer];
-    struct device *dev = d->device;
-    size_t n = b->n;
-    if (ops->linear_backward(dev, w->dmixed, 0, dx, a->mixed, n, &t[ROLE_ATTENTION_OUT],
-                             &t[ROLE_ATTENTION_OUT_BIAS], e) < 0)
+    const struct ops *ops = w->ops;
+    const struct model_config *c = w->c;
+    float *const *p = a->part, *dq = w->work[B_DQ], *dk = w->work[B_DK];
+    size_t n = w->b->n;
+    const float *dy =
+        into_branch(w, dx, p[ATTENDED], p[ATTENDED_STAT], ROLE_ATTENTION_POST_NORM, e);
+    struct attention attention = attention_of(w->d, w->b, w->layer, a);
+    if (!dy ||
+        ops->linear_backward(w->device, w->work[B_DMIXED], 0, dy, p[MIXED], n,
+                             &w->t[ROLE_ATTENTION_OUT], &w->t[ROLE_ATTENTION_OUT_BIAS], e) < 0 ||
+        ops->attention_backward(w->device, &attention, dq, dk, w->work[B_DV], w->work[B_DMIXED],
+                                p[MIXED], p[Q], p[LSE], e) < 0 ||
+        rotate(w, dq, dk, 1, e) < 0)
         return -1;
-    struct attention attention = attention_of(d, b, a);
-    if (ops->attention_backward(dev, &attention, w->dq, w->dk, w->dv, w->dmixed, a->mixed, a->q,
-                                a->lse, e) < 0)
+    if (c->head_norm != HEAD_NORM_NONE) {
+        float *dq_raw = w->work[B_DQ_RAW], *dk_raw = w->work[B_DK_RAW];
+        memset(dq_raw, 0, n * query_width(c) * sizeof *dq_raw);
+        memset(dk_raw, 0, n * kv_width(c) * sizeof *dk_raw);
+        if (norm_heads_backward(w, 0, dq_raw, dq, p[Q_RAW], p[Q_STAT], e) < 0 ||
+            norm_heads_backward(w, 1, dk_raw, dk, p[K_RAW], p[K_STAT], e) < 0)
+            return -1;
+        dq = dq_raw;
+        dk = dk_raw;
+    }
+    return project_backward(w, dq, dk, normed, dnormed, add, e);
+}
+
+// One branch after the other; dx becomes the gradient of the residual stream before each.
+static int sequential_backward(struct walk *w, struct activations *a, float *dx, struct err *e)
+{
+    float *const *p = a->part, *dnormed = w->work[B_DNORMED];
+    int pre_mlp = w->c->has[ROLE_MLP_NORM], pre_attention = w->c->has[ROLE_ATTENTION_NORM];
+    const float *normed = before_mlp(w, w->work[B_NORMED], NULL, p[MIDDLE], e);
+    // Without a norm before it the branch read the residual stream itself.
+    if (!normed || mlp_backward(w, a, dx, normed, pre_mlp ? dnormed : dx, !pre_mlp, e) < 0 ||
+        (pre_mlp && norm_backward(w, dx, dnormed, p[MIDDLE], p[MLP_STAT], ROLE_MLP_NORM,
+                                  ROLE_MLP_NORM_BIAS, e) < 0) ||
+        !(normed = before_attention(w, w->work[B_NORMED], NULL, p[IN], e)) ||
+        attention_backward(w, a, dx, normed, pre_attention ? dnormed : dx, !pre_attention, e) < 0)
         return -1;
-    ops->rope(dev, w->dq, n, c->heads, c->head_dim, b->position, d->model->rope, 1, e);
-    ops->rope(dev, w->dk, n, c->kv_heads, c->head_dim, b->position, d->model->rope, 1, e);
-    if (ops->rmsnorm(dev, w->normed, NULL, a->in, n, &t[ROLE_ATTENTION_NORM], c->norm_eps, e) < 0 ||
-        ops->linear_backward(dev, w->dnormed, 0, w->dq, w->normed, n, &t[ROLE_QUERY],
-                             &t[ROLE_QUERY_BIAS], e) < 0 ||
-        ops->linear_backward(dev, w->dnormed, 1, w->dk, w->normed, n, &t[ROLE_KEY],
-                             &t[ROLE_KEY_BIAS], e) < 0 ||
-        ops->linear_backward(dev, w->dnormed, 1, w->dv, w->normed, n, &t[ROLE_VALUE],
-                             &t[ROLE_VALUE_BIAS], e) < 0)
+    return pre_attention ? norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM,
+                                         ROLE_ATTENTION_NORM_BIAS, e)
+                         : 0;
+}
+
+// Both branches read the same stream, normed, and both get the gradient of the layer's result.
+static int parallel_backward(struct walk *w, struct activations *a, float *dx, struct err *e)
+{
+    float *const *p = a->part, *dnormed = w->work[B_DNORMED];
+    int own = w->c->has[ROLE_MLP_NORM];
+    float *mlp_dnormed = own ? w->work[B_MLP_DNORMED] : dnormed;
+    const float *normed = own ? before_mlp(w, w->work[B_NORMED], NULL, p[IN], e)
+                              : before_attention(w, w->work[B_NORMED], NULL, p[IN], e);
+    if (!normed || mlp_backward(w, a, dx, normed, mlp_dnormed, 0, e) < 0)
         return -1;
-    return ops->rmsnorm_backward(dev, dx, w->dnormed, a->in, a->rstd, n, &t[ROLE_ATTENTION_NORM],
-                                 e);
+    if (own)
+        normed = before_attention(w, w->work[B_NORMED], NULL, p[IN], e);
+    if (!normed || attention_backward(w, a, dx, normed, dnormed, !own, e) < 0 ||
+        (own && norm_backward(w, dx, mlp_dnormed, p[IN], p[MLP_STAT], ROLE_MLP_NORM,
+                              ROLE_MLP_NORM_BIAS, e) < 0))
+        return -1;
+    return norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM,
+                         ROLE_ATTENTION_NORM_BIAS, e);
+}
+
+// Spoils dx.
+static int embed_backward(struct walk *w, float *dx, struct err *e)
+{
+    const struct tensor *once = w->d->model->once;
+    size_t n = w->b->n, width = w->c->hidden;
+    if (w->c->has[ROLE_POSITIONS] &&
+        w->ops->embed_backward(w->device, &once[ROLE_POSITIONS], dx, w->b->position, n, 1, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if ((int64_t)w->b->token[i] == w->c->padding)
+            memset(dx + i * width, 0, width * sizeof *dx);
+    return w->ops->embed_backward(w->device, &once[ROLE_EMBEDDING], dx, w->b->token, n,
+                                  w->c->embedding_scale, e);
 }
 
 int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e)
 {
-    const struct model_config *c = &d->model->config;
-    const struct ops *ops = d->device->ops;
-    size_t n = b->n, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    float *dlast = floats(d, b->n_wanted, c->hidden, e), *dx = floats(d, n, c->hidden, e);
-    struct backward_work w = {floats(d, n, c->hidden, e),
-                              floats(d, n, c->hidden, e),
-                              floats(d, n, c->intermediate, e),
-                              floats(d, n, c->intermediate, e),
-                              floats(d, n, q, e),
-                              floats(d, n, q, e),
-                              floats(d, n, kv, e),
-                              floats(d, n, kv, e)};
-    if (!dlast || !dx || !w.normed || !w.dnormed || !w.product || !w.dproduct || !w.dmixed ||
-        !w.dq || !w.dk || !w.dv)
+    struct walk w = walk_of(d, b);
+    size_t n = b->n, width[B_PARTS], hidden = w.c->hidden;
+    struct norm last = final_norm_of(d->model);
+    backward_widths(w.c, width);
+    float *dlast = floats(d, b->n_wanted, hidden, e), *dx = floats(d, n, hidden, e);
+    if (!dlast || !dx || make_parts(d, w.work, width, B_PARTS, n, e) < 0)
         return -1;
-    memset(dlast, 0, b->n_wanted * c->hidden * sizeof *dlast);
-    memset(dx, 0, n * c->hidden * sizeof *dx);
-    if (ops->rmsnorm_backward(d->device, dlast, dhidden, d->last, d->last_rstd, b->n_wanted,
-                              &d->model->once[ROLE_FINAL_NORM], e) < 0)
+    memset(dlast, 0, b->n_wanted * hidden * sizeof *dlast);
+    memset(dx, 0, n * hidden * sizeof *dx);
+    if (w.ops->norm_backward(d->device, dlast, dhidden, d->last, d->last_stat, b->n_wanted, hidden,
+                             &last, e) < 0)
         return -1;
     for (size_t i = 0; i < b->n_wanted; i++)
-        memcpy(dx + b->wanted[i] * c->hidden, dlast + i * c->hidden, c->hidden * sizeof *dx);
-    for (size_t layer = c->layers; layer-- > 0;)
-        if (mlp_backward(d, b, layer, &d->saved[layer], &w, dx, e) < 0 ||
-            attention_backward(d, b, layer, &d->saved[layer], &w, dx, e) < 0)
+        memcpy(dx + b->wanted[i] * hidden, dlast + i * hidden, hidden * sizeof *dx);
+    for (size_t layer = w.c->layers; layer-- > 0;) {
+        struct activations *a = &d->saved[layer];
+        enter_layer(&w, layer);
+        int result =
+            w.c->parallel ? parallel_backward(&w, a, dx, e) : sequential_backward(&w, a, dx, e);
+        if (result < 0)
             return -1;
-    return ops->embed_backward(d->device, &d->model->once[ROLE_EMBEDDING], dx, b->token, n, e);
+    }
+    return embed_backward(&w, dx, e);
 }

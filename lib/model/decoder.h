@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The decoder, walked forwards and backwards over a packed batch. It sees tokens, positions and
-// blocks of keys and values; it knows nothing of losses.
+// The decoder of all families, walked forwards and backwards over a packed batch as the model's
+// description says (struct model_config). It sees tokens, positions and blocks of keys and values;
+// it knows nothing of losses.
+//
+// A layer: [norm], projections, [norms of heads], [rotary], attention, projection, [norm], added to
+// the residual stream; then, or beside it, [norm], MLP with or without a gate, [norm], added.
 //
 //   struct decoder d;
 //   decoder_init(&d, model, &device);
@@ -29,7 +33,8 @@ struct decoder {
     struct activations *top; // of the last layer
     float *hidden;           // [n_wanted, hidden] after the final norm
     float *last;             // [n_wanted, hidden] before it
-    float *last_rstd;        // [n_wanted]
+    float *last_stat;        // [n_wanted, 2] of that norm
+    struct rope_rows rope;   // of the batch
 };
 
 void decoder_init(struct decoder *d, struct model *m, struct device *device);
@@ -46,7 +51,9 @@ int decoder_last_attention(struct decoder *d, const struct batch *b, float *weig
 int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e);
 // Floats of one block of keys (or of values) in one layer.
 size_t decoder_block_floats(const struct model *m);
-// Most bytes that a forward of n tokens (with save: and a backward) holds, weights not counted.
+// Most bytes that a forward of n tokens (with save: and a backward) holds, weights not counted: of
+// one sequence; each other one whose length is no multiple of 16 takes up to a block of keys and
+// values more.
 size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save);
 
 #endif

@@ -1,48 +1,92 @@
 // SPDX-License-Identifier: MIT
-// Families of models: each a row that names the tensors of a checkpoint by their role in the
-// decoder.
+// Families of models: each a row that names the keys of its config.json, the tensors of its
+// checkpoints by their role in the decoder, and the decoder's switches. What a row cannot say, a
+// short function of family_special.c derives from the keys.
 #ifndef MODEL_FAMILY_H
 #define MODEL_FAMILY_H
 
 #include "model/config.h"
+#include "model/config_keys.h"
 
-enum role {
-    // once a model
-    ROLE_EMBEDDING,
-    ROLE_FINAL_NORM,
-    ROLE_HEAD,
-    ROLE_REWARD_HEAD,
-    // once a layer
-    ROLE_ATTENTION_NORM,
-    ROLE_QUERY,
-    ROLE_KEY,
-    ROLE_VALUE,
-    ROLE_ATTENTION_OUT,
-    ROLE_MLP_NORM,
-    ROLE_GATE,
-    ROLE_UP,
-    ROLE_DOWN,
-    ROLE_QUERY_BIAS,
-    ROLE_KEY_BIAS,
-    ROLE_VALUE_BIAS,
-    ROLE_ATTENTION_OUT_BIAS,
-    ROLE_GATE_BIAS,
-    ROLE_UP_BIAS,
-    ROLE_DOWN_BIAS,
-    ROLE_COUNT,
+enum family_size {
+    SIZE_VOCAB,
+    SIZE_HIDDEN,
+    SIZE_LAYERS,
+    SIZE_HEADS,
+    SIZE_KV_HEADS,
+    SIZE_HEAD_DIM,
+    SIZE_INTERMEDIATE,
+    SIZE_POSITIONS,
+    FAMILY_SIZES
 };
-enum { ROLE_LAYER_FIRST = ROLE_ATTENTION_NORM };
+// Tensors that a key of config.json switches on.
+enum {
+    PART_QKV_BIAS = 1,
+    PART_OUT_BIAS = 2, // of attention
+    PART_MLP_BIAS = 4,
+    PART_HEAD_NORM = 8,
+    PART_ALL_BIASES = PART_QKV_BIAS | PART_OUT_BIAS | PART_MLP_BIAS,
+};
+enum { FAMILY_SWITCHES = 3 };
 
 struct family {
     const char *model_type;
-    const char *architecture[HEAD_KINDS]; // in config.json
-    const char
-        *name[ROLE_COUNT]; // printf format with the layer's number; NULL: the family has none
+    const char *architecture[HEAD_KINDS]; // in config.json; NULL: transformers has none
+    const char *base; // what the names of the body's tensors begin with; files may leave it out
+    // printf formats with the layer's number, and the head's where each head has a tensor of its
+    // own; NULL: the family has none.
+    const char *name[ROLE_COUNT];
+    const char *other_head; // another name of ROLE_HEAD
+
+    // Keys. A size of the family's own spelling; NULL: the usual one, or none.
+    const char *size_key[FAMILY_SIZES];
+    const char *eps_key, *activation_key;
+    // What transformers assumes where a key is absent. Sizes: 0: it must be there; of kv_heads:
+    // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
+    uint32_t absent_kv_heads, absent_head_dim, absent_positions;
+    int wide;
+    int no_padding;               // pad_token_id means nothing to the embedding
+    int scaled_init;              // what adds to the residual stream begins smaller (GPT-2)
+    int no_kv_heads, no_head_dim; // there are no such keys: heads, hidden / heads
+    double absent_eps, absent_theta, absent_initializer_range;
+    const char *absent_activation;
+    int absent_tied;
+    struct family_switch {
+        const char *key; // NULL: ends the list
+        int absent;      // its value then
+        int parts;       // PART_...: there only if it is true
+    } switches[FAMILY_SWITCHES];
+
+    // Switches of the decoder.
+    int norm_centred, parallel, conv1d, rope_neighbours, no_rope, partial_rope;
+    float norm_offset;
+    double absent_partial;  // with partial_rope
+    double absent_original; // 0: as for all other families
+    int longrope_only;      // and two more names of that type
+    int neox_rope_keys;     // rotary_emb_base, rotary_pct
+    enum fusion fusion;
+    enum head_norm head_norm;
+    // What is left; the sizes and the layers (default rotary, no window, scale 1 / sqrt(head_dim))
+    // are there. NULL: nothing.
+    int (*special)(struct model_config *c, struct config_keys *k, struct err *e);
 };
 
 const struct family *family_find(const char *model_type); // NULL: unknown
-// Shape that the configuration gives a role; rows = 1 for vectors. Returns the number of
-// dimensions, 0 where this model has no such tensor.
+// The row after `f`: the same family with other names of tensors.
+const struct family *family_variant(const struct family *f);
+// "gemma, gpt2, ...": the types known.
+const char *family_list(char *out, size_t size);
+// Whether the heads of the role's norm have a tensor each.
+int family_is_per_head(const struct family *f, enum role role);
+// The name of a tensor; `layer` and `head` are used where the role has such.
+const char *family_name(const struct family *f, enum role role, size_t layer, size_t head,
+                        char *out, size_t size);
+// Shape of the role's tensor in the files; rows = 1 for vectors. Returns the number of dimensions,
+// 0 where this model has no such tensor.
 int family_shape(const struct model_config *c, enum role role, size_t *rows, size_t *cols);
+// Whether the files keep the role's matrix as [in, out] (Conv1D).
+int family_is_turned(const struct model_config *c, enum role role);
+// Takes the roles of the PART_... away.
+void family_leave_out(struct model_config *c, int parts);
 
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PREFILL_TOKENS = 1024, HEAD_ROWS = 64 };
+enum { PREFILL_TOKENS = 1024, HEAD_ROWS = 64, FIRST_POSITIONS = 1024, EAGER_TOKENS = 4096 };
 
 // The generator's own part of a request.
 struct request_state {
@@ -25,9 +25,11 @@ struct slot {
     struct request *request;   // NULL: free
     size_t index;              // which sample
     uint32_t *block;           // [blocks_a_sequence]
-    size_t n_blocks, position; // tokens whose keys and values are stored
+    size_t n_blocks, n_shared; // the first are the request's
+    size_t position;           // tokens whose keys and values are stored
     size_t capacity;           // of the sample's arrays
-    uint32_t *history;         // prompt and sample, for the repetition penalty
+    uint32_t *history;         // [history_capacity] prompt and sample
+    size_t history_capacity;
     struct rng rng;
     uint32_t last; // token that goes in next
 };
@@ -46,47 +48,118 @@ struct generator {
     int n_engines;
     struct slot *slot;
     uint32_t *free_block;
-    size_t n_free, n_blocks, blocks_a_sequence, max_length;
+    // n_touched: blocks from there on were never used
+    size_t n_free, n_blocks, n_touched, blocks_a_sequence;
+    size_t max_length; // of a sequence, by the models
+    int restart;       // a sequence may have to start again, see generator_open
     struct request *first, *last, *waiting; // in order; waiting: the first not fully started
     size_t pending;
     uint64_t drawn;
     struct arena arena; // of one step
 };
 
-static int map_cache(struct engine *en, size_t blocks, struct err *e)
+static void unmap_cache(struct kv_cache *cache, size_t bytes)
 {
-    size_t stride = blocks * decoder_block_floats(en->model);
-    en->cache.layer_stride = stride;
-    if (__builtin_mul_overflow(stride * sizeof(float), en->model->config.layers, &en->bytes))
+    if (cache->k)
+        munmap(cache->k, bytes);
+    if (cache->v)
+        munmap(cache->v, bytes);
+}
+
+static int map_cache(struct kv_cache *cache, size_t *bytes, const struct model *m, size_t blocks,
+                     struct err *e)
+{
+    memset(cache, 0, sizeof *cache);
+    if (__builtin_mul_overflow(blocks, decoder_block_floats(m), &cache->layer_stride) ||
+        __builtin_mul_overflow(cache->layer_stride, sizeof(float), bytes) ||
+        __builtin_mul_overflow(*bytes, m->config.layers, bytes))
         return err_memory(e, SIZE_MAX, "the KV cache");
     // Address space only: pages come when blocks are first used.
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *k = mmap(NULL, en->bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    void *v = mmap(NULL, en->bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    en->cache.k = k == MAP_FAILED ? NULL : k;
-    en->cache.v = v == MAP_FAILED ? NULL : v;
-    if (!en->cache.k || !en->cache.v)
-        return err_memory(e, en->bytes, "the KV cache: fewer samples in flight need less");
+    void *k = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *v = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    cache->k = k == MAP_FAILED ? NULL : k;
+    cache->v = v == MAP_FAILED ? NULL : v;
+    if (cache->k && cache->v)
+        return 0;
+    unmap_cache(cache, *bytes);
+    memset(cache, 0, sizeof *cache);
+    return err_memory(e, *bytes, "the KV cache: fewer samples in flight need less");
+}
+
+static int grow_cache(struct generator *g, struct engine *en, size_t blocks, struct err *e)
+{
+    struct kv_cache grown;
+    size_t bytes = 0, used = g->n_touched * decoder_block_floats(en->model) * sizeof(float);
+    if (map_cache(&grown, &bytes, en->model, blocks, e) < 0)
+        return -1;
+    for (size_t layer = 0; used && layer < en->model->config.layers; layer++) {
+        size_t to = layer * grown.layer_stride, from = layer * en->cache.layer_stride;
+        memcpy(grown.k + to, en->cache.k + from, used);
+        memcpy(grown.v + to, en->cache.v + from, used);
+    }
+    unmap_cache(&en->cache, en->bytes);
+    en->cache = grown;
+    en->bytes = bytes;
     return 0;
 }
 
-static int make_slots(struct generator *g, struct err *e)
+static int grow_array(uint32_t **array, size_t n, const char *what, struct err *e)
 {
-    size_t slots = g->options.slots;
-    g->slot = mem_alloc(slots, sizeof *g->slot, "slots", e);
-    g->free_block = mem_alloc(g->n_blocks, sizeof *g->free_block, "blocks", e);
-    if (!g->slot || !g->free_block)
-        return -1;
-    for (size_t i = 0; i < slots; i++) {
-        g->slot[i].block =
-            mem_alloc(g->blocks_a_sequence, sizeof *g->slot[i].block, "block tables", e);
-        g->slot[i].history = mem_alloc(g->max_length + 1, sizeof(uint32_t), "histories", e);
-        if (!g->slot[i].block || !g->slot[i].history)
-            return -1;
-    }
-    for (size_t i = 0; i < g->n_blocks; i++)
-        g->free_block[g->n_free++] = (uint32_t)(g->n_blocks - 1 - i);
+    void *grown = realloc(*array, n * sizeof **array);
+    if (!grown)
+        return err_memory(e, n * sizeof **array, what);
+    *array = grown;
     return 0;
+}
+
+// Makes room for sequences of so many tokens in every slot. What is in flight goes on.
+static int reach(struct generator *g, size_t length, struct err *e)
+{
+    size_t a_sequence = (length + KV_BLOCK - 1) / KV_BLOCK, blocks;
+    if (a_sequence <= g->blocks_a_sequence)
+        return 0;
+    if (a_sequence < 2 * g->blocks_a_sequence)
+        a_sequence = 2 * g->blocks_a_sequence;
+    // Each slot has a sequence and its prompt a block filled in part (a whole copy of its blocks,
+    // where a sequence may start again); one request more may wait with its prompt filled in.
+    size_t each = (g->restart ? 2 : 1) * a_sequence + 1;
+    if (__builtin_mul_overflow(g->options.slots + 1, each, &blocks) || blocks > UINT32_MAX)
+        return err_memory(e, SIZE_MAX, "the KV cache");
+    if (grow_array(&g->free_block, blocks, "blocks", e) < 0)
+        return -1;
+    for (size_t i = 0; i < g->options.slots; i++)
+        if (grow_array(&g->slot[i].block, a_sequence, "block tables", e) < 0)
+            return -1;
+    for (int i = 0; i < g->n_engines; i++)
+        if (grow_cache(g, &g->engine[i], blocks, e) < 0)
+            return -1;
+    // The new ones are the last to be taken.
+    size_t more = blocks - g->n_blocks;
+    memmove(g->free_block + more, g->free_block, g->n_free * sizeof *g->free_block);
+    for (size_t i = 0; i < more; i++)
+        g->free_block[i] = (uint32_t)(blocks - 1 - i);
+    g->n_free += more;
+    g->n_blocks = blocks;
+    g->blocks_a_sequence = a_sequence;
+    return 0;
+}
+
+static uint32_t take_block(struct generator *g)
+{
+    uint32_t block = g->free_block[--g->n_free];
+    if (block >= g->n_touched)
+        g->n_touched = (size_t)block + 1;
+    return block;
+}
+
+// What a prompt and its samples will need; very long samples get more when they get there.
+static int reach_samples(struct generator *g, size_t n_prompt, struct err *e)
+{
+    size_t more = g->options.max_new_tokens, left = g->max_length - n_prompt;
+    if (more > EAGER_TOKENS)
+        more = EAGER_TOKENS;
+    return reach(g, n_prompt + (more < left ? more : left), e);
 }
 
 struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
@@ -100,23 +173,21 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
     g->n_engines = reference ? 2 : 1;
     g->engine[0].model = m;
     g->engine[1].model = reference;
-    g->max_length = m->config.max_position;
-    if (reference && reference->config.max_position < g->max_length)
-        g->max_length = reference->config.max_position;
-    g->blocks_a_sequence = (g->max_length + KV_BLOCK - 1) / KV_BLOCK;
-    // Each slot has a sequence and its prompt a block filled in part; one request more may wait
-    // with its prompt filled in.
-    g->n_blocks = (o->slots + 1) * (g->blocks_a_sequence + 1);
+    g->max_length = model_positions(m);
+    if (reference && model_positions(reference) < g->max_length)
+        g->max_length = model_positions(reference);
     arena_init(&g->arena);
-    int result = g->n_blocks > UINT32_MAX ? err_memory(e, SIZE_MAX, "the KV cache") : 0;
+    for (int i = 0; i < g->n_engines; i++) {
+        decoder_init(&g->engine[i].decoder, g->engine[i].model, d);
+        g->restart |= g->engine[i].model->config.rope_restart;
+    }
+    g->slot = mem_alloc(o->slots, sizeof *g->slot, "slots", e);
+    int result = g->slot ? 0 : -1;
     if (result == 0 && reference)
         result = model_same_vocabulary(m, reference, e);
-    for (int i = 0; i < g->n_engines && result == 0; i++) {
-        decoder_init(&g->engine[i].decoder, g->engine[i].model, d);
-        result = map_cache(&g->engine[i], g->n_blocks, e);
-    }
     if (result == 0)
-        result = make_slots(g, e);
+        result =
+            reach_samples(g, FIRST_POSITIONS < g->max_length ? FIRST_POSITIONS : g->max_length, e);
     if (result == 0)
         return g;
     generator_close(g);
@@ -154,10 +225,7 @@ void generator_close(struct generator *g)
     for (int i = 0; i < g->n_engines; i++) {
         struct engine *en = &g->engine[i];
         decoder_release(&en->decoder);
-        if (en->cache.k)
-            munmap(en->cache.k, en->bytes);
-        if (en->cache.v)
-            munmap(en->cache.v, en->bytes);
+        unmap_cache(&en->cache, en->bytes);
     }
     for (size_t i = 0; g->slot && i < g->options.slots; i++) {
         free(g->slot[i].block);
@@ -177,7 +245,8 @@ int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, 
     if (n_prompt >= g->max_length)
         return err_set(e, STATUS_FAILED, "a prompt of %zu tokens leaves no room in %zu positions",
                        n_prompt, g->max_length);
-    if (batch_check_tokens(prompt, n_prompt, g->engine[0].model->config.vocab, e) < 0)
+    if (batch_check_tokens(prompt, n_prompt, g->engine[0].model->config.vocab, e) < 0 ||
+        reach_samples(g, n_prompt, e) < 0)
         return -1;
     struct request *r = mem_alloc(1, sizeof *r, "a request", e);
     if (!r)
@@ -261,18 +330,57 @@ static void add_row(struct step *s, struct row row)
     s->row[s->n_rows++] = row;
 }
 
+// Whether the next token of a sample moves all before it: its sequence grows beyond the length up
+// to which the model's rotary angles are others.
+static int starts_again(const struct generator *g, const struct slot *slot)
+{
+    for (int i = 0; i < g->n_engines; i++) {
+        const struct model_config *c = &g->engine[i].model->config;
+        if (c->rope_restart && slot->position == rope_same_up_to(c))
+            return 1;
+    }
+    return 0;
+}
+
+// The sequence needs keys and values of its own from its first token on.
+static void leave_prompt(struct generator *g, struct slot *slot)
+{
+    for (size_t i = 0; i < slot->n_shared; i++)
+        slot->block[i] = take_block(g);
+    slot->n_shared = 0;
+}
+
+// Blocks for the next token of each sample.
+static int reserve_next(struct generator *g, struct err *e)
+{
+    for (size_t i = 0; i < g->options.slots; i++) {
+        struct slot *slot = &g->slot[i];
+        if (!slot->request || slot->position / KV_BLOCK < slot->n_blocks)
+            continue;
+        if (reach(g, slot->position + 1, e) < 0)
+            return -1;
+        slot->block[slot->n_blocks++] = take_block(g);
+    }
+    return 0;
+}
+
 static void plan_decoding(struct generator *g, struct step *s)
 {
     for (size_t i = 0; i < g->options.slots; i++) {
         struct slot *slot = &g->slot[i];
         if (!slot->request)
             continue;
-        if (slot->position % KV_BLOCK == 0 && slot->position / KV_BLOCK == slot->n_blocks)
-            slot->block[slot->n_blocks++] = g->free_block[--g->n_free];
-        s->token[s->n] = slot->last;
-        s->position[s->n] = (uint32_t)slot->position;
-        s->segment[s->n_segments++] = (struct segment){s->n, 1, slot->position, slot->block};
-        s->n++;
+        size_t past = slot->position, end = past + 1;
+        if (starts_again(g, slot)) {
+            leave_prompt(g, slot);
+            past = 0;
+        }
+        s->segment[s->n_segments++] = (struct segment){
+            .start = s->n, .length = end - past, .past = past, .block = slot->block};
+        for (size_t t = past; t < end; t++, s->n++) {
+            s->token[s->n] = slot->history[t];
+            s->position[s->n] = (uint32_t)t;
+        }
         add_row(s, (struct row){NULL, i});
     }
 }
@@ -293,11 +401,12 @@ static void plan_prompts(struct generator *g, struct step *s, size_t room, size_
     while (r && room > 0 && (filled == 0 || filled + r->n_prompt <= tokens)) {
         struct request_state *state = r->state;
         for (size_t i = 0; i < state->n_blocks; i++)
-            state->block[i] = g->free_block[--g->n_free];
+            state->block[i] = take_block(g);
         memcpy(s->token + s->n, r->prompt, r->n_prompt * sizeof *r->prompt);
         for (size_t t = 0; t < r->n_prompt; t++)
             s->position[s->n + t] = (uint32_t)t;
-        s->segment[s->n_segments++] = (struct segment){s->n, r->n_prompt, 0, state->block};
+        s->segment[s->n_segments++] =
+            (struct segment){.start = s->n, .length = r->n_prompt, .block = state->block};
         s->n += r->n_prompt;
         add_row(s, (struct row){r, 0});
         filled += r->n_prompt;
@@ -318,7 +427,8 @@ static void plan_late_samples(struct generator *g, struct step *s, size_t room)
     // The token is stored at its own place again, with the same values.
     s->token[s->n] = r->prompt[r->n_prompt - 1];
     s->position[s->n] = (uint32_t)(r->n_prompt - 1);
-    s->segment[s->n_segments++] = (struct segment){s->n, 1, r->n_prompt - 1, r->state->block};
+    s->segment[s->n_segments++] = (struct segment){
+        .start = s->n, .length = 1, .past = r->n_prompt - 1, .block = r->state->block};
     s->n++;
     add_row(s, (struct row){r, 0});
 }
@@ -326,8 +436,11 @@ static void plan_late_samples(struct generator *g, struct step *s, size_t room)
 static int plan_step(struct generator *g, struct step *s, struct err *e)
 {
     size_t slots = g->options.slots, room = 0, prompts = 0, requests = 0;
-    for (size_t i = 0; i < slots; i++)
+    for (size_t i = 0; i < slots; i++) {
         room += !g->slot[i].request;
+        if (g->slot[i].request && starts_again(g, &g->slot[i]))
+            prompts += g->slot[i].position;
+    }
     for (struct request *r = g->waiting; r && requests <= room; r = r->state->next, requests++)
         prompts += r->n_prompt;
     memset(s, 0, sizeof *s);
@@ -336,7 +449,7 @@ static int plan_step(struct generator *g, struct step *s, struct err *e)
     s->wanted = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->wanted, e);
     s->segment = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->segment, e);
     s->row = arena_alloc(&g->arena, slots + requests + 1, sizeof *s->row, e);
-    if (!s->token || !s->position || !s->wanted || !s->segment || !s->row)
+    if (!s->token || !s->position || !s->wanted || !s->segment || !s->row || reserve_next(g, e) < 0)
         return -1;
     plan_decoding(g, s);
     plan_late_samples(g, s, room);
@@ -435,29 +548,43 @@ static void copy_block(struct generator *g, uint32_t from, uint32_t to)
     }
 }
 
-static void start_sample(struct generator *g, struct slot *slot, struct request *r)
+// Room in the history for the prompt and the next token.
+static int grow_history(struct slot *slot, size_t need, struct err *e)
 {
+    void *history = slot->history;
+    int result =
+        mem_grow(&history, &slot->history_capacity, need, sizeof *slot->history, "histories", e);
+    slot->history = history;
+    return result;
+}
+
+static int start_sample(struct generator *g, struct slot *slot, struct request *r, struct err *e)
+{
+    if (grow_history(slot, r->n_prompt + 1, e) < 0)
+        return -1;
     struct request_state *state = r->state;
     slot->request = r;
     slot->index = state->started++;
     slot->position = r->n_prompt;
     slot->capacity = 0;
     slot->n_blocks = state->n_blocks;
+    slot->n_shared = state->n_shared;
     memcpy(slot->block, state->block, state->n_shared * sizeof *slot->block);
     if (state->n_shared < state->n_blocks) {
-        slot->block[state->n_shared] = g->free_block[--g->n_free];
+        slot->block[state->n_shared] = take_block(g);
         copy_block(g, state->block[state->n_shared], slot->block[state->n_shared]);
     }
     memcpy(slot->history, r->prompt, r->n_prompt * sizeof *r->prompt);
     rng_init(&slot->rng, g->options.seed, RNG_SAMPLE, state->key,
              g->options.first_sample + (uint32_t)slot->index);
+    return 0;
 }
 
 static void finish_sample(struct generator *g, struct slot *slot)
 {
     struct request *r = slot->request;
     struct request_state *state = r->state;
-    for (size_t i = slot->n_blocks; i > state->n_shared; i--)
+    for (size_t i = slot->n_blocks; i > slot->n_shared; i--)
         g->free_block[g->n_free++] = slot->block[i - 1];
     slot->request = NULL;
     g->pending--;
@@ -491,8 +618,8 @@ static void settle(struct generator *g, struct slot *slot, int first)
 }
 
 // Draws that belong to rows first .. first+n-1. A prompt's row serves all samples that find a slot.
-static size_t collect_draws(struct generator *g, const struct step *s, size_t first, size_t n,
-                            struct draw *draw)
+static int collect_draws(struct generator *g, const struct step *s, size_t first, size_t n,
+                         struct draw *draw, size_t *n_draws, struct err *e)
 {
     size_t count = 0, from = 0;
     for (size_t i = first; i < first + n; i++) {
@@ -503,13 +630,15 @@ static size_t collect_draws(struct generator *g, const struct step *s, size_t fi
         struct request *r = s->row[i].request;
         struct slot *slot;
         while (r->state->started < r->n_samples && (slot = free_slot(g, &from))) {
-            start_sample(g, slot, r);
+            if (start_sample(g, slot, r, e) < 0)
+                return -1;
             draw[count++] = (struct draw){i, slot};
         }
         if (r->state->started == r->n_samples)
             g->waiting = r->state->next;
     }
-    return count;
+    *n_draws = count;
+    return 0;
 }
 
 static int draw_rows(struct generator *g, const struct step *s, const float *logits,
@@ -517,14 +646,16 @@ static int draw_rows(struct generator *g, const struct step *s, const float *log
                      struct err *errors, struct err *e)
 {
     struct draw *draw = arena_alloc(&g->arena, g->options.slots + n, sizeof *draw, e);
-    if (!draw)
+    size_t count;
+    if (!draw || collect_draws(g, s, first, n, draw, &count, e) < 0)
         return -1;
-    size_t count = collect_draws(g, s, first, n, draw);
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = draw[i].slot;
         size_t limit =
             g->options.max_new_tokens < g->max_length ? g->options.max_new_tokens : g->max_length;
-        if (grow_sample(&slot->request->sample[slot->index], &slot->capacity, limit, e) < 0)
+        struct generated *out = &slot->request->sample[slot->index];
+        if (grow_sample(out, &slot->capacity, limit, e) < 0 ||
+            grow_history(slot, slot->request->n_prompt + out->n + 1, e) < 0)
             return -1;
     }
     struct draw_job job = {.g = g,

@@ -3,6 +3,13 @@
 // once; the samples of a prompt share its computation and its blocks of keys and values. What a
 // sample becomes depends only on the model, its prompt and its key, not on its company.
 //
+// A sample ends at the latest where the model's learned positions do; rotary ones go on, as in
+// transformers. Where rotary angles depend on the length of the sequence, tokens turn as
+// transformers with its cache turns them: each by the length it had when it came, and its key stays
+// so; only the families with rope_restart compute all again at the border. Beyond the original
+// length such a sample's log-probabilities are those of its making, and not what scoring the whole
+// sequence gives.
+//
 //   generator_add(...) for some prompts; while (!generator_idle(g)) generator_step(g, e);
 //   generator_take(g, &request) gives them back in the order they came.
 #ifndef MODEL_GENERATE_H
@@ -51,8 +58,7 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
                                  const struct generate_options *o, struct err *e);
 void generator_close(struct generator *g);
 // Queues n samples of a prompt (copied). `key`: what the random numbers of sample i come from,
-// together with the seed and its
-// number.
+// together with the seed and its number.
 int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, size_t n_samples,
                   uint64_t key, void *owner, struct err *e);
 // Samples that wait or are in flight.

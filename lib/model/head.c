@@ -20,8 +20,31 @@ static size_t chunk_rows(const struct model *m, size_t bytes, size_t n)
 int head_logits(struct device *d, const struct model *m, const float *hidden, size_t n,
                 float *logits, struct err *e)
 {
-    struct linear l = {.y = logits, .w = m->once[ROLE_HEAD]};
-    return d->ops->linear(d, hidden, n, &l, 1, e);
+    const struct model_config *c = &m->config;
+    size_t values = n * c->vocab;
+    struct linear l = {.y = logits, .w = m->once[ROLE_HEAD], .bias = m->once[ROLE_HEAD_BIAS]};
+    if (d->ops->linear(d, hidden, n, &l, 1, e) < 0 ||
+        (c->logit_scale != 1 && d->ops->blend(d, logits, 0, logits, c->logit_scale, values, e) < 0))
+        return -1;
+    return c->logit_cap > 0 ? d->ops->cap(d, logits, c->logit_cap, values, e) : 0;
+}
+
+// The way back of head_logits: from `gradient` of the logits, which is spoiled, the gradient of the
+// head and dhidden. `logits`: those that were made, times `scale`; read only where they are capped.
+static int logits_backward(struct device *d, const struct model *m, float *gradient,
+                           const float *logits, float scale, const float *hidden, size_t n,
+                           float *dhidden, struct err *e)
+{
+    const struct model_config *c = &m->config;
+    size_t values = n * c->vocab;
+    if (c->logit_cap > 0 &&
+        d->ops->cap_backward(d, gradient, logits, c->logit_cap * scale, values, e) < 0)
+        return -1;
+    if (c->logit_scale != 1 &&
+        d->ops->blend(d, gradient, 0, gradient, c->logit_scale, values, e) < 0)
+        return -1;
+    return d->ops->linear_backward(d, dhidden, 0, gradient, hidden, n, &m->once[ROLE_HEAD],
+                                   &m->once[ROLE_HEAD_BIAS], e);
 }
 
 int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
@@ -220,7 +243,7 @@ static int add_terms(struct device *d, const struct model *m, const struct chunk
     return 0;
 }
 
-// The chunk's logits become their gradient, or `gradient` does where terms need the logits yet.
+// The chunk's logits become their gradient, or `gradient` does where the logits are needed yet.
 static int chunk_gradient(struct device *d, const struct model *m, const struct chunk *chunk,
                           const uint32_t *target, size_t first, size_t n, const float *c,
                           const struct head_terms *terms, float *gradient, struct err *e)
@@ -244,8 +267,9 @@ int head_train(struct device *d, struct model *m, const float *hidden, const uin
         return -1;
     float *logp = arena_alloc(&d->scratch, chunk.rows, sizeof *logp, e);
     float *c = arena_alloc(&d->scratch, chunk.rows, sizeof *c, e);
+    int apart = terms || m->config.logit_cap > 0;
     float *gradient =
-        terms ? arena_alloc(&d->scratch, chunk.rows * m->config.vocab, sizeof *gradient, e)
+        apart ? arena_alloc(&d->scratch, chunk.rows * m->config.vocab, sizeof *gradient, e)
               : chunk.logits;
     if (!logp || !c || !gradient)
         return -1;
@@ -259,8 +283,8 @@ int head_train(struct device *d, struct model *m, const float *hidden, const uin
             return -1;
         scale_rows(c, rows, scale_of(out));
         if (chunk_gradient(d, m, &chunk, target, first, rows, c, terms, gradient, e) < 0 ||
-            d->ops->linear_backward(d, dhidden + first * width, 0, gradient, hidden + first * width,
-                                    rows, &m->once[ROLE_HEAD], NULL, e) < 0)
+            logits_backward(d, m, gradient, chunk.logits, scale_of(out), hidden + first * width,
+                            rows, dhidden + first * width, e) < 0)
             return -1;
     }
     arena_rewind(&d->scratch, mark);

@@ -68,7 +68,8 @@ int head_reward(struct device *d, const struct model *m, const float *hidden, si
                 float *value, struct err *e);
 int head_reward_backward(struct device *d, struct model *m, const float *hidden, size_t n,
                          const float *dvalue, float *dhidden, struct err *e);
-// logits [n, vocab]
+// logits [n, vocab], with bias, scale and cap of the model. All that is made here are functions of
+// these: log-probabilities, entropies, divergences, contrasts, and what a temperature divides.
 int head_logits(struct device *d, const struct model *m, const float *hidden, size_t n,
                 float *logits, struct err *e);
 // logits [n, vocab] = z + weight (z - those of the other model); plain [n, vocab]: z itself.

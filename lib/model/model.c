@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/model.h"
+#include "model/model_bind.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ALIGN_VALUES = 16, INDEX_LIMIT = 64 << 20, SHARDS_MAX = 4096 };
+enum { INDEX_LIMIT = 64 << 20, SHARDS_MAX = 4096 };
 static const char index_name[] = "model.safetensors.index.json";
 static const char single_name[] = "model.safetensors";
 
@@ -65,102 +66,6 @@ static int open_shards(struct model *m, struct err *e)
     return result;
 }
 
-static struct tensor *tensor_of(struct model *m, const struct parameter *p)
-{
-    return p->layer < 0 ? &m->once[p->role] : &m->layer[p->layer][p->role];
-}
-
-static int check_shape(const struct parameter *p, struct err *e)
-{
-    const struct safetensors_entry *t = p->entry;
-    if (!t->known)
-        return err_set(e, STATUS_FAILED, "%s: tensor `%s`: weights of type %s are not read",
-                       p->file->path, p->name, t->type);
-    int fits = t->n_dims == p->n_dims && t->dim[t->n_dims - 1] == p->cols &&
-               (p->n_dims == 1 || t->dim[0] == p->rows);
-    if (fits)
-        return 0;
-    return err_set(e, STATUS_FAILED,
-                   "%s: tensor `%s`: its shape is not the %zu x %zu that config.json asks for",
-                   p->file->path, p->name, p->rows, p->cols);
-}
-
-static int add_parameter(struct model *m, enum role role, int layer, struct err *e)
-{
-    struct parameter *p = &m->parameter[m->n_parameters];
-    memset(p, 0, sizeof *p);
-    p->n_dims = family_shape(&m->config, role, &p->rows, &p->cols);
-    if (!p->n_dims)
-        return 0;
-    char name[256];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(name, sizeof name, m->family->name[role], layer);
-#pragma GCC diagnostic pop
-    for (size_t i = 0; i < m->n_shards && !p->entry; i++) {
-        p->entry = safetensors_find(&m->shard[i], name);
-        p->file = &m->shard[i];
-    }
-    if (!p->entry)
-        return err_set(e, STATUS_FAILED, "tensor `%s` is missing", name);
-    p->name = p->entry->name;
-    p->role = role;
-    p->layer = layer;
-    if (check_shape(p, e) < 0)
-        return -1;
-    m->n_parameters++;
-    p->offset = m->n_flat;
-    m->n_values += p->rows * p->cols;
-    m->n_flat += (p->rows * p->cols + ALIGN_VALUES - 1) / ALIGN_VALUES * ALIGN_VALUES;
-    *tensor_of(m, p) = (struct tensor){.data = safetensors_data(p->file, p->entry),
-                                       .type = p->entry->dtype,
-                                       .rows = p->rows,
-                                       .cols = p->cols};
-    return 0;
-}
-
-static void tie_head(struct model *m)
-{
-    if (m->config.tied && m->config.head == HEAD_VOCABULARY)
-        m->once[ROLE_HEAD] = m->once[ROLE_EMBEDDING];
-}
-
-static int bind_tensors(struct model *m, struct err *e)
-{
-    size_t most = ROLE_LAYER_FIRST + m->config.layers * (ROLE_COUNT - ROLE_LAYER_FIRST);
-    m->parameter = mem_alloc(most + 1, sizeof *m->parameter, "parameters", e);
-    m->layer = mem_alloc(m->config.layers, sizeof *m->layer, "layers", e);
-    if (!m->parameter || !m->layer)
-        return -1;
-    for (int role = 0; role < ROLE_LAYER_FIRST; role++)
-        if (add_parameter(m, role, -1, e) < 0)
-            return -1;
-    for (size_t layer = 0; layer < m->config.layers; layer++)
-        for (int role = ROLE_LAYER_FIRST; role < ROLE_COUNT; role++)
-            if (add_parameter(m, role, (int)layer, e) < 0)
-                return -1;
-    tie_head(m);
-    size_t tensors = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
-        tensors += m->shard[i].n;
-    m->n_extra = tensors - m->n_parameters;
-    return 0;
-}
-
-// A mapped file need not be aligned to its elements; copy such a tensor's shard? The format asks
-// for offsets that are multiples of the element, and writers pad the header, so refuse the rest.
-static int check_alignment(const struct model *m, struct err *e)
-{
-    for (size_t i = 0; i < m->n_parameters; i++) {
-        const struct parameter *p = &m->parameter[i];
-        const unsigned char *data = safetensors_data(p->file, p->entry);
-        if ((uintptr_t)data % dtype_size(p->entry->dtype))
-            return err_set(e, STATUS_FAILED, "%s: tensor `%s`: its data are not aligned",
-                           p->file->path, p->name);
-    }
-    return 0;
-}
-
 static int check_head(const struct model *m, enum head_kind wanted, struct err *e)
 {
     if (wanted == HEAD_KINDS || m->config.head == wanted)
@@ -189,15 +94,13 @@ static struct model *open_with_head(int directory, const char *path, enum head_k
     if (result == 0)
         result = config_read(&m->config, directory, e);
     if (result == 0) {
-        m->family = family_find(m->config.model_type);
+        m->family = m->config.family;
         result = check_head(m, wanted, e);
     }
     if (result == 0)
         result = open_shards(m, e);
     if (result == 0)
-        result = bind_tensors(m, e);
-    if (result == 0)
-        result = check_alignment(m, e);
+        result = bind_parameters(m, e);
     if (result == 0)
         return m;
     err_prefix(e, "%s", path);
@@ -271,10 +174,14 @@ void model_close(struct model *m)
     free(m->shard_name);
     free(m->parameter);
     free(m->layer);
+    free(m->head_norm);
+    free(m->extra);
     free(m->master);
     free(m->gradient);
-    free(m->rope);
+    free(m->key_bias);
     free(m->path);
+    rope_release(&m->rope);
+    config_release(&m->config);
     if (m->directory >= 0)
         close(m->directory);
     free(m);
@@ -290,15 +197,9 @@ int model_train(struct model *m, struct err *e)
     if (!m->gradient)
         return err_memory(e, bytes, "weights and gradients");
     memset(m->master, 0, bytes);
-    for (size_t i = 0; i < m->n_parameters; i++) {
-        const struct parameter *p = &m->parameter[i];
-        struct tensor *t = tensor_of(m, p);
-        dtype_to_f32(m->master + p->offset, t->data, t->type, p->rows * p->cols);
-        t->data = m->master + p->offset;
-        t->type = DTYPE_F32;
-        t->grad = m->gradient + p->offset;
-    }
-    tie_head(m);
+    for (size_t i = 0; i < m->n_parameters; i++)
+        model_values(m, i, m->master + m->parameter[i].offset);
+    bind_masters(m);
     for (size_t i = 0; i < m->n_shards; i++)
         safetensors_forget(&m->shard[i]);
     memset(m->gradient, 0, bytes);
@@ -313,7 +214,7 @@ void model_clear_gradient(struct model *m)
 void model_values(const struct model *m, size_t i, float *out)
 {
     const struct parameter *p = &m->parameter[i];
-    const struct tensor *t = tensor_of((struct model *)m, p);
+    const struct tensor *t = bind_tensor((struct model *)m, p);
     dtype_to_f32(out, t->data, t->type, p->rows * p->cols);
 }
 
@@ -342,36 +243,60 @@ int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct e
     return result;
 }
 
-int model_rope_reach(struct model *m, size_t positions, struct err *e)
+// The slope of a head's line, as Press et al. (arXiv 2108.12409) have it for powers of two; further
+// heads get those in between. transformers keeps slopes and line in bf16, and Falcon was trained
+// so.
+static float alibi_slope(size_t h, size_t heads)
 {
-    if (positions <= m->rope_positions)
+    size_t power = 1;
+    while (2 * power <= heads)
+        power *= 2;
+    double exponent = h < power ? 8.0 * (double)(h + 1) / (double)power
+                                : 8.0 * (double)(2 * (h - power) + 1) / (double)(2 * power);
+    return (float)exp2(-exponent);
+}
+
+static float round_bf16(float x)
+{
+    uint16_t half;
+    dtype_from_f32(&half, &x, DTYPE_BF16, 1);
+    dtype_to_f32(&x, &half, DTYPE_BF16, 1);
+    return x;
+}
+
+static int alibi_reach(struct model *m, size_t positions, struct err *e)
+{
+    size_t reach = 2 * m->key_bias_positions > 256 ? 2 * m->key_bias_positions : 256;
+    if (positions <= m->key_bias_positions)
         return 0;
-    if (positions > m->config.max_position)
-        return err_set(e, STATUS_FAILED,
-                       "a sequence of %zu tokens is longer than the model's %zu positions",
-                       positions, m->config.max_position);
-    size_t reach = 2 * m->rope_positions > 256 ? 2 * m->rope_positions : 256;
     if (reach < positions)
         reach = positions;
-    if (reach > m->config.max_position)
-        reach = m->config.max_position;
-    size_t half = m->config.head_dim / 2;
-    float *frequency = mem_alloc(half, sizeof *frequency, "rotary frequencies", e);
-    float *table = realloc(m->rope, reach * half * 2 * sizeof *table);
-    if (table)
-        m->rope = table;
-    if (!frequency || !table) {
-        free(frequency);
-        return err_memory(e, reach * half * 8, "the rotary table");
+    size_t heads = m->config.heads;
+    float *table = mem_alloc(heads * reach, sizeof *table, "the ALiBi table", e);
+    if (!table)
+        return -1;
+    for (size_t h = 0; h < heads; h++) {
+        float slope = round_bf16(alibi_slope(h, heads));
+        for (size_t p = 0; p < reach; p++)
+            table[h * reach + p] = round_bf16(slope * round_bf16((float)p));
     }
-    config_rope_frequencies(&m->config, frequency);
-    for (size_t p = m->rope_positions; p < reach; p++)
-        for (size_t k = 0; k < half; k++) {
-            double angle = (double)p * (double)frequency[k];
-            table[(p * half + k) * 2] = (float)cos(angle);
-            table[(p * half + k) * 2 + 1] = (float)sin(angle);
-        }
-    free(frequency);
-    m->rope_positions = reach;
+    free(m->key_bias);
+    m->key_bias = table;
+    m->key_bias_positions = reach;
     return 0;
+}
+
+size_t model_positions(const struct model *m)
+{
+    enum { FAR = 1 << 28 }; // beyond any memory
+    return m->config.has[ROLE_POSITIONS] ? m->config.max_position : FAR;
+}
+
+int model_reach(struct model *m, size_t positions, struct err *e)
+{
+    if (positions > model_positions(m))
+        return err_set(e, STATUS_FAILED,
+                       "a sequence of %zu tokens is longer than the model's %zu positions",
+                       positions, model_positions(m));
+    return m->config.alibi ? alibi_reach(m, positions, e) : 0;
 }

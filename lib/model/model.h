@@ -5,6 +5,7 @@
 #define MODEL_MODEL_H
 
 #include "model/family.h"
+#include "model/rope.h"
 #include "model/safetensors.h"
 #include "ops/ops.h"
 
@@ -12,6 +13,7 @@ struct parameter {
     char *name; // in the checkpoint
     enum role role;
     int layer; // -1: once a model
+    int head;  // of a norm with a tensor a head; -1: not such
     int n_dims;
     size_t rows, cols;
     size_t offset; // of its fp32 values in master and gradient
@@ -28,20 +30,29 @@ struct model {
     char **shard_name;
     size_t n_shards;
     struct tensor once[ROLE_LAYER_FIRST];
-    struct tensor (*layer)[ROLE_COUNT]; // [layers]; only the layer roles
-    struct parameter *parameter;        // every tensor once; a tied head is its embedding
+    struct tensor (
+        *layer)[ROLE_COUNT]; // [layers]; only the layer roles; parts of fused tensors too
+    // With HEAD_NORM_EACH: [layers][heads of queries, then of keys]
+    struct tensor *head_norm;
+    struct parameter *parameter; // every tensor once; a tied head is its embedding
     size_t n_parameters;
     size_t n_values; // numbers in all parameters
     size_t n_flat;   // length of master and gradient (parameters are padded to 16)
-    size_t n_extra;  // tensors of the files that the decoder does not use
-    float *master;   // NULL until model_train
-    float *gradient; // [n_flat]
-    float *rope;     // [rope_positions][head_dim / 2][cos, sin]
-    size_t rope_positions;
+    // Tensors of the files that the decoder does not use, in order of shard and place.
+    const struct safetensors_entry **extra;
+    size_t n_extra;
+    const struct safetensors_entry *tied_head; // a copy of the embedding that the file has as well
+    float *master;                             // NULL until model_train
+    float *gradient;                           // [n_flat]
+    struct rope_tables rope;
+    float *key_bias; // [heads][key_bias_positions] ALiBi
+    size_t key_bias_positions;
 };
 
 // Opens DIR, reads config.json and maps the weights; checks every name, shape and type. A language
-// model is expected: a reward model is refused.
+// model is expected: a reward model is refused. A tensor that config.json has no place for and that
+// looks like a weight of the decoder is refused, others are counted in n_extra. As transformers
+// does, a head that config.json calls tied but that differs from the embedding is not tied.
 struct model *model_open(const char *path, struct err *e);
 // The same from a directory's descriptor, which the model takes over, also on failure.
 struct model *model_open_at(int directory, const char *path, struct err *e);
@@ -60,8 +71,11 @@ void model_clear_gradient(struct model *m);
 void model_values(const struct model *m, size_t i, float *out);
 // XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.
 int model_fingerprint(const struct model *m, char out[24], struct err *e);
-// Makes sure that the rotary table reaches `positions`.
-int model_rope_reach(struct model *m, size_t positions, struct err *e);
+// Makes sure that a sequence of so many positions can be computed: refuses one beyond the learned
+// positions, and lets the ALiBi table reach it.
+int model_reach(struct model *m, size_t positions, struct err *e);
+// Most positions that a sequence may have.
+size_t model_positions(const struct model *m);
 
 // Writes the model into the directory `to`: shards with the layout of those that were read, the
 // values of the masters where there are any, and a copy of every other file that holds no weights.

@@ -83,6 +83,23 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct safetensors_entry *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int sort_names(struct safetensors *s, struct err *e)
+{
+    s->by_name = mem_alloc(s->n + 1, sizeof *s->by_name, "tensor entries", e);
+    if (!s->by_name)
+        return -1;
+    for (size_t i = 0; i < s->n; i++)
+        s->by_name[i] = &s->entry[i];
+    qsort(s->by_name, s->n, sizeof *s->by_name, by_name);
+    return 0;
+}
+
 static int parse_header(struct safetensors *s, struct err *e)
 {
     json_t *header = json_parse((const char *)s->map + 8, s->header_size, s->path, e);
@@ -113,7 +130,7 @@ static int parse_header(struct safetensors *s, struct err *e)
             bad(e, s, s->entry[i].name, "its data overlap those of another tensor");
             goto out;
         }
-    result = 0;
+    result = sort_names(s, e);
 out:
     json_decref(header);
     return result;
@@ -167,17 +184,22 @@ void safetensors_close(struct safetensors *s)
     for (size_t i = 0; i < s->n; i++)
         free(s->entry[i].name);
     free(s->entry);
+    free(s->by_name);
     free(s->path);
     json_decref(s->metadata);
     memset(s, 0, sizeof *s);
 }
 
+static int compare_name(const void *name, const void *entry)
+{
+    return strcmp(name, (*(const struct safetensors_entry *const *)entry)->name);
+}
+
 const struct safetensors_entry *safetensors_find(const struct safetensors *s, const char *name)
 {
-    for (size_t i = 0; i < s->n; i++)
-        if (!strcmp(s->entry[i].name, name))
-            return &s->entry[i];
-    return NULL;
+    const struct safetensors_entry *const *found =
+        bsearch(name, s->by_name, s->n, sizeof *s->by_name, compare_name);
+    return found ? *found : NULL;
 }
 
 char *safetensors_header(struct safetensors_entry *entry, size_t n, const json_t *metadata,

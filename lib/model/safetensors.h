@@ -26,7 +26,8 @@ struct safetensors {
     size_t header_size;              // of the JSON text
     struct safetensors_entry *entry; // in order of offset
     size_t n;
-    json_t *metadata; // object or NULL
+    const struct safetensors_entry **by_name; // the same, sorted
+    json_t *metadata;                         // object or NULL
 };
 
 // Opens `name` in the directory `at` and checks everything the header says: sizes against shapes

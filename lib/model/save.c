@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,13 +30,19 @@ static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
     return err_set(e, STATUS_USAGE, "'%s' is not one of fp32, fp16, bf16", save_dtype);
 }
 
-static const struct parameter *parameter_of(const struct model *m,
-                                            const struct safetensors_entry *entry)
+// The parameter of each tensor of a shard; NULL for those that the decoder does not use. A tied
+// head that the file repeats is the embedding.
+static const struct parameter **map_parameters(const struct model *m, const struct safetensors *s,
+                                               struct err *e)
 {
-    for (size_t i = 0; i < m->n_parameters; i++)
-        if (m->parameter[i].entry == entry)
-            return &m->parameter[i];
-    return NULL;
+    const struct parameter **of = mem_alloc(s->n + 1, sizeof *of, "tensor entries", e);
+    for (size_t i = 0; of && i < m->n_parameters; i++)
+        if (m->parameter[i].file == s)
+            of[m->parameter[i].entry - s->entry] = &m->parameter[i];
+    for (size_t i = 0; of && m->tied_head && i < s->n; i++)
+        if (&s->entry[i] == m->tied_head)
+            of[i] = &m->parameter[0];
+    return of;
 }
 
 // `values` fp32 numbers as `type`.
@@ -57,10 +64,39 @@ static int write_values(int fd, const float *from, size_t values, enum dtype typ
     return result;
 }
 
-static int write_tensor(const struct model *m, int fd, const struct safetensors *s,
-                        const struct safetensors_entry *from, enum dtype type, struct err *e)
+// Masters in the type of the file. Where a master is still what the file's value widens to, the
+// file's own bytes are kept: half precision has many NaNs, and fp64 more values than fp32.
+static int write_masters(int fd, const float *master, const struct safetensors *s,
+                         const struct safetensors_entry *t, struct err *e)
 {
-    const struct parameter *p = parameter_of(m, from);
+    size_t size = dtype_size(t->dtype), values = t->bytes / size;
+    const unsigned char *from = safetensors_data(s, t);
+    if (t->dtype == DTYPE_F32)
+        return io_write(fd, master, t->bytes, s->path, e);
+    float *wide = mem_alloc(CHUNK, sizeof *wide, "a buffer", e);
+    unsigned char *part = wide ? mem_alloc(CHUNK, size, "a buffer", e) : NULL;
+    int result = part ? 0 : -1;
+    for (size_t at = 0; at < values && result == 0; at += CHUNK) {
+        size_t n = values - at < CHUNK ? values - at : CHUNK;
+        dtype_to_f32(wide, from + at * size, t->dtype, n);
+        dtype_from_f32(part, master + at, t->dtype, n);
+        for (size_t i = 0; i < n; i++)
+            if (!memcmp(&wide[i], &master[at + i], sizeof *wide))
+                memcpy(part + i * size, from + (at + i) * size, size);
+        result = io_write(fd, part, n * size, s->path, e);
+    }
+    free(wide);
+    free(part);
+    return result;
+}
+
+// p: NULL for a tensor that the decoder does not use.
+static int write_tensor(const struct model *m, int fd, const struct safetensors *s,
+                        const struct safetensors_entry *from, const struct parameter *p,
+                        enum dtype type, struct err *e)
+{
+    if (p && m->master && from->dtype == type)
+        return write_masters(fd, m->master + p->offset, s, from, e);
     if (p && m->master)
         return write_values(fd, m->master + p->offset, p->rows * p->cols, type, s->path, e);
     if (!from->known || from->dtype == type)
@@ -87,7 +123,7 @@ static int write_header(int fd, const char *header, size_t size, const char *nam
 
 // The shard as it was read, with new values: header, gaps and order are kept.
 static int write_shard_same(const struct model *m, int fd, const struct safetensors *s,
-                            struct err *e)
+                            const struct parameter *const *of, struct err *e)
 {
     size_t data = 8 + s->header_size, at = 0;
     int result = io_write(fd, s->map, data, s->path, e);
@@ -96,7 +132,7 @@ static int write_shard_same(const struct model *m, int fd, const struct safetens
         if (t->offset > at)
             result = io_write(fd, s->map + data + at, t->offset - at, s->path, e);
         if (result == 0)
-            result = write_tensor(m, fd, s, t, t->dtype, e);
+            result = write_tensor(m, fd, s, t, of[i], t->dtype, e);
         at = t->offset + t->bytes;
     }
     if (result == 0 && s->size - data > at)
@@ -105,7 +141,7 @@ static int write_shard_same(const struct model *m, int fd, const struct safetens
 }
 
 static int write_shard_as(const struct model *m, int fd, const struct safetensors *s,
-                          enum dtype type, struct err *e)
+                          const struct parameter *const *of, enum dtype type, struct err *e)
 {
     struct safetensors_entry *entry = mem_alloc(s->n, sizeof *entry, "tensor entries", e);
     if (!entry)
@@ -122,7 +158,7 @@ static int write_shard_as(const struct model *m, int fd, const struct safetensor
     char *header = safetensors_header(entry, s->n, s->metadata, &size, e);
     int result = header ? write_header(fd, header, size, s->path, e) : -1;
     for (size_t i = 0; i < s->n && result == 0; i++)
-        result = write_tensor(m, fd, s, &s->entry[i], entry[i].dtype, e);
+        result = write_tensor(m, fd, s, &s->entry[i], of[i], entry[i].dtype, e);
     free(header);
     free(entry);
     return result;
@@ -135,8 +171,12 @@ static int write_shard(const struct model *m, int to, size_t i, const enum dtype
     int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return err_errno(e, name);
-    int result = type ? write_shard_as(m, fd, &m->shard[i], *type, e)
-                      : write_shard_same(m, fd, &m->shard[i], e);
+    const struct safetensors *s = &m->shard[i];
+    const struct parameter **of = map_parameters(m, s, e);
+    int result = !of    ? -1
+                 : type ? write_shard_as(m, fd, s, of, *type, e)
+                        : write_shard_same(m, fd, s, of, e);
+    free(of);
     if (close(fd) < 0 && result == 0)
         result = err_errno(e, name);
     return result;
@@ -238,6 +278,14 @@ static int write_reward_config(const struct model *m, int to, int64_t pad, struc
     return result;
 }
 
+// Whether a reward model has no place for the tensor: the vocabulary's head.
+static int is_head(const struct model *m, const struct parameter *p,
+                   const struct safetensors_entry *entry)
+{
+    return entry == m->tied_head ||
+           (p && (p->role == ROLE_HEAD || p->role == ROLE_HEAD_BIAS) && p->entry == entry);
+}
+
 // The index of several shards, where there is one.
 static int write_reward_index(const struct model *m, int to, const char *shard, struct err *e)
 {
@@ -248,7 +296,11 @@ static int write_reward_index(const struct model *m, int to, const char *shard, 
     if (!index)
         return -1;
     json_t *map = json_object_get(index, "weight_map");
-    json_object_del(map, m->family->name[ROLE_HEAD]);
+    for (size_t i = 0; i < m->n_parameters; i++)
+        if (is_head(m, &m->parameter[i], m->parameter[i].entry))
+            json_object_del(map, m->parameter[i].name);
+    if (m->tied_head)
+        json_object_del(map, m->tied_head->name);
     json_object_set_new(map, m->family->name[ROLE_REWARD_HEAD], json_string(shard));
     json_object_del(index, "metadata"); // a total size that is no longer right
     int result = write_json(to, name, index, e);
@@ -261,20 +313,18 @@ static int write_reward_shard(const struct model *m, int fd, size_t i,
                               const struct safetensors_entry *head, struct err *e)
 {
     const struct safetensors *s = &m->shard[i];
-    const struct safetensors_entry *out = safetensors_find(s, m->family->name[ROLE_HEAD]);
+    const struct parameter **of = map_parameters(m, s, e);
     struct safetensors_entry *entry = mem_alloc(s->n + 1, sizeof *entry, "tensor entries", e);
-    if (!entry)
-        return -1;
     size_t n = 0, size;
-    for (size_t k = 0; k < s->n; k++)
-        if (&s->entry[k] != out)
+    for (size_t k = 0; of && entry && k < s->n; k++)
+        if (!is_head(m, of[k], &s->entry[k]))
             entry[n++] = s->entry[k];
-    if (head)
+    if (head && entry)
         entry[n++] = *head;
-    char *header = safetensors_header(entry, n, s->metadata, &size, e);
+    char *header = of && entry ? safetensors_header(entry, n, s->metadata, &size, e) : NULL;
     int result = header ? write_header(fd, header, size, s->path, e) : -1;
     for (size_t k = 0; k < s->n && result == 0; k++)
-        if (&s->entry[k] != out)
+        if (!is_head(m, of[k], &s->entry[k]))
             result = io_write(fd, safetensors_data(s, &s->entry[k]), s->entry[k].bytes, s->path, e);
     void *zeros = head && result == 0 ? mem_alloc(head->bytes, 1, "a head", e) : NULL;
     if (head && result == 0)
@@ -282,6 +332,7 @@ static int write_reward_shard(const struct model *m, int fd, size_t i,
     free(zeros);
     free(header);
     free(entry);
+    free(of);
     return result;
 }
 
@@ -293,6 +344,11 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
                                      .dim = {1, m->config.hidden},
                                      .bytes = m->config.hidden * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
+    if (!m->family->architecture[HEAD_REWARD])
+        return err_set(e, STATUS_FAILED, "%s: models of type %s have no reward models", m->path,
+                       m->config.model_type);
+    if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
+        return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
     int result = copy_files(m->directory, to, e);
     for (size_t i = 0; i < m->n_shards && result == 0; i++) {
         const char *name = m->shard_name[i];
@@ -307,37 +363,99 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
     return result == 0 ? write_reward_config(m, to, pad, e) : -1;
 }
 
+// The tensors of a new model.
 struct plan {
-    struct safetensors_entry *entry;
-    enum role *role;
-    size_t n;
+    struct planned {
+        struct safetensors_entry entry;
+        enum role role;
+    } * tensor;
+    size_t n, capacity;
 };
 
-static int plan_tensor(struct plan *plan, const struct model_config *c, const struct family *f,
-                       enum role role, int layer, enum dtype type, struct err *e)
+static int plan_tensor(struct plan *plan, const struct model_config *c, enum role role,
+                       size_t layer, size_t head, enum dtype type, struct err *e)
 {
-    struct safetensors_entry *t = &plan->entry[plan->n];
     size_t rows, cols;
     int n_dims = family_shape(c, role, &rows, &cols);
     if (!n_dims)
         return 0;
+    if (mem_grow((void **)&plan->tensor, &plan->capacity, plan->n + 1, sizeof *plan->tensor,
+                 "tensor entries", e) < 0)
+        return -1;
     char name[256];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(name, sizeof name, f->name[role], layer);
-#pragma GCC diagnostic pop
-    t->name = strdup(name);
-    if (!t->name)
+    family_name(c->family, role, layer, head, name, sizeof name);
+    struct planned *p = &plan->tensor[plan->n];
+    *p = (struct planned){.role = role};
+    p->entry.name = strdup(name);
+    if (!p->entry.name)
         return err_memory(e, sizeof name, "a name");
-    snprintf(t->type, sizeof t->type, "%s", dtype_name(type));
-    t->n_dims = n_dims;
-    t->dim[0] = n_dims == 1 ? cols : rows;
-    t->dim[1] = cols;
-    t->bytes = rows * cols * dtype_size(type);
-    plan->role[plan->n++] = role;
+    snprintf(p->entry.type, sizeof p->entry.type, "%s", dtype_name(type));
+    p->entry.n_dims = n_dims;
+    p->entry.dim[0] = n_dims == 1 ? cols : rows;
+    p->entry.dim[1] = cols;
+    p->entry.bytes = rows * cols * dtype_size(type);
+    plan->n++;
     return 0;
 }
 
+static int plan_layer(struct plan *plan, const struct model_config *c, size_t layer,
+                      enum dtype type, struct err *e)
+{
+    for (int role = ROLE_LAYER_FIRST; role < ROLE_COUNT; role++) {
+        size_t heads = 1;
+        if (c->head_norm == HEAD_NORM_EACH && family_is_per_head(c->family, role))
+            heads = role == ROLE_KEY_NORM ? c->kv_heads : c->heads;
+        for (size_t h = 0; h < heads; h++)
+            if (plan_tensor(plan, c, role, layer, h, type, e) < 0)
+                return -1;
+    }
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct planned *x = a, *y = b;
+    return strcmp(x->entry.name, y->entry.name);
+}
+
+// In the order in which transformers saves them.
+static int plan_model(struct plan *plan, const struct model_config *c, enum dtype type,
+                      struct err *e)
+{
+    for (int role = 0; role < ROLE_LAYER_FIRST; role++)
+        if (plan_tensor(plan, c, role, 0, 0, type, e) < 0)
+            return -1;
+    for (size_t layer = 0; layer < c->layers; layer++)
+        if (plan_layer(plan, c, layer, type, e) < 0)
+            return -1;
+    qsort(plan->tensor, plan->n, sizeof *plan->tensor, by_name);
+    return 0;
+}
+
+static void plan_release(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n; i++)
+        free(plan->tensor[i].entry.name);
+    free(plan->tensor);
+}
+
+static int is_norm(enum role role)
+{
+    switch (role) {
+    case ROLE_FINAL_NORM:
+    case ROLE_ATTENTION_NORM:
+    case ROLE_QUERY_NORM:
+    case ROLE_KEY_NORM:
+    case ROLE_ATTENTION_POST_NORM:
+    case ROLE_MLP_NORM:
+    case ROLE_MLP_POST_NORM:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+// As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
 static int fill_tensor(int fd, const struct safetensors_entry *t, enum role role,
                        const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
 {
@@ -345,30 +463,44 @@ static int fill_tensor(int fd, const struct safetensors_entry *t, enum role role
     float *data = mem_alloc(values, sizeof *data, "a tensor", e);
     if (!data)
         return -1;
-    int norm = role == ROLE_FINAL_NORM || role == ROLE_ATTENTION_NORM || role == ROLE_MLP_NORM;
+    double deviation = c->initializer_range;
+    if (c->family->scaled_init && (role == ROLE_ATTENTION_OUT || role == ROLE_DOWN))
+        deviation /= sqrt(2 * (double)c->layers);
     struct rng rng;
     rng_init(&rng, seed, RNG_INIT, hash_string(t->name), 0);
     for (size_t i = 0; i < values; i++)
-        data[i] = norm ? 1 : t->n_dims > 1 ? (float)(c->initializer_range * rng_normal(&rng)) : 0;
+        data[i] = is_norm(role)   ? 1 - c->norm_offset
+                  : t->n_dims > 1 ? (float)(deviation * rng_normal(&rng))
+                                  : 0;
     int result = write_values(fd, data, values, type, "model.safetensors", e);
     free(data);
     return result;
+}
+
+static char *plan_header(const struct plan *plan, size_t *size, struct err *e)
+{
+    struct safetensors_entry *entry = mem_alloc(plan->n, sizeof *entry, "tensor entries", e);
+    json_t *metadata = json_pack("{s:s}", "format", "pt");
+    for (size_t i = 0; entry && i < plan->n; i++)
+        entry[i] = plan->tensor[i].entry;
+    char *header = entry ? safetensors_header(entry, plan->n, metadata, size, e) : NULL;
+    json_decref(metadata);
+    free(entry);
+    return header;
 }
 
 static int write_init(const struct plan *plan, const struct model_config *c, int to, uint64_t seed,
                       enum dtype type, struct err *e)
 {
     static const char name[] = "model.safetensors";
-    json_t *metadata = json_pack("{s:s}", "format", "pt");
     size_t size;
-    char *header = safetensors_header(plan->entry, plan->n, metadata, &size, e);
-    json_decref(metadata);
+    char *header = plan_header(plan, &size, e);
     if (!header)
         return -1;
     int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, name) : write_header(fd, header, size, name, e);
     for (size_t i = 0; i < plan->n && result == 0; i++)
-        result = fill_tensor(fd, &plan->entry[i], plan->role[i], c, seed, type, e);
+        result = fill_tensor(fd, &plan->tensor[i].entry, plan->tensor[i].role, c, seed, type, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, name);
     free(header);
@@ -389,28 +521,18 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     int result = config_read(&c, from, e);
     if (result < 0)
         err_prefix(e, "%s", config_directory);
-    if (result == 0) {
-        if (!save_dtype)
-            type = c.dtype;
-        size_t most = ROLE_LAYER_FIRST + c.layers * (ROLE_COUNT - ROLE_LAYER_FIRST);
-        plan.entry = mem_alloc(most, sizeof *plan.entry, "tensor entries", e);
-        plan.role = mem_alloc(most, sizeof *plan.role, "tensor entries", e);
-        result = plan.entry && plan.role ? copy_files(from, to, e) : -1;
-    }
-    const struct family *f = result == 0 ? family_find(c.model_type) : NULL;
-    for (int role = 0; role < ROLE_LAYER_FIRST && result == 0; role++)
-        result = plan_tensor(&plan, &c, f, role, -1, type, e);
-    for (size_t layer = 0; result == 0 && layer < c.layers; layer++)
-        for (int role = ROLE_LAYER_FIRST; role < ROLE_COUNT && result == 0; role++)
-            result = plan_tensor(&plan, &c, f, role, (int)layer, type, e);
+    else if (!save_dtype)
+        type = c.dtype;
+    if (result == 0)
+        result = plan_model(&plan, &c, type, e);
+    if (result == 0)
+        result = copy_files(from, to, e);
     if (result == 0)
         result = write_init(&plan, &c, to, seed, type, e);
     if (result == 0 && save_dtype)
         result = rewrite_config(to, type, e);
-    for (size_t i = 0; i < plan.n; i++)
-        free(plan.entry[i].name);
-    free(plan.entry);
-    free(plan.role);
+    plan_release(&plan);
+    config_release(&c);
     close(from);
     return result;
 }

@@ -35,14 +35,53 @@ enum { KV_BLOCK = 16 };
 struct attention {
     size_t heads, kv_heads, head_dim;
     float scale;
+    size_t window; // position i sees j with i - j < window; 0: all before it
+    float cap; // scores become cap tanh(score / cap), after the scale and before the mask; 0: none
+    // Added to the raw score of head h with the key at position j, before the scale:
+    // key_bias[h * key_bias_pitch + j] (ALiBi). NULL: none.
+    const float *key_bias;
+    size_t key_bias_pitch;
     float *k, *v;
     // Sequences of the batch: rows start .. start+length-1 are positions past .. past+length-1;
     // position p lives in block[p / 16].
     const struct segment {
         size_t start, length, past;
         const uint32_t *block;
+        // Tokens that the whole sequence has, for rotary angles that depend on it; 0: past +
+        // length.
+        size_t reach;
     } * segment;
     size_t n_segments;
+};
+
+// What a norm is: y = (x - mean) * s * (offset + weight) + bias, s = 1 / sqrt(var + eps); without
+// `centred` (RMSNorm) mean is 0 and var the mean of the squares.
+struct norm {
+    int centred;
+    float eps, offset;          // offset: 1 in Gemma, else 0
+    struct tensor weight, bias; // [width = weight.cols]; absent: all 1 (without offset), all 0
+};
+// The first `dims` dimensions of each head turn, in pairs (k, k + dims / 2), or (2k, 2k + 1) with
+// `neighbours`, by the angles at table[row[i]]: [dims / 2][cos, sin].
+struct rotary {
+    const float *table;
+    const uint32_t *row; // [n]
+    size_t dims;
+    int neighbours;
+};
+enum activation {
+    ACTIVATION_SILU,
+    ACTIVATION_GELU,      // erf
+    ACTIVATION_GELU_TANH, // gelu_new, gelu_pytorch_tanh
+    ACTIVATION_GELU_QUICK,
+    ACTIVATION_RELU,
+    ACTIVATION_RELU_SQUARED,
+    ACTIVATIONS
+};
+// A fused projection whose rows go group by group: the query heads of the group, its key head, its
+// value head.
+struct grouping {
+    size_t groups, queries, head_dim; // queries: query heads of a group
 };
 
 // Rows of two distributions over the same vocabulary.
@@ -53,12 +92,13 @@ struct divergence {
 
 struct ops {
     const char *name;
-    // out[i] = table[token[i]]; tokens are in range.
+    // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
+    // transposed.
     int (*embed)(struct device *d, float *out, const struct tensor *table, const uint32_t *token,
-                 size_t n, struct err *e);
-    // table.grad[token[i]] += dout[i]
+                 size_t n, float factor, int add, struct err *e);
+    // table.grad[token[i]] += factor * dout[i]
     int (*embed_backward)(struct device *d, const struct tensor *table, const float *dout,
-                          const uint32_t *token, size_t n, struct err *e);
+                          const uint32_t *token, size_t n, float factor, struct err *e);
     // Several products (at most 8) with the same x [n, in].
     int (*linear)(struct device *d, const float *x, size_t n, const struct linear *out,
                   size_t count, struct err *e);
@@ -93,6 +133,36 @@ struct ops {
     int (*attention_backward)(struct device *d, const struct attention *a, float *dq, float *dk,
                               float *dv, const float *dout, const float *out, const float *q,
                               const float *lse, struct err *e);
+    // Rows of x and y begin every `pitch` floats (>= width = weight.cols); y may be x. stat [n][2]:
+    // mean and s, or NULL.
+    int (*norm)(struct device *d, float *y, float *stat, const float *x, size_t n, size_t pitch,
+                const struct norm *p, struct err *e);
+    // dx += ..., weight.grad += ..., bias.grad += ...; x as it was before the norm.
+    int (*norm_backward)(struct device *d, float *dx, const float *dy, const float *x,
+                         const float *stat, size_t n, size_t pitch, const struct norm *p,
+                         struct err *e);
+    // In place; backward != 0 turns the other way (the transpose).
+    int (*rotate)(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
+                  const struct rotary *r, int backward, struct err *e);
+    // out = act(g) * u, or act(g) where u is NULL; n elements. out may be g.
+    int (*activate)(struct device *d, enum activation kind, float *out, const float *g,
+                    const float *u, size_t n, struct err *e);
+    // g (and u) become their gradients.
+    int (*activate_backward)(struct device *d, enum activation kind, float *g, float *u,
+                             const float *dout, size_t n, struct err *e);
+    // fused [n, groups * (queries + 2) * head_dim] to q [n, groups * queries * head_dim] and k, v
+    // [n, groups * head_dim], and back.
+    int (*ungroup)(struct device *d, const struct grouping *g, float *q, float *k, float *v,
+                   const float *fused, size_t n, struct err *e);
+    int (*group)(struct device *d, const struct grouping *g, float *fused, const float *q,
+                 const float *k, const float *v, size_t n, struct err *e);
+    // y = keep * y + factor * x, n elements (keep 0 reads no y).
+    int (*blend)(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
+                 struct err *e);
+    // z = cap tanh(z / cap), and from the capped z: dz *= 1 - (z / cap)^2.
+    int (*cap)(struct device *d, float *z, float cap, size_t n, struct err *e);
+    int (*cap_backward)(struct device *d, float *dz, const float *z, float cap, size_t n,
+                        struct err *e);
     // out = g * sigmoid(g) * u, n elements
     int (*swiglu)(struct device *d, float *out, const float *g, const float *u, size_t n,
                   struct err *e);

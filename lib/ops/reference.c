@@ -4,11 +4,12 @@
 #include <math.h>
 
 void reference_embed(double *out, const double *table, size_t width, const uint32_t *token,
-                     size_t n)
+                     size_t n, double factor, int add)
 {
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < width; k++)
-            out[i * width + k] = table[token[i] * width + k];
+            out[i * width + k] =
+                (add ? out[i * width + k] : 0) + factor * table[token[i] * width + k];
 }
 
 void reference_linear(double *y, const double *x, size_t n, size_t in, const double *w, size_t out,
@@ -51,46 +52,129 @@ void reference_rope(double *x, size_t n, size_t heads, size_t head_dim, const ui
             }
 }
 
-static double score(const double *q, const double *k, size_t head_dim, double scale)
+void reference_norm(double *y, const double *x, size_t n, size_t width, const double *weight,
+                    const double *bias, int centred, double eps, double offset)
 {
-    double sum = 0;
-    for (size_t c = 0; c < head_dim; c++)
-        sum += q[c] * k[c];
-    return sum * scale;
+    for (size_t i = 0; i < n; i++) {
+        const double *row = x + i * width;
+        double mean = 0, var = 0;
+        for (size_t k = 0; centred && k < width; k++)
+            mean += row[k] / (double)width;
+        for (size_t k = 0; k < width; k++)
+            var += (row[k] - mean) * (row[k] - mean) / (double)width;
+        for (size_t k = 0; k < width; k++)
+            y[i * width + k] =
+                (row[k] - mean) / sqrt(var + eps) * (offset + weight[k]) + (bias ? bias[k] : 0);
+    }
 }
 
-// One query over its `visible` keys, whose vectors (and values) are `stride` apart.
-static double attend(double *out, const double *q, const double *k, const double *v, size_t visible,
-                     size_t stride, size_t head_dim, double scale)
+void reference_rotate(double *x, size_t n, size_t heads, size_t head_dim, size_t dims,
+                      int neighbours, const uint32_t *row, const double *table)
 {
+    size_t half = dims / 2;
+    for (size_t i = 0; i < n; i++)
+        for (size_t h = 0; h < heads; h++)
+            for (size_t k = 0; k < half; k++) {
+                const double *angle = table + (row[i] * half + k) * 2;
+                double *head = x + (i * heads + h) * head_dim;
+                double *first = head + (neighbours ? 2 * k : k);
+                double *second = head + (neighbours ? 2 * k + 1 : k + half);
+                double a = *first, b = *second;
+                *first = a * angle[0] - b * angle[1];
+                *second = b * angle[0] + a * angle[1];
+            }
+}
+
+// Of head h, whose query is q, with the key at position j.
+static double score(const double *q, const double *k, size_t h, size_t j, const struct attention *a)
+{
+    double sum = a->key_bias ? (double)a->key_bias[h * a->key_bias_pitch + j] : 0;
+    const double *key = k + (j * a->kv_heads + h / (a->heads / a->kv_heads)) * a->head_dim;
+    for (size_t c = 0; c < a->head_dim; c++)
+        sum += q[c] * key[c];
+    sum *= (double)a->scale;
+    return a->cap != 0 ? (double)a->cap * tanh(sum / (double)a->cap) : sum;
+}
+
+// p [visible]: the weights of head h of position `visible` - 1. Returns the log of the sum.
+static double weigh(double *p, const double *q, const double *k, size_t h, size_t visible,
+                    const struct attention *a)
+{
+    size_t first = a->window && visible > a->window ? visible - a->window : 0;
     double top = -INFINITY, sum = 0;
-    for (size_t j = 0; j < visible; j++)
-        top = fmax(top, score(q, k + j * stride, head_dim, scale));
-    for (size_t j = 0; j < visible; j++)
-        sum += exp(score(q, k + j * stride, head_dim, scale) - top);
-    for (size_t c = 0; c < head_dim; c++)
-        out[c] = 0;
     for (size_t j = 0; j < visible; j++) {
-        double p = exp(score(q, k + j * stride, head_dim, scale) - top) / sum;
-        for (size_t c = 0; c < head_dim; c++)
-            out[c] += p * v[j * stride + c];
+        p[j] = j < first ? -INFINITY : score(q, k, h, j, a);
+        top = fmax(top, p[j]);
     }
+    for (size_t j = 0; j < visible; j++)
+        sum += exp(p[j] - top);
+    for (size_t j = 0; j < visible; j++)
+        p[j] = exp(p[j] - top) / sum;
     return top + log(sum);
 }
 
 void reference_attention(double *out, double *lse, const double *q, const double *k,
-                         const double *v, size_t n, size_t past, size_t heads, size_t kv_heads,
-                         size_t head_dim, double scale)
+                         const double *v, size_t n, size_t past, const struct attention *a)
 {
-    size_t group = heads / kv_heads, stride = kv_heads * head_dim;
+    double p[REFERENCE_KEYS];
+    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
     for (size_t i = 0; i < n; i++)
-        for (size_t h = 0; h < heads; h++) {
-            size_t row = i * heads + h, shared = h / group * head_dim;
-            double l = attend(out + row * head_dim, q + row * head_dim, k + shared, v + shared,
-                              past + i + 1, stride, head_dim, scale);
+        for (size_t h = 0; h < a->heads; h++) {
+            size_t row = i * a->heads + h;
+            double l = weigh(p, q + row * dim, k, h, past + i + 1, a);
             if (lse)
                 lse[row] = l;
+            for (size_t c = 0; c < dim; c++) {
+                double sum = 0;
+                for (size_t j = 0; j <= past + i; j++)
+                    sum += p[j] * v[(j * a->kv_heads + h / group) * dim + c];
+                out[row * dim + c] = sum;
+            }
         }
+}
+
+void reference_attention_of_last(double *weight, const double *q, const double *k, size_t n,
+                                 const struct attention *a)
+{
+    double p[REFERENCE_KEYS];
+    for (size_t j = 0; j < n; j++)
+        weight[j] = 0;
+    for (size_t h = 0; h < a->heads; h++) {
+        weigh(p, q + ((n - 1) * a->heads + h) * a->head_dim, k, h, n, a);
+        for (size_t j = 0; j < n; j++)
+            weight[j] += p[j] / (double)a->heads;
+    }
+}
+
+static double activation(enum activation kind, double x)
+{
+    switch (kind) {
+    case ACTIVATION_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2));
+    case ACTIVATION_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_GELU_QUICK:
+        return x / (1 + exp(-1.702 * x));
+    case ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case ACTIVATION_RELU_SQUARED:
+        return x > 0 ? x * x : 0;
+    default:
+        return x / (1 + exp(-x));
+    }
+}
+
+void reference_activate(enum activation kind, double *out, const double *g, const double *u,
+                        size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = activation(kind, g[i]) * (u ? u[i] : 1);
+}
+
+void reference_cap(double *z, double cap, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        z[i] = cap * tanh(z[i] / cap);
 }
 
 void reference_swiglu(double *out, const double *g, const double *u, size_t n)

@@ -6,12 +6,11 @@
 #ifndef OPS_REFERENCE_H
 #define OPS_REFERENCE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "ops/ops.h"
 
-// out [n, width] = table [vocab, width] at token [n]
+// out [n, width] = or, `add`, += factor * table [vocab, width] at token [n]
 void reference_embed(double *out, const double *table, size_t width, const uint32_t *token,
-                     size_t n);
+                     size_t n, double factor, int add);
 
 // y [n, out] = x [n, in] w^T + bias, or y += with `add`; w [out, in], bias [out] or NULL
 // (torch.nn.Linear).
@@ -28,14 +27,39 @@ void reference_rmsnorm(double *y, const double *x, size_t n, size_t width, const
 void reference_rope(double *x, size_t n, size_t heads, size_t head_dim, const uint32_t *position,
                     const double *table);
 
+// y = (x - mean) / sqrt(var + eps) * (offset + weight) + bias, each row alone: LayerNorm (Ba, Kiros
+// & Hinton 2016, equation 4) where `centred`, else RMSNorm, with mean 0 and var the mean of the
+// squares. x, y [n, width], weight [width], bias [width] or NULL.
+void reference_norm(double *y, const double *x, size_t n, size_t width, const double *weight,
+                    const double *bias, int centred, double eps, double offset);
+
+// Turns the first `dims` dimensions of each head of x [n, heads, head_dim], in place: the pairs
+// (k, k + dims / 2), or (2k, 2k + 1) with `neighbours`, by the angles at row [n] of table
+// [][dims / 2][cos, sin] (Su et al. 2021, equation 34).
+void reference_rotate(double *x, size_t n, size_t heads, size_t head_dim, size_t dims,
+                      int neighbours, const uint32_t *row, const double *table);
+
 // One sequence: q [n, heads, head_dim] are its positions past .. past+n-1, k and v [past + n,
-// kv_heads, head_dim] all its keys and values. Head h reads kv head h / (heads / kv_heads); row i
-// sees the keys 0 .. past+i. out [n, heads, head_dim]; lse [n, heads], the natural logarithm of
-// the softmax sums, or NULL. (Vaswani et al. 2017, equation 1; Ainslie et al. 2023 for the groups;
-// LlamaAttention.)
+// kv_heads, head_dim] all its keys and values. Of `a` the numbers count: head h reads kv head h /
+// (heads / kv_heads); row i sees the keys 0 .. past+i, or the last `window` of them; the key bias,
+// the scale and the cap as struct attention says. out [n, heads, head_dim]; lse [n, heads], the
+// natural logarithm of the softmax sums, or NULL. (Vaswani et al. 2017, equation 1; Ainslie et al.
+// 2023 for the groups; Press, Smith & Lewis 2022 for the bias.) At most REFERENCE_KEYS keys.
+enum { REFERENCE_KEYS = 4096 };
 void reference_attention(double *out, double *lse, const double *q, const double *k,
-                         const double *v, size_t n, size_t past, size_t heads, size_t kv_heads,
-                         size_t head_dim, double scale);
+                         const double *v, size_t n, size_t past, const struct attention *a);
+// weight [n]: what the last of n positions gives to each, mean over the heads.
+void reference_attention_of_last(double *weight, const double *q, const double *k, size_t n,
+                                 const struct attention *a);
+
+// out = act(g) * u, or act(g) where u is NULL, n elements: silu x / (1 + exp(-x)), gelu x (1 +
+// erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016), gelu_tanh its approximation by tanh, gelu_quick
+// x / (1 + exp(-1.702 x)), relu and its square (So et al. 2021).
+void reference_activate(enum activation kind, double *out, const double *g, const double *u,
+                        size_t n);
+
+// z = cap tanh(z / cap), n elements.
+void reference_cap(double *z, double cap, size_t n);
 
 // out = g / (1 + exp(-g)) * u, n elements (Shazeer 2020; LlamaMLP with silu).
 void reference_swiglu(double *out, const double *g, const double *u, size_t n);

@@ -8,14 +8,20 @@
 
 enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64 };
 
-// Row-major and contiguous. A vector has rows = 1. data == NULL: the tensor does not exist (a bias
-// that the model has not). Not owned.
+// A vector has rows = 1. data == NULL: the tensor does not exist (a bias that the model has not).
+// Not owned. Element (r, c) lies at r * pitch + c, or, `transposed`, at c * pitch + r (GPT-2's
+// Conv1D keeps [in, out]); pitch 0: contiguous. So a tensor may be a part of a fused one.
 struct tensor {
     const void *data;
     enum dtype type;
-    size_t rows, cols;
-    float *grad; // [rows, cols] accumulated by backward operations; NULL: frozen
+    size_t rows, cols, pitch;
+    int transposed;
+    float *grad; // laid out as data, accumulated by backward operations; NULL: frozen
 };
+static inline size_t tensor_pitch(const struct tensor *t)
+{
+    return t->pitch ? t->pitch : t->transposed ? t->rows : t->cols;
+}
 
 size_t dtype_size(enum dtype type);
 const char *dtype_name(enum dtype type); // as safetensors spells it: F32, F16, BF16, F64

@@ -36,8 +36,7 @@ int added_list_add(struct added_list *l, const char *content, size_t size,
     return 0;
 }
 
-const struct added_token *added_list_find(const struct added_list *l, const char *content,
-                                          size_t size)
+struct added_token *added_list_find(const struct added_list *l, const char *content, size_t size)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->token[i].size == size && !memcmp(l->token[i].content, content, size))
@@ -49,6 +48,7 @@ void added_matcher_init(struct added_matcher *m)
 {
     memset(m, 0, sizeof *m);
     memset(m->root, -1, sizeof m->root);
+    m->only = -1;
 }
 
 void added_matcher_release(struct added_matcher *m)
@@ -81,6 +81,7 @@ int added_matcher_add(struct added_matcher *m, const char *text, size_t size, si
             child = (int32_t)m->n++;
             m->node[child] = (struct added_node){byte, -1, -1, -1};
             if (node < 0) {
+                m->only = m->n == 1 ? byte : -1;
                 m->root[byte] = child;
             } else {
                 m->node[child].sibling = m->node[node].child;
@@ -157,7 +158,12 @@ int added_matcher_next(const struct added_matcher *m, const struct added_list *l
     if (m->n == 0)
         return 0;
     while (*at < size) {
-        if (m->root[(unsigned char)text[*at]] < 0) {
+        if (m->only >= 0) {
+            const char *hit = memchr(text + *at, m->only, size - *at);
+            if (!hit)
+                return 0;
+            *at = (size_t)(hit - text);
+        } else if (m->root[(unsigned char)text[*at]] < 0) {
             ++*at;
             continue;
         }
@@ -170,9 +176,10 @@ int added_matcher_next(const struct added_matcher *m, const struct added_list *l
         const struct added_token *t = &l->token[*token];
         if (t->single_word && touches_word(text, size, begin, stop))
             continue;
-        *start = t->lstrip && begin > done ? blanks_before(text, begin, done) : begin;
+        *start = !t->lstrip ? begin : begin > done ? blanks_before(text, begin, done) : done;
         *end = t->rstrip ? blanks_after(text, size, stop) : stop;
-        return 1;
+        if (*start < *end) // else the token before took the blanks that this one is made of
+            return 1;
     }
     return 0;
 }

@@ -24,8 +24,7 @@ void added_list_release(struct added_list *l);
 // Takes a copy of `content`. The flags come from *like.
 int added_list_add(struct added_list *l, const char *content, size_t size,
                    const struct added_token *like, struct err *e);
-const struct added_token *added_list_find(const struct added_list *l, const char *content,
-                                          size_t size);
+struct added_token *added_list_find(const struct added_list *l, const char *content, size_t size);
 
 // Finds tokens in a text: leftmost, and the longest of those that start there.
 struct added_matcher {
@@ -36,6 +35,7 @@ struct added_matcher {
     } * node;
     size_t n, capacity;
     int32_t root[256]; // -1: no token starts so
+    int only;          // the byte that all start with; -1: there are several
 };
 void added_matcher_init(struct added_matcher *m);
 void added_matcher_release(struct added_matcher *m);

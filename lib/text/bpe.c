@@ -36,18 +36,24 @@ static inline uint32_t hash_tag(uint64_t hash)
     return (uint32_t)(hash >> 56);
 }
 
-// The rank of a merge.
-static inline int32_t find_merge(const struct bpe *b, uint32_t left, uint32_t right)
+// The rank of the merge of left and right, where `slot` stands at the first place of their hash.
+static inline int32_t rank_from(const struct bpe *b, uint32_t left, uint32_t right, uint64_t hash,
+                                uint32_t slot)
 {
-    uint64_t hash = pair_hash(left, right);
-    for (size_t i = hash & b->mask; b->slot[i]; i = (i + 1) & b->mask) {
-        if (b->slot[i] >> BPE_RANK_BITS != hash_tag(hash))
+    for (size_t i = hash & b->mask; slot; slot = b->slot[i = (i + 1) & b->mask]) {
+        if (slot >> BPE_RANK_BITS != hash_tag(hash))
             continue;
-        uint32_t rank = (b->slot[i] & MERGES_MAX) - 1;
+        uint32_t rank = (slot & MERGES_MAX) - 1;
         if (b->merge[rank].left == left && b->merge[rank].right == right)
             return (int32_t)rank;
     }
     return no_rank;
+}
+
+static inline int32_t find_merge(const struct bpe *b, uint32_t left, uint32_t right)
+{
+    uint64_t hash = pair_hash(left, right);
+    return rank_from(b, left, right, hash, b->slot[hash & b->mask]);
 }
 
 static void enter_merge(struct bpe *b, uint32_t rank)
@@ -319,7 +325,7 @@ void bpe_scratch_release(struct bpe_scratch *s)
 {
     free(s->symbol);
     free(s->heap);
-    free(s->cache_memory);
+    free(s->cache);
     buffer_release(&s->text);
     bpe_scratch_init(s);
 }
@@ -423,68 +429,96 @@ static int split_chars(const struct bpe *b, struct bpe_scratch *s, const char *p
     return 0;
 }
 
-static int32_t lowest(const int32_t *rank, size_t n)
+// The symbols of a short piece, linked where they stand: a merge moves nothing. Ranks are kept with
+// the lowest of each block, so that the next merge is found by two short scans.
+enum { BLOCK = 16, BLOCKS = SHORT_MAX / BLOCK };
+struct row {
+    int32_t rank[SHORT_MAX]; // of the symbol and the next; none where there is none
+    int32_t low[BLOCKS];
+    uint32_t id[SHORT_MAX];
+    uint32_t start[SHORT_MAX + 1];
+    uint8_t next[SHORT_MAX + 1], previous[SHORT_MAX + 1]; // n: the end
+    unsigned n, blocks;
+};
+
+static inline int32_t lowest(const int32_t *rank)
 {
-    int32_t low = no_rank;
-    for (size_t i = 0; i < n; i++)
+    int32_t low = rank[0];
+    for (int i = 1; i < BLOCK; i++)
         low = rank[i] < low ? rank[i] : low;
     return low;
 }
 
-// The symbols of a short piece side by side, so that looking for the lowest rank is one sweep.
-struct row {
-    uint32_t id[SHORT_MAX], size[SHORT_MAX];
-    int32_t rank[SHORT_MAX]; // of i and i + 1
-    size_t n;
-};
-
-// Merges the pairs of one rank from the left, as long as no merge makes a pair that comes earlier.
-static void merge_rank(const struct bpe *b, struct row *r, int32_t rank)
+static inline void set_rank(struct row *r, unsigned i, int32_t rank)
 {
-    size_t out = 0, n = r->n;
-    int stop = 0;
-    while (r->rank[out] != rank)
-        out++;
-    for (size_t i = out; i < n; out++) {
-        if (stop || i + 1 == n || r->rank[i] != rank) {
-            r->id[out] = r->id[i];
-            r->size[out] = r->size[i];
-            r->rank[out] = r->rank[i];
-            i++;
-            continue;
-        }
-        r->id[out] = b->merge[rank].id;
-        r->size[out] = r->size[i] + r->size[i + 1];
-        i += 2;
-        r->rank[out] = i < n ? find_merge(b, r->id[out], r->id[i]) : no_rank;
-        stop = r->rank[out] <= rank;
-        if (out > 0) {
-            r->rank[out - 1] = find_merge(b, r->id[out - 1], r->id[out]);
-            stop |= r->rank[out - 1] <= rank;
-        }
-    }
-    r->n = out;
+    int32_t old = r->rank[i], *low = &r->low[i / BLOCK];
+    r->rank[i] = rank;
+    if (rank <= *low)
+        *low = rank;
+    else if (old == *low)
+        *low = lowest(r->rank + i / BLOCK * BLOCK);
+}
+
+// Where the leftmost pair of the lowest rank is; n: none.
+static unsigned best_pair(const struct row *r)
+{
+    unsigned block = 0, i;
+    for (unsigned k = 1; k < r->blocks; k++)
+        if (r->low[k] < r->low[block])
+            block = k;
+    if (r->low[block] == no_rank)
+        return r->n;
+    for (i = block * BLOCK; r->rank[i] != r->low[block]; i++)
+        ;
+    return i;
+}
+
+static void merge_pair(const struct bpe *b, struct row *r, unsigned i)
+{
+    unsigned gone = r->next[i], after = r->next[gone], before = r->previous[i];
+    uint32_t id = b->merge[r->rank[i]].id;
+    r->id[i] = id;
+    r->next[i] = (uint8_t)after;
+    r->previous[after] = (uint8_t)i;
+    set_rank(r, gone, no_rank);
+    // Both look-ups begin before either is finished.
+    uint64_t right = pair_hash(id, after < r->n ? r->id[after] : 0);
+    uint64_t left = pair_hash(before < r->n ? r->id[before] : 0, id);
+    uint32_t right_slot = b->slot[right & b->mask], left_slot = b->slot[left & b->mask];
+    set_rank(r, i, after < r->n ? rank_from(b, id, r->id[after], right, right_slot) : no_rank);
+    if (before < r->n)
+        set_rank(r, before, rank_from(b, r->id[before], id, left, left_slot));
 }
 
 static void merge_row(const struct bpe *b, struct row *r, struct bpe_scratch *s)
 {
-    for (int32_t rank; (rank = lowest(r->rank, r->n - 1)) != no_rank;)
-        merge_rank(b, r, rank);
+    r->blocks = (r->n + BLOCK - 1) / BLOCK;
+    for (unsigned i = r->n - 1; i < r->blocks * BLOCK; i++)
+        r->rank[i] = no_rank;
+    for (unsigned i = 0; i < r->blocks; i++)
+        r->low[i] = lowest(r->rank + i * BLOCK);
+    for (unsigned i = 0; i < r->n; i++) {
+        r->next[i] = (uint8_t)(i + 1);
+        r->previous[i + 1] = (uint8_t)i;
+    }
+    r->previous[0] = (uint8_t)r->n;
+    for (unsigned i; (i = best_pair(r)) < r->n;)
+        merge_pair(b, r, i);
     s->n = 0;
-    for (size_t i = 0; i < r->n; i++)
-        symbol_add(s, r->id[i], r->size[i]);
+    for (unsigned i = 0; i < r->n; i = r->next[i])
+        symbol_add(s, r->id[i], r->start[r->next[i]] - r->start[i]);
 }
 
-// Few symbols: look for the best pair again after each merge.
 static void merge_short(const struct bpe *b, struct bpe_scratch *s)
 {
     struct row r;
-    r.n = s->n;
-    for (size_t i = 0; i < r.n; i++) {
+    r.n = (unsigned)s->n;
+    r.start[0] = 0;
+    for (unsigned i = 0; i < r.n; i++) {
         r.id[i] = s->symbol[i].id;
-        r.size[i] = s->symbol[i].size;
+        r.start[i + 1] = r.start[i] + s->symbol[i].size;
     }
-    for (size_t i = 0; i + 1 < r.n; i++)
+    for (unsigned i = 0; i + 1 < r.n; i++)
         r.rank[i] = find_merge(b, r.id[i], r.id[i + 1]);
     merge_row(b, &r, s);
 }
@@ -494,12 +528,12 @@ static void merge_bytes(const struct bpe *b, struct bpe_scratch *s, const char *
 {
     const unsigned char *p = (const unsigned char *)piece;
     struct row r;
-    r.n = size;
-    for (size_t i = 0; i < size; i++) {
+    r.n = (unsigned)size;
+    for (unsigned i = 0; i < size; i++)
         r.id[i] = b->byte_id[p[i]];
-        r.size[i] = 1;
-    }
-    for (size_t i = 0; i + 1 < size; i++)
+    for (unsigned i = 0; i <= size; i++)
+        r.start[i] = i;
+    for (unsigned i = 0; i + 1 < size; i++)
         r.rank[i] = b->byte_pair[p[i] << 8 | p[i + 1]];
     merge_row(b, &r, s);
 }
@@ -706,6 +740,12 @@ static inline struct bpe_word *cache_pair(const struct bpe_scratch *s, const cha
     return s->cache + 2 * (word_hash(piece, size) & (((size_t)1 << CACHE_BITS) - 1));
 }
 
+void bpe_prefetch(const struct bpe_scratch *s, const char *piece, size_t size)
+{
+    if (s->cache && size <= WORD_BYTES - TOKEN_BYTES)
+        __builtin_prefetch(cache_pair(s, piece, size));
+}
+
 static uint32_t *word_ids(struct bpe_word *w)
 {
     return (uint32_t *)(void *)(w->text + WORD_BYTES) - w->n;
@@ -731,11 +771,11 @@ int bpe_find(const struct bpe_scratch *s, const char *piece, size_t size, struct
 
 static int cache_open(struct bpe_scratch *s, struct err *e)
 {
-    s->cache_memory = mem_alloc(((size_t)2 << CACHE_BITS) + 1, sizeof *s->cache, "words", e);
-    if (!s->cache_memory)
-        return -1;
-    size_t past = (uintptr_t)s->cache_memory % sizeof *s->cache; // lines of memory are as long
-    s->cache = (struct bpe_word *)((char *)s->cache_memory + (past ? sizeof *s->cache - past : 0));
+    const size_t bytes = sizeof *s->cache << (CACHE_BITS + 1);
+    s->cache = aligned_alloc(sizeof *s->cache, bytes);
+    if (!s->cache)
+        return err_memory(e, bytes, "a cache of words");
+    memset(s->cache, 0, bytes);
     return 0;
 }
 

@@ -57,8 +57,7 @@ struct bpe_scratch {
     size_t heap_n, heap_capacity;
     struct buffer text;
     uint32_t dropped;       // bytes of the piece that no symbol stands for
-    struct bpe_word *cache; // in cache_memory; NULL: no word yet
-    void *cache_memory;
+    struct bpe_word *cache; // NULL: no word yet
 };
 void bpe_scratch_init(struct bpe_scratch *s);
 void bpe_scratch_release(struct bpe_scratch *s);
@@ -81,5 +80,7 @@ struct bpe_known {
 };
 // 0: not in the cache; bpe_encode puts it there when it fits.
 int bpe_find(const struct bpe_scratch *s, const char *piece, size_t size, struct bpe_known *out);
+// Brings the word's place in the cache near, for a bpe_find to come.
+void bpe_prefetch(const struct bpe_scratch *s, const char *piece, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/json_read.h"
 #include "base/unpack.h"
 #include "base/utf8.h"
 
@@ -417,8 +418,10 @@ int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e)
 json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
 {
     json_error_t error;
-    json_t *value =
-        json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *value = json_read(entry->text, entry->size);
+    if (!value)
+        value =
+            json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!value && json_error_code(&error) == json_error_numeric_overflow &&
         (value = json_parse(entry->text, entry->size, entry->file, e)) == NULL)
         return NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "text/decoder.h"
+#include "text/decoder_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,33 +7,7 @@
 #include "base/json.h"
 #include "text/unicode.h"
 
-enum { STEPS_MAX = 64, DEPTH_MAX = 16 };
-
-enum kind {
-    DECODE_BYTE_LEVEL,
-    DECODE_REPLACE,
-    DECODE_BYTE_FALLBACK,
-    DECODE_FUSE,
-    DECODE_STRIP,
-    DECODE_METASPACE,
-    DECODE_SUFFIX, // BPEDecoder
-};
-
-struct step {
-    enum kind kind;
-    struct pattern *pattern;
-    char *text; // what is put in, stripped or looked for
-    size_t size;
-    int64_t start, stop;
-    int keeps_first; // Metaspace with prepend_scheme never
-};
-
-// Sequences are flattened.
-struct decoder {
-    struct step step[STEPS_MAX];
-    int n;
-    int has_regex;
-};
+enum { DEPTH_MAX = 16 };
 
 void string_list_init(struct string_list *l)
 {
@@ -76,12 +50,13 @@ void decoder_free(struct decoder *d)
     for (int i = 0; i < d->n; i++) {
         pattern_free(d->step[i].pattern);
         free(d->step[i].text);
+        free(d->step[i].delimiter);
     }
     free(d);
 }
 
-static int take_text(struct step *s, const json_t *value, const char *key, const char *fallback,
-                     const char *name, struct err *e)
+static int take_text(struct decoder_step *s, const json_t *value, const char *key,
+                     const char *fallback, const char *name, struct err *e)
 {
     const json_t *v = json_object_get(value, key);
     const char *text = json_is_string(v) ? json_string_value(v) : fallback;
@@ -95,8 +70,24 @@ static int take_text(struct step *s, const json_t *value, const char *key, const
     return 0;
 }
 
-static int parse_one(struct step *s, const char *type, const json_t *value, const char *name,
-                     int *has_regex, struct err *e)
+static int parse_cleaning(struct decoder_step *s, int ctc, const json_t *value, const char *name,
+                          struct err *e)
+{
+    const char *delimiter = "|";
+    s->kind = ctc ? DECODE_CTC : DECODE_WORD_PIECE;
+    s->cleans = 1;
+    if (json_get_bool(value, "cleanup", &s->cleans, name, e) < 0 ||
+        json_get_string(value, "word_delimiter_token", &delimiter, name, e) < 0)
+        return -1;
+    s->delimiter = strdup(delimiter);
+    if (!s->delimiter)
+        return err_memory(e, strlen(delimiter), "a decoder");
+    return ctc ? take_text(s, value, "pad_token", "<pad>", name, e)
+               : take_text(s, value, "prefix", "##", name, e);
+}
+
+static int parse_one(struct decoder_step *s, const char *type, const json_t *value,
+                     const char *name, int *has_regex, struct err *e)
 {
     if (!strcmp(type, "ByteLevel"))
         return s->kind = DECODE_BYTE_LEVEL, 0;
@@ -107,7 +98,8 @@ static int parse_one(struct step *s, const char *type, const json_t *value, cons
     if (!strcmp(type, "Replace")) {
         s->kind = DECODE_REPLACE;
         const json_t *pattern = json_object_get(value, "pattern");
-        *has_regex |= json_object_get(pattern, "Regex") != NULL;
+        *has_regex |= json_object_get(pattern, "Regex") != NULL ||
+                      json_string_length(json_object_get(pattern, "String")) == 0;
         s->pattern = pattern_from_json(pattern, name, e);
         return s->pattern ? take_text(s, value, "content", NULL, name, e) : -1;
     }
@@ -132,6 +124,8 @@ static int parse_one(struct step *s, const char *type, const json_t *value, cons
         s->kind = DECODE_SUFFIX;
         return take_text(s, value, "suffix", "</w>", name, e);
     }
+    if (!strcmp(type, "WordPiece") || !strcmp(type, "CTC"))
+        return parse_cleaning(s, !strcmp(type, "CTC"), value, name, e);
     return err_set(e, STATUS_FAILED, "%s: key `decoder`: type `%s` is not supported", name, type);
 }
 
@@ -140,7 +134,7 @@ static int parse(struct decoder *d, const json_t *value, const char *name, int d
     const char *type = "";
     if (json_get_string(value, "type", &type, name, e) < 0)
         return -1;
-    if (depth > DEPTH_MAX || d->n == STEPS_MAX)
+    if (depth > DEPTH_MAX || d->n == DECODER_STEPS_MAX)
         return err_set(e, STATUS_FAILED, "%s: key `decoder`: too many steps", name);
     if (strcmp(type, "Sequence") != 0)
         return parse_one(&d->step[d->n++], type, value, name, &d->has_regex, e);
@@ -194,8 +188,7 @@ static int put_lossy(struct string_list *to, const char *data, size_t size, stru
     return 0;
 }
 
-// A token in the byte alphabet gives its bytes; one with any other character is taken as it is.
-static int put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
+int decoder_put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e)
 {
     size_t begin = to->size;
     for (size_t i = 0; i < size;) {
@@ -219,7 +212,7 @@ static int decode_byte_level(const struct string_list *from, struct string_list 
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        result = put_alphabet(&bytes, token, size, e);
+        result = decoder_put_alphabet(&bytes, token, size, e);
     }
     if (result == 0)
         result = put_lossy(to, bytes.data, bytes.size, e);
@@ -235,8 +228,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-// <0x41> is a byte; -1: another token.
-static int fallback_byte(const char *token, size_t size)
+int decoder_fallback_byte(const char *token, size_t size)
 {
     if (size != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>')
         return -1;
@@ -271,7 +263,7 @@ static int decode_byte_fallback(const struct string_list *from, struct string_li
     for (size_t i = 0; result == 0 && i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        int byte = fallback_byte(token, size);
+        int byte = decoder_fallback_byte(token, size);
         char c = (char)byte;
         if (byte >= 0)
             result = buffer_append(&run, &c, 1, e);
@@ -301,30 +293,116 @@ static int replace_text(struct buffer *to, const char *token, size_t size, const
     return 0;
 }
 
-static int replace_pattern(const struct step *s, struct buffer *to, const char *token, size_t size,
-                           struct pattern_scratch *scratch, struct err *e)
+static int replace_in(struct buffer *text, const char *what, const char *by, struct err *e)
+{
+    struct buffer out;
+    if (text->size == 0)
+        return 0;
+    buffer_init(&out, 0);
+    int result = replace_text(&out, text->data, text->size, what, strlen(what), by, strlen(by), e);
+    struct buffer swap = *text;
+    *text = out;
+    buffer_release(&swap);
+    return result;
+}
+
+// The blanks that a tokenizer of words and signs leaves in English text.
+static int clean(struct buffer *text, struct err *e)
+{
+    static const char *const pairs[][2] = {
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (replace_in(text, pairs[i][0], pairs[i][1], e) < 0)
+            return -1;
+    return 0;
+}
+
+static int put_clean(const struct decoder_step *s, struct string_list *to, struct buffer *token,
+                     struct err *e)
+{
+    if (s->cleans && clean(token, e) < 0)
+        return -1;
+    if (s->cleans && s->kind == DECODE_CTC && replace_in(token, s->delimiter, " ", e) < 0)
+        return -1;
+    if (s->kind == DECODE_CTC && token->size == 0)
+        return 0;
+    return buffer_append(&to->text, token->data ? token->data : "", token->size, e) < 0
+               ? -1
+               : string_list_close(to, e);
+}
+
+// WordPiece: what continues a word loses its sign, all else gets a blank in front.
+static int word_piece(const struct decoder_step *s, const char *token, size_t size, int first,
+                      struct buffer *out, struct err *e)
+{
+    if (!first && size >= s->size && !memcmp(token, s->text, s->size)) {
+        token += s->size;
+        size -= s->size;
+    } else if (!first && buffer_append(out, " ", 1, e) < 0) {
+        return -1;
+    }
+    return buffer_append(out, token, size, e);
+}
+
+// CTC (Graves et al., 2006): a token that repeats the one before it goes, and so does padding.
+static int decode_cleaning(const struct decoder_step *s, const struct string_list *from,
+                           struct string_list *to, struct err *e)
+{
+    struct buffer text;
+    const char *last = NULL;
+    size_t last_size = 0;
+    int result = 0;
+    buffer_init(&text, 0);
+    for (size_t i = 0; result == 0 && i < from->n; i++) {
+        size_t size;
+        const char *token = string_list_at(from, i, &size);
+        int same = last && size == last_size && !memcmp(token, last, size);
+        last = token;
+        last_size = size;
+        buffer_clear(&text);
+        if (s->kind == DECODE_CTC && same)
+            continue;
+        result = s->kind == DECODE_CTC
+                     ? replace_text(&text, token, size, s->text, s->size, "", 0, e)
+                     : word_piece(s, token, size, i == 0, &text, e);
+        if (result == 0)
+            result = put_clean(s, to, &text, e);
+    }
+    buffer_release(&text);
+    return result;
+}
+
+static int replace_pattern(const struct decoder_step *s, struct buffer *to, const char *token,
+                           size_t size, struct pattern_scratch *scratch, struct err *e)
 {
     size_t done = 0, at = 0, start, end;
-    while (at <= size) {
+    if (size == 0)
+        return 0;
+    for (int any = 0; at <= size; any = 1) {
         int found = pattern_find(s->pattern, scratch, token, size, at, &start, &end, e);
         if (found < 0)
             return -1;
         if (!found)
             break;
+        if (any && start == end && end == done) { // nothing, right behind a match, is no match
+            if (at >= size)
+                break;
+            utf8_next(token, &at);
+            continue;
+        }
         if (buffer_append(to, token + done, start - done, e) < 0 ||
             buffer_append(to, s->text, s->size, e) < 0)
             return -1;
         done = at = end;
-        if (start == end) {
-            if (at >= size)
-                break;
-            utf8_next(token, &at);
-        }
     }
     return buffer_append(to, token + done, size - done, e);
 }
 
-static void strip(const struct step *s, int at_start, int at_stop, const char **token, size_t *size)
+static void strip(const struct decoder_step *s, int at_start, int at_stop, const char **token,
+                  size_t *size)
 {
     for (int64_t k = 0; at_start && k < s->start && s->size && *size >= s->size &&
                         !memcmp(*token, s->text, s->size);
@@ -338,8 +416,8 @@ static void strip(const struct step *s, int at_start, int at_stop, const char **
         *size -= s->size;
 }
 
-static int decode_token(const struct step *s, const char *token, size_t size, int first, int last,
-                        struct pattern_scratch *scratch, struct buffer *to, struct err *e)
+int decoder_token(const struct decoder_step *s, const char *token, size_t size, int first, int last,
+                  struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     switch (s->kind) {
     case DECODE_REPLACE:
@@ -354,13 +432,15 @@ static int decode_token(const struct step *s, const char *token, size_t size, in
     }
 }
 
-static int decode_step(const struct step *s, const struct string_list *from, struct string_list *to,
-                       struct pattern_scratch *scratch, struct err *e)
+static int decode_step(const struct decoder_step *s, const struct string_list *from,
+                       struct string_list *to, struct pattern_scratch *scratch, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
         return decode_byte_level(from, to, e);
     if (s->kind == DECODE_BYTE_FALLBACK)
         return decode_byte_fallback(from, to, e);
+    if (s->kind == DECODE_WORD_PIECE || s->kind == DECODE_CTC)
+        return decode_cleaning(s, from, to, e);
     if (s->kind == DECODE_FUSE)
         return put(to, from->text.data ? from->text.data : "", from->text.size, e) < 0
                    ? -1
@@ -368,7 +448,7 @@ static int decode_step(const struct step *s, const struct string_list *from, str
     for (size_t i = 0; i < from->n; i++) {
         size_t size;
         const char *token = string_list_at(from, i, &size);
-        if (decode_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
+        if (decoder_token(s, token, size, i == 0, i + 1 == from->n, scratch, &to->text, e) < 0 ||
             string_list_close(to, e) < 0)
             return -1;
     }
@@ -411,23 +491,27 @@ int decoder_run(const struct decoder *d, struct string_list *tokens, struct buff
     return result;
 }
 
-static int piece_step(const struct step *s, const char *token, size_t size, int first,
+static int piece_step(const struct decoder_step *s, const char *token, size_t size, int first,
                       struct pattern_scratch *scratch, struct buffer *to, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
-        return put_alphabet(to, token, size, e);
+        return decoder_put_alphabet(to, token, size, e);
     if (s->kind == DECODE_STRIP) {
         strip(s, first, 0, &token, &size);
         return buffer_append(to, token, size, e);
     }
     if (s->kind == DECODE_BYTE_FALLBACK || s->kind == DECODE_FUSE) {
-        int byte = s->kind == DECODE_FUSE ? -1 : fallback_byte(token, size);
+        int byte = s->kind == DECODE_FUSE ? -1 : decoder_fallback_byte(token, size);
         char c = (char)byte;
         return byte < 0 ? buffer_append(to, token, size, e) : buffer_append(to, &c, 1, e);
     }
+    if (s->kind == DECODE_WORD_PIECE)
+        return word_piece(s, token, size, first, to, e);
+    if (s->kind == DECODE_CTC)
+        return replace_text(to, token, size, s->text, s->size, "", 0, e);
     if (utf8_valid_prefix(token, size) != size) // patterns see whole characters only
         return buffer_append(to, token, size, e);
-    return decode_token(s, token, size, first, 0, scratch, to, e);
+    return decoder_token(s, token, size, first, 0, scratch, to, e);
 }
 
 int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,

@@ -33,4 +33,17 @@ int decoder_run(const struct decoder *d, struct string_list *tokens, struct buff
 int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,
                   struct buffer *out, struct err *e);
 
+// The same token by token. What is given is certain: whatever comes later, the text of all tokens
+// begins with it. At the end the rest follows, and all of it is what decoder_run gives, with one
+// exception: where a run of byte tokens (ByteFallback) ends inside a character, decoder_run makes
+// U+FFFD of the whole run; here its complete characters stay, and only the bytes behind them become
+// U+FFFD.
+struct decoder_stream;
+struct decoder_stream *decoder_stream_open(const struct decoder *d, struct err *e); // borrows d
+void decoder_stream_close(struct decoder_stream *s);
+int decoder_stream_add(struct decoder_stream *s, const char *token, size_t size, struct buffer *out,
+                       struct err *e);
+// Appends what was held back. The next token begins a new text.
+int decoder_stream_end(struct decoder_stream *s, struct buffer *out, struct err *e);
+
 #endif

@@ -8,6 +8,7 @@
 #include "text/changes.h"
 #include "text/charsmap.h"
 #include "text/unicode.h"
+#include "text/unicode_nfc.h"
 
 enum { DEPTH_MAX = 16, LIST_MAX = 256 };
 
@@ -28,6 +29,7 @@ enum kind {
 struct normalizer {
     enum kind kind;
     int compatibility, composes;
+    uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
     int left, right;
     int clean, chinese, accents, lower; // BertNormalizer
     struct charsmap map;
@@ -47,6 +49,7 @@ void normalizer_free(struct normalizer *n)
     free(n->item);
     pattern_free(n->pattern);
     charsmap_release(&n->map);
+    free(n->closer_look);
     free(n->text);
     free(n);
 }
@@ -151,6 +154,22 @@ static int parse_bert(struct normalizer *n, const json_t *value, const char *nam
     return json_get_bool(value, "strip_accents", &n->accents, name, e) < 0 ? -1 : 0;
 }
 
+static int parse_form(struct normalizer *n, const char *type, struct err *e)
+{
+    n->kind = NORMALIZE_FORM;
+    n->compatibility = type[2] == 'K';
+    n->composes = type[strlen(type) - 1] == 'C';
+    if (n->compatibility || !n->composes)
+        return 0;
+    n->closer_look = mem_alloc(UNICODE_NFC_END / 64, sizeof *n->closer_look, "a normalizer", e);
+    if (!n->closer_look)
+        return -1;
+    for (size_t i = 0; i < sizeof unicode_not_in_nfc / sizeof *unicode_not_in_nfc; i++)
+        for (uint32_t c = unicode_not_in_nfc[i][0]; c <= unicode_not_in_nfc[i][1]; c++)
+            n->closer_look[c / 64] |= (uint64_t)1 << c % 64;
+    return 0;
+}
+
 static int parse_kind(struct normalizer *n, const json_t *value, const char *name, int depth,
                       struct err *e)
 {
@@ -160,12 +179,8 @@ static int parse_kind(struct normalizer *n, const json_t *value, const char *nam
     if (!strcmp(type, "Sequence"))
         return n->kind = NORMALIZE_SEQUENCE, parse_sequence(n, value, name, depth, e);
     if (!strcmp(type, "NFC") || !strcmp(type, "NFD") || !strcmp(type, "NFKC") ||
-        !strcmp(type, "NFKD")) {
-        n->kind = NORMALIZE_FORM;
-        n->compatibility = type[2] == 'K';
-        n->composes = type[strlen(type) - 1] == 'C';
-        return 0;
-    }
+        !strcmp(type, "NFKD"))
+        return parse_form(n, type, e);
     if (!strcmp(type, "Lowercase"))
         return n->kind = NORMALIZE_LOWERCASE, 0;
     if (!strcmp(type, "StripAccents"))
@@ -285,8 +300,10 @@ static void compose(struct change_list *l)
 enum { RUN_MAX = 1024 };
 
 // Whether a run may begin with c: nothing that c becomes joins what stands before it.
-static int begins_run(uint32_t c, int compatibility)
+static int begins_run(const struct normalizer *n, int compatibility, uint32_t c)
 {
+    if (n->closer_look)
+        return c >= UNICODE_NFC_END || !(n->closer_look[c / 64] >> c % 64 & 1);
     if (!unicode_nfc_stable(c))
         return 0;
     if (!compatibility || c < 0x80)
@@ -296,30 +313,65 @@ static int begins_run(uint32_t c, int compatibility)
     return unicode_nfc_stable(parts[0]);
 }
 
-static int run_form(int compatibility, int composes, struct slice *text,
-                    struct aligned_pair *buffers, struct err *e)
+// Where text that is in NFC at sight ends, from `i` on.
+static size_t skip_composed(const struct normalizer *n, const struct slice *text, size_t i)
 {
-    size_t i = 0;
-    if (composes && !compatibility) {
-        while (i < text->size) {
+    const unsigned char *p = (const unsigned char *)text->data;
+    while (i < text->size) {
+        uint64_t eight;
+        if (i + 8 <= text->size) {
+            memcpy(&eight, p + i, 8);
+            if (!(eight & 0x8080808080808080u)) {
+                i += 8;
+                continue;
+            }
+        }
+        if (p[i] < 0x80) {
+            i++;
+        } else if (p[i] < 0xCC) { // below U+0300
+            i += 2;
+        } else {
             size_t next = i;
-            if (!unicode_nfc_stable(utf8_next(text->data, &next)))
-                break;
+            if (!begins_run(n, 0, utf8_next(text->data, &next)))
+                return i;
             i = next;
         }
-        if (i == text->size)
-            return 0;
     }
+    return i;
+}
+
+// Copies what needs no closer look. A character that the next one may join stays.
+static int copy_composed(const struct normalizer *n, const struct slice *text, size_t *begin,
+                         struct aligned *out, struct err *e)
+{
+    size_t stop = skip_composed(n, text, *begin), from = *begin;
+    if (stop > from && stop < text->size)
+        do
+            stop--;
+        while (utf8_continues(text->data[stop]));
+    *begin = stop;
+    return aligned_copy(out, text, from, stop, e);
+}
+
+static int run_form(const struct normalizer *n, int compatibility, int composes, struct slice *text,
+                    struct aligned_pair *buffers, struct err *e)
+{
+    if (n->closer_look && skip_composed(n, text, 0) == text->size)
+        return 0;
     struct aligned *out = aligned_pair_next(buffers);
     struct change_list l = {0};
     int result = 0;
-    for (size_t begin = 0; result == 0 && begin < text->size;) {
+    for (size_t begin = 0; begin < text->size;) {
+        if (n->closer_look && (result = copy_composed(n, text, &begin, out, e)) < 0)
+            break;
+        if (begin == text->size)
+            break;
         // A run: from one starter that begins nothing new to the next.
         size_t end = next_char(text, begin), count = 1;
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(c, compatibility))
+            if (begins_run(n, compatibility, c))
                 break;
             end = next;
             count++;
@@ -330,6 +382,8 @@ static int run_form(int compatibility, int composes, struct slice *text,
             compose(&l);
         if (result == 0)
             result = change_apply(&l, text, begin, out, e);
+        if (result < 0)
+            break;
         begin = end;
     }
     change_list_release(&l);
@@ -431,7 +485,7 @@ static int run_bert(const struct normalizer *n, struct slice *text, struct align
 {
     if ((n->clean && run_map(bert_clean, text, buffers, e) < 0) ||
         (n->chinese && run_chinese(text, buffers, e) < 0) ||
-        (n->accents && (run_form(0, 0, text, buffers, e) < 0 ||
+        (n->accents && (run_form(n, 0, 0, text, buffers, e) < 0 ||
                         run_map(without_nonspacing_marks, text, buffers, e) < 0)))
         return -1;
     return n->lower ? run_lowercase(text, buffers, e) : 0;
@@ -475,21 +529,23 @@ static int run_replace(const struct normalizer *n, struct slice *text, struct al
 {
     size_t at = 0, from = 0, start, end;
     int found = pattern_find(n->pattern, scratch, text->data, text->size, 0, &start, &end, e);
-    if (found <= 0)
-        return found;
+    if (found <= 0 || text->size == 0)
+        return found < 0 ? -1 : 0;
     struct aligned *out = aligned_pair_next(buffers);
-    while (found > 0) {
-        // What is put in has the place of the last character that it replaces.
-        size_t place = end > 0 ? end - 1 : 0;
-        if (aligned_copy(out, text, from, start, e) < 0 ||
-            (text->size && aligned_put(out, n->text, n->size, slice_from(text, place),
-                                       slice_to(text, place), e) < 0))
-            return -1;
-        from = at = end;
-        if (start == end) { // an empty match: go on behind the next character
+    for (int any = 0; found > 0; any = 1) {
+        if (any && start == end && end == from) { // nothing, right behind a match, is no match
             if (at >= text->size)
                 break;
             at = next_char(text, at);
+        } else {
+            // What is put in has the place of the last character that it replaces.
+            size_t place = end > 0 ? end - 1 : 0;
+            uint32_t first = slice_from(text, place);
+            if (aligned_copy(out, text, from, start, e) < 0 ||
+                aligned_put(out, n->text, n->size, first, end > 0 ? slice_to(text, place) : first,
+                            e) < 0)
+                return -1;
+            from = at = end;
         }
         found = pattern_find(n->pattern, scratch, text->data, text->size, at, &start, &end, e);
     }
@@ -524,7 +580,7 @@ int normalizer_run(const struct normalizer *n, struct slice *text, struct aligne
                 return -1;
         return 0;
     case NORMALIZE_FORM:
-        return run_form(n->compatibility, n->composes, text, buffers, e);
+        return run_form(n, n->compatibility, n->composes, text, buffers, e);
     case NORMALIZE_LOWERCASE:
         return run_lowercase(text, buffers, e);
     case NORMALIZE_STRIP:

@@ -99,6 +99,17 @@ static int rewrite_word(struct rewriter *r, int negative, int inside)
                          class_extra("w", 1), inside ? "" : "]");
 }
 
+// Between a character of a word and another, or not so. PCRE2 has other words.
+static int rewrite_boundary(struct rewriter *r, int negative)
+{
+    static const char *const parts[] = {"(?:(?<=", ")(?!", ")|(?<!", ")(?=", "))"};
+    static const char *const within[] = {"(?:(?<=", ")(?=", ")|(?<!", ")(?!", "))"};
+    for (int i = 0; i < 5; i++)
+        if (put(r, negative ? within[i] : parts[i]) < 0 || (i < 4 && rewrite_word(r, 0, 0) < 0))
+            return -1;
+    return 0;
+}
+
 static int rewrite_escape(struct rewriter *r, int inside)
 {
     if (r->i + 1 >= r->size)
@@ -122,11 +133,14 @@ static int rewrite_escape(struct rewriter *r, int inside)
         return put(r, "\\P{Nd}");
     case 'h':
         return put(r, inside ? "0-9a-fA-F" : "[0-9a-fA-F]");
+    case 'b':
+    case 'B':
+        if (!inside)
+            return rewrite_boundary(r, c == 'B');
+        return c == 'b' ? put(r, "\\x08") : refuse(r, "\\B inside a class");
     case 'A':
     case 'z':
     case 'Z':
-    case 'b':
-    case 'B':
     case 'n':
     case 'r':
     case 't':
@@ -369,6 +383,8 @@ struct pattern *pattern_from_json(const json_t *value, const char *name, struct 
     const json_t *literal = json_object_get(value, "String");
     if (json_is_string(regex))
         return pattern_regex(json_string_value(regex), json_string_length(regex), name, e);
+    if (json_is_string(literal) && json_string_length(literal) == 0)
+        return pattern_regex("", 0, name, e); // matches everywhere
     if (json_is_string(literal))
         return pattern_literal(json_string_value(literal), json_string_length(literal), e);
     err_set(e, STATUS_FAILED, "%s: key `pattern`: neither {\"Regex\": ...} nor {\"String\": ...}",
@@ -384,6 +400,12 @@ void pattern_free(struct pattern *p)
     pattern_dfa_free(p->dfa);
     free(p->literal);
     free(p);
+}
+
+const char *pattern_text(const struct pattern *p, size_t *size)
+{
+    *size = p->size;
+    return p->literal;
 }
 
 int pattern_scratch_init(struct pattern_scratch *s, struct err *e)

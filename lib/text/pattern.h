@@ -17,6 +17,8 @@ struct pattern *pattern_literal(const char *text, size_t size, struct err *e);
 // {"Regex": "..."} or {"String": "..."}.
 struct pattern *pattern_from_json(const json_t *value, const char *name, struct err *e);
 void pattern_free(struct pattern *p);
+// The text of a literal (NULL: it is a regular expression).
+const char *pattern_text(const struct pattern *p, size_t *size);
 // Appends the PCRE2 form of `source` (for tests).
 int pattern_rewrite(const char *source, size_t size, struct buffer *out, const char *name,
                     struct err *e);

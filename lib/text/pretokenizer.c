@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "text/splitter.h"
 #include "text/unicode.h"
 
 enum { STEPS_MAX = 64, DEPTH_MAX = 16 };
 
-enum kind { CUT_PATTERN, CUT_CHARS, CUT_METASPACE, CUT_BYTE_LEVEL };
+enum kind { CUT_PATTERN, CUT_CHARS, CUT_METASPACE, CUT_BYTE_LEVEL, CUT_SPLITTER };
 enum behavior { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };
 enum scheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER };
 
@@ -24,6 +25,8 @@ struct step {
     char replacement[8];
     size_t replacement_size;
     int split, add_prefix_space;
+    enum splitter_kind splitter; // CUT_SPLITTER
+    size_t length;               // with SPLITTER_FIXED_LENGTH
 };
 
 // Sequences are flattened.
@@ -36,8 +39,6 @@ struct pretokenizer {
 // GPT-2's pattern (Radford et al., 2019), which ByteLevel has built in.
 static const char byte_level_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-static const char words_pattern[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]+|"
-                                    "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}\\s]+";
 
 void pretokenizer_free(struct pretokenizer *p)
 {
@@ -137,6 +138,18 @@ static int parse_sequence(struct pretokenizer *p, const json_t *value, const cha
     return 0;
 }
 
+static int parse_fixed_length(struct step *s, const json_t *value, const char *name, struct err *e)
+{
+    int64_t length = 5;
+    s->splitter = SPLITTER_FIXED_LENGTH;
+    if (json_get_int(value, "length", &length, name, e) < 0)
+        return -1;
+    if (length < 1)
+        return err_set(e, STATUS_FAILED, "%s: pre_tokenizer: key `length`: not above 0", name);
+    s->length = (size_t)length;
+    return 0;
+}
+
 static int parse_one(struct pretokenizer *p, struct step *s, const char *type, const json_t *value,
                      const char *name, struct err *e)
 {
@@ -151,12 +164,13 @@ static int parse_one(struct pretokenizer *p, struct step *s, const char *type, c
         return parse_byte_level(p, s, value, name, e);
     if (!strcmp(type, "Metaspace"))
         return parse_metaspace(s, value, name, e);
-    if (!strcmp(type, "Whitespace")) {
-        s->behavior = REMOVED;
-        s->invert = 1;
-        s->pattern = pattern_regex(words_pattern, sizeof words_pattern - 1, name, e);
-        return s->pattern ? 0 : -1;
-    }
+    s->kind = CUT_SPLITTER;
+    if (!strcmp(type, "Whitespace"))
+        return s->splitter = SPLITTER_WORDS, 0;
+    if (!strcmp(type, "BertPreTokenizer"))
+        return s->splitter = SPLITTER_BERT, 0;
+    if (!strcmp(type, "FixedLength"))
+        return parse_fixed_length(s, value, name, e);
     s->kind = CUT_CHARS;
     if (!strcmp(type, "WhitespaceSplit")) {
         s->is_match = unicode_is_space;
@@ -310,21 +324,22 @@ static int cut_by_pattern(struct cutter *c, struct flag_list *flags, const struc
     // The pattern sees the piece alone: look-around stops at its ends.
     const char *data = text->data + piece.start;
     size_t size = piece.end - piece.start, done = 0, at = 0, start, end;
-    while (at <= size) {
+    for (int any = 0; at <= size; any = 1) {
         int found = pattern_find(c->step->pattern, scratch, data, size, at, &start, &end, c->e);
         if (found < 0)
             return -1;
         if (!found)
             break;
+        if (any && start == end && end == done) { // nothing, right behind a match, is no match
+            if (at >= size)
+                break;
+            utf8_next(data, &at);
+            continue;
+        }
         if ((start > done && cut_flagged(c, flags, piece.start + done, piece.start + start, 0)) ||
             cut_flagged(c, flags, piece.start + start, piece.start + end, 1))
             return -1;
         done = at = end;
-        if (start == end) {
-            if (at >= size)
-                break;
-            utf8_next(data, &at);
-        }
     }
     return done < size ? cut_flagged(c, flags, piece.start + done, piece.end, 0) : 0;
 }
@@ -346,6 +361,39 @@ static int cut_by_char(struct cutter *c, struct flag_list *flags, const struct s
     return done < piece.end ? cut_flagged(c, flags, done, piece.end, 0) : 0;
 }
 
+// What most tokenizers ask for, matches and gaps as pieces of their own: the same with nothing to
+// remember. Pieces that would be empty are left out at once.
+static int cut_isolated(const struct step *step, const struct slice *text, struct piece piece,
+                        struct pretokenizer_scratch *s, struct err *e)
+{
+    const char *data = text->data + piece.start;
+    size_t size = piece.end - piece.start, done = 0, at = 0, start, end;
+    while (at < size) {
+        int found = pattern_find(step->pattern, &s->pattern, data, size, at, &start, &end, e);
+        if (found < 0)
+            return -1;
+        if (!found)
+            break;
+        if ((start > done && piece_add(&s->next, piece.start + done, piece.start + start, e) < 0) ||
+            (end > start && piece_add(&s->next, piece.start + start, piece.start + end, e) < 0))
+            return -1;
+        done = at = end;
+        if (start == end && at < size)
+            utf8_next(data, &at);
+    }
+    return done < size ? piece_add(&s->next, piece.start + done, piece.end, e) : 0;
+}
+
+static int cut_by_splitter(struct cutter *c, const struct slice *text, struct piece piece)
+{
+    size_t at = 0, start, end;
+    while (splitter_next(c->step->splitter, c->step->length, text->data + piece.start,
+                         piece.end - piece.start, &at, &start, &end))
+        if (piece_add(c->out, piece.start + start, piece.start + end, c->e) < 0)
+            return -1;
+    return 0;
+}
+
 // Cuts every piece of s->pieces by one step.
 static int run_cut(const struct step *step, const struct slice *text,
                    struct pretokenizer_scratch *s, struct err *e)
@@ -354,10 +402,15 @@ static int run_cut(const struct step *step, const struct slice *text,
     int result = 0;
     s->next.n = 0;
     for (size_t i = 0; result == 0 && i < s->pieces.n; i++) {
+        if (step->pattern && step->behavior == ISOLATED) {
+            result = cut_isolated(step, text, s->pieces.piece[i], s, e);
+            continue;
+        }
         struct cutter c = {step, &s->next, s->next.n, 0, e};
         flags.n = 0;
-        result = step->pattern ? cut_by_pattern(&c, &flags, text, s->pieces.piece[i], &s->pattern)
-                               : cut_by_char(&c, &flags, text, s->pieces.piece[i]);
+        result = step->kind == CUT_SPLITTER ? cut_by_splitter(&c, text, s->pieces.piece[i])
+                 : step->pattern ? cut_by_pattern(&c, &flags, text, s->pieces.piece[i], &s->pattern)
+                                 : cut_by_char(&c, &flags, text, s->pieces.piece[i]);
         if (result == 0 && step->behavior == MERGED_WITH_NEXT)
             result = cut_merged_with_next(&c, flags.flag);
     }

@@ -223,21 +223,18 @@ static int build_unigram(struct reader *r)
 {
     struct sentencepiece *m = r->m;
     struct unigram_word *word = mem_alloc(m->n, sizeof *word, "pieces", r->e);
-    float low = FLT_MAX, high = FLT_MIN; // as SentencePiece starts
+    float low = FLT_MAX;
     if (!word)
         return -1;
     for (size_t i = 0; i < m->n; i++) {
         word[i].score = m->score[i];
         word[i].usable = is_normal(m, i) || m->user[i];
-        if (is_normal(m, i)) {
-            low = m->score[i] < low ? m->score[i] : low;
-            high = m->score[i] > high ? m->score[i] : high;
-        }
+        if (is_normal(m, i) && m->score[i] < low)
+            low = m->score[i];
     }
     int result = unigram_init(&m->unigram, r->tokens, word, m->n, m->unk, 0, r->e);
     m->unigram.sentencepiece = 1;
     m->unigram.user = m->user;
-    m->unigram.user_score = high;
     m->unigram.unk_score = (double)(low - 10.0f);
     return result;
 }
@@ -597,9 +594,10 @@ static int emit_symbol(const struct sentencepiece *m, const struct vocabulary *t
     while (n) {
         struct sentencepiece_range r = s->stack[--n];
         int64_t id = piece_id(m, tokens, text + r.start, r.size);
-        uint32_t left = id >= 0 && m->type[id] == SENTENCEPIECE_UNUSED ? s->left[id] : 0;
-        if (left == 0 || left >= r.size) {
-            if (emit(m, s, text, id < 0 ? m->unk : id, r.start, r.start + r.size, e) < 0)
+        int unused = id >= 0 && m->type[id] == SENTENCEPIECE_UNUSED;
+        uint32_t left = unused ? s->left[id] : 0;
+        if (left == 0 || left >= r.size) { // nothing to fall apart into: as if it was not there
+            if (emit(m, s, text, id < 0 || unused ? m->unk : id, r.start, r.start + r.size, e) < 0)
                 return -1;
             continue;
         }

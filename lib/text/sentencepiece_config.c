@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "text/sentencepiece_config.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -38,7 +39,8 @@ json_t *sentencepiece_decoder(const struct sentencepiece *m, const struct senten
                               struct err *e)
 {
     json_t *list = json_array();
-    int strips = s->prefix || m->extra_spaces_go, bad = 0;
+    // With `remove_extra_whitespaces` no text begins with a blank.
+    int strips = m->extra_spaces_go ? INT_MAX : s->prefix, bad = 0;
     if (m->escapes)
         bad |= add(list, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String",
                                    "\xE2\x96\x81", "content", " "));
@@ -47,7 +49,7 @@ json_t *sentencepiece_decoder(const struct sentencepiece *m, const struct senten
     bad |= add(list, json_pack("{s:s}", "type", "Fuse"));
     if (strips)
         bad |= add(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start",
-                                   !m->prefix_is_suffix, "stop", m->prefix_is_suffix));
+                                   strips, "stop", 0));
     json_t *out = bad ? NULL : json_pack("{s:s, s:O}", "type", "Sequence", "decoders", list);
     json_decref(list);
     if (!out)

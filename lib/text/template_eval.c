@@ -60,6 +60,8 @@ static struct value from_context(struct render *r, uint32_t name)
 {
     const struct name *text = &r->t->name[name];
     struct value v = {.kind = V_MISSING};
+    if (text->n == 4 && memcmp(text->s, "self", 4) == 0)
+        render_fail(r, "the template's own `self` is not supported");
     // Names hold no NUL; jansson wants a terminated key.
     char key[256];
     const json_t *json = NULL;

@@ -195,6 +195,8 @@ static void quote_url(struct text *t, struct value v, int for_query)
 FILTER(f_urlencode)
 {
     struct text t = text_new(r);
+    if (v.kind == V_BYTES)
+        render_fail(r, "urlencode of bytes is not supported");
     if (v.kind == V_STRING || !value_iterable(v)) {
         quote_url(&t, v, 0);
         return text_value(&t);
@@ -351,8 +353,12 @@ FILTER(f_round)
         return value_int(precision < 0 ? round_int(v.i, precision) : v.i);
     if (precision > 30 || precision < -30)
         render_fail(r, "a precision of %lld is not supported", (long long)precision);
+    if (v.kind != V_FLOAT && precision >= 0) // exact as Python's whole numbers
+        return value_float(value_double(v));
     double unit = pow(10, (double)precision), scaled = value_double(v) * unit;
-    return value_float((up ? ceil(scaled) : floor(scaled)) / unit);
+    if (!isfinite(scaled))
+        render_fail(r, "cannot convert float to integer");
+    return value_float(((up ? ceil(scaled) : floor(scaled)) + 0.0) / unit); // whole: no -0
 }
 
 FILTER(f_filesizeformat)
@@ -365,6 +371,8 @@ FILTER(f_filesizeformat)
     int binary = optional_truth(r, a[0]);
     double bytes = number.f, base = binary ? 1024 : 1000, unit = base;
     struct text t = text_new(r);
+    if (!isfinite(bytes))
+        render_fail(r, "cannot convert float to integer");
     if (bytes == 1) {
         text_string(&t, "1 Byte");
     } else if (bytes < base) {
@@ -506,13 +514,11 @@ static struct value begin_batch(struct render *r, struct value v, struct value *
     struct items out = {r, NULL, 0, 0}, one = {r, NULL, 0, 0};
     struct iterator *it = value_iterate(r, v);
     struct value item;
-    int begun = 0;
     while (iterator_next(r, it, &item)) {
-        if (begun && (int64_t)one.n == size) {
+        if ((int64_t)one.n == size) {
             items_add(&out, items_value(&one, V_LIST));
             one = (struct items){r, NULL, 0, 0};
         }
-        begun = 1;
         items_add(&one, item);
     }
     if (one.n) {

@@ -98,6 +98,15 @@ static int digit_of(char c)
     return c >= '0' && c <= '9' ? c - '0' : isalpha((unsigned char)c) ? (c | 32) - 'a' + 10 : 99;
 }
 
+// Decimal digits of every script count; 99: none.
+static int next_digit(const char **s, const char *end)
+{
+    int d;
+    if ((unsigned char)**s < 0x80)
+        return digit_of(*(*s)++);
+    return unicode_digit(utf8_step(s, end), &d) ? d : 99;
+}
+
 int parse_int(const char *s, size_t n, int base, int128 *out)
 {
     string_trim(&s, &n);
@@ -119,12 +128,13 @@ int parse_int(const char *s, size_t n, int base, int128 *out)
         return -1;
     int128 value = 0;
     int digit_before = 0;
-    for (; s < end; s++) {
+    while (s < end) {
         if (*s == '_' && digit_before && s + 1 < end) {
             digit_before = 0;
+            s++;
             continue;
         }
-        int d = digit_of(*s);
+        int d = next_digit(&s, end);
         if (d >= base || __builtin_mul_overflow(value, (int128)base, &value) ||
             __builtin_add_overflow(value, (int128)d, &value))
             return -1;
@@ -136,24 +146,47 @@ int parse_int(const char *s, size_t n, int base, int128 *out)
     return 0;
 }
 
-int parse_float(const char *s, size_t n, double *out)
+// The number's text as strtod reads it; 0 where it would read something else than Python.
+static size_t plain_number(const char *s, size_t n, char *text)
 {
-    char text[512];
+    const char *end = s + n;
     size_t size = 0;
-    string_trim(&s, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] == '_' && i && isdigit((unsigned char)s[i - 1]) && i + 1 < n &&
-            isdigit((unsigned char)s[i + 1]))
+    while (s < end) {
+        int between = size && isdigit((unsigned char)text[size - 1]);
+        if (*s == '_' && between && s + 1 < end && next_digit(&(const char *){s + 1}, end) < 10) {
+            s++;
             continue;
+        }
+        if ((unsigned char)*s >= 0x80) {
+            int d = next_digit(&s, end);
+            if (d > 9)
+                return 0;
+            text[size++] = (char)('0' + d);
+            continue;
+        }
         // strtod also reads hexadecimal and nan(...)
-        if (size + 1 == sizeof text || !strchr("0123456789+-.eEinfatyINFATY", s[i]) || !s[i])
-            return -1;
-        text[size++] = s[i];
+        if (!*s || !strchr("0123456789+-.eEinfatyINFATY", *s))
+            return 0;
+        text[size++] = *s++;
     }
     text[size] = 0;
-    char *end;
-    *out = strtod(text, &end);
-    return size && !*end ? 0 : -1;
+    return size;
+}
+
+int parse_float(const char *s, size_t n, double *out)
+{
+    char small[64], *text = small, *end;
+    string_trim(&s, &n);
+    if (n >= sizeof small && !(text = malloc(n + 1)))
+        return -1;
+    int status = plain_number(s, n, text) ? 0 : -1;
+    if (status == 0) {
+        *out = strtod(text, &end);
+        status = *end ? -1 : 0;
+    }
+    if (text != small)
+        free(text);
+    return status;
 }
 
 // ---- fields -------------------------------------------------------------------------------------
@@ -338,17 +371,18 @@ static void percent_one(struct percent *p, struct text *t, struct field *f, char
         return;
     case 'r':
     case 'a':
-        field_string(t, f, value_repr(r, v), '>');
+        field_string(t, f, (type == 'a' ? value_ascii : value_repr)(r, v), '>');
         return;
     case 'c': {
         char c[4];
-        if (v.kind == V_INT) {
+        if (v.kind == V_INT || v.kind == V_BOOL) {
             if (v.i < 0 || v.i > 0x10ffff || (v.i >= 0xd800 && v.i <= 0xdfff))
                 render_fail(r, "%%c arg not in range(0x110000)");
             v = value_string(c, utf8_put((uint32_t)v.i, c));
         }
         if (v.kind != V_STRING || utf8_length(v.s, v.n) != 1)
             render_fail(r, "%%c requires int or char");
+        f->precision = -1;
         field_string(t, f, v, '>');
         return;
     }
@@ -447,10 +481,12 @@ struct value format_percent(struct render *r, struct value format, struct value 
             s++;
         if (s >= end)
             render_fail(r, "incomplete format");
-        if (*s == '%') {
+        if (*s == '%' && s == next + 1) {
             text_add(&t, s++, 1);
             continue;
         }
+        if (*s == '%')
+            render_fail(r, "unsupported format character '%%'");
         if (v.kind == V_ABSENT)
             v = percent_next(&p);
         percent_one(&p, &t, &f, *s++, v, format.markup);
@@ -528,6 +564,10 @@ static void spec_apply(struct text *t, struct value v, struct value spec)
 {
     struct render *r = t->r;
     struct field f;
+    if (spec.n == 0) {
+        print_string(t, v);
+        return;
+    }
     spec_parse(r, spec, &f);
     if (v.kind == V_STRING) {
         if ((f.type && f.type != 's') || f.sign || f.grouping)
@@ -545,10 +585,8 @@ static void spec_apply(struct text *t, struct value v, struct value spec)
         if (f.type == 'c' || (f.type && !strchr("bdoxXn", f.type)))
             render_fail(r, "Unknown format code '%c' for object of type 'int'", f.type);
         field_int(t, &f, v.i);
-    } else if (spec.n) {
-        render_fail(r, "unsupported format string passed to %s.__format__", type_name(v));
     } else {
-        print_string(t, v);
+        render_fail(r, "unsupported format string passed to %s.__format__", type_name(v));
     }
 }
 
@@ -567,6 +605,8 @@ static struct value braces_field(struct render *r, struct braces *b, const char 
     int64_t number = -1;
     struct value v = {.kind = V_ABSENT};
     if (s == first) {
+        if (s < end) // string.Formatter numbers only what is empty as a whole
+            render_fail(r, "no argument '' for the format");
         if (b->automatic < 0)
             render_fail(
                 r, "cannot switch from manual field specification to automatic field numbering");
@@ -634,7 +674,7 @@ static void braces_one(struct text *t, struct braces *b, const char *s, const ch
     if (s < end && *s == '!') {
         if (s + 1 >= end || !s[1] || !strchr("rsa", s[1]))
             render_fail(r, "Unknown conversion specifier");
-        v = s[1] == 's' ? value_str(r, v) : value_repr(r, v);
+        v = s[1] == 's' ? value_str(r, v) : s[1] == 'r' ? value_repr(r, v) : value_ascii(r, v);
         s += 2;
         if (s < end && *s != ':')
             render_fail(r, "expected ':' after conversion specifier");
@@ -924,6 +964,8 @@ struct value format_time(struct render *r, struct value format)
             directive[n++] = *s++;
         directive[n++] = *s++;
         char c = directive[n - 1];
+        if (n > 2 && c && strchr("%fzZ:", c))
+            render_fail(r, "strftime_now: the directive %%%c%c is not supported", directive[1], c);
         if (c == 'f')
             text_string(&t, "000000");
         else if (c == 'z' || c == 'Z' || c == ':') // no time zone, as in Python

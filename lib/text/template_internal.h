@@ -27,13 +27,16 @@
 // What a hostile template may use at most.
 enum {
     TEMPLATE_SOURCE_MAX = 4 << 20,
-    TEMPLATE_TREE_DEPTH = 200,         // of the parsed tree
-    TEMPLATE_DEPTH = 1600,             // of evaluation: nested nodes, macro calls, values in values
-    TEMPLATE_STEPS = 20 * 1000 * 1000, // nodes evaluated, items visited, 64-byte pieces handled
-    TEMPLATE_RANGE = 100000,           // jinja2's own limit for range()
-    TEMPLATE_OUTPUT = 64 << 20,        // bytes of text in one piece
-    TEMPLATE_MEMORY = 256 << 20,       // bytes of values
+    TEMPLATE_TREE_DEPTH = 200,   // of the parsed tree
+    TEMPLATE_DEPTH = 1600,       // of evaluation: nested nodes, macro calls, values in values
+    TEMPLATE_RANGE = 100000,     // jinja2's own limit for range()
+    TEMPLATE_OUTPUT = 64 << 20,  // bytes of text in one piece
+    TEMPLATE_MEMORY = 256 << 20, // bytes of values
 };
+// Nodes evaluated, items visited, 64-byte pieces handled. (Fuzzing sets it lower: more runs.)
+#ifndef TEMPLATE_STEPS
+#define TEMPLATE_STEPS (20 * 1000 * 1000)
+#endif
 
 __extension__ typedef __int128 int128;
 
@@ -471,6 +474,7 @@ void print_repr(struct text *t, struct value v);           // repr(v)
 struct value value_str(struct render *r, struct value v);  // str(v) without Markup
 struct value value_soft(struct render *r, struct value v); // strings as they are, others str(v)
 struct value value_repr(struct render *r, struct value v);
+struct value value_ascii(struct render *r, struct value v);  // ascii(v)
 struct value value_escape(struct render *r, struct value v); // markupsafe.escape
 
 struct value value_binary(struct render *r, enum operator op, struct value a, struct value b);
@@ -491,7 +495,8 @@ void string_trim(const char **s, size_t *n);                    // both
 int unicode_printable(uint32_t code);
 int unicode_word(uint32_t code); // \w
 int unicode_name_start(uint32_t code);
-int unicode_digit(uint32_t code, int *value);                                         // Nd
+int unicode_name_part(uint32_t code);         // of what is \w
+int unicode_digit(uint32_t code, int *value); // Nd
 int64_t bytes_find(const char *s, size_t n, const char *find, size_t m, size_t from); // -1
 struct value string_upper(struct render *r, struct value s);
 struct value string_lower(struct render *r, struct value s);

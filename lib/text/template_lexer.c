@@ -318,6 +318,9 @@ static int lex_name(struct lexer *x)
     const char *first = x->at;
     if (!unicode_name_start(utf8_step(&first, x->end)))
         room_fail(x->m, "Invalid character in identifier");
+    while (first < s)
+        if (!unicode_name_part(utf8_step(&first, s)))
+            room_fail(x->m, "Invalid character in identifier");
     token_add(x, T_NAME, x->at, (size_t)(s - x->at));
     advance(x, s);
     return 1;

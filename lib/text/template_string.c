@@ -98,6 +98,13 @@ int unicode_name_start(uint32_t c)
     return c == '_' || is_alpha(c) || (c >= 0x80 && category(c) == UTF8PROC_CATEGORY_NL);
 }
 
+// Numbers that are no digits are \w, but no part of a name (but for those of Other_ID_Continue).
+int unicode_name_part(uint32_t c)
+{
+    return c < 0x80 || category(c) != UTF8PROC_CATEGORY_NO || (c >= 0x1369 && c <= 0x1371) ||
+           c == 0x19da;
+}
+
 int unicode_digit(uint32_t c, int *value)
 {
     if (c < 0x80) {
@@ -639,7 +646,7 @@ static void split_blanks(struct render *r, struct value v, int64_t most, struct 
             return;
         const char *word = s;
         if (most == 0) {
-            items_add(out, string_strip(r, part(v, (size_t)(word - v.s), v.n), value_none(), 0, 1));
+            items_add(out, part(v, (size_t)(word - v.s), v.n)); // blanks at its end stay
             return;
         }
         next = s;
@@ -660,7 +667,7 @@ static void rsplit_blanks(struct render *r, struct value v, int64_t most, struct
         if (end <= s)
             return;
         if (most == 0) {
-            items_add(out, string_strip(r, part(v, 0, (size_t)(end - v.s)), value_none(), 1, 0));
+            items_add(out, part(v, 0, (size_t)(end - v.s))); // blanks at its beginning stay
             return;
         }
         const char *stop = end;
@@ -894,6 +901,7 @@ METHOD(m_partition)
 {
     int64_t at = partition_at(r, self, a[0], 0);
     struct value none = value_cstring("");
+    none.markup = self.markup;
     if (at < 0)
         return three(r, self, none, none);
     return three(r, part(self, 0, (size_t)at), a[0], part(self, (size_t)at + a[0].n, self.n));
@@ -903,6 +911,7 @@ METHOD(m_rpartition)
 {
     int64_t at = partition_at(r, self, a[0], 1);
     struct value none = value_cstring("");
+    none.markup = self.markup;
     if (at < 0)
         return three(r, none, none, self);
     return three(r, part(self, 0, (size_t)at), a[0], part(self, (size_t)at + a[0].n, self.n));

@@ -1217,6 +1217,20 @@ struct value value_soft(struct render *r, struct value v)
     return v.kind == V_STRING ? v : value_str(r, v);
 }
 
+struct value value_ascii(struct render *r, struct value v)
+{
+    struct value shown = value_repr(r, v);
+    struct text t = text_new(r);
+    for (const char *s = shown.s, *end = s + shown.n; s < end;) {
+        uint32_t c = utf8_step(&s, end);
+        if (c < 0x80)
+            text_code(&t, c);
+        else
+            text_printf(&t, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    }
+    return text_value(&t);
+}
+
 struct value value_repr(struct render *r, struct value v)
 {
     struct text t = text_new(r);

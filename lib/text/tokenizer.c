@@ -22,7 +22,11 @@
 #include "text/unigram.h"
 #include "text/vocabulary.h"
 
-enum { FILE_MAX_BYTES = 1 << 28, CONFIG_MAX_BYTES = 1 << 26 };
+enum {
+    FILE_MAX_BYTES = 1 << 28,
+    CONFIG_MAX_BYTES = 1 << 26,
+    AHEAD = 6, // pieces between asking for a word's memory and using it
+};
 static const char file_name[] = "tokenizer.json", model_name[] = "tokenizer.model";
 
 struct token_shape {
@@ -305,7 +309,8 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
         return err_set(e, STATUS_FAILED, "%s: an added token without `content`", name);
     const char *text = json_string_value(content);
     size_t size = json_string_length(content);
-    if (size == 0 || added_list_find(&t->added, text, size))
+    struct added_token *same = size ? added_list_find(&t->added, text, size) : NULL;
+    if (size == 0 || (same && name != file_name))
         return 0;
     struct added_token token = {0};
     if (read_flag(value, "single_word", &token.single_word, e) < 0 ||
@@ -318,6 +323,14 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
         return -1;
     if (t->kind == MODEL_SENTENCEPIECE)
         token.normalized = 0; // they are cut out of the text before the model sees it
+    if (same) {               // declared twice in one list: the later flags hold
+        token.content = same->content;
+        token.size = size;
+        token.id = same->id;
+        token.special |= same->special;
+        *same = token;
+        return 0;
+    }
     int64_t known = vocabulary_find(&t->tokens, text, size);
     if (known >= 0)
         id = known;
@@ -976,11 +989,34 @@ static int take_tokens(const struct unigram_token *token, size_t n, const struct
     return 0;
 }
 
+// Behind ByteLevel the model sees the byte alphabet.
+static int encode_spelled(const struct tokenizer *t, struct tokenizer_worker *w,
+                          const struct slice *text, struct piece piece, struct token_list *out,
+                          struct err *e)
+{
+    struct unigram_scratch *s = &w->unigram;
+    struct aligned spelled;
+    aligned_init(&spelled);
+    int result = 0;
+    for (uint32_t i = piece.start; result == 0 && i < piece.end; i++)
+        result = aligned_put_char(&spelled, byte_alphabet_char((unsigned char)text->data[i]),
+                                  slice_from(text, i), slice_to(text, i), e);
+    if (result == 0)
+        result = unigram_encode(&t->unigram, &t->tokens, s, spelled.data, spelled.size, e);
+    struct slice view = aligned_view(&spelled);
+    if (result == 0)
+        result = take_tokens(s->token, s->n, &view, 0, out, e);
+    aligned_release(&spelled);
+    return result;
+}
+
 static int encode_unigram(const struct tokenizer *t, struct tokenizer_worker *w,
                           const struct slice *text, struct piece piece, struct token_list *out,
                           struct err *e)
 {
     struct unigram_scratch *s = &w->unigram;
+    if (pretokenizer_is_byte_level(t->pretokenizer))
+        return encode_spelled(t, w, text, piece, out, e);
     if (unigram_encode(&t->unigram, &t->tokens, s, text->data + piece.start,
                        piece.end - piece.start, e) < 0)
         return -1;
@@ -993,11 +1029,15 @@ static int encode_plain(const struct tokenizer *t, struct tokenizer_worker *w, s
 {
     if (pretokenizer_run(t->pretokenizer, &text, &w->pre, e) < 0)
         return -1;
-    for (size_t i = 0; i < w->pre.pieces.n; i++)
-        if ((t->kind == MODEL_UNIGRAM
-                 ? encode_unigram(t, w, &text, w->pre.pieces.piece[i], out, e)
-                 : encode_piece(t, w, &text, w->pre.pieces.piece[i], out, e)) < 0)
+    const struct piece *piece = w->pre.pieces.piece;
+    for (size_t i = 0, n = w->pre.pieces.n; i < n; i++) {
+        if (t->kind == MODEL_BPE && i + AHEAD < n)
+            bpe_prefetch(&w->bpe, text.data + piece[i + AHEAD].start,
+                         piece[i + AHEAD].end - piece[i + AHEAD].start);
+        if ((t->kind == MODEL_UNIGRAM ? encode_unigram(t, w, &text, piece[i], out, e)
+                                      : encode_piece(t, w, &text, piece[i], out, e)) < 0)
             return -1;
+    }
     return 0;
 }
 
@@ -1080,6 +1120,18 @@ static size_t unskip_chars(const char *text, size_t at, unsigned n)
     return at;
 }
 
+// Whether the model gave this token for text that it does not know; else it was cut out of the
+// text.
+static int is_unknown(const struct tokenizer *t, uint32_t id, const char *text, size_t start,
+                      size_t end)
+{
+    size_t size;
+    if (t->kind != MODEL_BPE || t->bpe.unk != (int64_t)id)
+        return 0;
+    const char *token = vocabulary_text(&t->tokens, id, &size);
+    return token && !memmem(text + start, end - start, token, size);
+}
+
 // Leaves blanks out of offsets, as ByteLevel post-processors do: they count characters.
 static void trim_offsets(const struct tokenizer *t, struct token_list *out, size_t first,
                          const char *text, size_t size)
@@ -1087,7 +1139,8 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
     for (size_t i = first; i < out->n; i++) {
         const struct token_shape *shape = &t->shape[out->id[i]];
         unsigned lead = shape->lead, trail = shape->trail;
-        if (shape->added) { // the blanks that it swallowed count
+        if (shape->added && !is_unknown(t, out->id[i], text, out->start[i], out->end[i])) {
+            // The blanks that it swallowed count.
             const char *token = text + out->start[i];
             unsigned before = blanks(token, out->end[i] - out->start[i], 0);
             unsigned after = blanks(token, out->end[i] - out->start[i], 1);
@@ -1118,10 +1171,10 @@ static int has_space(const char *text, size_t start, size_t end)
 }
 
 // What no token stands for, if it is no white space, belongs to the token before it.
-static void extend_offsets(struct token_list *out, size_t first, const char *text)
+static void extend_offsets(struct token_list *out, size_t first, const char *text, size_t size)
 {
-    for (size_t i = first; i + 1 < out->n; i++) {
-        uint32_t a = out->end[i], b = out->start[i + 1];
+    for (size_t i = first; i < out->n; i++) {
+        uint32_t a = out->end[i], b = i + 1 < out->n ? out->start[i + 1] : (uint32_t)size;
         if (a >= b || has_space(text, a, b))
             continue;
         for (size_t k = i + 1; k-- > first && out->end[k] == a;)
@@ -1150,7 +1203,7 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (size && encode_around(t, w, &t->raw, whole, fn, out, e) < 0)
         return -1;
     if (flags & TOKENIZER_EXTENT)
-        extend_offsets(out, first, text);
+        extend_offsets(out, first, text, size);
     else if (t->post.trims)
         trim_offsets(t, out, first, text, size);
     for (size_t i = 0; flags & TOKENIZER_SPECIAL && i < t->post.n_suffix; i++)
@@ -1227,6 +1280,50 @@ int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct bu
     size_t size;
     const char *text = shown_text(t, id, &size);
     return text ? decoder_piece(t->decoder, text, size, first, out, e) : 0;
+}
+
+struct tokenizer_stream {
+    const struct tokenizer *t;
+    int skip_special;
+    struct decoder_stream *decoder;
+};
+
+struct tokenizer_stream *tokenizer_stream_open(const struct tokenizer *t, int skip_special,
+                                               struct err *e)
+{
+    struct tokenizer_stream *s = mem_alloc(1, sizeof *s, "a decoder", e);
+    if (!s)
+        return NULL;
+    s->t = t;
+    s->skip_special = skip_special;
+    s->decoder = decoder_stream_open(t->decoder, e);
+    if (!s->decoder) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void tokenizer_stream_close(struct tokenizer_stream *s)
+{
+    if (!s)
+        return;
+    decoder_stream_close(s->decoder);
+    free(s);
+}
+
+int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out, struct err *e)
+{
+    size_t size;
+    const char *text = shown_text(s->t, id, &size);
+    if (!text || (s->skip_special && s->t->shape[id].skipped))
+        return 0;
+    return decoder_stream_add(s->decoder, text, size, out, e);
+}
+
+int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out, struct err *e)
+{
+    return decoder_stream_end(s->decoder, out, e);
 }
 
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size)

@@ -60,6 +60,20 @@ int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, in
 // `first`: the token begins the text (decoders that strip a leading space do it there).
 int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct buffer *out,
                     struct err *e);
+
+// Decoding of ids as they come, cut anywhere: each call appends the text that has become certain,
+// in whole characters, and nothing is taken back. All that is given, with the rest at the end, is
+// what tokenizer_decode gives of all ids (decoder.h has the one exception: byte tokens that end
+// inside a character). Working memory is what is not certain yet.
+struct tokenizer_stream;
+struct tokenizer_stream *tokenizer_stream_open(const struct tokenizer *t, int skip_special,
+                                               struct err *e);
+void tokenizer_stream_close(struct tokenizer_stream *s); // NULL is fine
+int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out,
+                         struct err *e);
+int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out,
+                         struct err *e); // the next id begins a new text
+
 // The token as the vocabulary spells it; borrowed, NULL when there is no such id.
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size);
 int64_t tokenizer_token_id(const struct tokenizer *t, const char *content); // -1: none

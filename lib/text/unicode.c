@@ -4,6 +4,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "text/unicode_tables.h"
+
 int unicode_is_space(uint32_t c)
 {
     if (c < 0x80)
@@ -12,17 +14,25 @@ int unicode_is_space(uint32_t c)
            c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-static utf8proc_category_t category(uint32_t c)
+static int in_ranges(const struct unicode_range *range, size_t n, uint32_t c)
 {
-    return utf8proc_category((utf8proc_int32_t)c);
+    size_t low = 0; // the range that c is in begins at or behind it
+    while (n > 1) {
+        size_t half = n / 2;
+        if (range[low + half].first <= c)
+            low += half;
+        n -= half;
+    }
+    return c >= range[low].first && c <= range[low].last;
 }
+
+#define IN(table, c) in_ranges(unicode_##table, sizeof unicode_##table / sizeof *unicode_##table, c)
 
 int unicode_is_numeric(uint32_t c)
 {
     if (c < 0x80)
         return c >= '0' && c <= '9';
-    utf8proc_category_t k = category(c);
-    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+    return IN(numeric, c);
 }
 
 int unicode_is_punctuation(uint32_t c)
@@ -30,8 +40,7 @@ int unicode_is_punctuation(uint32_t c)
     if (c < 0x80)
         return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
                (c >= '{' && c <= '~');
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    return IN(punctuation, c);
 }
 
 int unicode_is_word(uint32_t c)
@@ -39,44 +48,22 @@ int unicode_is_word(uint32_t c)
     if (c < 0x80)
         return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
                c == '_';
-    // Other_Alphabetic beyond letters and marks: circled and squared Latin letters.
-    if ((c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-        (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189))
-        return 1;
-    switch (category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return 1;
-    default:
-        return c == 0x200C || c == 0x200D;
-    }
+    return IN(word, c);
 }
 
 int unicode_is_mark(uint32_t c)
 {
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
+    return c >= 0x300 && IN(mark, c);
 }
 
 int unicode_is_nonspacing_mark(uint32_t c)
 {
-    return category(c) == UTF8PROC_CATEGORY_MN;
+    return c >= 0x300 && IN(nonspacing, c);
 }
 
 int unicode_is_other(uint32_t c)
 {
-    utf8proc_category_t k = category(c);
-    return k == UTF8PROC_CATEGORY_CN || k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_CS || k == UTF8PROC_CATEGORY_CO;
+    return c < 0x80 ? c < 0x20 || c == 0x7F : IN(other, c);
 }
 
 int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state)
@@ -84,49 +71,19 @@ int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state)
     return utf8proc_grapheme_break_stateful((utf8proc_int32_t)a, (utf8proc_int32_t)b, state);
 }
 
-// What Unicode 15.1 and 16.0 added to the library's tables (15.0).
-static const uint32_t new_composites[][3] = {
-    {0x105D2, 0x0307, 0x105C9},  {0x105DA, 0x0307, 0x105E4},  {0x11382, 0x113C9, 0x11383},
-    {0x11384, 0x113BB, 0x11385}, {0x1138B, 0x113C2, 0x1138E}, {0x11390, 0x113C9, 0x11391},
-    {0x113C2, 0x113C2, 0x113C5}, {0x113C2, 0x113B8, 0x113C7}, {0x113C2, 0x113C9, 0x113C8},
-    {0x1611E, 0x1611E, 0x16121}, {0x1611E, 0x16129, 0x16122}, {0x1611E, 0x1611F, 0x16123},
-    {0x16129, 0x1611F, 0x16124}, {0x1611E, 0x16120, 0x16125}, {0x16121, 0x1611F, 0x16126},
-    {0x16122, 0x1611F, 0x16127}, {0x16121, 0x16120, 0x16128}, {0x16D67, 0x16D67, 0x16D68},
-    {0x16D63, 0x16D67, 0x16D69}, {0x16D69, 0x16D67, 0x16D6A},
-};
-enum { N_NEW = sizeof new_composites / sizeof *new_composites };
-
-static int may_be_new(uint32_t c)
-{
-    return c >= 0x105C9 && c <= 0x16D6A;
-}
-
+// Normal forms are those of Unicode 9.0, as the reference has them: what came later neither
+// decomposes nor composes, and its marks are not put in order.
 int unicode_combining_class(uint32_t c)
 {
-    if (c < 0x300)
-        return 0;
-    if (c == 0x897 || (c >= 0x10D69 && c <= 0x10D6D) || c == 0x113E1 || c == 0x113E2 ||
-        c == 0x1E5EE)
-        return 230;
-    if ((c >= 0x113CE && c <= 0x113D0) || c == 0x1612F)
-        return 9;
-    if (c == 0x1E5EF)
-        return 220;
-    return utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
+    return unicode_is_mark(c) ? utf8proc_get_property((utf8proc_int32_t)c)->combining_class : 0;
 }
 
 size_t unicode_decompose(uint32_t c, int compatibility, uint32_t out[UNICODE_DECOMPOSED_MAX])
 {
-    if (c < 0x80) {
+    if (c < 0x80 || IN(whole, c)) {
         out[0] = c;
         return 1;
     }
-    for (int i = 0; may_be_new(c) && i < N_NEW; i++)
-        if (new_composites[i][2] == c) {
-            size_t n = unicode_decompose(new_composites[i][0], 0, out);
-            out[n] = new_composites[i][1];
-            return n + 1;
-        }
     utf8proc_int32_t list[UNICODE_DECOMPOSED_MAX];
     int boundary = 0;
     utf8proc_ssize_t n = utf8proc_decompose_char(
@@ -145,13 +102,10 @@ uint32_t unicode_compose(uint32_t a, uint32_t b)
 {
     if (b < 0x300)
         return 0;
-    for (int i = 0; may_be_new(a) && i < N_NEW; i++)
-        if (new_composites[i][0] == a && new_composites[i][1] == b)
-            return new_composites[i][2];
     utf8proc_int32_t pair[2] = {(utf8proc_int32_t)a, (utf8proc_int32_t)b};
     if (utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1)
         return 0;
-    return (uint32_t)pair[0];
+    return IN(whole, (uint32_t)pair[0]) ? 0 : (uint32_t)pair[0];
 }
 
 // Starters that can be the second of a composition.
@@ -186,6 +140,18 @@ int unicode_nfc_stable(uint32_t c)
            unicode_decompose(c, 0, list) == 1 && list[0] == c;
 }
 
+int unicode_in_nfc(uint32_t c)
+{
+    uint32_t list[UNICODE_DECOMPOSED_MAX];
+    if (unicode_combining_class(c) || second_starter(c))
+        return 0;
+    size_t n = unicode_decompose(c, 0, list);
+    uint32_t composed = list[0];
+    for (size_t i = 1; composed && i < n; i++)
+        composed = unicode_compose(composed, list[i]);
+    return composed == c;
+}
+
 size_t unicode_lower(uint32_t c, uint32_t out[3])
 {
     if (c == 0x130) { // the only unconditional mapping to two characters
@@ -194,6 +160,9 @@ size_t unicode_lower(uint32_t c, uint32_t out[3])
         return 2;
     }
     out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    for (size_t i = 0; c >= 0x1C89 && i < sizeof unicode_new_lower / sizeof *unicode_new_lower; i++)
+        if (c >= unicode_new_lower[i].first && c <= unicode_new_lower[i].last)
+            out[0] = unicode_new_lower[i].lower + (c - unicode_new_lower[i].first);
     return 1;
 }
 

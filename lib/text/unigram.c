@@ -73,9 +73,11 @@ void unigram_scratch_release(struct unigram_scratch *s)
 static void offer(const struct unigram *u, struct unigram_node *node, double score, size_t start,
                   uint32_t id)
 {
+    if (u->sentencepiece)
+        score = (double)(float)score;
     if (node->start != UINT32_MAX && !(score > node->score))
         return;
-    node->score = u->sentencepiece ? (double)(float)score : score;
+    node->score = score;
     node->start = (uint32_t)start;
     node->id = id;
 }
@@ -83,7 +85,7 @@ static void offer(const struct unigram *u, struct unigram_node *node, double sco
 static double score_of(const struct unigram *u, uint32_t id, size_t length)
 {
     if (u->sentencepiece && u->user[id])
-        return (double)((float)length * u->user_score) - 0.1;
+        return (double)((float)length * 0.1f - 0.1f); // so that it is taken, the longer the rather
     return u->word[id].score;
 }
 
@@ -112,9 +114,7 @@ static int fill(const struct unigram *u, struct unigram_scratch *s, const char *
             continue;
         if (u->unk < 0)
             return err_set(e, STATUS_FAILED, "an unknown character, and key `unk_id` is not set");
-        double score = here + u->unk_score;
-        offer(u, &s->node[next], u->sentencepiece ? (double)(float)score : score, at,
-              (uint32_t)u->unk);
+        offer(u, &s->node[next], here + u->unk_score, at, (uint32_t)u->unk);
     }
     return 0;
 }

@@ -23,11 +23,10 @@ struct unigram {
     int64_t unk; // -1: unknown characters are an error
     int byte_fallback;
     uint32_t fallback_id[256]; // of <0xNN>; UINT32_MAX: none
-    // As SentencePiece has it: sums are kept in single precision, user-defined pieces weigh
-    // `user_score` a byte, unknown characters are left one by one. Otherwise as the readers of
+    // As SentencePiece has it: sums are kept in single precision, user-defined pieces have a score
+    // by their length, unknown characters are left one by one. Otherwise as the readers of
     // tokenizer.json: double precision, unknown neighbours make one token or fall back to bytes.
     int sentencepiece;
-    float user_score;
     const unsigned char *user; // [n], with `sentencepiece`: the piece is user-defined; borrowed
 };
 

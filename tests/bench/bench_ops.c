@@ -100,6 +100,7 @@ static void line(const char *name, double amount, const char *unit, work_fn *our
 
 struct product {
     size_t n, in, out;
+    int transposed; // w is [in, out]
     float *x, *y, *w, *grad;
     void *half;
     enum dtype type;
@@ -109,21 +110,27 @@ static void linear(void *arg)
 {
     struct product *p = arg;
     struct linear l = {.y = p->y};
-    l.w = (struct tensor){p->type == DTYPE_F32 ? p->w : p->half, p->type, p->out, p->in, NULL};
+    l.w = (struct tensor){.data = p->type == DTYPE_F32 ? p->w : p->half,
+                          .type = p->type,
+                          .rows = p->out,
+                          .cols = p->in,
+                          .transposed = p->transposed};
     device.ops->linear(&device, p->x, p->n, &l, 1, &error);
 }
 
 static void whole_linear(void *arg)
 {
     struct product *p = arg;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)p->n, (int)p->out, (int)p->in, 1,
-                p->x, (int)p->in, p->w, (int)p->in, 0, p->y, (int)p->out);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, p->transposed ? CblasNoTrans : CblasTrans, (int)p->n,
+                (int)p->out, (int)p->in, 1, p->x, (int)p->in, p->w,
+                (int)(p->transposed ? p->out : p->in), 0, p->y, (int)p->out);
 }
 
 static void backward(void *arg, float *dx, float *grad)
 {
     struct product *p = arg;
-    struct tensor w = {p->w, DTYPE_F32, p->out, p->in, grad};
+    struct tensor w = {
+        .data = p->w, .rows = p->out, .cols = p->in, .transposed = p->transposed, .grad = grad};
     device.ops->linear_backward(&device, dx, 0, p->y, p->x, p->n, &w, NULL, &error);
 }
 
@@ -153,10 +160,10 @@ static void whole_weight_gradient(void *arg)
                 p->y, (int)p->out, p->x, (int)p->in, 1, p->grad, (int)p->in);
 }
 
-static void products(const char *name, size_t n, size_t in, size_t out, int train)
+static void products(const char *name, size_t n, size_t in, size_t out, int train, int transposed)
 {
     char text[64];
-    struct product p = {.n = n, .in = in, .out = out, .type = DTYPE_F32};
+    struct product p = {.n = n, .in = in, .out = out, .type = DTYPE_F32, .transposed = transposed};
     p.x = randoms(n * in, 1);
     p.y = randoms(n * out, 1);
     p.w = randoms(out * in, 1);
@@ -209,14 +216,15 @@ static void attention_backward(void *arg)
 // `count` segments of `length` tokens after `past` others.
 static void attentions(const char *name, size_t count, size_t length, size_t past, int train)
 {
-    struct attend t = {.a = {HEADS, KV_HEADS, DIM, 0.125f, NULL, NULL, NULL, 0}};
+    struct attend t = {
+        .a = {.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .scale = 0.125f}};
     char text[64];
     size_t blocks = (past + length + KV_BLOCK - 1) / KV_BLOCK, n = count * length;
     uint32_t *block = need(count * blocks, sizeof *block);
     for (size_t i = 0; i < count * blocks; i++)
         block[i] = (uint32_t)i;
     for (size_t i = 0; i < count; i++)
-        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks};
+        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
     t.a.segment = t.segment;
     t.a.n_segments = count;
     t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
@@ -252,7 +260,7 @@ struct rows {
 
 static struct tensor row_tensor(const struct rows *r, size_t rows, size_t cols)
 {
-    return (struct tensor){r->w, DTYPE_F32, rows, cols, r->grad};
+    return (struct tensor){.data = r->w, .rows = rows, .cols = cols, .grad = r->grad};
 }
 
 static void rmsnorm(void *arg)
@@ -267,6 +275,88 @@ static void rmsnorm_backward(void *arg)
     struct rows *r = arg;
     struct tensor w = row_tensor(r, 1, HIDDEN);
     device.ops->rmsnorm_backward(&device, r->z, r->y, r->x, r->rstd, TOKENS, &w, &error);
+}
+
+static void norm_as(struct rows *r, int centred)
+{
+    struct norm p = {.centred = centred, .eps = 1e-5f, .weight = row_tensor(r, 1, HIDDEN)};
+    if (centred)
+        p.bias = p.weight;
+    device.ops->norm(&device, r->y, r->rstd, r->x, TOKENS, HIDDEN, &p, &error);
+}
+
+static void norm(void *arg)
+{
+    norm_as(arg, 0);
+}
+
+static void norm_centred(void *arg)
+{
+    norm_as(arg, 1);
+}
+
+static void norm_backward_as(struct rows *r, int centred)
+{
+    struct norm p = {.centred = centred, .eps = 1e-5f, .weight = row_tensor(r, 1, HIDDEN)};
+    if (centred) {
+        p.bias = p.weight;
+        p.bias.grad = r->grad + HIDDEN;
+    }
+    device.ops->norm_backward(&device, r->z, r->y, r->x, r->rstd, TOKENS, HIDDEN, &p, &error);
+}
+
+static void norm_backward(void *arg)
+{
+    norm_backward_as(arg, 0);
+}
+
+static void norm_backward_centred(void *arg)
+{
+    norm_backward_as(arg, 1);
+}
+
+static void norm_heads(void *arg)
+{
+    struct rows *r = arg;
+    struct norm p = {.eps = 1e-5f, .weight = row_tensor(r, 1, DIM)};
+    device.ops->norm(&device, r->y, NULL, r->x, TOKENS * HEADS, DIM, &p, &error);
+}
+
+static void rotate(void *arg)
+{
+    struct rows *r = arg;
+    struct rotary t = {r->w, r->token, DIM, 0};
+    device.ops->rotate(&device, r->x, TOKENS, HEADS, DIM, &t, 0, &error);
+}
+
+static void rotate_neighbours(void *arg)
+{
+    struct rows *r = arg;
+    struct rotary t = {r->w, r->token, DIM, 1};
+    device.ops->rotate(&device, r->x, TOKENS, HEADS, DIM, &t, 0, &error);
+}
+
+#define ACTIVATE(name, kind)                                                                       \
+    static void name(void *arg)                                                                    \
+    {                                                                                              \
+        struct rows *r = arg;                                                                      \
+        device.ops->activate(&device, kind, r->z, r->x, r->y, (size_t)TOKENS *FF, &error);         \
+    }                                                                                              \
+    static void name##_backward(void *arg)                                                         \
+    {                                                                                              \
+        struct rows *r = arg;                                                                      \
+        device.ops->activate_backward(&device, kind, r->x, r->y, r->z, (size_t)TOKENS *FF,         \
+                                      &error);                                                     \
+    }
+ACTIVATE(silu, ACTIVATION_SILU)
+ACTIVATE(gelu, ACTIVATION_GELU)
+ACTIVATE(gelu_tanh, ACTIVATION_GELU_TANH)
+ACTIVATE(relu, ACTIVATION_RELU)
+
+static void cap(void *arg)
+{
+    struct rows *r = arg;
+    device.ops->cap(&device, r->x, 30, (size_t)CHUNK * VOCAB, &error);
 }
 
 static void rope(void *arg)
@@ -291,14 +381,14 @@ static void embed(void *arg)
 {
     struct rows *r = arg;
     struct tensor table = row_tensor(r, VOCAB, HIDDEN);
-    device.ops->embed(&device, r->x, &table, r->token, TOKENS, &error);
+    device.ops->embed(&device, r->x, &table, r->token, TOKENS, 1, 0, &error);
 }
 
 static void embed_backward(void *arg)
 {
     struct rows *r = arg;
     struct tensor table = row_tensor(r, VOCAB, HIDDEN);
-    device.ops->embed_backward(&device, &table, r->x, r->token, TOKENS, &error);
+    device.ops->embed_backward(&device, &table, r->x, r->token, TOKENS, 1, &error);
 }
 
 static void log_softmax(void *arg)
@@ -323,7 +413,7 @@ static void log_softmax_backward(void *arg)
 
 static void row_operations(void)
 {
-    struct rows r = {.rstd = randoms(TOKENS, 1), .grad = randoms((size_t)VOCAB * HIDDEN, 1)};
+    struct rows r = {.rstd = randoms(2 * TOKENS, 1), .grad = randoms((size_t)VOCAB * HIDDEN, 1)};
     r.token = need(TOKENS, sizeof *r.token);
     r.x = randoms((size_t)CHUNK * VOCAB, 3);
     r.y = randoms((size_t)TOKENS * FF, 1);
@@ -333,6 +423,7 @@ static void row_operations(void)
     double logits = (double)CHUNK * VOCAB * sizeof(float);
     line("log_softmax", logits, "GB/s   ", log_softmax, NULL, &r);
     line("log_softmax entropy best", logits, "GB/s   ", log_softmax_all, NULL, &r);
+    line("cap", logits * 2, "GB/s   ", cap, NULL, &r);
     line("log_softmax_backward", logits * 2, "GB/s   ", log_softmax_backward, NULL, &r);
     for (size_t i = 0; i < TOKENS; i++)
         r.token[i] = (uint32_t)(i % LENGTH);
@@ -340,6 +431,21 @@ static void row_operations(void)
         r.x[i] = r.y[i];
     line("rope", row * 2, "GB/s   ", rope, NULL, &r);
     line("rmsnorm", row * 2, "GB/s   ", rmsnorm, NULL, &r);
+    line("norm rms", row * 2, "GB/s   ", norm, NULL, &r);
+    line("norm centred", row * 2, "GB/s   ", norm_centred, NULL, &r);
+    line("norm of heads", row * 2, "GB/s   ", norm_heads, NULL, &r);
+    line("norm_backward rms", row * 4, "GB/s   ", norm_backward, NULL, &r);
+    line("norm_backward centred", row * 4, "GB/s   ", norm_backward_centred, NULL, &r);
+    line("rotate", row * 2, "GB/s   ", rotate, NULL, &r);
+    line("rotate neighbours", row * 2, "GB/s   ", rotate_neighbours, NULL, &r);
+    line("activate silu", ff * 3, "GB/s   ", silu, NULL, &r);
+    line("activate gelu", ff * 3, "GB/s   ", gelu, NULL, &r);
+    line("activate gelu_tanh", ff * 3, "GB/s   ", gelu_tanh, NULL, &r);
+    line("activate relu", ff * 3, "GB/s   ", relu, NULL, &r);
+    line("activate_backward silu", ff * 5, "GB/s   ", silu_backward, NULL, &r);
+    line("activate_backward gelu", ff * 5, "GB/s   ", gelu_backward, NULL, &r);
+    line("activate_backward gelu_tanh", ff * 5, "GB/s   ", gelu_tanh_backward, NULL, &r);
+    line("activate_backward relu", ff * 5, "GB/s   ", relu_backward, NULL, &r);
     line("rmsnorm_backward", row * 4, "GB/s   ", rmsnorm_backward, NULL, &r);
     line("swiglu", ff * 3, "GB/s   ", swiglu, NULL, &r);
     line("swiglu_backward", ff * 5, "GB/s   ", swiglu_backward, NULL, &r);
@@ -362,13 +468,23 @@ int main(int argc, char **argv)
     if (device_open(&device, "cpu", &error) < 0)
         return message_fail(&error);
     printf("%-28s  %31s  %31s\n", "", "1 thread", "2 threads");
-    products("1024x576x576", TOKENS, HIDDEN, HIDDEN, 1);
-    products("1024x576x1536", TOKENS, HIDDEN, FF, 1);
-    products("1024x1536x576", TOKENS, FF, HIDDEN, 1);
-    products("256x576x49152", CHUNK, HIDDEN, VOCAB, 1);
-    products("32x576x1536", 32, HIDDEN, FF, 0);
-    products("32x576x49152", 32, HIDDEN, VOCAB, 0);
-    products("1x576x49152", 1, HIDDEN, VOCAB, 0);
+    products("1024x576x576", TOKENS, HIDDEN, HIDDEN, 1, 0);
+    products("1024x576x1536", TOKENS, HIDDEN, FF, 1, 0);
+    products("1024x1536x576", TOKENS, FF, HIDDEN, 1, 0);
+    products("256x576x49152", CHUNK, HIDDEN, VOCAB, 1, 0);
+    products("32x576x1536", 32, HIDDEN, FF, 0, 0);
+    products("32x576x49152", 32, HIDDEN, VOCAB, 0, 0);
+    products("1024x768x2304 in-out", TOKENS, 768, 2304, 0, 1);
+    products("1024x768x2304", TOKENS, 768, 2304, 0, 0);
+    products("32x768x3072 in-out", 32, 768, 3072, 0, 1);
+    products("32x768x3072", 32, 768, 3072, 0, 0);
+    products("1x768x3072 in-out", 1, 768, 3072, 0, 1);
+    products("1x768x3072", 1, 768, 3072, 0, 0);
+    products("1x3072x768 in-out", 1, 3072, 768, 0, 1);
+    products("1x3072x768", 1, 3072, 768, 0, 0);
+    products("1x768x50257 in-out", 1, 768, 50257, 0, 1);
+    products("1x768x50257", 1, 768, 50257, 0, 0);
+    products("1x576x49152", 1, HIDDEN, VOCAB, 0, 0);
     attentions("4x256", SEQUENCES, LENGTH, 0, 1);
     attentions("1x1024", 1, 1024, 0, 1);
     attentions("32x1 after 255", 32, 1, 255, 0);

@@ -114,11 +114,11 @@ static int one_tensor(const char *what, const struct directory *want, const char
     size_t seen = 0;
     while (file && b && seen <= n && fscanf(file, "%lf", &b[seen]) == 1)
         seen++;
-    if (!file || !b || seen != n) {
+    if (!file || !b || seen == 0 || seen > n || !feof(file)) {
         fprintf(stderr, "tensors: %s: %zu numbers, not the %zu of %s\n", numbers, seen, n, name);
         return 1;
     }
-    report(name, a, b, NULL, n);
+    report(name, a, b, NULL, seen);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "model/generate.h"
 #include "model/head.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
@@ -43,12 +44,12 @@ KIT int reference_open_model(struct reference *r, const char *path)
     return 0;
 }
 
-// The case NAME of the golden set.
-KIT int reference_open(struct reference *r, const char *name)
+// The case in the directory PATH: its model, and what was computed with it.
+KIT int reference_open(struct reference *r, const char *path)
 {
     char file[400];
     memset(r, 0, sizeof *r);
-    snprintf(r->path, sizeof r->path, SHARED "/golden/%s", name);
+    snprintf(r->path, sizeof r->path, "%s", path);
     snprintf(file, sizeof file, "%s/case.json", r->path);
     r->json = json_parse_file(AT_FDCWD, file, 64 << 20, &e);
     snprintf(file, sizeof file, "%s/expected.safetensors", r->path);
@@ -58,6 +59,42 @@ KIT int reference_open(struct reference *r, const char *name)
     }
     snprintf(file, sizeof file, "%s/model", r->path);
     return reference_open_model(r, file);
+}
+
+KIT const char *golden_path; // of the case that runs
+KIT void (*golden_check)(const char *path);
+
+KIT void golden_run(void)
+{
+    if (!golden_path)
+        SKIP("needs the cases of " SHARED "/golden, or of $GOLDEN");
+    golden_check(golden_path);
+}
+
+// A test for each directory with a case.json in $GOLDEN.
+KIT void each_golden(const char *what, void (*check)(const char *path))
+{
+    struct dirent **entry;
+    const char *set = getenv("GOLDEN") ? getenv("GOLDEN") : SHARED "/golden";
+    int n = scandir(set, &entry, NULL, alphasort), found = 0;
+    golden_check = check;
+    for (int i = 0; i < n; i++) {
+        char path[400], file[420], name[400];
+        snprintf(path, sizeof path, "%s/%.100s", set, entry[i]->d_name);
+        snprintf(file, sizeof file, "%s/case.json", path);
+        snprintf(name, sizeof name, "%s_%.100s", what, entry[i]->d_name);
+        golden_path = path;
+        if (access(file, R_OK) == 0) {
+            test_run(name, golden_run);
+            found++;
+        }
+        free(entry[i]);
+    }
+    if (n >= 0)
+        free(entry);
+    golden_path = NULL;
+    if (!found)
+        test_run(what, golden_run);
 }
 
 // The model of the tree itself.
@@ -132,7 +169,7 @@ KIT struct examples load_examples(const json_t *sequences)
         uint8_t *mask;
         size_t n = load_tokens(json_object_get(s, "tokens"), &token);
         load_mask(json_object_get(s, "mask"), &mask);
-        x.example[i].sequence = (struct sequence){token, mask, n};
+        x.example[i].sequence = (struct sequence){.token = token, .mask = mask, .n = n};
         x.trained += sequence_wanted(&x.example[i].sequence);
     }
     return x;
@@ -158,7 +195,7 @@ KIT int score_one(struct reference *r, const uint32_t *token, size_t n, float *l
     arena_clear(&r->arena);
     if (packer_init(&p, &r->arena, n, 1, &e) < 0)
         return -1;
-    packer_add(&p, &(struct sequence){token, NULL, n});
+    packer_add(&p, &(struct sequence){.token = token, .n = n});
     packer_batch(&p, &b);
     if (decoder_forward(&r->decoder, &b, NULL, 0, &e) < 0)
         return -1;
@@ -178,7 +215,7 @@ KIT float *logits_of(struct reference *r, const uint32_t *token, size_t n)
     float *logits = calloc(n * vocab, sizeof *logits);
     arena_clear(&r->arena);
     CHECK(packer_init(&p, &r->arena, n + 1, 1, &e) == 0);
-    packer_add(&p, &(struct sequence){longer, NULL, n + 1});
+    packer_add(&p, &(struct sequence){.token = longer, .n = n + 1, .beyond = 1});
     packer_batch(&p, &b);
     CHECK(b.n_wanted == n);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 0, &e) == 0);

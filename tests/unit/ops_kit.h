@@ -108,6 +108,57 @@ KIT struct tensor random_tensor(enum dtype type, size_t rows, size_t cols, doubl
     return (struct tensor){.data = data, .type = type, .rows = rows, .cols = cols};
 }
 
+// The same as a part of a larger one, perhaps transposed: what lies around it is not a number.
+// *exact is [rows, cols] as always.
+KIT struct tensor random_part(enum dtype type, size_t rows, size_t cols, int transposed,
+                              double deviation, double **exact)
+{
+    struct tensor t = random_tensor(type, rows, cols, deviation, exact), part = t;
+    size_t lines = transposed ? cols : rows, length = transposed ? rows : cols;
+    size_t before = rng_below(&rng, 20);
+    part.transposed = transposed;
+    part.pitch = before + length + rng_below(&rng, 20);
+    size_t n = lines * part.pitch, size = dtype_size(type);
+    float *values = kit_alloc(n, sizeof *values);
+    char *data = kit_alloc(n, size);
+    for (size_t i = 0; i < n; i++)
+        values[i] = NAN;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            values[before + (transposed ? c * part.pitch + r : r * part.pitch + c)] =
+                (float)(*exact)[r * cols + c];
+    dtype_from_f32(data, values, type, n);
+    part.data = data + before * size;
+    return part;
+}
+
+// A gradient laid out as t's data, of the values [rows, cols]; NAN around them.
+KIT float *part_gradient(const struct tensor *t, const float *values)
+{
+    size_t pitch = tensor_pitch(t), n = (t->transposed ? t->cols : t->rows) * pitch;
+    float *grad = kit_alloc(n, sizeof *grad);
+    for (size_t i = 0; i < n; i++)
+        grad[i] = NAN;
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t c = 0; c < t->cols; c++)
+            grad[t->transposed ? c * pitch + r : r * pitch + c] = values[r * t->cols + c];
+    return grad;
+}
+
+// The values [rows, cols] of a gradient; *clean is set to 0 where something else was written.
+KIT float *part_values(const struct tensor *t, int *clean)
+{
+    size_t pitch = tensor_pitch(t), n = (t->transposed ? t->cols : t->rows) * pitch, numbers = 0;
+    float *values = kit_alloc(t->rows * t->cols, sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        numbers += !isnan(t->grad[i]);
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t c = 0; c < t->cols; c++)
+            values[r * t->cols + c] = t->grad[t->transposed ? c * pitch + r : r * pitch + c];
+    *clean = numbers == t->rows * t->cols;
+    return values;
+}
+
 KIT double largest(const double *x, size_t n)
 {
     double most = 0;

@@ -8,27 +8,30 @@ static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
 
 static void embed(void)
 {
-    for (int round = 0; round < 24; round++) {
+    for (int round = 0; round < 36; round++) {
         kit_begin(round);
-        size_t n = ONE_OF(1, 2, 17, 70), vocab = ONE_OF(1, 5, 300), width = ONE_OF(1, 7, 48, 65);
+        size_t n = ONE_OF(1, 2, 17, 70), vocab = ONE_OF(1, 5, 300),
+               width = ONE_OF(1, 7, 48, 65, 300);
         double *exact;
         struct tensor table = random_tensor(types[round % 3], vocab, width, 1, &exact);
         uint32_t *token = tokens(n, vocab);
         float *out = normals(n * width, 1), *before = normals(vocab * width, 1);
+        float factor = round & 1 ? 1 : (float)rng_normal(&rng);
+        int add = round >> 1 & 1;
         double *expected = doubled(out, n * width);
-        CHECK(device.ops->embed(&device, out, &table, token, n, &error) == 0);
-        reference_embed(expected, exact, width, token, n);
-        CHECK(near_reference("embed", out, expected, n * width, 0));
+        CHECK(device.ops->embed(&device, out, &table, token, n, factor, add, &error) == 0);
+        reference_embed(expected, exact, width, token, n, factor, add);
+        CHECK(near_reference("embed", out, expected, n * width, factor == 1 && !add ? 0 : 1e-7));
         // The gradient is exact arithmetic's: each row the sum of its tokens' rows.
         float *dout = normals(n * width, 1);
         table.grad = copied(before, vocab * width);
         double *gradient = doubled(before, vocab * width);
         for (size_t i = 0; i < n * width; i++)
-            gradient[token[i / width] * width + i % width] += dout[i];
-        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, &error) == 0);
+            gradient[token[i / width] * width + i % width] += (double)factor * dout[i];
+        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, factor, &error) == 0);
         CHECK(near_reference("embed gradient", table.grad, gradient, vocab * width, 1e-6));
         table.grad = NULL;
-        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, &error) == 0);
+        CHECK(device.ops->embed_backward(&device, &table, dout, token, n, factor, &error) == 0);
     }
 }
 
@@ -44,7 +47,8 @@ static double linear_loss(void *arg)
     return weighted(c->weight, c->y, c->n * c->out);
 }
 
-// Several products of one x: other widths, types, with and without bias and add.
+// Several products of one x: other widths, types, parts of larger tensors, transposed ones, with
+// and without bias and add.
 static void linear(void)
 {
     for (int round = 0; round < 60; round++) {
@@ -59,7 +63,10 @@ static void linear(void)
             size_t out = ONE_OF(1, 5, 12, 16, 47, 48, 49, 100, 150);
             double *w, *bias = NULL;
             struct linear *p = &product[i];
-            p->w = random_tensor(types[rng_below(&rng, 3)], out, in, 1, &w);
+            enum dtype type = types[rng_below(&rng, 3)];
+            int form = (int)rng_below(&rng, 4);
+            p->w = form < 2 ? random_part(type, out, in, form, 1, &w)
+                            : random_tensor(type, out, in, 1, &w);
             if (rng_below(&rng, 2))
                 p->bias = random_tensor(types[rng_below(&rng, 3)], 1, out, 1, &bias);
             p->add = (int)rng_below(&rng, 2);
@@ -75,12 +82,14 @@ static void linear(void)
 
 static void linear_gradient(void)
 {
-    for (int round = 0; round < 24; round++) {
+    for (int round = 0; round < 48; round++) {
         kit_begin(round);
         struct linear_case c = {.n = ONE_OF(1, 2, 17, 40), .in = ONE_OF(1, 8, 50, 300)};
         c.out = ONE_OF(1, 5, 48, 49, 400);
         size_t nx = c.n * c.in, nw = c.out * c.in, ny = c.n * c.out;
-        struct tensor w = random_tensor(types[round % 3], c.out, c.in, 1, &c.w);
+        int form = round / 3 % 4, clean;
+        struct tensor w = form < 2 ? random_part(types[round % 3], c.out, c.in, form, 1, &c.w)
+                                   : random_tensor(types[round % 3], c.out, c.in, 1, &c.w);
         struct tensor bias = random_tensor(DTYPE_F32, 1, c.out, 1, &c.bias);
         float *x = normals(nx, 1), *dy = normals(ny, 1), *before = normals(nx + nw + c.out, 1);
         c.x = doubled(x, nx);
@@ -88,11 +97,13 @@ static void linear_gradient(void)
         c.y = doubled(dy, ny);
         int add = round & 1;
         float *dx = copied(before, nx);
-        w.grad = copied(before + nx, nw);
+        w.grad = part_gradient(&w, before + nx);
         bias.grad = copied(before + nx + nw, c.out);
         CHECK(device.ops->linear_backward(&device, dx, add, dy, x, c.n, &w, &bias, &error) == 0);
+        float *dw = part_values(&w, &clean);
+        CHECK(clean);
         CHECK(gradient_is("x", dx, add ? before : NULL, c.x, nx, linear_loss, &c, 3e-6));
-        CHECK(gradient_is("w", w.grad, before + nx, c.w, nw, linear_loss, &c, 3e-6));
+        CHECK(gradient_is("w", dw, before + nx, c.w, nw, linear_loss, &c, 3e-6));
         CHECK(
             gradient_is("bias", bias.grad, before + nx + nw, c.bias, c.out, linear_loss, &c, 3e-6));
         // What is not asked for is left out: the rest is the same.
@@ -105,47 +116,130 @@ static void linear_gradient(void)
     }
 }
 
+// The same numbers give the same bits, however they lie.
+static void linear_layouts(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 3, 17, 33), in = ONE_OF(5, 48, 300, 600), out = ONE_OF(1, 16, 49, 100);
+        double *exact;
+        float *x = normals(n * in, 1);
+        struct tensor w = random_tensor(types[round % 3], out, in, 1, &exact);
+        struct linear plain = {.y = zeros(n * out), .w = w};
+        CHECK(device.ops->linear(&device, x, n, &plain, 1, &error) == 0);
+        for (int form = 0; form < 4; form++) {
+            size_t pitch = (form & 1 ? out : in) + (form & 2 ? 7 : 0), size = dtype_size(w.type);
+            char *data = kit_alloc((form & 1 ? in : out) * pitch, size);
+            for (size_t r = 0; r < out; r++)
+                for (size_t c = 0; c < in; c++)
+                    memcpy(data + (form & 1 ? c * pitch + r : r * pitch + c) * size,
+                           (const char *)w.data + (r * in + c) * size, size);
+            struct linear other = {.y = zeros(n * out), .w = w};
+            other.w.data = data;
+            other.w.pitch = pitch;
+            other.w.transposed = form & 1;
+            CHECK(device.ops->linear(&device, x, n, &other, 1, &error) == 0);
+            CHECK(same_bits("layout", other.y, plain.y, n * out));
+        }
+    }
+}
+
 struct norm_case {
     size_t n, width;
-    double *x, *w, *y, *weight, eps;
+    double *x, *w, *b, *y, *weight, eps, offset;
+    int centred;
 };
 
 static double norm_loss(void *arg)
 {
     struct norm_case *c = arg;
-    reference_rmsnorm(c->y, c->x, c->n, c->width, c->w, c->eps);
+    reference_norm(c->y, c->x, c->n, c->width, c->w, c->b, c->centred, c->eps, c->offset);
     return weighted(c->weight, c->y, c->n * c->width);
 }
 
-static void rmsnorm(void)
+// Rows `width` wide that begin every `pitch`: the rest is `fill`.
+static float *spaced(const float *x, size_t n, size_t width, size_t pitch, float fill)
 {
-    for (int round = 0; round < 36; round++) {
+    float *out = kit_alloc(n * pitch, sizeof *out);
+    for (size_t i = 0; i < n * pitch; i++)
+        out[i] = i % pitch < width ? x[i / pitch * width + i % pitch] : fill;
+    return out;
+}
+
+static float *unspaced(const float *x, size_t n, size_t width, size_t pitch)
+{
+    float *out = kit_alloc(n * width, sizeof *out);
+    for (size_t i = 0; i < n * width; i++)
+        out[i] = x[i / width * pitch + i % width];
+    return out;
+}
+
+static int untouched(const float *x, size_t n, size_t width, size_t pitch, float fill)
+{
+    for (size_t i = 0; i < n * pitch; i++)
+        if (i % pitch >= width && x[i] != fill)
+            return 0;
+    return 1;
+}
+
+static void norms(void)
+{
+    for (int round = 0; round < 72; round++) {
         kit_begin(round);
-        struct norm_case c = {.n = ONE_OF(1, 2, 17, 70),
-                              .width = ONE_OF(1, 5, 16, 50, 64, 257, 576)};
-        float eps = round % 4 ? 1e-5f : 1e-2f;
-        size_t n = c.n * c.width;
-        c.eps = eps;
-        struct tensor w = random_tensor(types[round % 3], 1, c.width, 1, &c.w);
-        float *x = normals(n, round % 2 ? 1 : 1e-2), *y = zeros(n), *rstd = zeros(c.n);
-        float *dy = normals(n, 1), *before = normals(n, 1), *weight_before = normals(c.width, 1);
+        struct norm_case c = {.n = ONE_OF(1, 2, 17, 33, 70),
+                              .width = ONE_OF(1, 5, 16, 24, 50, 64, 257, 576)};
+        c.centred = round & 1;
+        if (c.centred && c.width == 1) // nothing but roundings
+            c.width = 3;
+        int with_bias = round >> 1 & 1;
+        struct norm p = {.centred = c.centred, .eps = round % 5 ? 1e-5f : 1e-2f};
+        p.offset = round % 3 == 2;
+        c.eps = p.eps;
+        c.offset = p.offset;
+        size_t n = c.n * c.width, pitch = c.width + (round % 4 < 2 ? 0 : rng_below(&rng, 30));
+        p.weight = random_tensor(types[round / 4 % 3], 1, c.width, 1, &c.w);
+        if (with_bias)
+            p.bias = random_tensor(types[round / 6 % 3], 1, c.width, 1, &c.b);
+        double far = round % 6 == 5 ? 50 : 0; // rows whose mean is far from 0
+        float *x = normals(n, round % 7 || far != 0 ? 1 : 1e-2);
+        for (size_t i = 0; i < n; i++)
+            x[i] += (float)far;
+        float *wide = spaced(x, c.n, c.width, pitch, 7), *y = spaced(x, c.n, c.width, pitch, 7);
+        float *stat = zeros(2 * c.n), *dy = normals(n, 1);
         c.x = doubled(x, n);
-        c.y = doubled(y, n);
+        c.y = doubled(x, n);
         c.weight = doubled(dy, n);
-        reference_rmsnorm(c.y, c.x, c.n, c.width, c.w, c.eps);
-        CHECK(device.ops->rmsnorm(&device, y, NULL, x, c.n, &w, eps, &error) == 0);
-        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
-        CHECK(device.ops->rmsnorm(&device, y, rstd, x, c.n, &w, eps, &error) == 0);
-        CHECK(near_reference("rmsnorm", y, c.y, n, 1e-6));
-        float *dx = copied(before, n);
-        w.grad = copied(weight_before, c.width);
-        CHECK(device.ops->rmsnorm_backward(&device, dx, dy, x, rstd, c.n, &w, &error) == 0);
-        CHECK(gradient_is("x", dx, before, c.x, n, norm_loss, &c, 1e-5));
-        CHECK(gradient_is("weight", w.grad, weight_before, c.w, c.width, norm_loss, &c, 1e-5));
-        w.grad = NULL;
-        float *again = copied(before, n);
-        CHECK(device.ops->rmsnorm_backward(&device, again, dy, x, rstd, c.n, &w, &error) == 0);
-        CHECK(same_bits("dx of a frozen weight", again, dx, n));
+        norm_loss(&c);
+        CHECK(device.ops->norm(&device, y, NULL, wide, c.n, pitch, &p, &error) == 0);
+        double tolerance = far != 0 ? 5e-6 : 1e-6;
+        CHECK(near_reference("norm", unspaced(y, c.n, c.width, pitch), c.y, n, tolerance));
+        float *in_place = copied(wide, c.n * pitch);
+        CHECK(device.ops->norm(&device, in_place, stat, in_place, c.n, pitch, &p, &error) == 0);
+        CHECK(same_bits("norm in place", in_place, y, c.n * pitch));
+        CHECK(untouched(y, c.n, c.width, pitch, 7));
+        float *before = normals(n, 1), *dx = spaced(before, c.n, c.width, pitch, 7);
+        float *weight_before = normals(c.width, 1), *bias_before = normals(c.width, 1);
+        float *dy_wide = spaced(dy, c.n, c.width, pitch, NAN);
+        p.weight.grad = copied(weight_before, c.width);
+        p.bias.grad = copied(bias_before, c.width);
+        CHECK(device.ops->norm_backward(&device, dx, dy_wide, wide, stat, c.n, pitch, &p, &error) ==
+              0);
+        CHECK(untouched(dx, c.n, c.width, pitch, 7));
+        float *slope = unspaced(dx, c.n, c.width, pitch);
+        double loose = far != 0 ? 1e-4 : 1e-5;
+        CHECK(gradient_is("x", slope, before, c.x, n, norm_loss, &c, loose));
+        CHECK(gradient_is("weight", p.weight.grad, weight_before, c.w, c.width, norm_loss, &c,
+                          loose));
+        if (with_bias)
+            CHECK(
+                gradient_is("bias", p.bias.grad, bias_before, c.b, c.width, norm_loss, &c, loose));
+        else
+            CHECK(same_bits("no bias", p.bias.grad, bias_before, c.width));
+        p.weight.grad = p.bias.grad = NULL;
+        float *again = spaced(before, c.n, c.width, pitch, 7);
+        CHECK(device.ops->norm_backward(&device, again, dy_wide, wide, stat, c.n, pitch, &p,
+                                        &error) == 0);
+        CHECK(same_bits("dx of a frozen weight", again, dx, c.n * pitch));
     }
 }
 
@@ -161,42 +255,45 @@ static float *angles(size_t positions, size_t half)
     return table;
 }
 
-struct rope_case {
-    size_t n, heads, dim;
-    const uint32_t *position;
+struct rotate_case {
+    size_t n, heads, dim, dims;
+    int neighbours;
+    const uint32_t *row;
     const double *table;
     double *x, *y, *weight;
 };
 
-static double rope_loss(void *arg)
+static double rotate_loss(void *arg)
 {
-    struct rope_case *c = arg;
+    struct rotate_case *c = arg;
     size_t n = c->n * c->heads * c->dim;
     memcpy(c->y, c->x, n * sizeof *c->y);
-    reference_rope(c->y, c->n, c->heads, c->dim, c->position, c->table);
+    reference_rotate(c->y, c->n, c->heads, c->dim, c->dims, c->neighbours, c->row, c->table);
     return weighted(c->weight, c->y, n);
 }
 
-static void rope_values(void)
+static void rotations(void)
 {
-    for (int round = 0; round < 24; round++) {
+    for (int round = 0; round < 48; round++) {
         kit_begin(round);
-        struct rope_case c = {.n = ONE_OF(1, 3, 70), .heads = ONE_OF(1, 3, 4)};
-        c.dim = ONE_OF(2, 8, 10, 16, 24, 64, 160);
+        struct rotate_case c = {.n = ONE_OF(1, 3, 33, 70), .heads = ONE_OF(1, 3, 4)};
+        c.dim = ONE_OF(2, 8, 10, 16, 24, 64, 80, 160, 300);
+        c.dims = round % 3 ? c.dim : 2 * (1 + rng_below(&rng, c.dim / 2));
+        c.neighbours = round & 1;
         size_t n = c.n * c.heads * c.dim, positions = 90;
-        float *table = angles(positions, c.dim / 2), *x = normals(n, 1), *y = copied(x, n);
-        c.table = doubled(table, positions * c.dim);
-        c.position = tokens(c.n, positions);
+        float *table = angles(positions, c.dims / 2), *x = normals(n, 1), *y = copied(x, n);
+        c.table = doubled(table, positions * c.dims);
+        c.row = tokens(c.n, positions);
         c.x = doubled(x, n);
         c.y = doubled(x, n);
-        reference_rope(c.y, c.n, c.heads, c.dim, c.position, c.table);
-        CHECK(device.ops->rope(&device, y, c.n, c.heads, c.dim, c.position, table, 0, &error) == 0);
-        CHECK(near_reference("rope", y, c.y, n, 3e-7));
+        struct rotary r = {table, c.row, c.dims, c.neighbours};
+        reference_rotate(c.y, c.n, c.heads, c.dim, c.dims, c.neighbours, c.row, c.table);
+        CHECK(device.ops->rotate(&device, y, c.n, c.heads, c.dim, &r, 0, &error) == 0);
+        CHECK(near_reference("rotate", y, c.y, n, 3e-7));
         float *dy = normals(n, 1);
         c.weight = doubled(dy, n);
-        CHECK(device.ops->rope(&device, dy, c.n, c.heads, c.dim, c.position, table, 1, &error) ==
-              0);
-        CHECK(gradient_is("x", dy, NULL, c.x, n, rope_loss, &c, 1e-6));
+        CHECK(device.ops->rotate(&device, dy, c.n, c.heads, c.dim, &r, 1, &error) == 0);
+        CHECK(gradient_is("x", dy, NULL, c.x, n, rotate_loss, &c, 1e-6));
     }
 }
 
@@ -287,7 +384,7 @@ static void attend_range(struct sequences *s, size_t from, size_t to, size_t onl
         if (begin >= end || (only < s->count && only != i))
             continue;
         which[n] = i;
-        segment[n++] = (struct segment){rows, end - begin, begin, s->block[i]};
+        segment[n++] = (struct segment){rows, end - begin, begin, s->block[i], 0};
         rows += end - begin;
     }
     struct arena_mark mark = arena_mark(&memory);
@@ -319,7 +416,7 @@ static void reference_sequences(const struct sequences *s, const double *q, cons
         size_t past = own_begin(s, i), row = s->start[i] + past;
         reference_attention(out + row * wide, lse ? lse + row * s->a.heads : NULL, q + row * wide,
                             k + s->start[i] * kv, v + s->start[i] * kv, s->length[i] - past, past,
-                            s->a.heads, s->a.kv_heads, s->a.head_dim, s->a.scale);
+                            &s->a);
     }
 }
 
@@ -331,21 +428,39 @@ static void random_sequences(struct sequences *s, int round, size_t shared)
                    ONE_OF(1, 15, 16, 17, 40, 70), shared);
 }
 
+// What not every model's attention has, as `kind` says, of all combinations.
+enum { KINDS = 24 };
+static void dress(struct sequences *s, int kind)
+{
+    static const float caps[] = {0, 3, 50};
+    static const size_t windows[] = {1, 8, 12, 16, 33, 300, 1000};
+    s->a.cap = caps[kind % 3];
+    s->a.window = kind / 3 % 2 ? windows[rng_below(&rng, 7)] : 0;
+    if (kind / 6 % 2) {
+        s->a.key_bias_pitch = 600 + rng_below(&rng, 9);
+        s->a.key_bias = normals(s->a.heads * s->a.key_bias_pitch, 2);
+    }
+    if (kind / 12 % 2)
+        s->a.scale *= 0.3f;
+}
+
 static void attention(void)
 {
-    for (int round = 0; round < 48; round++) {
+    for (int round = 0; round < 3 * KINDS; round++) {
         kit_begin(round);
         struct sequences s;
         // The sums over keys run in slices of 256: a few sequences are longer.
         if (round % 8 == 7)
             sequences_make(&s, 4, 2, ONE_OF(8, 10, 24), 2, 40, ONE_OF(240, 256, 512));
         else
-            random_sequences(&s, round, round % 3 == 2 ? ONE_OF(16, 32, 48) : 0);
+            random_sequences(&s, round, round % 5 == 2 ? ONE_OF(16, 32, 48) : 0);
+        dress(&s, round);
         size_t n = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
         double *out = doubled(s.out, n), *lse = doubled(s.lse, s.rows * s.a.heads);
         reference_sequences(&s, doubled(s.q, n), doubled(s.k, kv), doubled(s.v, kv), out, lse);
         attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
-        CHECK(near_reference("attention", s.out, out, n, 1e-6));
+        double tolerance = s.a.cap == 0 ? 1e-6 : 4e-6; // a rounding of scores of that size
+        CHECK(near_reference("attention", s.out, out, n, tolerance));
         CHECK(near_reference("lse", s.lse, lse, s.rows * s.a.heads, 1e-6));
         float *whole = copied(s.out, n), *whole_lse = copied(s.lse, s.rows * s.a.heads);
         // Cut at a position; one token at a time; each sequence alone; in another order.
@@ -375,37 +490,25 @@ static void attention(void)
 // What the last row of each sequence attends to, mean over the heads.
 static void attention_of_last(void)
 {
-    for (int round = 0; round < 24; round++) {
+    for (int round = 0; round < 2 * KINDS; round++) {
         kit_begin(round);
         struct sequences s;
         random_sequences(&s, round, 0);
+        dress(&s, round);
         size_t wide = s.a.heads * s.a.head_dim, kv = s.a.kv_heads * s.a.head_dim;
         attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0); // stores the keys
         struct segment segment[SEQUENCES];
         for (size_t i = 0; i < s.count; i++)
-            segment[i] = (struct segment){s.start[i], s.length[i], 0, s.block[i]};
+            segment[i] = (struct segment){s.start[i], s.length[i], 0, s.block[i], 0};
         s.a.segment = segment;
         s.a.n_segments = s.count;
         float *weight = zeros(s.rows);
+        double *q = doubled(s.q, s.rows * wide), *k = doubled(s.k, s.rows * kv);
         CHECK(device.ops->attention_of_last(&device, &s.a, weight, s.q, &error) == 0);
         for (size_t i = 0; i < s.count; i++) {
-            size_t last = s.start[i] + s.length[i] - 1;
             double *expected = kit_alloc(s.length[i], sizeof *expected);
-            for (size_t t = 0; t < s.length[i]; t++)
-                expected[t] = 0;
-            for (size_t h = 0; h < s.a.heads; h++) {
-                size_t group = h / (s.a.heads / s.a.kv_heads);
-                double sum = 0, *part = kit_alloc(s.length[i], sizeof *part);
-                for (size_t t = 0; t < s.length[i]; t++) {
-                    double dot = 0;
-                    for (size_t c = 0; c < s.a.head_dim; c++)
-                        dot += (double)s.q[last * wide + h * s.a.head_dim + c] *
-                               (double)s.k[(s.start[i] + t) * kv + group * s.a.head_dim + c];
-                    sum += part[t] = exp(dot * (double)s.a.scale);
-                }
-                for (size_t t = 0; t < s.length[i]; t++)
-                    expected[t] += part[t] / sum / (double)s.a.heads;
-            }
+            reference_attention_of_last(expected, q + s.start[i] * wide, k + s.start[i] * kv,
+                                        s.length[i], &s.a);
             CHECK(near_reference("weights", weight + s.start[i], expected, s.length[i], 1e-6));
         }
     }
@@ -427,18 +530,19 @@ static double attention_loss(void *arg)
 static void whole_segments(struct sequences *s, struct segment *segment)
 {
     for (size_t i = 0; i < s->count; i++)
-        segment[i] = (struct segment){s->start[i], s->length[i], 0, s->block[i]};
+        segment[i] = (struct segment){s->start[i], s->length[i], 0, s->block[i], 0};
     s->a.segment = segment;
     s->a.n_segments = s->count;
 }
 
 static void attention_gradient(void)
 {
-    for (int round = 0; round < 16; round++) {
+    for (int round = 0; round < 2 * KINDS; round++) {
         kit_begin(round);
         struct sequences s;
         struct segment segment[SEQUENCES];
         random_sequences(&s, round, 0);
+        dress(&s, round);
         attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
         whole_segments(&s, segment);
         size_t n = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
@@ -458,35 +562,119 @@ static void attention_gradient(void)
     }
 }
 
-struct swiglu_case {
+struct activation_case {
+    enum activation kind;
     size_t n;
     double *g, *u, *y, *weight;
 };
 
-static double swiglu_loss(void *arg)
+static double activation_loss(void *arg)
 {
-    struct swiglu_case *c = arg;
-    reference_swiglu(c->y, c->g, c->u, c->n);
+    struct activation_case *c = arg;
+    reference_activate(c->kind, c->y, c->g, c->u, c->n);
     return weighted(c->weight, c->y, c->n);
 }
 
-static void swiglu_values(void)
+static void activations(void)
+{
+    for (int round = 0; round < 16 * ACTIVATIONS; round++) {
+        kit_begin(round);
+        struct activation_case c = {.n = ONE_OF(1, 3, 7, 8, 15, 16, 17, 33, 100, 1536)};
+        c.kind = (enum activation)(round % ACTIVATIONS);
+        int alone = round / ACTIVATIONS % 2;
+        float *g = normals(c.n, round / ACTIVATIONS % 4 < 2 ? 3 : 20), *y = zeros(c.n);
+        float *u = alone ? NULL : normals(c.n, 1), *dout = normals(c.n, 1);
+        c.g = doubled(g, c.n);
+        c.u = alone ? NULL : doubled(u, c.n);
+        c.y = doubled(g, c.n);
+        c.weight = doubled(dout, c.n);
+        reference_activate(c.kind, c.y, c.g, c.u, c.n);
+        CHECK(device.ops->activate(&device, c.kind, y, g, u, c.n, &error) == 0);
+        for (size_t i = 0; i < c.n; i++) // each to its own size
+            CHECK_NEAR(y[i], c.y[i], 1e-6 * fabs(c.y[i]) + 1e-7);
+        float *in_place = copied(g, c.n);
+        CHECK(device.ops->activate(&device, c.kind, in_place, in_place, u, c.n, &error) == 0);
+        CHECK(same_bits("in place", in_place, y, c.n));
+        CHECK(device.ops->activate_backward(&device, c.kind, g, u, dout, c.n, &error) == 0);
+        CHECK(gradient_is("g", g, NULL, c.g, c.n, activation_loss, &c, 3e-6));
+        if (!alone)
+            CHECK(gradient_is("u", u, NULL, c.u, c.n, activation_loss, &c, 3e-6));
+    }
+}
+
+struct cap_case {
+    size_t n;
+    double *z, *y, *weight, cap;
+};
+
+static double cap_loss(void *arg)
+{
+    struct cap_case *c = arg;
+    memcpy(c->y, c->z, c->n * sizeof *c->y);
+    reference_cap(c->y, c->cap, c->n);
+    return weighted(c->weight, c->y, c->n);
+}
+
+static void caps(void)
 {
     for (int round = 0; round < 24; round++) {
         kit_begin(round);
-        struct swiglu_case c = {.n = ONE_OF(1, 3, 7, 8, 15, 16, 17, 100, 1536)};
-        float *g = normals(c.n, round % 2 ? 3 : 40), *u = normals(c.n, 1), *y = zeros(c.n);
-        float *dout = normals(c.n, 1);
-        c.g = doubled(g, c.n);
-        c.u = doubled(u, c.n);
-        c.y = doubled(y, c.n);
-        c.weight = doubled(dout, c.n);
-        reference_swiglu(c.y, c.g, c.u, c.n);
-        CHECK(device.ops->swiglu(&device, y, g, u, c.n, &error) == 0);
-        CHECK(near_reference("swiglu", y, c.y, c.n, 1e-6));
-        CHECK(device.ops->swiglu_backward(&device, g, u, dout, c.n, &error) == 0);
-        CHECK(gradient_is("g", g, NULL, c.g, c.n, swiglu_loss, &c, 3e-6));
-        CHECK(gradient_is("u", u, NULL, c.u, c.n, swiglu_loss, &c, 3e-6));
+        struct cap_case c = {.n = ONE_OF(1, 3, 8, 15, 17, 33, 1000), .cap = round & 1 ? 30 : 2};
+        float *z = normals(c.n, round % 3 ? 2 : 60), *dz = normals(c.n, 1);
+        c.z = doubled(z, c.n);
+        c.y = doubled(z, c.n);
+        c.weight = doubled(dz, c.n);
+        reference_cap(c.y, c.cap, c.n);
+        CHECK(device.ops->cap(&device, z, (float)c.cap, c.n, &error) == 0);
+        for (size_t i = 0; i < c.n; i++)
+            CHECK_NEAR(z[i], c.y[i], 4e-7 * fabs(c.y[i]));
+        CHECK(device.ops->cap_backward(&device, dz, z, (float)c.cap, c.n, &error) == 0);
+        CHECK(gradient_is("z", dz, NULL, c.z, c.n, cap_loss, &c, 1e-6));
+    }
+}
+
+static void blends(void)
+{
+    static const float factors[] = {0, 1, -0.5f, 0.22f};
+    for (int round = 0; round < 32; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 3, 8, 15, 17, 33, 1000);
+        float keep = factors[round % 4], factor = factors[round / 4 % 4];
+        float *x = normals(n, 1), *y = normals(n, 1);
+        double *expected = doubled(y, n);
+        for (size_t i = 0; i < n; i++) {
+            expected[i] = (double)keep * y[i] + (double)factor * x[i];
+            y[i] = keep == 0 ? NAN : y[i];
+        }
+        CHECK(device.ops->blend(&device, y, keep, x, factor, n, &error) == 0);
+        for (size_t i = 0; i < n; i++)
+            CHECK_NEAR(y[i], expected[i], 5e-7);
+    }
+}
+
+// Each value goes to its place and comes back from it.
+static void groups(void)
+{
+    for (int round = 0; round < 12; round++) {
+        kit_begin(round);
+        struct grouping g = {ONE_OF(1, 2, 5), ONE_OF(1, 3, 4), ONE_OF(1, 8, 24)};
+        size_t n = ONE_OF(1, 2, 33), dim = g.head_dim, queries = g.queries * dim;
+        size_t width = g.groups * (queries + 2 * dim);
+        float *fused = normals(n * width, 1), *back = zeros(n * width);
+        float *q = zeros(n * g.groups * queries), *k = zeros(n * g.groups * dim);
+        float *v = zeros(n * g.groups * dim);
+        CHECK(device.ops->ungroup(&device, &g, q, k, v, fused, n, &error) == 0);
+        for (size_t i = 0; i < n; i++)
+            for (size_t at = 0; at < width; at++) {
+                size_t group = at / (queries + 2 * dim), in = at % (queries + 2 * dim);
+                size_t row = i * g.groups + group;
+                float value = in < queries         ? q[row * queries + in]
+                              : in < queries + dim ? k[row * dim + in - queries]
+                                                   : v[row * dim + in - queries - dim];
+                CHECK(value == fused[i * width + at]);
+            }
+        CHECK(device.ops->group(&device, &g, back, q, k, v, n, &error) == 0);
+        CHECK(same_bits("group", back, fused, n * width));
     }
 }
 
@@ -692,9 +880,14 @@ static void rows_alone(void)
         struct tensor w = random_tensor(types[round % 3], out, in, 1, &exact);
         struct tensor bias = random_tensor(DTYPE_F32, 1, out, 1, &exact);
         struct tensor scale = random_tensor(types[round % 3], 1, in, 1, &exact);
+        struct tensor shift = random_tensor(types[round % 3], 1, in, 1, &exact);
+        struct tensor across = random_part(types[round % 3], out, in, 1, 1, &exact);
+        enum activation kind = (enum activation)(round % ACTIVATIONS);
+        int neighbours = round & 1;
         float *table = angles(64, dim / 2), *heads = normals(N * 3 * dim, 1);
         uint32_t *position = tokens(N, 64), *target = tokens(N, in), moved[N];
-        float *y[3], *norm[3], *gate[3], *lse[3], *logp[3], *entropy[3], *rope[3], *kl[3];
+        float *y[3], *norm[3], *gate[3], *lse[3], *logp[3], *entropy[3], *rotated[3], *kl[3];
+        float *capped[3], *centred[3], *turned_y[3], *stat[3];
         float *level = zeros(N * in), flats[N]; // of the uniform distribution
         for (int way = 0; way < 3; way++) {
             y[way] = zeros(N * out);
@@ -704,12 +897,16 @@ static void rows_alone(void)
             logp[way] = zeros(N);
             entropy[way] = zeros(N);
             kl[way] = zeros(N);
-            rope[way] = copied(heads, N * 3 * dim);
+            stat[way] = zeros(2 * N);
+            capped[way] = zeros(N * in);
+            centred[way] = zeros(N * in);
+            turned_y[way] = zeros(N * out);
+            rotated[way] = copied(heads, N * 3 * dim);
         }
         for (size_t i = 0; i < N; i++) {
             size_t to = (i + TURN) % N;
             rows_move(turned, x, to, i, 1, in);
-            rows_move(rope[1], heads, to, i, 1, 3 * dim);
+            rows_move(rotated[1], heads, to, i, 1, 3 * dim);
             moved[to] = target[i];
             flats[i] = logf((float)in);
         }
@@ -724,40 +921,62 @@ static void rows_alone(void)
             struct linear product = {y[way] + row * out, w, bias, 0};
             const float *in_row = from + row * in;
             CHECK(device.ops->linear(&device, in_row, n, &product, 1, &error) == 0);
-            CHECK(device.ops->rmsnorm(&device, norm[way] + row * in, NULL, in_row, n, &scale, eps,
-                                      &error) == 0);
-            CHECK(device.ops->swiglu(&device, gate[way] + row * in, in_row, in_row, n * in,
-                                     &error) == 0);
+            struct linear transposed = {turned_y[way] + row * out, across, bias, 0};
+            CHECK(device.ops->linear(&device, in_row, n, &transposed, 1, &error) == 0);
+            struct norm rms = {.eps = eps, .offset = 1, .weight = scale};
+            struct norm layer = {.centred = 1, .eps = eps, .weight = scale, .bias = shift};
+            CHECK(device.ops->norm(&device, norm[way] + row * in, NULL, in_row, n, in, &rms,
+                                   &error) == 0);
+            CHECK(device.ops->norm(&device, centred[way] + row * in, stat[way] + 2 * row, in_row, n,
+                                   in, &layer, &error) == 0);
+            CHECK(device.ops->activate(&device, kind, gate[way] + row * in, in_row, in_row, n * in,
+                                       &error) == 0);
+            float *c = capped[way] + row * in;
+            CHECK(device.ops->blend(&device, c, 0, in_row, 3, n * in, &error) == 0);
+            CHECK(device.ops->blend(&device, c, 0.3f, in_row, 0.7f, n * in, &error) == 0);
+            CHECK(device.ops->cap(&device, c, 2, n * in, &error) == 0);
+            CHECK(device.ops->cap_backward(&device, c, in_row, 2, n * in, &error) == 0);
             CHECK(device.ops->log_softmax(&device, in_row, n, in, t + row, lse[way] + row,
                                           logp[way] + row, entropy[way] + row, NULL, &error) == 0);
             struct divergence v = {in_row, lse[way] + row, level, flats, n, in};
             CHECK(device.ops->divergence(&device, &v, kl[way] + row, NULL, &error) == 0);
-            CHECK(device.ops->rope(&device, rope[way] + row * 3 * dim, n, 3, dim, at + row, table,
-                                   0, &error) == 0);
+            struct rotary r = {table, at + row, dim, neighbours};
+            CHECK(device.ops->rotate(&device, rotated[way] + row * 3 * dim, n, 3, dim, &r, 0,
+                                     &error) == 0);
         }
         for (size_t i = 0; i < N; i++)
             for (int way = 1; way < 3; way++) {
                 size_t at = way == 1 ? (i + TURN) % N : i;
                 CHECK(same_bits("linear", y[way] + at * out, y[0] + i * out, out));
-                CHECK(same_bits("rmsnorm", norm[way] + at * in, norm[0] + i * in, in));
-                CHECK(same_bits("swiglu", gate[way] + at * in, gate[0] + i * in, in));
+                CHECK(
+                    same_bits("transposed", turned_y[way] + at * out, turned_y[0] + i * out, out));
+                CHECK(same_bits("centred", centred[way] + at * in, centred[0] + i * in, in));
+                CHECK(same_bits("stat", stat[way] + 2 * at, stat[0] + 2 * i, 2));
+                CHECK(same_bits("capped", capped[way] + at * in, capped[0] + i * in, in));
+                CHECK(same_bits("norm", norm[way] + at * in, norm[0] + i * in, in));
+                CHECK(same_bits("activation", gate[way] + at * in, gate[0] + i * in, in));
                 CHECK(same_bits("lse", lse[way] + at, lse[0] + i, 1));
                 CHECK(same_bits("logp", logp[way] + at, logp[0] + i, 1));
                 CHECK(same_bits("entropy", entropy[way] + at, entropy[0] + i, 1));
                 CHECK(same_bits("kl", kl[way] + at, kl[0] + i, 1));
-                CHECK(same_bits("rope", rope[way] + at * 3 * dim, rope[0] + i * 3 * dim, 3 * dim));
+                CHECK(same_bits("rotate", rotated[way] + at * 3 * dim, rotated[0] + i * 3 * dim,
+                                3 * dim));
             }
     }
 }
 
 // Results of all operations on shapes large enough to be cut into many chunks.
 struct results {
-    float *at[32];
-    size_t size[32], count;
+    float *at[128];
+    size_t size[128], count;
 };
 
 static float *result(struct results *r, float *data, size_t n)
 {
+    if (r->count == sizeof r->at / sizeof *r->at) {
+        printf("Bail out! too many results\n");
+        exit(1);
+    }
     r->at[r->count] = data;
     r->size[r->count++] = n;
     return data;
@@ -774,29 +993,61 @@ static void run_everything(struct results *r)
     struct tensor bias = random_tensor(DTYPE_F32, 1, OUT, 1, &exact);
     struct tensor scale = random_tensor(DTYPE_F32, 1, IN, 1, &exact);
     struct tensor table = random_tensor(DTYPE_F32, VOCAB, IN, 1, &exact);
+    struct tensor across = random_tensor(DTYPE_F32, OUT, IN, 1, &exact);
+    struct tensor shift = random_tensor(DTYPE_F32, 1, IN, 1, &exact);
+    across.transposed = 1;
+    across.grad = result(r, normals(OUT * IN, 1), OUT * IN);
+    shift.grad = result(r, normals(IN, 1), IN);
     w.grad = result(r, normals(OUT * IN, 1), OUT * IN);
     bias.grad = result(r, normals(OUT, 1), OUT);
     scale.grad = result(r, normals(IN, 1), IN);
     table.grad = result(r, normals(VOCAB * IN, 1), VOCAB * IN);
-    struct linear product[2] = {{result(r, zeros(N * OUT), N * OUT), w, bias, 0},
-                                {result(r, normals(N * OUT, 1), N * OUT), half, {0}, 1}};
+    struct linear product[3] = {{result(r, zeros(N * OUT), N * OUT), w, bias, 0},
+                                {result(r, normals(N * OUT, 1), N * OUT), half, {0}, 1},
+                                {result(r, zeros(N * OUT), N * OUT), across, bias, 0}};
     const struct ops *o = device.ops;
     uint32_t *token = tokens(N, VOCAB), *target = tokens(N, IN);
-    CHECK(o->linear(&device, x, N, product, 2, &error) == 0);
+    CHECK(o->linear(&device, x, N, product, 3, &error) == 0);
     float *dx = result(r, normals(N * IN, 1), N * IN);
     CHECK(o->linear_backward(&device, dx, 1, dy, x, N, &w, &bias, &error) == 0);
-    float *y = result(r, zeros(N * IN), N * IN), *rstd = result(r, zeros(N), N);
-    CHECK(o->rmsnorm(&device, y, rstd, x, N, &scale, eps, &error) == 0);
-    CHECK(o->rmsnorm_backward(&device, dx, y, x, rstd, N, &scale, &error) == 0);
+    CHECK(o->linear_backward(&device, dx, 1, dy, x, N, &across, NULL, &error) == 0);
+    float *y = result(r, zeros(N * IN), N * IN), *stat = result(r, zeros(2 * N), 2 * N);
+    for (int centred = 0; centred < 2; centred++) {
+        struct norm p = {.centred = centred, .eps = eps, .weight = scale, .bias = shift};
+        CHECK(o->norm(&device, y, stat, x, N, IN, &p, &error) == 0);
+        CHECK(o->norm_backward(&device, dx, y, x, stat, N, IN, &p, &error) == 0);
+    }
+    // Parts of rows, many and narrow.
+    struct norm heads = {.eps = eps, .weight = scale};
+    heads.weight.cols = 30;
+    float *parts = result(r, zeros(N * IN), N * IN), *many = zeros(2 * N * IN / 30);
+    CHECK(o->norm(&device, parts, many, x, N * IN / 30, 30, &heads, &error) == 0);
+    CHECK(o->norm_backward(&device, dx, y, x, many, N * IN / 30, 30, &heads, &error) == 0);
     float *rows = result(r, zeros(N * IN), N * IN);
-    CHECK(o->embed(&device, rows, &table, token, N, &error) == 0);
-    CHECK(o->embed_backward(&device, &table, x, token, N, &error) == 0);
+    CHECK(o->embed(&device, rows, &table, token, N, 1, 0, &error) == 0);
+    CHECK(o->embed(&device, rows, &table, target, N, 0.3f, 1, &error) == 0);
+    CHECK(o->embed_backward(&device, &table, x, token, N, 1, &error) == 0);
+    CHECK(o->embed_backward(&device, &table, x, target, N, 0.3f, &error) == 0);
     float *turned = result(r, copied(x, N * IN), N * IN), *angle = angles(VOCAB, 5);
-    CHECK(o->rope(&device, turned, N, IN / 10, 10, token, angle, 0, &error) == 0);
-    float *gate = result(r, zeros(N * IN), N * IN);
-    float *g = result(r, copied(x, N * IN), N * IN), *u = result(r, copied(y, N * IN), N * IN);
-    CHECK(o->swiglu(&device, gate, g, u, N * IN, &error) == 0);
-    CHECK(o->swiglu_backward(&device, g, u, dx, N * IN, &error) == 0);
+    struct rotary halves = {angle, token, 10, 0}, pairs = {angle, token, 8, 1};
+    CHECK(o->rotate(&device, turned, N, IN / 10, 10, &halves, 0, &error) == 0);
+    CHECK(o->rotate(&device, turned, N, IN / 10, 10, &pairs, 1, &error) == 0);
+    for (int kind = 0; kind < ACTIVATIONS; kind++) {
+        float *gate = result(r, zeros(N * IN), N * IN);
+        float *g = result(r, copied(x, N * IN), N * IN), *u = result(r, copied(y, N * IN), N * IN);
+        CHECK(o->activate(&device, (enum activation)kind, gate, g, u, N * IN, &error) == 0);
+        CHECK(o->activate_backward(&device, (enum activation)kind, g, u, dx, N * IN, &error) == 0);
+    }
+    float *capped = result(r, copied(y, N * IN), N * IN);
+    CHECK(o->cap(&device, capped, 1.5f, N * IN, &error) == 0);
+    CHECK(o->blend(&device, capped, 0.5f, x, 0.7f, N * IN, &error) == 0);
+    CHECK(o->cap_backward(&device, capped, y, 5, N * IN, &error) == 0);
+    struct grouping grouping = {6, 3, 10};
+    float *q = result(r, zeros(N * IN), N * IN), *k = result(r, zeros(N * IN), N * IN);
+    float *value = result(r, zeros(N * IN), N * IN), *fused = result(r, zeros(N * IN), N * IN);
+    CHECK(o->ungroup(&device, &grouping, q, k, value, x, N, &error) == 0);
+    CHECK(o->group(&device, &grouping, fused, q, k, value, N, &error) == 0);
+    CHECK(same_bits("group", fused, x, N * IN));
     float *lse = result(r, zeros(N), N), *logp = result(r, zeros(N), N);
     float *entropy = result(r, zeros(N), N), *z = result(r, copied(x, N * IN), N * IN);
     CHECK(o->log_softmax(&device, z, N, IN, target, lse, logp, entropy, NULL, &error) == 0);
@@ -807,17 +1058,21 @@ static void run_everything(struct results *r)
     CHECK(o->divergence(&device, &v, kl, reverse, &error) == 0);
     CHECK(o->divergence_backward(&device, &v, kl, 0.3f, 0.7f, slope, &error) == 0);
     CHECK(o->log_softmax_backward(&device, z, N, IN, target, lse, logp, &error) == 0);
-    struct sequences s;
-    struct segment segment[SEQUENCES];
-    sequences_make(&s, 6, 2, 24, 4, 70, 0);
-    attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
-    whole_segments(&s, segment);
-    size_t n = s.rows * 6 * 24, kv = s.rows * 2 * 24;
-    result(r, s.out, n);
-    result(r, s.lse, s.rows * 6);
-    float *dq = result(r, zeros(n), n), *dk = result(r, zeros(kv), kv);
-    float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
-    CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) == 0);
+    for (int kind = 0; kind < KINDS; kind += 5) {
+        struct sequences s;
+        struct segment segment[SEQUENCES];
+        sequences_make(&s, 6, 2, 24, 4, 70, 0);
+        dress(&s, kind);
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        whole_segments(&s, segment);
+        size_t n = s.rows * 6 * 24, kv = s.rows * 2 * 24;
+        result(r, s.out, n);
+        result(r, s.lse, s.rows * 6);
+        float *dq = result(r, zeros(n), n), *dk = result(r, zeros(kv), kv);
+        float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
+        CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) ==
+              0);
+    }
 }
 
 static void any_threads(void)
@@ -860,12 +1115,16 @@ int main(void)
         run_named(sets[i], "embed and its gradient", embed);
         run_named(sets[i], "linear", linear);
         run_named(sets[i], "linear gradients", linear_gradient);
-        run_named(sets[i], "rmsnorm and its gradients", rmsnorm);
-        run_named(sets[i], "rope and its gradient", rope_values);
+        run_named(sets[i], "linear of any layout, the same bits", linear_layouts);
+        run_named(sets[i], "norms and their gradients", norms);
+        run_named(sets[i], "rotations and their gradient", rotations);
         run_named(sets[i], "attention, whole and in parts", attention);
         run_named(sets[i], "attention of the last row", attention_of_last);
         run_named(sets[i], "attention gradients", attention_gradient);
-        run_named(sets[i], "swiglu and its gradients", swiglu_values);
+        run_named(sets[i], "activations and their gradients", activations);
+        run_named(sets[i], "cap and its gradient", caps);
+        run_named(sets[i], "blend", blends);
+        run_named(sets[i], "group and ungroup", groups);
         run_named(sets[i], "log_softmax and its gradient", log_softmax);
         run_named(sets[i], "log_softmax of odd logits", log_softmax_edges);
         run_named(sets[i], "divergence and its gradient", divergences);

@@ -99,7 +99,7 @@ static void check_values(const struct table *t, struct reference *r)
     struct sequence sequence[TEXTS_MAX];
     size_t rows = 0, at = 0, where;
     for (size_t i = 0; i < t->texts; i++) {
-        sequence[i] = (struct sequence){t->id[i], NULL, t->n[i]};
+        sequence[i] = (struct sequence){.token = t->id[i], .n = t->n[i]};
         rows += sequence_wanted(&sequence[i]);
     }
     float *logp = calloc(rows, sizeof *logp), *entropy = calloc(rows, sizeof *entropy);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Reward models: the loss of pairs, gradients through the whole model, the head's place in a
 // checkpoint.
-#include "model_kit.h"
+#include "family_kit.h"
 
 #include "base/rng.h"
 #include "learn/reward_scorer.h"
@@ -166,6 +166,7 @@ static void reward_model_open(struct reward_model *r)
     CHECK(model_open(r->scratch.path, &e) == NULL && strstr(e.text, "reward model"));
     r->model = model_open_reward(r->scratch.path, &e);
     CHECK(r->model != NULL && device_open(&r->device, "cpu", &e) == 0);
+    r->model->config.padding = -1; // whose embedding would get no gradient
     CHECK(trainer_init(&r->trainer, r->model, &r->device, &still, 0, &e) == 0);
 }
 
@@ -240,7 +241,7 @@ static void fill_pairs(struct random_pairs *p)
         size_t n = 4 + rng_below(&r, i == 0 ? 36 : 12);
         for (size_t t = 0; t < n; t++)
             p->token[i][t] = t < 4 ? (uint32_t)t + 1 : (uint32_t)rng_below(&r, 40);
-        p->example[i].sequence = (struct sequence){p->token[i], p->mask, n};
+        p->example[i].sequence = (struct sequence){.token = p->token[i], .mask = p->mask, .n = n};
     }
     for (size_t i = 0; i < PAIRS; i++)
         p->pair[i] = (struct pair){{2 * i + i % 2, 2 * i + 1 - i % 2}};
@@ -356,7 +357,7 @@ static void rewards_stand_at_their_tokens(void)
     for (size_t cut = 4; cut < s.n; cut++) {
         if (!s.mask[cut])
             continue;
-        struct sequence shorter = {s.token, s.mask, cut + 1};
+        struct sequence shorter = {.token = s.token, .mask = s.mask, .n = cut + 1};
         CHECK(reward_scorer_run(&scorer, &shorter, 1, part, NULL, &where, &e) == 0);
         CHECK(!memcmp(part, whole, sequence_wanted(&shorter) * sizeof *part));
     }
@@ -372,15 +373,120 @@ static void rewards_stand_at_their_tokens(void)
     for (size_t i = 0; i < n; i++)
         sum += (double)weight[i];
     CHECK_NEAR(sum, 1, 1e-6);
-    // Too long for the model: the last token has a position too.
-    uint32_t many[70] = {0};
-    struct sequence long_one[2] = {s, {many, NULL, 65}};
-    CHECK(reward_scorer_run(&scorer, long_one, 2, part, NULL, &where, &e) < 0 && where == 1);
-    long_one[1].n = 64;
-    float most[128];
-    CHECK(reward_scorer_run(&scorer, long_one, 2, most, NULL, &where, &e) == 0);
     reward_scorer_release(&scorer);
     reward_model_close(&r);
+}
+
+// The sum of all rewards of the sequences, and with `back` its gradient.
+static double total_reward(struct model *m, struct decoder *d, const struct sequence *s, size_t n,
+                           int back)
+{
+    struct arena arena;
+    struct packer p;
+    struct batch b;
+    float reward[64], ones[64];
+    double sum = 0;
+    arena_init(&arena);
+    CHECK(packer_init(&p, &arena, 64, n, &e) == 0);
+    p.after = 1;
+    for (size_t i = 0; i < n; i++)
+        packer_add(&p, &s[i]);
+    packer_batch(&p, &b);
+    CHECK(decoder_forward(d, &b, NULL, back, &e) == 0 &&
+          head_reward(d->device, m, d->hidden, b.n_wanted, reward, &e) == 0);
+    for (size_t i = 0; i < b.n_wanted; i++) {
+        sum += (double)reward[i];
+        ones[i] = 1;
+    }
+    float *dhidden = calloc(b.n_wanted * m->config.hidden, sizeof *dhidden);
+    if (back)
+        CHECK(head_reward_backward(d->device, m, d->hidden, b.n_wanted, ones, dhidden, &e) == 0 &&
+              decoder_backward(d, &b, dhidden, &e) == 0);
+    free(dhidden);
+    arena_release(&arena);
+    return sum;
+}
+
+// The gradient of the sum of rewards along a direction in the space of all weights.
+static void check_reward_direction(struct model *m, struct decoder *d, const struct sequence *s,
+                                   size_t n)
+{
+    struct rng rng;
+    double along = 0, h = 1e-4, sides[2];
+    float *was = malloc(m->n_flat * sizeof *was);
+    memcpy(was, m->master, m->n_flat * sizeof *was);
+    model_clear_gradient(m);
+    total_reward(m, d, s, n, 1);
+    for (int side = 0; side < 2; side++) {
+        rng_init(&rng, 4, RNG_TEST, 0, 0);
+        for (size_t i = 0; i < m->n_flat; i++) {
+            double step = (rng_u32(&rng) & 1 ? h : -h) * (side ? -1 : 1);
+            m->master[i] = (float)((double)was[i] + step);
+            if (!side)
+                along += step / h * (double)m->gradient[i];
+        }
+        sides[side] = total_reward(m, d, s, n, 0);
+    }
+    memcpy(m->master, was, m->n_flat * sizeof *was);
+    CHECK_NEAR(along, (sides[0] - sides[1]) / (2 * h), 0.04 * fmax(1, fabs(along)));
+    free(was);
+}
+
+static void check_rewards(struct reference *r, struct sequence s[2])
+{
+    struct reward_scorer scorer;
+    float both[64], alone[64], weight[64];
+    uint32_t many[70] = {0};
+    size_t where, first = sequence_wanted(&s[0]), second = sequence_wanted(&s[1]);
+    reward_scorer_init(&scorer, r->model, &r->device);
+    CHECK(reward_scorer_run(&scorer, s, 2, both, NULL, &where, &e) == 0);
+    for (size_t i = 0; i < 2; i++) {
+        double sum = 0;
+        size_t n = i ? second : first;
+        CHECK(reward_scorer_run(&scorer, &s[i], 1, alone, weight, &where, &e) == 0);
+        CHECK(!memcmp(alone, both + (i ? first : 0), n * sizeof *alone));
+        for (size_t k = 0; k < n; k++)
+            sum += (double)weight[k];
+        CHECK_NEAR(sum, 1, 1e-6);
+    }
+    // Learned positions end somewhere: the last token has a position too.
+    struct sequence two[2] = {s[0], {.token = many, .n = 65}};
+    int learned = r->model->config.has[ROLE_POSITIONS];
+    float most[128];
+    CHECK(reward_scorer_run(&scorer, two, 2, most, NULL, &where, &e) == (learned ? -1 : 0));
+    CHECK(!learned || where == 1);
+    two[1].n = 64;
+    CHECK(reward_scorer_run(&scorer, two, 2, most, NULL, &where, &e) == 0);
+    reward_scorer_release(&scorer);
+}
+
+// Every family of which transformers has a reward model.
+static void check_family(const struct small_family *f)
+{
+    static const uint32_t a[] = {1, 5, 9, 14, 30, 7, 7, 3, 22, 36, 11, 4, 8, 19, 21, 2, 33},
+                          b[] = {1, 5, 9, 20, 21};
+    struct sequence s[2] = {{.token = a, .n = 17}, {.token = b, .n = 5}};
+    struct reference base, r = {0};
+    struct scratch scratch, reward;
+    scratch_make(&reward);
+    if (small_open(&base, &scratch, f) == 0) {
+        int known = base.model->family->architecture[HEAD_REWARD] != NULL;
+        CHECK(model_save_as_reward(base.model, reward.fd, 35, &e) == (known ? 0 : -1));
+        r.model = known ? model_open_reward(reward.path, &e) : NULL;
+        CHECK(!known ||
+              (r.model && device_open(&r.device, "cpu", &e) == 0 && model_train(r.model, &e) == 0));
+        if (r.model) {
+            const struct parameter *head = find_role(r.model, ROLE_REWARD_HEAD);
+            for (size_t i = 0; i < head->cols; i++)
+                r.model->master[head->offset + i] = (float)i / 7 - 2;
+            decoder_init(&r.decoder, r.model, &r.device);
+            check_rewards(&r, s);
+            check_reward_direction(r.model, &r.decoder, s, 2);
+        }
+        reference_close(&r);
+    }
+    small_close(&base, &scratch);
+    scratch_remove(&reward);
 }
 
 int main(void)
@@ -391,5 +497,6 @@ int main(void)
     RUN(head_in_a_checkpoint);
     RUN(gradient_through_the_model);
     RUN(rewards_stand_at_their_tokens);
+    each_family("rewards", check_family);
     return test_end();
 }

@@ -157,12 +157,12 @@ static void configs_are_checked(void)
         const char *key, *value, *reason;
     } cases[] = {
         {"model_type", "\"llaama\"", "`model_type`"},
-        {"model_type", "\"gpt2\"", "`model_type`"},
+        {"model_type", "\"bert\"", "smollm3"},
         {"model_type", NULL, "`model_type`"},
         {"model_type", "7", "`model_type`"},
-        {"hidden_act", "\"gelu\"", "`hidden_act`"},
-        {"rope_parameters", "{\"rope_type\":\"yarn\",\"factor\":2}", "`rope_type`"},
-        {"rope_scaling", "{\"type\":\"dynamic\",\"factor\":2}", "`rope_type`"},
+        {"hidden_act", "\"gelu_10\"", "`hidden_act`"},
+        {"rope_parameters", "{\"rope_type\":\"proportional\",\"factor\":2}", "`rope_type`"},
+        {"rope_scaling", "{\"type\":\"su\",\"factor\":2}", "`rope_type`"},
         {"rope_scaling", "{\"type\":\"linear\",\"factor\":0}", "`factor`"},
         {"rope_scaling", "{\"type\":\"linear\",\"factor\":\"2\"}", "`factor`"},
         {"quantization_config", "{\"bits\":4}", "`quantization_config`"},
@@ -187,8 +187,6 @@ static void configs_are_checked(void)
         {"head_dim", "1000000", "`head_dim`"},
         {"intermediate_size", "29", "_proj"},
         {"max_position_embeddings", "0", "`max_position_embeddings`"},
-        {"attention_bias", "true", "bias"},
-        {"mlp_bias", "true", "bias"},
         {"attention_bias", "\"yes\"", "`attention_bias`"},
         {"tie_word_embeddings", "1", "`tie_word_embeddings`"},
         {"rms_norm_eps", "\"small\"", "`rms_norm_eps`"},
@@ -218,13 +216,13 @@ static void linear_scaling_divides_frequencies(void)
     copy_model(&d, NULL, NULL);
     struct model *m = model_open(d.path, &e);
     CHECK(m != NULL);
-    config_rope_frequencies(&m->config, plain);
+    config_rope_frequencies(&m->config, &m->config.rope[0], 1, plain);
     model_close(m);
     copy_model(&d, "rope_scaling", "{\"type\":\"linear\",\"factor\":2.5}");
     m = model_open(d.path, &e);
-    CHECK(m && m->config.rope.type == ROPE_LINEAR);
+    CHECK(m && m->config.rope[0].type == ROPE_LINEAR);
     if (m)
-        config_rope_frequencies(&m->config, scaled);
+        config_rope_frequencies(&m->config, &m->config.rope[0], 1, scaled);
     for (int k = 0; m && k < 3; k++) {
         CHECK_NEAR((double)plain[k], pow(10000, -2.0 * k / 6), 1e-7);
         CHECK_NEAR((double)scaled[k], (double)plain[k] / 2.5, 1e-7);
@@ -240,7 +238,7 @@ static void defaults_of_configs(void)
     copy_model(&d, "head_dim", "6");
     struct model *m = model_open(d.path, &e);
     CHECK(m && m->config.n_eos == 2 && m->config.eos[1] == 39);
-    CHECK(m && m->n_extra == 0 && m->config.rope.theta == 10000);
+    CHECK(m && m->n_extra == 0 && m->config.rope[0].theta == 10000);
     model_close(m);
     static const char ids[] = "{\"eos_token_id\":[2,3,400,-1]}";
     put(d.fd, "generation_config.json", ids, sizeof ids - 1);

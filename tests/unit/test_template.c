@@ -711,6 +711,21 @@ static void pythonisms(void)
                 "ab    |003.14|+5|ff|1.2e+04"));
     CHECK(
         gives("{{ '{0}{1!r:>5}{n:,}{{}}'.format('a', 'b', n=1234567) }}", c, "a  'b'1,234,567{}"));
+    // What is left of a split keeps its blanks.
+    CHECK(gives("{{ '  a b  c '.split(none, 1) }}{{ '  a b  c '.rsplit(none, 1) }}", c,
+                "['a', 'b  c ']['  a b', 'c']"));
+    CHECK(gives("{{ ('a,b' | e).rpartition('z') }}", c, "(Markup(''), Markup(''), Markup('a,b'))"));
+    CHECK(gives("{{ 123456789012345678 | round(2, 'floor') }} {{ -0.0 | round(1, 'ceil') }}", c,
+                "1.2345678901234568e+17 0.0"));
+    CHECK(gives("{{ '\xd9\xa1\xd9\xa2' | int }} {{ '\xd9\xa1.\xd9\xa2' | float }}", c, "12 1.2"));
+    CHECK(gives("{{ ('0' * 600 + '1') | float }}", c, "1.0"));
+    CHECK(gives("{{ '{} {:>5}|{!a}'.format(true, true, '\xc3\xa9') }}", c, "True     1|'\\xe9'"));
+    CHECK(gives("{{ '%a %c' % ('\xc3\xa9', true) }}", c, "'\\xe9' \x01"));
+    CHECK(gives("{{ l | batch(0) | list }}", c, "[[], [1, 2, 3]]"));
+    CHECK(fails("{{ '%5%' % 1 }}", c, "unsupported format character"));
+    CHECK(fails("{{ '{.a}'.format(1) }}", c, "no argument ''"));
+    CHECK(fails("{{ x\xc2\xb2 }}", c, "Invalid character in identifier"));
+    CHECK(fails("{{ self }}", c, "`self` is not supported"));
     CHECK(gives("{{ ('x' is foo) if false else 'ok' }}", c, "ok"));
     CHECK(fails("{{ 'x' is foo }}", c, "No test named 'foo'"));
     CHECK(gives("{% block b %}{{ x }}{% endblock %}{% print x, 2 %}", c, "992"));

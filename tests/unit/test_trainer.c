@@ -41,7 +41,10 @@ static void compare_parameters(const struct reference *r, const char *what)
         } else {
             double limit = 20 * number_at(noise, "parameter_rms", p->name) + 1e-6;
             CHECK_NEAR(rms, 0, limit);
-            double few = 3 * number_at(noise, "above_1e-5", p->name) + 0.005 * (double)n;
+            double few = ceil(3 * number_at(noise, "above_1e-5", p->name) + 0.005 * (double)n);
+            if ((double)moved > few)
+                printf("# %s: %zu of %zu elements moved, %.0f may; largest difference %.3g\n",
+                       p->name, moved, n, few, most);
             CHECK((double)moved <= few);
         }
     }
@@ -63,10 +66,16 @@ static void set_options(struct trainer_options *o, const json_t *case_json, cons
     }
 }
 
-static void check_steps(const char *name, const char *what, int64_t micro)
+// Steps of AdamW blow rounding up: there is no bound on it but the noise itself.
+static double after_steps(double noise)
+{
+    return fmax(1e-6, 20 * noise);
+}
+
+static void check_steps(const char *path, const char *what, int64_t micro)
 {
     struct reference r;
-    if (reference_open(&r, name) < 0) {
+    if (reference_open(&r, path) < 0) {
         CHECK(!"opened");
         return;
     }
@@ -87,34 +96,28 @@ static void check_steps(const char *name, const char *what, int64_t micro)
                 compare_parameters(&r, what);
             CHECK(trainer_step(&t, x.example, x.n, &loss, NORMALIZE_TOKENS, 0, &report, &e) == 0);
             CHECK_NEAR(report.loss, element(json_object_get(c, "losses"), step),
-                       tolerance(number_at(noise, "loss", NULL)));
+                       after_steps(number_at(noise, "loss", NULL)));
             if (step < 3)
                 CHECK_NEAR(report.grad_norm, element(json_object_get(c, "grad_norms"), step),
-                           tolerance(number_at(noise, "grad_norm", NULL)));
+                           after_steps(number_at(noise, "grad_norm", NULL)));
             if (step == 0)
                 CHECK_NEAR(report.accuracy, number_at(r.json, "mean_token_accuracy", NULL), 1e-9);
         }
         CHECK(t.num_tokens == 4 * x.trained);
-        printf("# %s, %s: three steps agree\n", name, what);
+        printf("# %s: three steps of %s\n", path, what);
         trainer_release(&t);
         free_examples(&x);
     }
     reference_close(&r);
 }
 
-#define REFERENCE(name)                                                                            \
-    static void trains_##name(void)                                                                \
-    {                                                                                              \
-        NEED(SHARED "/golden/" #name "/case.json");                                                \
-        check_steps(#name, "adamw", 4096);                                                         \
-        check_steps(#name, "adamw", 1);                                                            \
-        check_steps(#name, "adamw_large_eps", 4096);                                               \
-        check_steps(#name, "rmsprop", 4096);                                                       \
-    }
-REFERENCE(llama)
-REFERENCE(llama_tied)
-REFERENCE(llama_bias)
-REFERENCE(llama_rope_llama3)
+static void check_training(const char *path)
+{
+    check_steps(path, "adamw", 4096);
+    check_steps(path, "adamw", 1);
+    check_steps(path, "adamw_large_eps", 4096);
+    check_steps(path, "rmsprop", 4096);
+}
 
 // The samples of golden/methods as examples with the columns that the loss wants.
 static const json_t *column_source(const json_t *sample, const char *column, const char *advantage)
@@ -165,7 +168,7 @@ static struct examples method_examples(const json_t *methods, const struct loss 
         size_t n_prompt = (size_t)number_at(s, "n_prompt", NULL);
         uint8_t *mask = calloc(n, 1);
         memset(mask + n_prompt, 1, n - n_prompt);
-        x.example[i].sequence = (struct sequence){token, mask, n};
+        x.example[i].sequence = (struct sequence){.token = token, .mask = mask, .n = n};
         x.trained += n - n_prompt;
         for (size_t k = 0; k < loss->n_columns; k++) {
             float *column = calloc(n, sizeof *column);
@@ -533,10 +536,7 @@ static void states_are_checked(void)
 int main(void)
 {
     threads_set(2, &e);
-    RUN(trains_llama);
-    RUN(trains_llama_tied);
-    RUN(trains_llama_bias);
-    RUN(trains_llama_rope_llama3);
+    each_golden("trains", check_training);
     RUN(policy_losses);
     RUN(micro_batches_agree);
     RUN(threads_agree);

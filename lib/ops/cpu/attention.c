@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Causal attention over blocks of 16 keys. A work item is one (segment, kv head, run of queries);
 // the query heads that share a kv head are rows of the same tile, so grouped heads read keys and
-// values once. Never more than a few rows of scores exist at a time.
+// values once. Never more than a few rows of scores exist at a time. Blocks before a tile's window
+// are left out; what a row sums begins at the block of its own first key, whatever its tile reads.
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 
@@ -88,12 +89,19 @@ static size_t longest(const struct attention *a)
     return (most + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
 }
 
-// s[r][0 .. keys) for `rows` query rows whose vectors start at q[r].
+// First key that position i sees.
+static size_t first_key(const struct attention *a, size_t i)
+{
+    return a->window && i >= a->window ? i + 1 - a->window : 0;
+}
+
+// s[r][first * 16 .. keys) for `rows` query rows whose vectors start at q[r].
 static void score_rows(const struct attention_job *job, const struct segment *s, size_t head,
-                       const float *q, size_t stride, size_t rows, size_t keys, float *scores)
+                       const float *q, size_t stride, size_t rows, size_t first, size_t keys,
+                       float *scores)
 {
     const struct attention *a = job->a;
-    for (size_t b = 0; b * KV_BLOCK < keys; b++)
+    for (size_t b = first; b * KV_BLOCK < keys; b++)
         job->kernels->tile_product(rows, a->head_dim, key_block(a, s, b, head), KV_BLOCK, q, stride,
                                    1, scores + b * KV_BLOCK, job->row, 0);
 }
@@ -101,6 +109,19 @@ static void score_rows(const struct attention_job *job, const struct segment *s,
 static size_t padded(size_t keys)
 {
     return (keys + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+// Adds the bias of head h to raw scores of the keys from .. to-1, and caps them where there is a
+// cap. Returns the factor that remains.
+static float finish_scores(const struct kernels *kernels, const struct attention *a, size_t h,
+                           float *scores, size_t from, size_t to)
+{
+    if (a->key_bias)
+        kernels->add(scores + from, a->key_bias + h * a->key_bias_pitch + from, to - from);
+    if (a->cap == 0)
+        return a->scale;
+    kernels->cap(scores + from, a->scale, a->cap, to - from);
+    return 1;
 }
 
 // Query rows in a tile are (token, head of the group), tokens first. Gathers their vectors.
@@ -162,19 +183,19 @@ static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
         mix_rest(kernels, rows, count, values, dim, column, p, n_stride, k_stride, out, add);
 }
 
-// out[r] = sum over the keys of `blocks` blocks of p[r][key] * value[key]
+// out[r] = sum over the keys of the blocks first .. end-1 of p[r][key] * value[key]
 static void mix_blocks(const struct attention_job *job, const struct segment *s, size_t head,
-                       size_t rows, size_t blocks, const float *p, float *out)
+                       size_t rows, size_t first, size_t end, const float *p, float *out)
 {
     const struct attention *a = job->a;
     size_t dim = a->head_dim, column = 0;
     for (; column + LANES <= dim; column += LANES)
-        job->kernels->tile_blocks(rows, blocks, a->v + head * dim * KV_BLOCK + column, s->block,
+        job->kernels->tile_blocks(rows, first, end, a->v + head * dim * KV_BLOCK + column, s->block,
                                   a->kv_heads * dim * KV_BLOCK, dim, p, job->row, out + column,
                                   dim);
-    for (size_t b = 0; b < blocks && column < dim; b++)
+    for (size_t b = first; b < end && column < dim; b++)
         mix_rest(job->kernels, rows, KV_BLOCK, value_block(a, s, b, head), dim, column,
-                 p + b * KV_BLOCK, job->row, 1, out, b > 0);
+                 p + b * KV_BLOCK, job->row, 1, out, b > first);
 }
 
 static void attend_tile(const struct attention_job *job, const struct segment *s, size_t head,
@@ -186,24 +207,30 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
     float inverse[TILE_MAX];
     gather(q, job->q, a, s, head, first, rows);
     size_t keys = s->past + (first + rows - 1) / group + 1;
-    score_rows(job, s, head, q, dim, rows, keys, scores);
+    size_t begin = first_key(a, s->past + first / group) / KV_BLOCK;
+    score_rows(job, s, head, q, dim, rows, begin, keys, scores);
     for (size_t r = 0; r < rows; r++) {
         float *row = scores + r * job->row;
-        size_t visible = s->past + (first + r) / group + 1;
-        float top = job->kernels->max(row, visible) * a->scale;
-        for (size_t i = visible; i < padded(keys); i++)
+        size_t token = (first + r) / group, h = head * group + (first + r) % group;
+        size_t visible = s->past + token + 1, from = first_key(a, visible - 1);
+        size_t whole = from / KV_BLOCK * KV_BLOCK;
+        float scale = finish_scores(job->kernels, a, h, row, from, visible);
+        float top = job->kernels->max(row + from, visible - from) * scale;
+        for (size_t i = whole; i < from; i++)
             row[i] = -INFINITY;
-        double sum = job->kernels->exp_sum(row, row, padded(visible), a->scale, top);
+        for (size_t i = visible; i < padded(visible); i++)
+            row[i] = -INFINITY;
+        double sum =
+            job->kernels->exp_sum(row + whole, row + whole, padded(visible) - whole, scale, top);
+        for (size_t i = begin * KV_BLOCK; i < whole; i++)
+            row[i] = 0;
         for (size_t i = padded(visible); i < padded(keys); i++)
             row[i] = 0;
         inverse[r] = (float)(1 / sum);
-        if (job->lse) {
-            size_t token = s->start + (first + r) / group;
-            job->lse[token * a->heads + head * group + (first + r) % group] =
-                (float)(top + log(sum));
-        }
+        if (job->lse)
+            job->lse[(s->start + token) * a->heads + h] = (float)(top + log(sum));
     }
-    mix_blocks(job, s, head, rows, padded(keys) / KV_BLOCK, scores, out);
+    mix_blocks(job, s, head, rows, begin, padded(keys) / KV_BLOCK, scores, out);
     for (size_t r = 0; r < rows; r++)
         job->kernels->scale(out + r * dim, inverse[r], dim);
     scatter(job->out, out, a, s, head, first, rows);
@@ -274,26 +301,34 @@ struct last_job {
     const float *q;
 };
 
+static double last_score(const struct attention *a, const struct segment *s, const float *q,
+                         size_t head, size_t t)
+{
+    size_t kv_head = head / (a->heads / a->kv_heads);
+    const float *key = key_block(a, s, t / KV_BLOCK, kv_head) + t % KV_BLOCK;
+    double score = a->key_bias ? (double)a->key_bias[head * a->key_bias_pitch + t] : 0;
+    for (size_t c = 0; c < a->head_dim; c++)
+        score += (double)q[c] * (double)key[c * KV_BLOCK];
+    score *= (double)a->scale;
+    return a->cap == 0 ? score : (double)a->cap * tanh(score / (double)a->cap);
+}
+
 // One row a sequence: too little work for tiles.
 static void weigh_last(void *arg, size_t begin, size_t end, int worker)
 {
     const struct last_job *job = arg;
     const struct attention *a = job->a;
-    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
     for (size_t i = begin; i < end; i++) {
         const struct segment *s = &a->segment[i];
+        size_t last = s->length - 1;
         float *weight = job->weight + s->start;
-        const float *row = job->q + (s->start + s->length - 1) * a->heads * dim;
+        const float *row = job->q + (s->start + last) * a->heads * a->head_dim;
         memset(weight, 0, s->length * sizeof *weight);
         for (size_t h = 0; h < a->heads; h++) {
             double top = -INFINITY, sum = 0;
             for (int pass = 0; pass < 3; pass++)
-                for (size_t t = 0; t < s->length; t++) {
-                    const float *key = key_block(a, s, t / KV_BLOCK, h / group) + t % KV_BLOCK;
-                    double score = 0;
-                    for (size_t c = 0; c < dim; c++)
-                        score += (double)row[h * dim + c] * (double)key[c * KV_BLOCK];
-                    score *= (double)a->scale;
+                for (size_t t = first_key(a, last); t < s->length; t++) {
+                    double score = last_score(a, s, row + h * a->head_dim, h, t);
                     if (pass == 0)
                         top = score > top ? score : top;
                     else if (pass == 1)
@@ -315,7 +350,8 @@ int cpu_attention_of_last(struct device *d, const struct attention *a, float *we
 
 // Backward: an item is one (segment, kv head), because keys and values gather from all its queries.
 // P is made again from q, k and lse; with D = sum(dout * out): dS = P (dP - D), dq = scale dS k,
-// dk = scale dS^T q, dv = P^T dout (Dao et al. 2022, section 3).
+// dk = scale dS^T q, dv = P^T dout (Dao et al. 2022, section 3). A cap multiplies dS by 1 - (S /
+// cap)^2.
 struct backward_job {
     struct attention_job forward;
     float *dq, *dk, *dv;
@@ -325,6 +361,7 @@ struct backward_job {
 
 struct backward_work {
     float *scores, *dscores;    // [BACK_ROWS][row]
+    float *capped;              // [row]
     float *q, *dout, *out, *dq; // [BACK_ROWS][dim]
     float *keys;                // [row][dim]
     float *values;              // [row / 16][dim][16]
@@ -337,7 +374,8 @@ static struct backward_work split_work(const struct backward_job *job, float *ba
     struct backward_work w;
     w.scores = base;
     w.dscores = w.scores + BACK_ROWS * row;
-    w.q = w.dscores + BACK_ROWS * row;
+    w.capped = w.dscores + BACK_ROWS * row;
+    w.q = w.capped + row;
     w.dout = w.q + BACK_ROWS * dim;
     w.out = w.dout + BACK_ROWS * dim;
     w.dq = w.out + BACK_ROWS * dim;
@@ -348,41 +386,61 @@ static struct backward_work split_work(const struct backward_job *job, float *ba
     return w;
 }
 
+// Row r of the tile, which is `query`'s (token and head of the group), over the keys from .. to-1:
+// scores become P, dP becomes dS.
+static void score_slopes(const struct backward_job *job, const struct segment *s, size_t head,
+                         size_t query, size_t r, size_t from, size_t to,
+                         const struct backward_work *w)
+{
+    const struct attention_job *f = &job->forward;
+    const struct attention *a = f->a;
+    size_t group = a->heads / a->kv_heads, dim = a->head_dim, n = to - from;
+    size_t token = query / group, h = head * group + query % group;
+    float *p = w->scores + r * f->row, *ds = w->dscores + r * f->row;
+    float lse = job->lse_saved[(s->start + token) * a->heads + h];
+    size_t visible = token + 1, seen = first_key(a, token);
+    float scale = finish_scores(f->kernels, a, h, p, seen, visible);
+    for (size_t i = from; i < seen; i++)
+        p[i] = -INFINITY;
+    for (size_t i = visible; i < to; i++)
+        p[i] = -INFINITY;
+    if (a->cap != 0)
+        memcpy(w->capped + seen, p + seen, (visible - seen) * sizeof *p);
+    f->kernels->exp_sum(p + from, p + from, n, scale, lse);
+    float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
+    f->kernels->score_gradient(ds + from, p + from, delta, a->scale, n);
+    if (a->cap != 0)
+        f->kernels->cap_backward(ds + seen, w->capped + seen, a->cap, visible - seen);
+}
+
 static void backward_tile(const struct backward_job *job, const struct segment *s, size_t head,
                           size_t first, size_t rows, const struct backward_work *w)
 {
     const struct attention_job *f = &job->forward;
     const struct attention *a = f->a;
     size_t group = a->heads / a->kv_heads, dim = a->head_dim;
-    size_t keys = (first + rows - 1) / group + 1, span = padded(keys), tile = f->kernels->tile;
+    size_t keys = (first + rows - 1) / group + 1, tile = f->kernels->tile;
+    size_t begin = first_key(a, first / group) / KV_BLOCK, base = begin * KV_BLOCK;
+    size_t span = padded(keys) - base;
     gather(w->q, f->q, a, s, head, first, rows);
     gather(w->dout, job->dout, a, s, head, first, rows);
     gather(w->out, job->out_saved, a, s, head, first, rows);
     for (size_t r = 0; r < rows; r += tile) {
         size_t n = rows - r < tile ? rows - r : tile;
-        score_rows(f, s, head, w->q + r * dim, dim, n, keys, w->scores + r * f->row);
-        for (size_t b = 0; b * KV_BLOCK < keys; b++)
+        score_rows(f, s, head, w->q + r * dim, dim, n, begin, keys, w->scores + r * f->row);
+        for (size_t b = begin; b * KV_BLOCK < keys; b++)
             f->kernels->tile_product(n, dim, w->values + b * KV_BLOCK * dim, KV_BLOCK,
                                      w->dout + r * dim, dim, 1,
                                      w->dscores + r * f->row + b * KV_BLOCK, f->row, 0);
     }
-    for (size_t r = 0; r < rows; r++) {
-        float *p = w->scores + r * f->row, *ds = w->dscores + r * f->row;
-        size_t token = (first + r) / group, visible = token + 1;
-        float lse =
-            job->lse_saved[(s->start + token) * a->heads + head * group + (first + r) % group];
-        for (size_t i = visible; i < span; i++)
-            p[i] = -INFINITY;
-        f->kernels->exp_sum(p, p, span, a->scale, lse);
-        float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
-        f->kernels->score_gradient(ds, p, delta, a->scale, span);
-    }
+    for (size_t r = 0; r < rows; r++)
+        score_slopes(job, s, head, first + r, r, base, base + span, w);
     for (size_t r = 0; r < rows; r += tile)
-        mix_values(f->kernels, rows - r < tile ? rows - r : tile, span, w->keys, dim,
-                   w->dscores + r * f->row, f->row, 1, w->dq + r * dim, 0);
+        mix_values(f->kernels, rows - r < tile ? rows - r : tile, span, w->keys + base * dim, dim,
+                   w->dscores + r * f->row + base, f->row, 1, w->dq + r * dim, 0);
     scatter(job->dq, w->dq, a, s, head, first, rows);
-    for (size_t key = 0; key < span; key += tile) {
-        size_t n = span - key < tile ? span - key : tile;
+    for (size_t key = base; key < base + span; key += tile) {
+        size_t n = base + span - key < tile ? base + span - key : tile;
         mix_values(f->kernels, n, rows, w->q, dim, w->dscores + key, 1, f->row, w->dk + key * dim,
                    1);
         mix_values(f->kernels, n, rows, w->dout, dim, w->scores + key, 1, f->row, w->dv + key * dim,
@@ -431,8 +489,8 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
                                .out_saved = out,
                                .lse_saved = lse};
     job.forward.row = longest(a);
-    job.floats =
-        BACK_ROWS * (2 * job.forward.row + 4 * a->head_dim) + 4 * job.forward.row * a->head_dim;
+    job.floats = BACK_ROWS * (2 * job.forward.row + 4 * a->head_dim) +
+                 (4 * a->head_dim + 1) * job.forward.row;
     job.forward.scores =
         arena_alloc(&d->scratch, (size_t)threads_count() * job.floats, sizeof(float), e);
     if (!job.forward.scores)

@@ -8,32 +8,51 @@
 
 void openblas_set_num_threads(int n);
 
-struct rows {
+enum { ELEMENTS = 16384 }; // of an elementwise operation that make a chunk
+
+struct embed_job {
     const struct kernels *kernels;
-    float *y, *rstd;
-    const float *x, *dy, *weight;
-    float *grad;
-    size_t n, width;
-    float eps;
     const struct tensor *table;
     const uint32_t *token;
+    float *out, *grad;
+    const float *dout;
+    size_t n;
+    float factor;
+    int add;
 };
+
+static void embed_row(const struct embed_job *j, size_t i)
+{
+    enum { PART = 256 };
+    size_t width = j->table->cols, size = dtype_size(j->table->type);
+    const char *from = (const char *)j->table->data + j->token[i] * tensor_pitch(j->table) * size;
+    float *out = j->out + i * width, part[PART];
+    if (!j->add) {
+        j->kernels->widen(out, from, j->table->type, width);
+        if (j->factor != 1)
+            j->kernels->scale(out, j->factor, width);
+        return;
+    }
+    for (size_t k = 0; k < width; k += PART) {
+        size_t count = width - k < PART ? width - k : PART;
+        j->kernels->widen(part, from + k * size, j->table->type, count);
+        j->kernels->blend(out + k, 1, part, j->factor, count);
+    }
+}
 
 static void embed_rows(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct rows *r = arg;
-    size_t bytes = r->width * dtype_size(r->table->type);
     for (size_t i = begin; i < end; i++)
-        r->kernels->widen(r->y + i * r->width, (const char *)r->table->data + r->token[i] * bytes,
-                          r->table->type, r->width);
+        embed_row(arg, i);
 }
 
 static int cpu_embed(struct device *d, float *out, const struct tensor *table,
-                     const uint32_t *token, size_t n, struct err *e)
+                     const uint32_t *token, size_t n, float factor, int add, struct err *e)
 {
-    struct rows r = {.kernels = cpu_kernels(d), .y = out, .width = table->cols, .table = table};
-    r.token = token;
-    threads_for(n, cpu_grain(table->cols), embed_rows, &r);
+    struct embed_job job = {.kernels = cpu_kernels(d), .table = table, .token = token, .out = out};
+    job.factor = factor;
+    job.add = add;
+    threads_for(n, cpu_grain(table->cols), embed_rows, &job);
     return 0;
 }
 
@@ -45,21 +64,327 @@ static size_t column_grain(size_t n, size_t width)
 // A thread has a range of columns, so that tokens that come twice need no lock.
 static void embed_gradient(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct rows *r = arg;
-    for (size_t i = 0; i < r->n; i++)
-        r->kernels->add(r->grad + r->token[i] * r->width + begin, r->dy + i * r->width + begin,
-                        end - begin);
+    const struct embed_job *j = arg;
+    size_t width = j->table->cols, pitch = tensor_pitch(j->table);
+    for (size_t i = 0; i < j->n; i++) {
+        float *to = j->grad + j->token[i] * pitch + begin;
+        const float *from = j->dout + i * width + begin;
+        if (j->factor == 1)
+            j->kernels->add(to, from, end - begin);
+        else
+            j->kernels->blend(to, 1, from, j->factor, end - begin);
+    }
 }
 
 static int cpu_embed_backward(struct device *d, const struct tensor *table, const float *dout,
-                              const uint32_t *token, size_t n, struct err *e)
+                              const uint32_t *token, size_t n, float factor, struct err *e)
 {
-    struct rows r = {.kernels = cpu_kernels(d), .grad = table->grad, .width = table->cols};
-    r.token = token;
-    r.n = n;
-    r.dy = dout;
-    if (r.grad)
-        threads_for(r.width, column_grain(n, r.width), embed_gradient, &r);
+    struct embed_job job = {.kernels = cpu_kernels(d), .table = table, .token = token};
+    job.grad = table->grad;
+    job.dout = dout;
+    job.n = n;
+    job.factor = factor;
+    if (job.grad)
+        threads_for(table->cols, column_grain(n, table->cols), embed_gradient, &job);
+    return 0;
+}
+
+const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e)
+{
+    size_t lines = t->transposed ? t->cols : t->rows, length = t->transposed ? t->rows : t->cols;
+    size_t apart = tensor_pitch(t), size = dtype_size(t->type);
+    if (pitch)
+        *pitch = t->type == DTYPE_F32 ? apart : length;
+    if (t->type == DTYPE_F32)
+        return t->data;
+    float *wide = arena_alloc(&d->scratch, lines * length, sizeof *wide, e);
+    for (size_t i = 0; wide && i < lines; i++)
+        cpu_kernels(d)->widen(wide + i * length, (const char *)t->data + i * apart * size, t->type,
+                              length);
+    return wide;
+}
+
+struct rows {
+    const struct kernels *kernels;
+    float *y, *rstd;
+    const float *x, *dy, *weight;
+    float *grad;
+    size_t n, width;
+    float eps;
+};
+
+struct norm_job {
+    const struct kernels *kernels;
+    float *y, *dx, *stat;
+    const float *x, *dy;
+    const float *weight, *bias; // [width], the offset in it
+    size_t n, width, pitch;
+    int centred;
+    float eps;
+    const float *saved; // [n][2]
+    float *weight_grad, *bias_grad;
+};
+
+// weight + offset as fp32.
+static const float *norm_factor(struct device *d, const struct norm *p, struct err *e)
+{
+    if (p->weight.data && p->weight.type == DTYPE_F32 && p->offset == 0)
+        return p->weight.data;
+    size_t width = p->weight.cols;
+    float *factor = arena_alloc(&d->scratch, width, sizeof *factor, e);
+    if (!factor)
+        return NULL;
+    if (p->weight.data)
+        cpu_kernels(d)->widen(factor, p->weight.data, p->weight.type, width);
+    for (size_t i = 0; i < width; i++)
+        factor[i] = p->weight.data ? p->offset + factor[i] : 1;
+    return factor;
+}
+
+static void norm_row(const struct norm_job *j, size_t i)
+{
+    const struct kernels *k = j->kernels;
+    const float *x = j->x + i * j->pitch;
+    double width = (double)j->width, squares;
+    float mean = 0;
+    if (j->centred) {
+        mean = (float)(k->sum(x, j->width) / width);
+        squares = k->squares_about(x, mean, j->width);
+    } else {
+        squares = k->sum_squares(x, j->width);
+    }
+    float s = (float)(1 / sqrt(squares / width + (double)j->eps));
+    if (j->stat) {
+        j->stat[2 * i] = mean;
+        j->stat[2 * i + 1] = s;
+    }
+    k->norm(j->y + i * j->pitch, x, j->weight, j->bias, mean, s, j->width);
+}
+
+static void norm_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    for (size_t i = begin; i < end; i++)
+        norm_row(arg, i);
+}
+
+static int cpu_norm(struct device *d, float *y, float *stat, const float *x, size_t n, size_t pitch,
+                    const struct norm *p, struct err *e)
+{
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct norm_job job = {.kernels = cpu_kernels(d), .y = y, .stat = stat, .x = x, .pitch = pitch};
+    job.width = p->weight.cols;
+    job.centred = p->centred;
+    job.eps = p->eps;
+    job.weight = norm_factor(d, p, e);
+    job.bias = p->bias.data ? cpu_f32(d, &p->bias, NULL, e) : NULL;
+    if (!job.weight || (p->bias.data && !job.bias))
+        return -1;
+    threads_for(n, cpu_grain(job.width), norm_chunk, &job);
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}
+
+static void norm_backward_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct norm_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        j->kernels->norm_backward(j->dx + i * j->pitch, j->dy + i * j->pitch, j->x + i * j->pitch,
+                                  j->weight, j->centred, j->saved[2 * i], j->saved[2 * i + 1],
+                                  j->width);
+}
+
+static void norm_columns(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct norm_job *j = arg;
+    const float *dy = j->dy + begin;
+    if (j->weight_grad)
+        j->kernels->norm_weight(j->weight_grad + begin, dy, j->x + begin, j->centred, j->saved,
+                                j->n, j->pitch, end - begin);
+    if (j->bias_grad)
+        j->kernels->column_sums(j->bias_grad + begin, dy, j->n, j->pitch, end - begin);
+}
+
+static int cpu_norm_backward(struct device *d, float *dx, const float *dy, const float *x,
+                             const float *stat, size_t n, size_t pitch, const struct norm *p,
+                             struct err *e)
+{
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct norm_job job = {.kernels = cpu_kernels(d), .dx = dx, .dy = dy, .x = x, .saved = stat};
+    job.n = n;
+    job.pitch = pitch;
+    job.width = p->weight.cols;
+    job.centred = p->centred;
+    job.weight = norm_factor(d, p, e);
+    if (!job.weight)
+        return -1;
+    threads_for(n, cpu_grain(job.width), norm_backward_chunk, &job);
+    job.weight_grad = p->weight.data ? p->weight.grad : NULL;
+    job.bias_grad = p->bias.data ? p->bias.grad : NULL;
+    if (job.weight_grad || job.bias_grad)
+        threads_for(job.width, column_grain(n, job.width), norm_columns, &job);
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}
+
+struct rotate_job {
+    const struct kernels *kernels;
+    float *x;
+    size_t heads, dim;
+    const struct rotary *r;
+    float sign;
+};
+
+static void rotate_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct rotate_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        j->kernels->rotate(j->x + i * j->heads * j->dim, j->heads, j->dim, j->r->dims,
+                           j->r->neighbours, j->r->table + j->r->row[i] * j->r->dims, j->sign);
+}
+
+static int cpu_rotate(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
+                      const struct rotary *r, int backward, struct err *e)
+{
+    struct rotate_job job = {cpu_kernels(d), x, heads, head_dim, r, backward ? -1.0f : 1.0f};
+    threads_for(n, cpu_grain(heads * head_dim), rotate_rows, &job);
+    return 0;
+}
+
+struct activate_job {
+    const struct kernels *kernels;
+    enum activation kind;
+    float *out, *g, *u; // out: forward
+    const float *g_in, *u_in, *dout;
+};
+
+static void activate_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct activate_job *j = arg;
+    j->kernels->activate(j->kind, j->out + begin, j->g_in + begin, j->u_in ? j->u_in + begin : NULL,
+                         end - begin);
+}
+
+static int cpu_activate(struct device *d, enum activation kind, float *out, const float *g,
+                        const float *u, size_t n, struct err *e)
+{
+    struct activate_job job = {
+        .kernels = cpu_kernels(d), .kind = kind, .out = out, .g_in = g, .u_in = u};
+    threads_for(n, ELEMENTS, activate_chunk, &job);
+    return 0;
+}
+
+static void activate_backward_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct activate_job *j = arg;
+    j->kernels->activate_backward(j->kind, j->g + begin, j->u ? j->u + begin : NULL,
+                                  j->dout + begin, end - begin);
+}
+
+static int cpu_activate_backward(struct device *d, enum activation kind, float *g, float *u,
+                                 const float *dout, size_t n, struct err *e)
+{
+    struct activate_job job = {
+        .kernels = cpu_kernels(d), .kind = kind, .g = g, .u = u, .dout = dout};
+    threads_for(n, ELEMENTS, activate_backward_chunk, &job);
+    return 0;
+}
+
+struct group_job {
+    const struct grouping *g;
+    float *q, *k, *v, *fused;
+    const float *q_in, *k_in, *v_in, *fused_in;
+};
+
+static void ungroup_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct group_job *j = arg;
+    size_t dim = j->g->head_dim, queries = j->g->queries * dim;
+    for (size_t i = begin * j->g->groups; i < end * j->g->groups; i++) {
+        const float *from = j->fused_in + i * (queries + 2 * dim);
+        memcpy(j->q + i * queries, from, queries * sizeof *from);
+        memcpy(j->k + i * dim, from + queries, dim * sizeof *from);
+        memcpy(j->v + i * dim, from + queries + dim, dim * sizeof *from);
+    }
+}
+
+static size_t group_width(const struct grouping *g)
+{
+    return g->groups * (g->queries + 2) * g->head_dim;
+}
+
+static int cpu_ungroup(struct device *d, const struct grouping *g, float *q, float *k, float *v,
+                       const float *fused, size_t n, struct err *e)
+{
+    struct group_job job = {.g = g, .q = q, .k = k, .v = v, .fused_in = fused};
+    threads_for(n, cpu_grain(group_width(g)), ungroup_rows, &job);
+    return 0;
+}
+
+static void group_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct group_job *j = arg;
+    size_t dim = j->g->head_dim, queries = j->g->queries * dim;
+    for (size_t i = begin * j->g->groups; i < end * j->g->groups; i++) {
+        float *to = j->fused + i * (queries + 2 * dim);
+        memcpy(to, j->q_in + i * queries, queries * sizeof *to);
+        memcpy(to + queries, j->k_in + i * dim, dim * sizeof *to);
+        memcpy(to + queries + dim, j->v_in + i * dim, dim * sizeof *to);
+    }
+}
+
+static int cpu_group(struct device *d, const struct grouping *g, float *fused, const float *q,
+                     const float *k, const float *v, size_t n, struct err *e)
+{
+    struct group_job job = {.g = g, .fused = fused, .q_in = q, .k_in = k, .v_in = v};
+    threads_for(n, cpu_grain(group_width(g)), group_rows, &job);
+    return 0;
+}
+
+struct blend_job {
+    const struct kernels *kernels;
+    float *y;
+    const float *x;
+    float keep, factor; // factor: the cap too
+};
+
+static void blend_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct blend_job *j = arg;
+    j->kernels->blend(j->y + begin, j->keep, j->x + begin, j->factor, end - begin);
+}
+
+static int cpu_blend(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
+                     struct err *e)
+{
+    struct blend_job job = {cpu_kernels(d), y, x, keep, factor};
+    threads_for(n, ELEMENTS, blend_chunk, &job);
+    return 0;
+}
+
+static void cap_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct blend_job *j = arg;
+    j->kernels->cap(j->y + begin, 1, j->factor, end - begin);
+}
+
+static int cpu_cap(struct device *d, float *z, float cap, size_t n, struct err *e)
+{
+    struct blend_job job = {.kernels = cpu_kernels(d), .y = z, .factor = cap};
+    threads_for(n, ELEMENTS, cap_chunk, &job);
+    return 0;
+}
+
+static void cap_backward_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct blend_job *j = arg;
+    j->kernels->cap_backward(j->y + begin, j->x + begin, j->factor, end - begin);
+}
+
+static int cpu_cap_backward(struct device *d, float *dz, const float *z, float cap, size_t n,
+                            struct err *e)
+{
+    struct blend_job job = {.kernels = cpu_kernels(d), .y = dz, .x = z, .factor = cap};
+    threads_for(n, ELEMENTS, cap_backward_chunk, &job);
     return 0;
 }
 
@@ -77,23 +402,13 @@ static void norm_rows(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-const float *cpu_f32(struct device *d, const struct tensor *t, struct err *e)
-{
-    if (t->type == DTYPE_F32)
-        return t->data;
-    float *wide = arena_alloc(&d->scratch, t->rows * t->cols, sizeof *wide, e);
-    if (wide)
-        cpu_kernels(d)->widen(wide, t->data, t->type, t->rows * t->cols);
-    return wide;
-}
-
 static int cpu_rmsnorm(struct device *d, float *y, float *rstd, const float *x, size_t n,
                        const struct tensor *weight, float eps, struct err *e)
 {
     struct arena_mark mark = arena_mark(&d->scratch);
     struct rows r = {.kernels = cpu_kernels(d), .y = y, .rstd = rstd, .x = x, .eps = eps};
     r.width = weight->cols;
-    r.weight = cpu_f32(d, weight, e);
+    r.weight = cpu_f32(d, weight, NULL, e);
     if (!r.weight)
         return -1;
     threads_for(n, cpu_grain(r.width), norm_rows, &r);
@@ -124,7 +439,7 @@ static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, co
     struct rows r = {.kernels = cpu_kernels(d), .y = dx, .dy = dy, .x = x, .n = n};
     r.width = weight->cols;
     r.rstd = (float *)rstd;
-    r.weight = cpu_f32(d, weight, e);
+    r.weight = cpu_f32(d, weight, NULL, e);
     if (!r.weight)
         return -1;
     threads_for(n, cpu_grain(r.width), norm_backward_rows, &r);
@@ -353,6 +668,16 @@ const struct ops ops_cpu = {
     .attention = cpu_attention,
     .attention_of_last = cpu_attention_of_last,
     .attention_backward = cpu_attention_backward,
+    .norm = cpu_norm,
+    .norm_backward = cpu_norm_backward,
+    .rotate = cpu_rotate,
+    .activate = cpu_activate,
+    .activate_backward = cpu_activate_backward,
+    .ungroup = cpu_ungroup,
+    .group = cpu_group,
+    .blend = cpu_blend,
+    .cap = cpu_cap,
+    .cap_backward = cpu_cap_backward,
     .swiglu = cpu_swiglu,
     .swiglu_backward = cpu_swiglu_backward,
     .log_softmax = cpu_log_softmax,

@@ -18,8 +18,9 @@ static inline size_t cpu_grain(size_t cost)
     return grain ? grain : 1;
 }
 
-// The tensor's elements as fp32: its own, or widened into scratch. NULL: no memory.
-const float *cpu_f32(struct device *d, const struct tensor *t, struct err *e);
+// The tensor's elements as fp32, transposed as the tensor is: its own, or widened into scratch.
+// *pitch (may be NULL) is theirs. NULL: no memory.
+const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e);
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e);
 int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,

@@ -5,7 +5,7 @@
 #ifndef OPS_CPU_KERNEL_H
 #define OPS_CPU_KERNEL_H
 
-#include "ops/tensor.h"
+#include "ops/ops.h"
 
 enum {
     LANES = 16,    // a panel: 16 vectors side by side, [k][16]
@@ -21,10 +21,11 @@ struct kernels {
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,
                          size_t n_stride, size_t k_stride, float *c, size_t ldc, int add);
     // The same sum where a lies in blocks of KV_BLOCK (16) rows: row k is at a[block[k / 16] *
-    // block_stride + k % 16 * lda]; k < 16 * blocks, k_stride 1, not added to c.
-    void (*tile_blocks)(size_t rows, size_t blocks, const float *a, const uint32_t *block,
-                        size_t block_stride, size_t lda, const float *b, size_t n_stride, float *c,
-                        size_t ldc);
+    // block_stride + k % 16 * lda]; 16 * first <= k < 16 * end, k_stride 1, not added to c. Slices
+    // end where they would with first = 0: leading products that are 0 change no bit.
+    void (*tile_blocks)(size_t rows, size_t first, size_t end, const float *a,
+                        const uint32_t *block, size_t block_stride, size_t lda, const float *b,
+                        size_t n_stride, float *c, size_t ldc);
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);
@@ -38,6 +39,19 @@ struct kernels {
     double (*log_sum_exp)(const float *s, size_t n, float *max, double *entropy);
     double (*dot)(const float *a, const float *b, size_t n);
     double (*sum_squares)(const float *a, size_t n);
+    double (*sum)(const float *a, size_t n);
+    double (*squares_about)(const float *a, float mean, size_t n); // sum of (a - mean)^2
+    // out = act(g) * u, or act(g) where u is NULL; out may be g or u.
+    void (*activate)(enum activation kind, float *out, const float *g, const float *u, size_t n);
+    // g and u (where not NULL) become their gradients.
+    void (*activate_backward)(enum activation kind, float *g, float *u, const float *dout,
+                              size_t n);
+    // y = keep * y + factor * x; keep 0 reads no y.
+    void (*blend)(float *y, float keep, const float *x, float factor, size_t n);
+    // z = cap tanh(z * scale / cap)
+    void (*cap)(float *z, float scale, float cap, size_t n);
+    // dz *= 1 - (z / cap)^2
+    void (*cap_backward)(float *dz, const float *z, float cap, size_t n);
     // out = g * sigmoid(g) * u
     void (*swiglu)(float *out, const float *g, const float *u, size_t n);
     // dg, du from dout; g and u are overwritten where dg == g, du == u is allowed.
@@ -61,6 +75,16 @@ struct kernels {
     // order.
     void (*column_products)(float *to, const float *a, const float *b, const float *c, size_t n,
                             size_t stride, size_t columns);
+    // y = (x - mean) * s * weight + bias (NULL: none); y may be x.
+    void (*norm)(float *y, const float *x, const float *weight, const float *bias, float mean,
+                 float s, size_t n);
+    // dx += the gradient of norm, whose mean and s depend on x; `centred`: mean too.
+    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *weight,
+                          int centred, float mean, float s, size_t n);
+    // to[k] += sum over i of dy[i * stride + k] * (x[i * stride + k] - stat[2 * i]) *
+    // stat[2 * i + 1], k < columns, i < n in order; without `centred` the mean stat[2 * i] is 0.
+    void (*norm_weight)(float *to, const float *dy, const float *x, int centred, const float *stat,
+                        size_t n, size_t stride, size_t columns);
     void (*column_sums)(float *to, const float *a, size_t n, size_t stride, size_t columns);
     void (*normalize)(float *y, const float *x, const float *weight, float rstd, size_t n);
     // dx += the gradient of normalize.
@@ -68,6 +92,10 @@ struct kernels {
                                float rstd, size_t n);
     // One row of `heads` heads; angle[k] = cos, sin of pair k; sign -1 turns back.
     void (*rope)(float *x, size_t heads, size_t head_dim, const float *angle, float sign);
+    // The same for the first `dims` of each head: pairs (k, k + dims / 2), or (2k, 2k + 1) with
+    // `neighbours`.
+    void (*rotate)(float *x, size_t heads, size_t head_dim, size_t dims, int neighbours,
+                   const float *angle, float sign);
 };
 
 extern const struct kernels kernels_base;

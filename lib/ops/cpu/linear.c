@@ -9,8 +9,10 @@
 #include <string.h>
 
 enum {
-    COLUMNS = 48,             // outputs a work item makes for each panel: a multiple of every tile
+    COLUMNS = 48, // outputs a work item makes for each panel: a multiple of every tile and of LANES
     PANEL_BYTES = 192 * 1024, // of x that stay in the second-level cache while weights pass
+    TURNED_ROWS = 480,        // of x in an item of transposed weights
+    TURNED_STEP = 48,         // of them at a time: a multiple of every tile
 };
 
 struct pack {
@@ -35,89 +37,169 @@ static void pack_panels(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-struct product {
-    const struct kernels *kernels;
-    const float *panels;
-    size_t n, depth, panels_a_block;
-    const struct linear *out;
-    size_t blocks;   // of panels
-    size_t items[8]; // column blocks of each output
-    size_t count;
-    float *wide; // [threads][COLUMNS][depth] for weights that are not fp32
+// How an output is cut into items.
+struct cut {
+    size_t rows, columns; // blocks of rows and of columns
+    size_t height;        // rows of a block
 };
 
-// c [columns][16] to the rows of y.
-static void store_tile(const struct kernels *kernels, const struct linear *o, const float *c,
-                       const float *bias, size_t row, size_t rows, size_t column, size_t columns)
+struct product {
+    const struct kernels *kernels;
+    const float *x, *panels;
+    size_t n, depth;
+    const struct linear *out;
+    struct cut cut[8];
+    float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
+};
+
+struct item {
+    const struct linear *out;
+    size_t row, rows, column, columns;
+    float bias[COLUMNS];
+    float *wide;
+};
+
+// c [rows][COLUMNS] to y's rows from `row` on, of `i`'s columns.
+static void store_rows(const struct kernels *kernels, const struct item *i, float *c, size_t row,
+                       size_t rows)
 {
+    const struct linear *o = i->out;
+    for (size_t r = 0; r < rows; r++) {
+        float *y = o->y + (row + r) * o->w.rows + i->column;
+        if (o->bias.data)
+            kernels->add(c + r * COLUMNS, i->bias, i->columns);
+        if (o->add)
+            kernels->add(y, c + r * COLUMNS, i->columns);
+        else
+            memcpy(y, c + r * COLUMNS, i->columns * sizeof *y);
+    }
+}
+
+// The same from c [columns][16].
+static void store_panel(const struct kernels *kernels, const struct item *i, const float *c,
+                        size_t row, size_t rows)
+{
+    const struct linear *o = i->out;
     float turned[LANES * COLUMNS];
     if (!o->bias.data && !o->add) {
-        kernels->transpose(o->y + row * o->w.rows + column, o->w.rows, c, LANES, columns, rows);
+        kernels->transpose(o->y + row * o->w.rows + i->column, o->w.rows, c, LANES, i->columns,
+                           rows);
         return;
     }
-    kernels->transpose(turned, COLUMNS, c, LANES, columns, rows);
-    for (size_t r = 0; r < rows; r++) {
-        float *y = o->y + (row + r) * o->w.rows + column;
-        if (o->bias.data)
-            kernels->add(turned + r * COLUMNS, bias, columns);
-        if (o->add)
-            kernels->add(y, turned + r * COLUMNS, columns);
-        else
-            memcpy(y, turned + r * COLUMNS, columns * sizeof *y);
-    }
+    kernels->transpose(turned, COLUMNS, c, LANES, i->columns, rows);
+    store_rows(kernels, i, turned, row, rows);
 }
 
 // c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
 // that keeps the panel's part in the first-level cache; the sums are the same either way.
 static void multiply_panel(const struct product *p, const float *panel, const float *w,
-                           size_t columns, size_t slice, float *c)
+                           size_t pitch, size_t columns, size_t slice, float *c)
 {
     const struct kernels *k = p->kernels;
     for (size_t begin = 0; begin == 0 || begin < p->depth; begin += slice) {
         size_t depth = p->depth - begin < slice ? p->depth - begin : slice;
         for (size_t i = 0; i < columns; i += k->tile) {
             size_t rows = columns - i < k->tile ? columns - i : k->tile;
-            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * p->depth + begin,
-                            p->depth, 1, c + i * LANES, LANES, begin > 0);
+            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * pitch + begin, pitch,
+                            1, c + i * LANES, LANES, begin > 0);
         }
     }
 }
 
-// Item: one block of panels times one block of columns.
-static void product_item(const struct product *p, size_t item, int worker)
+// Weights [out, in]: x lies in panels, and the weights are read as they lie.
+static void panel_item(const struct product *p, const struct item *i)
 {
-    size_t which = 0;
-    while (item >= p->items[which] * p->blocks)
-        item -= p->items[which++] * p->blocks;
-    const struct linear *o = &p->out[which];
-    size_t block = item / p->items[which];
-    size_t column = item % p->items[which] * COLUMNS;
-    size_t columns = o->w.rows - column < COLUMNS ? o->w.rows - column : COLUMNS;
-    const float *w;
-    if (o->w.type == DTYPE_F32) {
-        w = (const float *)o->w.data + column * p->depth;
-    } else {
-        float *wide = p->wide + (size_t)worker * COLUMNS * p->depth;
-        size_t offset = column * p->depth * dtype_size(o->w.type);
-        p->kernels->widen(wide, (const char *)o->w.data + offset, o->w.type, columns * p->depth);
-        w = wide;
+    const struct tensor *t = &i->out->w;
+    size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
+    const char *from = (const char *)t->data + i->column * pitch * size;
+    const float *w = (const float *)from;
+    if (t->type != DTYPE_F32) {
+        if (pitch == p->depth)
+            p->kernels->widen(i->wide, from, t->type, i->columns * p->depth);
+        else
+            for (size_t r = 0; r < i->columns; r++)
+                p->kernels->widen(i->wide + r * p->depth, from + r * pitch * size, t->type,
+                                  p->depth);
+        w = i->wide;
+        pitch = p->depth;
     }
-    float bias[COLUMNS] = {0};
-    if (o->bias.data) {
-        size_t offset = column * dtype_size(o->bias.type);
-        dtype_to_f32(bias, (const char *)o->bias.data + offset, o->bias.type, columns);
-    }
-    size_t first = block * p->panels_a_block;
-    size_t row = first * LANES;
     float c[COLUMNS * LANES];
-    for (size_t panel = first; panel < first + p->panels_a_block && row < p->n; panel++) {
-        const float *a = p->panels + panel * p->depth * LANES;
+    for (size_t r = 0; r < i->rows; r += LANES) {
+        const float *a = p->panels + (i->row + r) * p->depth;
         // The first panel meets weights that come from memory: row after row, as they lie.
-        multiply_panel(p, a, w, columns, panel == first ? p->depth : SLICE, c);
-        size_t rows = p->n - row < LANES ? p->n - row : LANES;
-        store_tile(p->kernels, o, c, bias, row, rows, column, columns);
-        row += LANES;
+        multiply_panel(p, a, w, pitch, i->columns, r == 0 ? p->depth : SLICE, c);
+        store_panel(p->kernels, i, c, i->row + r, i->rows - r < LANES ? i->rows - r : LANES);
     }
+}
+
+// wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
+static void gather_columns(const struct product *p, const struct item *i, const char *from,
+                           size_t pitch)
+{
+    enum { AHEAD = 8 };
+    enum dtype type = i->out->w.type;
+    size_t step = pitch * dtype_size(type);
+    if (i->columns < COLUMNS)
+        memset(i->wide, 0, p->depth * COLUMNS * sizeof *i->wide);
+    for (size_t r = 0; r < p->depth; r++) {
+        for (size_t line = 0; line < COLUMNS * dtype_size(type); line += 64)
+            __builtin_prefetch((const char *)((uintptr_t)from + (r + AHEAD) * step + line), 0, 2);
+        if (type == DTYPE_F32 && i->columns == COLUMNS)
+            memcpy(i->wide + r * COLUMNS, from + r * step, COLUMNS * sizeof *i->wide);
+        else
+            p->kernels->widen(i->wide + r * COLUMNS, from + r * step, type, i->columns);
+    }
+}
+
+// Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
+// same order. A few rows read the weights where they lie, more of them a copy.
+static void turned_item(const struct product *p, const struct item *i)
+{
+    const struct tensor *t = &i->out->w;
+    const struct kernels *k = p->kernels;
+    size_t pitch = tensor_pitch(t);
+    const char *from = (const char *)t->data + i->column * dtype_size(t->type);
+    const float *w = (const float *)from;
+    if (t->type != DTYPE_F32 || i->rows > k->tile || i->columns % LANES) {
+        gather_columns(p, i, from, pitch);
+        w = i->wide;
+        pitch = COLUMNS;
+    }
+    float c[TURNED_STEP * COLUMNS];
+    for (size_t row = 0; row < i->rows; row += TURNED_STEP) {
+        size_t rows = i->rows - row < TURNED_STEP ? i->rows - row : TURNED_STEP;
+        const float *x = p->x + (i->row + row) * p->depth;
+        for (size_t begin = 0; begin == 0 || begin < p->depth; begin += SLICE) {
+            size_t depth = p->depth - begin < SLICE ? p->depth - begin : SLICE;
+            for (size_t column = 0; column < i->columns; column += LANES)
+                for (size_t r = 0; r < rows; r += k->tile)
+                    k->tile_product(rows - r < k->tile ? rows - r : k->tile, depth,
+                                    w + begin * pitch + column, pitch, x + r * p->depth + begin,
+                                    p->depth, 1, c + r * COLUMNS + column, COLUMNS, begin > 0);
+        }
+        store_rows(k, i, c, i->row + row, rows);
+    }
+}
+
+static void product_item(const struct product *p, size_t number, int worker)
+{
+    const struct cut *cut = p->cut;
+    while (number >= cut->rows * cut->columns) {
+        number -= cut->rows * cut->columns;
+        cut++;
+    }
+    struct item i = {.out = &p->out[cut - p->cut]};
+    const struct tensor *w = &i.out->w, *bias = &i.out->bias;
+    i.row = number / cut->columns * cut->height;
+    i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
+    i.column = number % cut->columns * COLUMNS;
+    i.columns = w->rows - i.column < COLUMNS ? w->rows - i.column : COLUMNS;
+    if (p->wide)
+        i.wide = p->wide + (size_t)worker * COLUMNS * p->depth;
+    if (bias->data)
+        dtype_to_f32(i.bias, (const char *)bias->data + i.column * dtype_size(bias->type),
+                     bias->type, i.columns);
+    (w->transposed ? turned_item : panel_item)(p, &i);
 }
 
 static void product_items(void *arg, size_t begin, size_t end, int worker)
@@ -126,43 +208,42 @@ static void product_items(void *arg, size_t begin, size_t end, int worker)
         product_item(arg, i, worker);
 }
 
+static const float *make_panels(struct device *d, const float *x, size_t n, size_t depth,
+                                struct err *e)
+{
+    size_t panels = (n + LANES - 1) / LANES;
+    struct pack pack = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth};
+    pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
+    if (pack.panels)
+        threads_for(panels, cpu_grain(depth * LANES), pack_panels, &pack);
+    return pack.panels;
+}
+
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
-    size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES;
-    struct pack pack = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth};
-    pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
-    if (!pack.panels)
-        return -1;
-    threads_for(panels, cpu_grain(depth * LANES), pack_panels, &pack);
-
-    struct product p = {.kernels = cpu_kernels(d), .panels = pack.panels, .n = n, .depth = depth};
-    p.out = out;
-    p.count = count;
-    p.panels_a_block = PANEL_BYTES / (depth * LANES * sizeof(float));
-    if (p.panels_a_block < 1)
-        p.panels_a_block = 1;
-    if (p.panels_a_block > panels)
-        p.panels_a_block = panels;
-    p.blocks = (panels + p.panels_a_block - 1) / p.panels_a_block;
-    size_t total = 0;
-    int widen = 0;
+    size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES, total = 0;
+    struct product p = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth, .out = out};
+    size_t block = PANEL_BYTES / (depth * LANES * sizeof(float));
+    block = (block < 1 ? 1 : block > panels ? panels : block) * LANES;
+    int widen = 0, plain = 0;
     for (size_t i = 0; i < count; i++) {
-        p.items[i] = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
-        total += p.items[i] * p.blocks;
-        widen |= out[i].w.type != DTYPE_F32;
+        struct cut *cut = &p.cut[i];
+        cut->height = out[i].w.transposed ? TURNED_ROWS : block;
+        cut->columns = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
+        cut->rows = (n + cut->height - 1) / cut->height;
+        total += cut->rows * cut->columns;
+        widen |= out[i].w.type != DTYPE_F32 || out[i].w.transposed;
+        plain |= !out[i].w.transposed;
     }
-    if (widen) {
-        p.wide =
-            arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS, depth * sizeof(float), e);
-        if (!p.wide)
-            return -1;
-    }
-    size_t cost = COLUMNS * depth * p.panels_a_block * LANES / 16;
-    threads_for(total, cpu_grain(cost), product_items, &p);
+    if ((plain && !(p.panels = make_panels(d, x, n, depth, e))) ||
+        (widen && !(p.wide = arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS,
+                                         depth * sizeof(float), e))))
+        return -1;
+    threads_for(total, cpu_grain(COLUMNS * depth * block / 16), product_items, &p);
     arena_rewind(&d->scratch, mark);
     return 0;
 }
@@ -181,6 +262,8 @@ struct grid {
     const float *dy, *x, *w;
     float *out;
     size_t n, width, depth; // dy [n, width], x [n, depth], w [width, depth]
+    size_t pitch;           // of w or of its gradient
+    int transposed;         // [depth, width]
     size_t row_piece, column_piece, columns;
     float beta;
 };
@@ -200,8 +283,9 @@ static void input_tile(const struct grid *g, size_t i)
     size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
     size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->width,
-                1, g->dy + row * g->width, (int)g->width, g->w + column, (int)g->depth, g->beta,
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, (int)rows,
+                (int)columns, (int)g->width, 1, g->dy + row * g->width, (int)g->width,
+                g->w + column * (g->transposed ? g->pitch : 1), (int)g->pitch, g->beta,
                 g->out + row * g->depth + column, (int)g->depth);
 }
 
@@ -211,9 +295,14 @@ static void weight_tile(const struct grid *g, size_t i)
     size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
     size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
-                g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
-                g->out + row * g->depth + column, (int)g->depth);
+    if (g->transposed)
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)columns, (int)rows, (int)g->n, 1,
+                    g->x + column, (int)g->depth, g->dy + row, (int)g->width, 1,
+                    g->out + column * g->pitch + row, (int)g->pitch);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
+                    g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
+                    g->out + row * g->pitch + column, (int)g->pitch);
 }
 
 // Both products are one list of tiles, so that threads wait for each other once.
@@ -239,9 +328,11 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
     struct grid both = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
+    both.pitch = tensor_pitch(w);
+    both.transposed = w->transposed;
     struct gradients g = {.input = both, .weight = both};
     if (dx) {
-        g.input.w = cpu_f32(d, w, e);
+        g.input.w = cpu_f32(d, w, &g.input.pitch, e);
         if (!g.input.w)
             return -1;
         g.input.out = dx;

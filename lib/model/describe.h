@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// A model's description for people and for programs.
+#ifndef MODEL_DESCRIBE_H
+#define MODEL_DESCRIBE_H
+
+#include "model/model.h"
+#include <stdio.h>
+
+// Lines of "name           text": the decoder's shape and switches.
+void describe_print(const struct model *m, FILE *out);
+// The same as an object; NULL when memory is out. The caller's.
+json_t *describe_json(const struct model *m);
+
+#endif

@@ -1,0 +1,1137 @@
+// SPDX-License-Identifier: MIT
+// What config.json says, family by family: descriptions, defaults, rotary positions, and what is
+// refused by its name.
+#include "model_kit.h"
+
+#include "model/family.h"
+
+#define CONFIGS "tests/fixtures/configs/"
+
+static void put(int at, const char *name, const char *text)
+{
+    int fd = openat(at, name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+// The fixture NAME with `changes`: an object in JSON (quotes may be single); null sets null, and
+// the string "-" removes the key.
+static json_t *changed(const char *name, const char *changes)
+{
+    char path[200], *text = strdup(changes ? changes : "{}");
+    snprintf(path, sizeof path, CONFIGS "%s.json", name);
+    for (char *at = text; *at; at++)
+        *at = *at == '\'' ? '"' : *at;
+    json_t *config = json_parse_file(AT_FDCWD, path, 1 << 20, &e);
+    json_t *object = json_loads(text, 0, NULL), *value;
+    const char *key;
+    CHECK(config && object);
+    json_object_foreach(object, key, value)
+    {
+        if (json_is_string(value) && !strcmp(json_string_value(value), "-"))
+            json_object_del(config, key);
+        else
+            json_object_set(config, key, value);
+    }
+    json_decref(object);
+    free(text);
+    return config;
+}
+
+static int read_changed(struct model_config *c, const char *name, const char *changes)
+{
+    struct scratch d;
+    scratch_make(&d);
+    json_t *config = changed(name, changes);
+    char *text = json_dumps(config, 0);
+    put(d.fd, "config.json", text);
+    int result = config_read(c, d.fd, &e);
+    free(text);
+    json_decref(config);
+    scratch_remove(&d);
+    return result;
+}
+
+static void takes(struct model_config *c, const char *name, const char *changes)
+{
+    if (read_changed(c, name, changes) == 0)
+        return;
+    printf("# %s with %s: %s\n", name, changes ? changes : "nothing", e.text);
+    CHECK(!"taken");
+}
+
+static void refuses(const char *name, const char *changes, const char *reason)
+{
+    struct model_config c;
+    int result = read_changed(&c, name, changes);
+    if (result == 0)
+        config_release(&c);
+    if (result == 0 || !strstr(e.text, reason) || e.status != STATUS_FAILED) {
+        printf("# %s with %s: %s\n", name, changes, result == 0 ? "taken" : e.text);
+        CHECK(!"refused by name");
+    }
+}
+
+static size_t tensors_of_layer(const struct model_config *c)
+{
+    size_t n = 0;
+    for (int role = ROLE_LAYER_FIRST; role < ROLE_COUNT; role++)
+        n += c->has[role];
+    return n;
+}
+
+static void every_family_is_described(void)
+{
+    static const struct {
+        const char *name;
+        size_t kv_heads, head_dim, intermediate, positions, in_layer;
+        enum fusion fusion;
+        enum head_norm head_norm;
+        int tied, parallel, centred;
+        enum activation activation;
+        size_t window[4]; // of the first layers
+        int rope[4];
+        enum rope_type type;
+        size_t dims;
+        double scale;
+    } want[] = {
+        {"llama-old",
+         2,
+         6,
+         40,
+         64,
+         9,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_LLAMA3,
+         6,
+         1 / sqrt(6)},
+        {"llama-yarn",
+         2,
+         8,
+         40,
+         64,
+         16,
+         0,
+         0,
+         0,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_YARN,
+         8,
+         1 / sqrt(8)},
+        {"mistral",
+         2,
+         8,
+         40,
+         64,
+         9,
+         0,
+         0,
+         0,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {8, 8, 8},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"qwen2",
+         2,
+         6,
+         40,
+         64,
+         12,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 6, 6},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         6,
+         1 / sqrt(6)},
+        {"qwen3",
+         2,
+         8,
+         40,
+         64,
+         11,
+         0,
+         HEAD_NORM_SHARED,
+         0,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"gemma",
+         1,
+         8,
+         40,
+         64,
+         9,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_GELU_TANH,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"gemma2",
+         2,
+         8,
+         40,
+         64,
+         11,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_GELU_TANH,
+         {6, 0, 6},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(12)},
+        {"gemma3",
+         2,
+         8,
+         40,
+         64,
+         13,
+         0,
+         HEAD_NORM_SHARED,
+         1,
+         0,
+         0,
+         ACTIVATION_GELU_TANH,
+         {6, 0, 6},
+         {1, 0, 1},
+         ROPE_LINEAR,
+         8,
+         1 / sqrt(10)},
+        {"gpt2",
+         4,
+         6,
+         96,
+         32,
+         12,
+         FUSION_BLOCKS,
+         0,
+         1,
+         0,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 0, 0},
+         {-1, -1, -1},
+         0,
+         0,
+         1 / sqrt(6)},
+        {"gpt_bigcode",
+         1,
+         6,
+         40,
+         32,
+         12,
+         FUSION_BLOCKS,
+         0,
+         1,
+         0,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 0, 0},
+         {-1, -1, -1},
+         0,
+         0,
+         1 / sqrt(6)},
+        {"gpt_bigcode-mha",
+         4,
+         6,
+         96,
+         32,
+         12,
+         FUSION_GROUPS,
+         0,
+         0,
+         0,
+         1,
+         ACTIVATION_GELU,
+         {0, 0, 0},
+         {-1, -1, -1},
+         0,
+         0,
+         1 / sqrt(6)},
+        {"gpt_neo",
+         4,
+         6,
+         96,
+         32,
+         13,
+         0,
+         0,
+         1,
+         0,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 6, 6},
+         {-1, -1, -1},
+         0,
+         0,
+         1},
+        {"gpt_neox",
+         4,
+         6,
+         40,
+         64,
+         12,
+         FUSION_GROUPS,
+         0,
+         0,
+         1,
+         1,
+         ACTIVATION_GELU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         4,
+         1 / sqrt(6)},
+        {"gpt_neox-sequential",
+         4,
+         6,
+         40,
+         64,
+         10,
+         FUSION_GROUPS,
+         0,
+         0,
+         0,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 0},
+         {0, 0},
+         ROPE_LINEAR,
+         4,
+         1 / sqrt(6)},
+        {"phi",
+         4,
+         10,
+         40,
+         64,
+         14,
+         0,
+         0,
+         0,
+         1,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         4,
+         1 / sqrt(10)},
+        {"phi-norms",
+         2,
+         6,
+         40,
+         64,
+         18,
+         0,
+         HEAD_NORM_SHARED,
+         1,
+         1,
+         1,
+         ACTIVATION_GELU_TANH,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         4,
+         1 / sqrt(6)},
+        {"phi3",
+         2,
+         8,
+         40,
+         64,
+         6,
+         FUSION_BLOCKS,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {24, 24, 24},
+         {0, 0, 0},
+         ROPE_LONGROPE,
+         6,
+         1 / sqrt(8)},
+        {"stablelm",
+         4,
+         8,
+         40,
+         64,
+         14,
+         0,
+         0,
+         0,
+         0,
+         1,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         2,
+         1 / sqrt(8)},
+        {"stablelm-parallel",
+         2,
+         8,
+         40,
+         64,
+         11,
+         0,
+         HEAD_NORM_EACH,
+         0,
+         1,
+         1,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         4,
+         1 / sqrt(8)},
+        {"starcoder2",
+         2,
+         6,
+         40,
+         64,
+         16,
+         0,
+         0,
+         1,
+         0,
+         1,
+         ACTIVATION_GELU_TANH,
+         {8, 8, 8},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         6,
+         1 / sqrt(6)},
+        {"falcon-7b",
+         1,
+         8,
+         128,
+         2048,
+         6,
+         FUSION_BLOCKS,
+         0,
+         1,
+         1,
+         1,
+         ACTIVATION_GELU,
+         {0, 0},
+         {0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"falcon-40b",
+         2,
+         8,
+         128,
+         2048,
+         8,
+         FUSION_GROUPS,
+         0,
+         1,
+         1,
+         1,
+         ACTIVATION_GELU,
+         {0, 0},
+         {0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"falcon-11b",
+         2,
+         8,
+         128,
+         64,
+         6,
+         FUSION_GROUPS,
+         0,
+         0,
+         1,
+         1,
+         ACTIVATION_GELU,
+         {0, 0},
+         {0, 0},
+         ROPE_DEFAULT,
+         8,
+         1 / sqrt(8)},
+        {"falcon-rw",
+         4,
+         8,
+         128,
+         2048,
+         12,
+         FUSION_GROUPS,
+         0,
+         1,
+         0,
+         1,
+         ACTIVATION_GELU,
+         {0, 0},
+         {-1, -1},
+         0,
+         0,
+         1 / sqrt(8)},
+        {"olmo2",
+         2,
+         6,
+         40,
+         64,
+         11,
+         0,
+         HEAD_NORM_WIDE,
+         0,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         6,
+         1 / sqrt(6)},
+        {"smollm3",
+         2,
+         6,
+         40,
+         64,
+         9,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0, 0},
+         {0, 0, 0, -1},
+         ROPE_DEFAULT,
+         6,
+         1 / sqrt(6)},
+        {"granite",
+         2,
+         6,
+         40,
+         64,
+         9,
+         0,
+         0,
+         1,
+         0,
+         0,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         6,
+         0.4},
+        {"cohere",
+         2,
+         6,
+         40,
+         64,
+         10,
+         0,
+         HEAD_NORM_EACH,
+         1,
+         1,
+         1,
+         ACTIVATION_SILU,
+         {0, 0, 0},
+         {0, 0, 0},
+         ROPE_DEFAULT,
+         6,
+         1 / sqrt(6)},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct model_config c;
+        takes(&c, want[i].name, NULL);
+        int was = test_failed;
+        test_failed = 0;
+        CHECK(c.kv_heads == want[i].kv_heads && c.head_dim == want[i].head_dim);
+        CHECK(c.intermediate == want[i].intermediate && c.max_position == want[i].positions);
+        CHECK(tensors_of_layer(&c) == want[i].in_layer);
+        CHECK(c.fusion == want[i].fusion && c.head_norm == want[i].head_norm);
+        CHECK(c.tied == want[i].tied && c.parallel == want[i].parallel);
+        CHECK(c.norm_centred == want[i].centred && c.activation == want[i].activation);
+        for (size_t l = 0; l < c.layers; l++)
+            CHECK(c.layer[l].window == want[i].window[l] && c.layer[l].rope == want[i].rope[l]);
+        CHECK(!c.n_ropes == !want[i].dims);
+        CHECK(!c.n_ropes || (c.rope[0].type == want[i].type && c.rope[0].dims == want[i].dims));
+        CHECK_NEAR((double)c.layer[0].scale, want[i].scale, 1e-6);
+        if (test_failed)
+            printf("# ... of %s: %zu tensors a layer\n", want[i].name, tensors_of_layer(&c));
+        test_failed |= was;
+        config_release(&c);
+    }
+}
+
+static void multipliers_and_caps(void)
+{
+    struct model_config c;
+    takes(&c, "granite", NULL);
+    CHECK_NEAR((double)c.embedding_scale, 12, 0);
+    CHECK_NEAR((double)c.logit_scale, 1 / 8.0, 0);
+    CHECK_NEAR((double)c.residual_scale, 0.22, 1e-8);
+    config_release(&c);
+    takes(&c, "granite", "{'attention_multiplier':'-','residual_multiplier':'-'}");
+    CHECK(c.layer[1].scale == 1 && c.residual_scale == 1); // not 1 / sqrt(head_dim)
+    config_release(&c);
+    takes(&c, "gemma2", NULL);
+    CHECK_NEAR((double)c.embedding_scale, sqrt(24), 1e-6);
+    CHECK(c.score_cap == 5 && c.logit_cap == 8 && c.norm_offset == 1);
+    config_release(&c);
+    takes(&c, "gemma2", "{'attn_logit_softcapping':'-','final_logit_softcapping':'-'}");
+    CHECK(c.score_cap == 50 && c.logit_cap == 30);
+    config_release(&c);
+    takes(&c, "gemma2", "{'attn_logit_softcapping':null,'final_logit_softcapping':null}");
+    CHECK(c.score_cap == 0 && c.logit_cap == 0);
+    config_release(&c);
+    takes(&c, "gemma3", "{'attn_logit_softcapping':5.0,'final_logit_softcapping':4.0}");
+    CHECK(c.score_cap == 0 && c.logit_cap == 4); // attention of Gemma 3 does not look
+    config_release(&c);
+    takes(&c, "cohere", NULL);
+    CHECK(c.logit_scale == 0.5f && c.rope_neighbours);
+    config_release(&c);
+    takes(&c, "cohere", "{'logit_scale':'-','use_qk_norm':'-'}");
+    CHECK(c.logit_scale == 0.0625f && c.head_norm == HEAD_NORM_NONE && !c.has[ROLE_KEY_NORM]);
+    config_release(&c);
+    takes(&c, "gpt2", NULL);
+    for (size_t l = 0; l < 3; l++)
+        CHECK_NEAR((double)c.layer[l].scale, 1 / sqrt(6) / (double)(l + 1), 1e-7);
+    CHECK(c.conv1d && c.has[ROLE_POSITIONS] && !c.has[ROLE_HEAD]);
+    config_release(&c);
+    takes(&c, "gpt2", "{'scale_attn_weights':false,'scale_attn_by_inverse_layer_idx':false}");
+    CHECK(c.layer[2].scale == 1);
+    config_release(&c);
+    takes(&c, "falcon-rw", NULL);
+    CHECK(c.alibi && c.n_ropes == 0);
+    config_release(&c);
+}
+
+// Absent and null are not the same.
+static void absent_keys(void)
+{
+    static const struct {
+        const char *name, *changes;
+        size_t kv_heads, head_dim, positions;
+        int tied;
+    } want[] = {
+        {"llama-old", "{'num_key_value_heads':'-'}", 4, 6, 64, 1},
+        {"llama-old", "{'num_key_value_heads':null,'max_position_embeddings':'-'}", 4, 6, 2048, 1},
+        {"llama-old", "{'tie_word_embeddings':'-','head_dim':null}", 2, 6, 64, 0},
+        {"mistral", "{'num_key_value_heads':'-','num_attention_heads':16}", 8, 8, 64, 0},
+        {"mistral", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 0},
+        {"mistral", "{'max_position_embeddings':'-'}", 2, 8, 131072, 0},
+        {"qwen2", "{'num_key_value_heads':'-','num_attention_heads':32,'hidden_size':64}", 32, 2,
+         64, 1},
+        {"qwen3", "{'head_dim':'-'}", 2, 128, 64, 0},
+        {"gemma", "{'head_dim':'-','tie_word_embeddings':false}", 1, 256, 64, 0},
+        {"gemma2", "{'head_dim':'-','num_key_value_heads':'-'}", 4, 256, 64, 1},
+        {"gemma3", "{'max_position_embeddings':'-'}", 2, 8, 131072, 1},
+        {"smollm3", "{'num_key_value_heads':'-','max_position_embeddings':'-'}", 4, 6, 32768, 1},
+        {"starcoder2", "{'num_key_value_heads':'-'}", 2, 6, 64, 1},
+        {"gpt2", "{'n_positions':'-'}", 4, 6, 1024, 1},
+        {"gpt2", "{'n_embd':'-','hidden_size':24,'n_layer':'-','num_hidden_layers':3}", 4, 6, 32,
+         1},
+        {"cohere", "{'num_key_value_heads':'-','max_position_embeddings':'-'}", 4, 6, 8192, 1},
+        {"falcon-40b", "{'num_kv_heads':'-'}", 4, 8, 2048, 1},
+        {"falcon-7b", "{'num_kv_heads':3}", 1, 8, 2048, 1},
+        {"phi3", "{'num_key_value_heads':'-'}", 4, 8, 64, 1},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct model_config c;
+        takes(&c, want[i].name, want[i].changes);
+        if (c.kv_heads != want[i].kv_heads || c.head_dim != want[i].head_dim ||
+            c.max_position != want[i].positions || c.tied != want[i].tied) {
+            printf("# %s with %s: %zu, %zu, %zu, %d\n", want[i].name, want[i].changes, c.kv_heads,
+                   c.head_dim, c.max_position, c.tied);
+            CHECK(!"the default");
+        }
+        config_release(&c);
+    }
+}
+
+static void windows(void)
+{
+    static const struct {
+        const char *name, *changes;
+        size_t window[4];
+    } want[] = {
+        {"mistral", "{'sliding_window':'-'}", {4096, 4096, 4096}},
+        {"mistral", "{'sliding_window':null}", {0, 0, 0}},
+        {"qwen2", "{'use_sliding_window':false}", {0, 0, 0}},
+        {"qwen2", "{'use_sliding_window':'-'}", {0, 0, 0}},
+        {"qwen2", "{'max_window_layers':'-'}", {0, 0, 0}},
+        {"qwen2", "{'max_window_layers':0,'sliding_window':'-'}", {4096, 4096, 4096}},
+        {"qwen2",
+         "{'layer_types':['sliding_attention','full_attention','full_attention']}",
+         {6, 0, 0}},
+        {"gemma2",
+         "{'layer_types':['full_attention','full_attention','sliding_attention']}",
+         {0, 0, 6}},
+        {"gemma2", "{'sliding_window':'-','sliding_window_size':4096}", {4096, 0, 4096}},
+        {"gemma3", "{'sliding_window_pattern':'-'}", {6, 6, 6}},
+        {"gemma3", "{'sliding_window_pattern':1}", {0, 0, 0}},
+        {"phi3", "{'sliding_window':'-'}", {0, 0, 0}},
+        {"starcoder2", "{'sliding_window':null}", {0, 0, 0}},
+        {"gpt_neo",
+         "{'attention_types':[[['local','global'],1],[['local'],1]],'attention_layers':'-'}",
+         {6, 0, 6}},
+        {"gpt_neo", "{'window_size':'-'}", {0, 256, 256}},
+        {"gpt_neo",
+         "{'attention_types':'-','num_layers':24,'attention_layers':'-','hidden_size':8}",
+         {0, 256, 0, 256}},
+        {"smollm3",
+         "{'use_sliding_window':true,'sliding_window':5,'layer_types':'-'}",
+         {0, 0, 0, 5}},
+        {"smollm3", "{'no_rope_layers':null,'no_rope_layer_interval':2}", {0, 0, 0, 0}},
+        {"llama-old",
+         "{'layer_types':['full_attention','full_attention','full_attention']}",
+         {0, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct model_config c;
+        takes(&c, want[i].name, want[i].changes);
+        for (size_t l = 0; l < c.layers && l < 4; l++)
+            if (c.layer[l].window != want[i].window[l] &&
+                !(c.layers == 24 && c.layer[l].window == (l % 2 ? 6u : 0u))) {
+                printf("# %s with %s: layer %zu has %zu\n", want[i].name, want[i].changes, l,
+                       c.layer[l].window);
+                CHECK(!"the window");
+            }
+        config_release(&c);
+    }
+    struct model_config c;
+    takes(&c, "smollm3", "{'no_rope_layers':'-','no_rope_layer_interval':2}");
+    for (size_t l = 0; l < 4; l++)
+        CHECK(c.layer[l].rope == (l % 2 ? -1 : 0));
+    config_release(&c);
+}
+
+// ---- rotary positions ----
+
+static double plain(double theta, size_t k, size_t dims)
+{
+    return pow(theta, -2.0 * (double)k / (double)dims);
+}
+
+static void check_frequencies(const struct model_config *c, size_t rope, size_t length,
+                              const double *want)
+{
+    float f[ROPE_DIMS_MAX / 2];
+    config_rope_frequencies(c, &c->rope[rope], length, f);
+    for (size_t k = 0; k < c->rope[rope].dims / 2; k++)
+        CHECK_NEAR((double)f[k] / want[k], 1, 5e-7);
+}
+
+static void rotary_types(void)
+{
+    struct model_config c;
+    double want[8];
+    takes(&c, "falcon-11b", NULL);
+    for (size_t k = 0; k < 4; k++)
+        want[k] = plain(500042, k, 8);
+    check_frequencies(&c, 0, 1, want);
+    CHECK(!config_rope_by_length(&c));
+    config_release(&c);
+    // linear, on the first 4 of 6 dimensions
+    takes(&c, "gpt_neox-sequential", NULL);
+    want[0] = 0.5;
+    want[1] = plain(10000, 1, 4) / 2;
+    check_frequencies(&c, 0, 1, want);
+    config_release(&c);
+    // llama3: bands at wave lengths 4 and 16
+    takes(&c, "llama-old", NULL);
+    for (size_t k = 0; k < 3; k++) {
+        double f = plain(500000, k, 6), wave = 2 * M_PI / f, smooth = (16 / wave - 1) / (4 - 1);
+        want[k] = wave < 4 ? f : wave > 16 ? f / 8 : (1 - smooth) * f / 8 + smooth * f;
+    }
+    check_frequencies(&c, 0, 1, want);
+    CHECK(want[0] < 1 && want[0] > 1.0 / 8);
+    config_release(&c);
+    // yarn: between two dimensions
+    takes(&c, "llama-yarn", NULL);
+    double low = floor(8 * log(16 / (16 * 2 * M_PI)) / (2 * log(10000)));
+    double high = ceil(8 * log(16 / (2 * M_PI)) / (2 * log(10000)));
+    low = low < 0 ? 0 : low;
+    for (size_t k = 0; k < 4; k++) {
+        double ramp = fmin(fmax(((double)k - low) / (high - low), 0), 1), f = plain(10000, k, 8);
+        want[k] = f / 4 * ramp + f * (1 - ramp);
+    }
+    check_frequencies(&c, 0, 1000, want);
+    CHECK_NEAR(c.rope[0].attention_factor, (0.1 * log(4) + 1) / (0.08 * log(4) + 1), 1e-12);
+    config_release(&c);
+    // longrope: two sets of frequencies, one factor of cos and sin
+    takes(&c, "phi3", NULL);
+    static const double factors[2][3] = {{1, 1.1, 1.3}, {1.5, 2.5, 6}};
+    for (int is_long = 0; is_long < 2; is_long++) {
+        for (size_t k = 0; k < 3; k++)
+            want[k] = plain(10000, k, 6) / factors[is_long][k];
+        check_frequencies(&c, 0, is_long ? 17 : 16, want);
+    }
+    CHECK(config_rope_by_length(&c));
+    CHECK_NEAR(c.rope[0].attention_factor, sqrt(1 + log(4) / log(16)), 1e-12);
+    config_release(&c);
+    // dynamic: theta grows from max_position_embeddings on
+    takes(&c, "llama-old", "{'rope_scaling':{'type':'dynamic','factor':2.0},'rope_theta':10000.0}");
+    CHECK(config_rope_by_length(&c) && c.rope[0].original_max_position == 64);
+    for (int is_long = 0; is_long < 2; is_long++) {
+        double theta = is_long ? 10000 * pow(2.0 * 100 / 64 - 1, 6.0 / 4) : 10000;
+        for (size_t k = 0; k < 3; k++)
+            want[k] = plain(theta, k, 6);
+        check_frequencies(&c, 0, is_long ? 100 : 64, want);
+    }
+    config_release(&c);
+    // Gemma 3: the scaling is that of the global layers
+    takes(&c, "gemma3", NULL);
+    CHECK(c.n_ropes == 2 && c.rope[1].type == ROPE_DEFAULT);
+    for (size_t k = 0; k < 4; k++)
+        want[k] = plain(1000000, k, 8) / 8;
+    check_frequencies(&c, 0, 1, want);
+    for (size_t k = 0; k < 4; k++)
+        want[k] = plain(10000, k, 8);
+    check_frequencies(&c, 1, 1, want);
+    config_release(&c);
+}
+
+static void rotary_keys(void)
+{
+    static const struct {
+        const char *name, *changes;
+        enum rope_type type;
+        double theta, factor, original, attention;
+        size_t dims;
+    } want[] = {
+        // rope_scaling takes the place of rope_parameters, theta and all
+        {"llama-yarn", "{'rope_scaling':{'type':'linear','factor':2.0}}", ROPE_LINEAR, 10000, 2, 64,
+         1, 8},
+        {"llama-yarn", "{'rope_scaling':{'type':'linear','factor':2.0},'rope_theta':5000}",
+         ROPE_LINEAR, 5000, 2, 64, 1, 8},
+        {"olmo2", "{'rope_scaling':{'type':'linear','factor':2.0}}", ROPE_LINEAR, 10000, 2, 64, 1,
+         6},
+        {"olmo2", "{'rope_scaling':{}}", ROPE_DEFAULT, 500000, 1, 64, 1, 6},
+        {"olmo2", "{'rope_scaling':null,'rope_theta':7}", ROPE_DEFAULT, 500000, 1, 64, 1, 6},
+        {"olmo2", "{'rope_parameters':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
+        {"llama-old", "{'rope_scaling':{'rope_type':'default','type':'yarn'}}", ROPE_DEFAULT,
+         500000, 1, 64, 1, 6},
+        {"llama-old", "{'rope_scaling':{'rope_theta':123.0}}", ROPE_DEFAULT, 123, 1, 64, 1, 6},
+        {"smollm3", "{'rope_theta':'-'}", ROPE_DEFAULT, 2000000, 1, 64, 1, 6},
+        {"cohere", "{'rope_theta':'-'}", ROPE_DEFAULT, 500000, 1, 64, 1, 6},
+        {"llama-old", "{'rope_scaling':{'type':'yarn','factor':4}}", ROPE_YARN, 500000, 4, 64,
+         0.1 * 1.3862943611198906 + 1, 6},
+        {"llama-old",
+         "{'rope_scaling':{'type':'yarn','factor':null,'original_max_position_embeddings':16}}",
+         ROPE_YARN, 500000, 4, 16, 0.1 * 1.3862943611198906 + 1, 6},
+        {"llama-old", "{'rope_scaling':{'type':'yarn','factor':4,'attention_factor':0.7}}",
+         ROPE_YARN, 500000, 4, 64, 0.7, 6},
+        {"llama-old", "{'rope_scaling':{'type':'yarn','factor':4,'mscale':0.5}}", ROPE_YARN, 500000,
+         4, 64, 0.1 * 1.3862943611198906 + 1, 6},
+        // outside wins
+        {"llama-old",
+         "{'original_max_position_embeddings':32,'rope_scaling':{'type':'yarn','factor':4,"
+         "'original_max_position_embeddings':16}}",
+         ROPE_YARN, 500000, 4, 32, 0.1 * 1.3862943611198906 + 1, 6},
+        {"phi3",
+         "{'rope_scaling':{'type':'yarn','short_factor':[1,1,1],'long_factor':[1,1,1],'factor':1}}",
+         ROPE_LONGROPE, 10000, 1, 16, 1, 6},
+        {"phi3", "{'rope_scaling':null,'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 16, 1,
+         8},
+        {"gpt_neox", "{'rotary_pct':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
+        // an odd number of dimensions is rounded up
+        {"gpt_neox", "{'hidden_size':40}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
+        {"phi", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
+        {"stablelm", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct model_config c;
+        takes(&c, want[i].name, want[i].changes);
+        const struct rope_config *r = &c.rope[0];
+        if (c.n_ropes != 1 || r->type != want[i].type || r->theta != want[i].theta ||
+            fabs(r->factor - want[i].factor) > 1e-12 ||
+            r->original_max_position != want[i].original || r->dims != want[i].dims ||
+            fabs(r->attention_factor - want[i].attention) > 1e-12) {
+            printf("# %s with %s: type %d, %g, factor %g from %g, times %g, %zu\n", want[i].name,
+                   want[i].changes, (int)r->type, r->theta, r->factor, r->original_max_position,
+                   r->attention_factor, r->dims);
+            CHECK(!"read so");
+        }
+        config_release(&c);
+    }
+    struct model_config c;
+    takes(&c, "gpt_neox", "{'hidden_size':40}");
+    float f[3];
+    config_rope_frequencies(&c, &c.rope[0], 1, f); // and the exponents are those of 5
+    CHECK_NEAR((double)f[1] / pow(10000, -2 / 5.0), 1, 5e-7);
+    config_release(&c);
+    takes(&c, "gemma3", "{'rope_scaling':'-','rope_theta':'-','rope_local_base_freq':'-'}");
+    CHECK(c.rope[0].theta == 1000000 && c.rope[1].theta == 10000);
+    config_release(&c);
+    takes(&c, "gemma3",
+          "{'rope_scaling':'-','rope_parameters':{'full_attention':{'rope_type':'default',"
+          "'rope_theta':5.0},'sliding_attention':{'rope_type':'linear','factor':2.0}}}");
+    CHECK(c.rope[0].theta == 5 && c.rope[1].theta == 10000 && c.rope[1].type == ROPE_LINEAR);
+    config_release(&c);
+}
+
+// ---- refusals ----
+
+static void what_changes_numbers_is_refused(void)
+{
+    static const struct {
+        const char *name, *changes, *reason;
+    } cases[] = {
+        {"llama-old", "{'model_type':'llama4_text'}", "`model_type`: 'llama4_text'"},
+        {"llama-old", "{'model_type':'mixtral'}",
+         "cohere, falcon, gemma, gemma2, gemma3_text, gpt2, gpt_bigcode, gpt_neo, gpt_neox, "
+         "granite, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, smollm3, stablelm, starcoder2"},
+        {"llama-old", "{'model_type':'a-name-that-is-longer-than-any-family-has'}", "`model_type`"},
+        {"llama-old", "{'hidden_act':'mish'}", "`hidden_act`: 'mish'"},
+        {"gpt2", "{'activation_function':'tanh'}", "`activation_function`"},
+        {"gemma2", "{'hidden_activation':'laplace'}", "`hidden_activation`"},
+        {"gemma2", "{'hidden_act':'relu'}", "`hidden_act`"},
+        {"gemma", "{'hidden_activation':'relu'}", "`hidden_activation`"},
+        {"falcon-7b", "{'activation':'linear'}", "`activation`"},
+        {"llama-old", "{'quantization_config':{'quant_method':'gptq'}}", "`quantization_config`"},
+        {"llama-old", "{'compression_config':{'bits':4}}", "`compression_config`"},
+        // keys of other families, and of none
+        {"llama-old", "{'sliding_window':8}", "`sliding_window`"},
+        {"llama-old", "{'residual_multiplier':0.5}", "`residual_multiplier`"},
+        {"llama-old", "{'num_experts':8}", "`num_experts`"},
+        {"llama-old", "{'a_new_idea':true}", "`a_new_idea`"},
+        {"llama-old", "{'a_new_idea':0}", "`a_new_idea`"},
+        {"llama-old", "{'layer_types':['full_attention','sliding_attention','full_attention']}",
+         "`layer_types`"},
+        {"llama-old", "{'pruned_heads':{'0':[1]}}", "`pruned_heads`"},
+        {"llama-old", "{'is_encoder_decoder':true}", "`is_encoder_decoder`"},
+        {"mistral", "{'attention_bias':true}", "`attention_bias`"},
+        {"gemma", "{'use_bidirectional_attention':true}", "`use_bidirectional_attention`"},
+        {"gpt2", "{'add_cross_attention':true}", "`add_cross_attention`"},
+        {"gpt2", "{'rope_theta':10000}", "`rope_theta`"},
+        {"gpt2", "{'hidden_size':32}", "`hidden_size`"},
+        {"gpt2", "{'num_key_value_heads':2}", "`num_key_value_heads`"},
+        {"gpt2", "{'head_dim':8}", "`head_dim`"},
+        {"phi3", "{'full_attn_mod':2}", "`full_attn_mod`"},
+        {"phi3", "{'lm_head_bias':true}", "`lm_head_bias`"},
+        {"stablelm", "{'rotary_scaling_factor':2.0}", "`rotary_scaling_factor`"},
+        {"stablelm", "{'head_dim':16}", "`head_dim`"},
+        {"starcoder2", "{'norm_type':'rmsnorm'}", "`norm_type`"},
+        {"starcoder2", "{'mlp_type':'gated'}", "`mlp_type`"},
+        {"starcoder2", "{'scale_attn_weights':false}", "`scale_attn_weights`"},
+        {"starcoder2", "{'layer_norm_epsilon':0.001}", "`layer_norm_epsilon`"},
+        {"falcon-7b", "{'apply_residual_connection_post_layernorm':true}",
+         "`apply_residual_connection_post_layernorm`"},
+        {"falcon-7b", "{'num_ln_in_parallel_attn':2}", "`num_ln_in_parallel_attn`"},
+        {"falcon-40b", "{'num_ln_in_parallel_attn':3}", "`num_ln_in_parallel_attn`"},
+        {"falcon-40b", "{'parallel_attn':false}", "`parallel_attn`"},
+        {"falcon-11b", "{'ff_factor':3}", "`ff_factor`"},
+        {"falcon-rw", "{'num_kv_heads':2}", "`num_kv_heads`"},
+        {"gemma2", "{'sliding_window_size':7}", "`sliding_window_size`"},
+        {"gemma2", "{'query_pre_attn_scalar':0}", "`query_pre_attn_scalar`"},
+        {"gemma2", "{'attn_logit_softcapping':-1.0}", "`attn_logit_softcapping`"},
+        {"gemma2", "{'sliding_window':null}", "`sliding_window`"},
+        {"granite", "{'logits_scaling':0}", "`logits_scaling`"},
+        {"granite", "{'architectures':['GraniteForSequenceClassification']}", "`architectures`"},
+        {"gpt2-reward", "{'id2label':{'0':'a','1':'b'}}", "2 labels"},
+        {"gpt2-reward", "{'id2label':'-'}", "2 labels"},
+        // rotary positions
+        {"llama-old", "{'rope_scaling':{'rope_type':'mrope'}}", "`rope_type`: 'mrope'"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'yarn'}}", "`factor`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'linear','factor':-2}}", "`factor`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'llama3','factor':8}}", "`low_freq_factor`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'linear','factor':2,'alpha':1}}", "`alpha`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'longrope','factor':2}}", "`short_factor`"},
+        {"llama-old",
+         "{'rope_scaling':{'rope_type':'longrope','factor':2,'short_factor':[1,1],"
+         "'long_factor':[1,1,1]}}",
+         "`short_factor`"},
+        {"llama-old",
+         "{'rope_scaling':{'rope_type':'longrope','factor':2,'short_factor':[1,1,0],"
+         "'long_factor':[1,1,1]}}",
+         "`short_factor`"},
+        {"llama-old", "{'rope_scaling':'linear'}", "`rope_scaling`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':7}}", "`rope_type`"},
+        {"llama-old", "{'rope_theta':0}", "`rope_theta`"},
+        {"llama-old", "{'rope_theta':'10000'}", "`rope_theta`"},
+        {"llama-old", "{'partial_rotary_factor':0.5}", "`partial_rotary_factor`"},
+        {"phi", "{'partial_rotary_factor':2.0}", "`partial_rotary_factor`"},
+        {"phi", "{'partial_rotary_factor':0.01}", "2 .. 1024"},
+        {"phi3", "{'rope_scaling':{'type':'linear','factor':2}}", "`rope_type`"},
+        {"gpt_neox", "{'rope_theta':5000}", "`rope_theta`"},
+        {"gpt_neox", "{'partial_rotary_factor':0.25}", "`partial_rotary_factor`"},
+        {"gemma3", "{'rope_parameters':{'rope_type':'default'}}", "`rope_parameters`"},
+        {"qwen3", "{'rope_parameters':{'full_attention':{'rope_theta':5}}}", "`full_attention`"},
+        // layers
+        {"qwen2", "{'layer_types':['full_attention']}", "1 entries for 3 layers"},
+        {"qwen2", "{'layer_types':'full_attention'}", "`layer_types`"},
+        {"qwen2", "{'layer_types':['full_attention','full_attention','linear_attention']}",
+         "'linear_attention'"},
+        {"qwen2",
+         "{'use_sliding_window':false,'layer_types':['full_attention','full_attention',"
+         "'sliding_attention']}",
+         "`sliding_window`"},
+        {"qwen2", "{'sliding_window':0}", "`sliding_window`"},
+        {"smollm3", "{'no_rope_layers':[1,1]}", "2 entries for 4 layers"},
+        {"smollm3", "{'no_rope_layers':[1,1,2,1]}", "`no_rope_layers`"},
+        {"smollm3", "{'no_rope_layer_interval':0}", "`no_rope_layer_interval`"},
+        {"gpt_neo", "{'attention_types':[[['global'],2]]}", "2 entries for 3 layers"},
+        {"gpt_neo", "{'attention_types':[[['global'],1000000000000]]}", "more than the 3 layers"},
+        {"gpt_neo", "{'attention_types':[[['band'],3]]}", "'band'"},
+        {"gpt_neo", "{'attention_types':[[[],3]]}", "`attention_types`"},
+        {"gpt_neo", "{'attention_types':7,'attention_layers':'-'}", "`attention_types`"},
+        {"gpt_neo", "{'attention_layers':['local','local','local']}", "`attention_layers`"},
+        // sizes
+        {"gpt2", "{'n_embd':'-'}", "`n_embd` is missing"},
+        {"gpt2", "{'n_embd':0}", "`n_embd`"},
+        {"gpt2", "{'n_head':5}", "no multiple"},
+        {"gpt_neo", "{'num_layers':5000}", "`num_layers`"},
+        {"falcon-40b", "{'num_kv_heads':3}", "no multiple"},
+        {"llama-old", "{'num_attention_heads':1048576,'head_dim':16384}", "heads of"},
+        {"llama-old", "{'rms_norm_eps':-1}", "`rms_norm_eps`"},
+        {"llama-old", "{'rms_norm_eps':1e400}", ""},
+        {"llama-old", "{'tie_word_embeddings':1}", "`tie_word_embeddings`"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refuses(cases[i].name, cases[i].changes, cases[i].reason);
+}
+
+// Keys that hub files have and no number depends on, and unknown ones that are switched off.
+static void what_changes_nothing_is_taken(void)
+{
+    static const char *const keys[] = {
+        "'_name_or_path':'org/model'",
+        "'_attn_implementation_autoset':true",
+        "'_flash_attn_2_enabled':true",
+        "'auto_map':{'AutoConfig':'x.Y'}",
+        "'temperature':0.7,'top_p':0.9,'top_k':50,'do_sample':true,'max_length':20",
+        "'repetition_penalty':1.1,'no_repeat_ngram_size':0,'num_beams':1,'length_penalty':1.0",
+        "'bad_words_ids':[[1]],'suppress_tokens':[1],'forced_eos_token_id':2",
+        "'task_specific_params':{'x':{'y':1}}",
+        "'id2label':{'0':'LABEL_0','1':'LABEL_1'},'label2id':{'LABEL_0':0,'LABEL_1':1}",
+        "'problem_type':'regression','finetuning_task':'x'",
+        "'torchscript':false,'pruned_heads':{},'chunk_size_feed_forward':0",
+        "'output_attentions':true,'output_hidden_states':true,'return_dict':true",
+        "'tokenizer_class':'LlamaTokenizer','transformers_version':'3.0'",
+        "'unsloth_version':'2025.1','unsloth_fixed':true",
+        "'pretraining_tp':4,'use_cache':false,'gradient_checkpointing':true",
+        "'classifier_dropout':0.1,'classifier_bias':true,'summary_type':'mean'",
+        "'initializer_factor':1.0,'initializer_cutoff_factor':2.0",
+        "'hidden_dropout':0.1,'attention_dropout':0.1,'resid_pdrop':0.1",
+        "'dtype':'bfloat16','torch_dtype':'float16'",
+        "'bos_token_id':null,'pad_token_id':-1,'sep_token_id':7,'unk_token_id':0",
+        "'max_sequence_length':4096,'model_max_length':4096,'n_ctx':64",
+        "'quantization_config':null",
+        "'unheard_of':null",
+        "'unheard_of':false",
+        "'unheard_of':''",
+        "'unheard_of':[]",
+        "'unheard_of':{}",
+        "'attention_bias':false,'mlp_bias':false,'qk_layernorm':false",
+        "'use_bidirectional_attention':false,'add_cross_attention':false",
+    };
+    static const char *const fixtures[] = {"llama-old", "qwen3", "gpt2", "falcon-40b", "gemma3"};
+    for (size_t f = 0; f < sizeof fixtures / sizeof *fixtures; f++)
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            struct model_config c;
+            char changes[200];
+            snprintf(changes, sizeof changes, "{%s}", keys[i]);
+            takes(&c, fixtures[f], changes);
+            config_release(&c);
+        }
+}
+
+static void padding_and_stops(void)
+{
+    struct model_config c;
+    takes(&c, "llama-yarn", NULL);
+    CHECK(c.padding == 0 && c.n_eos == 1);
+    config_release(&c);
+    takes(&c, "llama-old", NULL);
+    CHECK(c.padding == -1 && c.n_eos == 3 && config_is_eos(&c, 4) && !config_is_eos(&c, 1));
+    config_release(&c);
+    takes(&c, "llama-old", "{'pad_token_id':-1}"); // torch counts from the end
+    CHECK(c.padding == 47);
+    config_release(&c);
+    takes(&c, "gpt2", "{'pad_token_id':0}"); // its embedding knows no padding
+    CHECK(c.padding == -1);
+    config_release(&c);
+    takes(&c, "gpt2-reward", NULL);
+    CHECK(c.head == HEAD_REWARD && c.has[ROLE_REWARD_HEAD] && !c.has[ROLE_HEAD]);
+    config_release(&c);
+}
+
+static void names_of_tensors(void)
+{
+    struct model_config c;
+    char name[256];
+    takes(&c, "falcon-40b", NULL);
+    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+               "transformer.h.1.ln_attn.weight");
+    config_release(&c);
+    takes(&c, "falcon-11b", NULL);
+    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+               "transformer.h.1.input_layernorm.weight");
+    config_release(&c);
+    takes(&c, "stablelm-parallel", NULL);
+    CHECK(family_is_per_head(c.family, ROLE_KEY_NORM));
+    CHECK_TEXT(family_name(c.family, ROLE_KEY_NORM, 2, 1, name, sizeof name),
+               "model.layers.2.self_attn.k_layernorm.norms.1.weight");
+    config_release(&c);
+    takes(&c, "cohere", NULL);
+    size_t rows, cols;
+    CHECK(family_shape(&c, ROLE_QUERY_NORM, &rows, &cols) == 2 && rows == 4 && cols == 6);
+    CHECK(family_shape(&c, ROLE_KEY_NORM, &rows, &cols) == 2 && rows == 2);
+    CHECK(family_shape(&c, ROLE_MLP_NORM, &rows, &cols) == 0);
+    config_release(&c);
+    takes(&c, "gpt2", NULL);
+    CHECK(family_shape(&c, ROLE_QKV, &rows, &cols) == 2 && rows == 24 && cols == 72);
+    CHECK(family_shape(&c, ROLE_DOWN, &rows, &cols) == 2 && rows == 96 && cols == 24);
+    config_release(&c);
+    takes(&c, "olmo2", NULL);
+    CHECK(family_shape(&c, ROLE_KEY_NORM, &rows, &cols) == 1 && cols == 12);
+    config_release(&c);
+}
+
+int main(void)
+{
+    RUN(every_family_is_described);
+    RUN(multipliers_and_caps);
+    RUN(absent_keys);
+    RUN(windows);
+    RUN(rotary_types);
+    RUN(rotary_keys);
+    RUN(what_changes_numbers_is_refused);
+    RUN(what_changes_nothing_is_taken);
+    RUN(padding_and_stops);
+    RUN(names_of_tensors);
+    return test_end();
+}

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: MIT
+// Each fast path of tokenizing against the plain one beside it.
+#include "test.h"
+
+#include "base/json_read.h"
+#include "text/bpe.h"
+#include "text/normalizer.h"
+#include "text/pattern.h"
+#include "text/tokenizer.h"
+#include "text/unicode.h"
+#include "text/unicode_nfc.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <utf8proc.h>
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static uint64_t seed = 0x853C49E6748FEA9Bu;
+
+static unsigned random_below(unsigned n)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % n;
+}
+
+// Characters that patterns and normal forms care about.
+static const char *const signs[] = {"a",
+                                    "b",
+                                    "s",
+                                    "S",
+                                    "t",
+                                    "T",
+                                    "k",
+                                    "K",
+                                    "l",
+                                    "v",
+                                    "e",
+                                    "r",
+                                    "m",
+                                    "d",
+                                    "z",
+                                    "X",
+                                    "0",
+                                    "1",
+                                    "9",
+                                    " ",
+                                    " ",
+                                    " ",
+                                    "\t",
+                                    "\n",
+                                    "\n",
+                                    "\r",
+                                    "'",
+                                    "'",
+                                    "\"",
+                                    ".",
+                                    ",",
+                                    "-",
+                                    "_",
+                                    "/",
+                                    "=",
+                                    "(",
+                                    "<",
+                                    "é",
+                                    "e\xCC\x81",
+                                    "ß",
+                                    "ſ",
+                                    "K",
+                                    "ж",
+                                    "й",
+                                    "ά",
+                                    "中",
+                                    "文",
+                                    "。",
+                                    "ひ",
+                                    "ー",
+                                    "한",
+                                    "\xE1\x84\x80\xE1\x85\xA1",
+                                    "😀",
+                                    "👩‍💻",
+                                    "\xEF\xB8\x8F",
+                                    "٣",
+                                    "½",
+                                    "Ⅳ",
+                                    "²",
+                                    "\xC2\xA0",
+                                    "\xE3\x80\x80",
+                                    "\xE2\x80\xA8",
+                                    "\xC2\x85",
+                                    "ǅ",
+                                    "ʰ",
+                                    "\xCC\xA7",
+                                    "\xCC\x80",
+                                    "\xE0\xA6\xBE",
+                                    "\xF0\x9D\x9F\x8E",
+                                    "\xF3\xA0\x80\x81",
+                                    "ẞ",
+                                    "\xE2\x84\xAB",
+                                    "ệ",
+                                    "\xF0\x91\x84\xA7"};
+
+static size_t random_text(char *out, size_t most, unsigned kinds)
+{
+    size_t size = 0, n = random_below((unsigned)most);
+    unsigned first = random_below(COUNT(signs));
+    while (n--) {
+        // Runs of few signs are where patterns and merges have something to do.
+        const char *s = signs[(first + random_below(kinds) * 7) % COUNT(signs)];
+        memcpy(out + size, s, strlen(s));
+        size += strlen(s);
+    }
+    out[size] = 0;
+    return size;
+}
+
+// All matches of a text by both matchers.
+static int same_matches(const struct pattern *p, struct pattern_scratch *s, const char *text,
+                        size_t size)
+{
+    struct err e;
+    for (size_t at = 0; at <= size;) {
+        size_t a = 0, b = 0, c = 0, d = 0;
+        int x = pattern_find(p, s, text, size, at, &a, &b, &e);
+        int y = pattern_find_plain(p, s, text, size, at, &c, &d, &e);
+        if (x != y || (x == 1 && (a != c || b != d)))
+            return 0;
+        if (x != 1)
+            return x == 0;
+        at = b;
+        if (a == b) {
+            if (at == size)
+                break;
+            utf8_next(text, &at);
+        }
+    }
+    return 1;
+}
+
+static const char *const fast_patterns[] = {
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "\\p{N}{1,3}",
+    "[一-龥぀-ゟ゠-ヿ]+",
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}"
+    "\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "[\\r\\n]",
+    "\\s?\\p{L}+",
+    "\\s?\\p{P}+",
+    "[\\p{L}--]", // a hyphen among others
+    "a|ab|abc",
+    "abc|ab|a",
+    "(?:a|ab)(?:c|bcd|)",
+    "(a|b)*?s",
+    "a{2,3}?b|a",
+    "a*",
+    "(?:s|st)+t?",
+    ".+",
+    "[^\\S\\n]+",
+    "\\w+|[^\\w\\s]+",
+    "(?=\\p{L})..",
+    "k+(?=K)|S(?!t)",
+    "(?i:[s-t]k?)x?",
+    "[[:alpha:]]?", // beyond the subset: only the answer counts
+    "(?<=a)b|\\bs",
+    "a++b|s?+t",
+    "(?:a?)*b",
+    "(?!\\s\\s).",
+};
+enum { SUBSET = 24 }; // of these the first so many
+
+static void patterns(void)
+{
+    struct pattern_scratch s;
+    struct err e;
+    char text[4096];
+    CHECK(pattern_scratch_init(&s, &e) == 0);
+    for (size_t i = 0; i < COUNT(fast_patterns); i++) {
+        const char *source = fast_patterns[i];
+        struct pattern *p = pattern_regex(source, strlen(source), "test", &e);
+        CHECK(p != NULL);
+        if (!p)
+            continue;
+        if (pattern_is_fast(p) != (i < SUBSET))
+            printf("# %s: %s\n", source, i < SUBSET ? "not compiled" : "compiled");
+        CHECK(pattern_is_fast(p) == (i < SUBSET));
+        int differs = 0;
+        for (int k = 0; k < 3000 && !differs; k++) {
+            size_t size = random_text(text, 60, 1 + random_below(COUNT(signs)));
+            differs = !same_matches(p, &s, text, size);
+        }
+        if (differs)
+            printf("# %s differs on `%s`\n", source, text);
+        CHECK(!differs);
+        pattern_free(p);
+    }
+    pattern_scratch_release(&s);
+}
+
+// Every character there is, by every class that tokenizers name.
+static void classes_of_all_characters(void)
+{
+    static const char *const classes[] = {"\\s",
+                                          "\\S",
+                                          "\\p{L}",
+                                          "\\P{L}",
+                                          "\\p{N}",
+                                          "\\p{M}",
+                                          "\\p{P}",
+                                          "\\p{S}",
+                                          "\\p{Lu}",
+                                          "\\p{Ll}",
+                                          "\\p{Lt}",
+                                          "\\p{Lm}",
+                                          "\\p{Lo}",
+                                          "\\p{Nd}",
+                                          "\\w",
+                                          "\\W",
+                                          "\\d",
+                                          "[^\\s\\p{L}\\p{N}]",
+                                          "[^\\r\\n\\p{L}\\p{N}]",
+                                          "[a-zé-]",
+                                          "(?i:[ks])",
+                                          ".",
+                                          "[\\p{L}\\p{M}]"};
+    struct pattern_scratch s;
+    struct err e;
+    CHECK(pattern_scratch_init(&s, &e) == 0);
+    for (size_t i = 0; i < COUNT(classes); i++) {
+        struct pattern *p = pattern_regex(classes[i], strlen(classes[i]), "test", &e);
+        unsigned differ = 0, last = 0;
+        CHECK(p && pattern_is_fast(p));
+        for (uint32_t c = 0; p && c < 0x110000; c++) {
+            char text[4];
+            size_t a, b;
+            if (c >= 0xD800 && c < 0xE000)
+                continue;
+            size_t n = utf8_put(c, text);
+            if (pattern_find(p, &s, text, n, 0, &a, &b, &e) !=
+                pattern_find_plain(p, &s, text, n, 0, &a, &b, &e)) {
+                differ++;
+                last = c;
+            }
+        }
+        if (differ)
+            printf("# %s: %u characters differ, U+%04X among them\n", classes[i], differ, last);
+        CHECK(differ == 0);
+        pattern_free(p);
+    }
+    pattern_scratch_release(&s);
+}
+
+// A pattern that fails at every place after a long way must not take for ever.
+static void hopeless_patterns_are_given_up(void)
+{
+    struct pattern_scratch s;
+    struct err e;
+    size_t a, b, size = 1 << 20;
+    char *text = malloc(size);
+    struct pattern *p = pattern_regex("a+b", 3, "test", &e);
+    CHECK(p && text && pattern_scratch_init(&s, &e) == 0);
+    memset(text, 'a', size);
+    CHECK(pattern_find(p, &s, text, size, 0, &a, &b, &e) < 0);
+    CHECK(pattern_find(p, &s, text, 2000, 0, &a, &b, &e) == 0);
+    pattern_scratch_release(&s);
+    pattern_free(p);
+    free(text);
+}
+
+// A byte-level model of random merges over four letters, in an order that need not make sense.
+static int random_model(struct bpe *b, struct vocabulary *v, int all_bytes)
+{
+    struct err e;
+    struct buffer merges;
+    struct json_scan scan;
+    char names[600][24];
+    int n = 0;
+    buffer_init(&merges, 0);
+    vocabulary_init(v);
+    for (int i = 0; i < 256; i++) {
+        char text[4];
+        if (!all_bytes && (i < 'a' || i > 'e'))
+            continue;
+        size_t size = utf8_put(byte_alphabet_char((unsigned char)i), text);
+        vocabulary_add(v, text, size, (uint32_t)vocabulary_count(v), &e);
+        if (i >= 'a' && i < 'e')
+            snprintf(names[n++], sizeof *names, "%c", i);
+    }
+    buffer_append(&merges, "[", 1, &e);
+    for (int i = 0; i < 500; i++) {
+        const char *x = names[random_below((unsigned)n)], *y = names[random_below((unsigned)n)];
+        if (strlen(x) + strlen(y) >= 12)
+            continue;
+        if (n < 600) {
+            char joined[24];
+            snprintf(joined, sizeof joined, "%s%s", x, y);
+            memcpy(names[n], joined, sizeof joined);
+            if (vocabulary_find(v, names[n], strlen(names[n])) < 0)
+                vocabulary_add(v, names[n], strlen(names[n]), (uint32_t)vocabulary_count(v), &e);
+            n++;
+        }
+        buffer_printf(&merges, &e, "%s\"%s %s\"", merges.size > 1 ? "," : "", x, y);
+    }
+    buffer_append(&merges, "]", 1, &e);
+    json_scan_init(&scan, merges.data, merges.size, "test", &e);
+    json_t *value = json_object();
+    int result = bpe_init(b, value, &scan, v, 1, &e);
+    json_decref(value);
+    buffer_release(&merges);
+    return result;
+}
+
+static int same_symbols(const struct bpe_scratch *x, const struct bpe_scratch *y)
+{
+    int same = x->n == y->n;
+    for (size_t i = 0; same && i < x->n; i++)
+        same = x->symbol[i].id == y->symbol[i].id && x->symbol[i].size == y->symbol[i].size;
+    return same;
+}
+
+static void merging(void)
+{
+    struct err e;
+    int tried = 0, same = 0, found = 0;
+    for (int model = 0; model < 40; model++) {
+        struct bpe b;
+        struct vocabulary v;
+        struct bpe_scratch fast, plain;
+        CHECK(random_model(&b, &v, model % 2) == 0);
+        bpe_scratch_init(&fast);
+        bpe_scratch_init(&plain);
+        for (int k = 0; k < 300; k++) {
+            char word[512];
+            // Up to a word of the cache, a short piece, a long one.
+            size_t size = 1 + random_below(k % 3 == 0 ? 20 : k % 3 == 1 ? 128 : 500);
+            unsigned letters = 1 + random_below(4);
+            for (size_t i = 0; i < size; i++)
+                word[i] = (char)('a' + random_below(letters));
+            CHECK(bpe_encode(&b, &fast, word, size, &e) == 0);
+            CHECK(bpe_encode_plain(&b, &plain, word, size, &e) == 0);
+            tried++;
+            same += same_symbols(&fast, &plain);
+            struct bpe_known known;
+            if (!bpe_find(&fast, word, size, &known))
+                continue;
+            found++;
+            int equal = known.n == plain.n;
+            for (size_t i = 0; equal && i < plain.n; i++)
+                equal = known.id[i] == plain.symbol[i].id && known.size[i] == plain.symbol[i].size;
+            CHECK(equal);
+        }
+        bpe_scratch_release(&fast);
+        bpe_scratch_release(&plain);
+        bpe_release(&b);
+        vocabulary_release(&v);
+    }
+    printf("# %d words, %d equal, %d of them from the cache\n", tried, same, found);
+    CHECK(tried == same && found > 1000);
+}
+
+static void characters_in_nfc(void)
+{
+    unsigned differ = 0, listed = 0;
+    for (uint32_t c = 0; c < 0x110000; c++) {
+        int in_table = 0;
+        if (c >= 0xD800 && c < 0xE000)
+            continue;
+        for (size_t i = 0; i < COUNT(unicode_not_in_nfc) && c < UNICODE_NFC_END; i++)
+            in_table |= c >= unicode_not_in_nfc[i][0] && c <= unicode_not_in_nfc[i][1];
+        differ += unicode_in_nfc(c) == in_table;
+        listed += (unsigned)in_table;
+    }
+    CHECK(differ == 0 && listed > 1500);
+}
+
+static void normal_form(void)
+{
+    static const char source[] = "{\"type\":\"NFC\"}";
+    struct err e;
+    struct normalizer *n;
+    struct aligned_pair buffers;
+    struct pattern_scratch s;
+    char text[4096];
+    json_t *value = json_loads(source, 0, NULL);
+    CHECK(normalizer_parse(value, "test", &n, &e) == 0 && pattern_scratch_init(&s, &e) == 0);
+    aligned_pair_init(&buffers);
+    int changed = 0;
+    for (int k = 0; k < 20000; k++) {
+        size_t size = random_text(text, 40, 1 + random_below(COUNT(signs)));
+        utf8proc_uint8_t *want = utf8proc_NFC((const utf8proc_uint8_t *)text);
+        struct slice whole = {.data = text, .size = size};
+        CHECK(normalizer_run(n, &whole, &buffers, &s, &e) == 0);
+        CHECK(whole.size == strlen((char *)want) && !memcmp(whole.data, want, whole.size));
+        changed += whole.data != text;
+        // Places are those of characters, in order, and cover all that is left.
+        uint32_t last = 0;
+        for (size_t i = 0; whole.from && i < whole.size; i++) {
+            CHECK(whole.from[i] >= last && whole.to[i] > whole.from[i] && whole.to[i] <= size);
+            last = whole.from[i];
+        }
+        free(want);
+    }
+    CHECK(changed > 1000 && changed < 19000);
+    aligned_pair_release(&buffers);
+    pattern_scratch_release(&s);
+    normalizer_free(n);
+    json_decref(value);
+}
+
+static void json_records(void)
+{
+    static const char *const parts[] = {"{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "\"a\"",
+                                        "\"b\"",
+                                        "\"text\"",
+                                        "1",
+                                        "-1.5e3",
+                                        "0",
+                                        "true",
+                                        "null",
+                                        "false",
+                                        " ",
+                                        "\n",
+                                        "\\n",
+                                        "\\u00e9",
+                                        "\\ud83d\\ude00",
+                                        "\\ud83d",
+                                        "é",
+                                        "01",
+                                        "1e999",
+                                        "123456789012345678901",
+                                        "-0",
+                                        "\"\\\"\"",
+                                        "\x01",
+                                        "\xFF",
+                                        "-",
+                                        ".5",
+                                        "\\",
+                                        "\"\\u0000\"",
+                                        "{\"a\":1}",
+                                        "[1,2]",
+                                        "\"longer text with nothing in it\"",
+                                        "\"a\":"};
+    int read = 0, agree = 0, tried = 20000, doubted = 0;
+    for (int k = 0; k < tried; k++) {
+        char text[512] = "";
+        size_t n = 1 + random_below(12);
+        int wrapped = k % 2;
+        if (wrapped)
+            strcat(text, "{\"a\":");
+        for (size_t i = 0; i < n; i++)
+            strcat(text, parts[random_below(COUNT(parts))]);
+        if (wrapped)
+            strcat(text, "}");
+        const int flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
+        json_t *x = json_read(text, strlen(text)), *y = json_loadb(text, strlen(text), flags, NULL);
+        agree += !x || json_equal(x, y);
+        doubted += !x && y;
+        read += x != NULL;
+        json_decref(x);
+        json_decref(y);
+    }
+    printf("# %d texts, %d read, %d left to the other reader though good\n", tried, read, doubted);
+    CHECK(agree == tried && read > 500 && doubted < 50);
+    static const char whole[] =
+        "{\"id\":7,\"text\":\"a\\u00e9\\ud83d\\ude00\\n\\\"é\",\"x\":[1.5,null]}";
+    json_t *x = json_read(whole, sizeof whole - 1);
+    CHECK(x && !strcmp(json_string_value(json_object_get(x, "text")), "aé😀\n\"é"));
+    json_decref(x);
+}
+
+// A warm cache gives what a cold one gives, and long runs take no more than their share.
+static void long_texts(void)
+{
+    NEED("tests/fixtures/tokenizers/qwen2/tokenizer.json");
+    static const char *const units[] = {"a", " ", "\n",        "é",   "中",
+                                        "0", "=", "e\xCC\x81", "ab ", "'"};
+    struct err e;
+    struct tokenizer *t = tokenizer_open("tests/fixtures/tokenizers/qwen2", &e);
+    CHECK(t != NULL);
+    for (size_t u = 0; t && u < COUNT(units); u++) {
+        struct buffer text;
+        struct token_list cold, warm;
+        buffer_init(&text, 0);
+        token_list_init(&cold);
+        token_list_init(&warm);
+        for (int i = 0; i < 300000; i++)
+            buffer_string(&text, units[u], &e);
+        clock_t begin = clock();
+        struct tokenizer_worker *w = tokenizer_worker_open(&e);
+        CHECK(w &&
+              tokenizer_encode_by(t, w, text.data, text.size, TOKENIZER_EXTENT, &cold, &e) == 0);
+        CHECK(tokenizer_encode_by(t, w, text.data, text.size, TOKENIZER_EXTENT, &warm, &e) == 0);
+        CHECK(cold.n == warm.n && !memcmp(cold.id, warm.id, cold.n * sizeof *cold.id));
+        CHECK(cold.n && cold.start[0] == 0 && cold.end[cold.n - 1] == text.size);
+        double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        if (seconds > 5)
+            printf("# %s: %.1f s\n", units[u], seconds);
+        CHECK(seconds < 30); // quadratic would be hours
+        tokenizer_worker_close(w);
+        token_list_release(&cold);
+        token_list_release(&warm);
+        buffer_release(&text);
+    }
+    tokenizer_close(t);
+}
+
+int main(void)
+{
+    RUN(patterns);
+    RUN(classes_of_all_characters);
+    RUN(hopeless_patterns_are_given_up);
+    RUN(merging);
+    RUN(characters_in_nfc);
+    RUN(normal_form);
+    RUN(json_records);
+    RUN(long_texts);
+    return test_end();
+}
