@@ -179,3 +179,29 @@ run_tests() {
             [ -e "$(dirname "$page")/$link" ] || { echo "$page: $link"; exit 1; }
         done
 }
+
+# ---- what is supported ----
+
+@test "README, densepath-models(7), the program and the fixtures know the same families" {
+    cd "$tree"
+    sed -n '/<!-- support -->/,/<!-- end -->/p' README.md > "$BATS_TEST_TMPDIR/table"
+    grep '^| families ' "$BATS_TEST_TMPDIR/table" | cut -d'|' -f3 | grep -oE '`[a-z0-9_]+`' | tr -d '`' | sort >"$BATS_TEST_TMPDIR/readme"
+    sed -n '/^\.Sh FAMILIES/,/^\.El/s/^\.It Cm //p' man/densepath-models.7 | sort >"$BATS_TEST_TMPDIR/page"
+    mkdir -p "$BATS_TEST_TMPDIR/none" && echo '{"model_type":"none"}' >"$BATS_TEST_TMPDIR/none/config.json"
+    "$BIN/model" info "$BATS_TEST_TMPDIR/none" 2>&1 | sed 's/.*which reads //' | grep -oE '[a-z0-9_]+' | sort >"$BATS_TEST_TMPDIR/program"
+    jq -r .model_type tests/fixtures/configs/*.json | sort -u >"$BATS_TEST_TMPDIR/fixtures"
+    cd "$BATS_TEST_TMPDIR"
+    [ "$(wc -l <readme)" -ge 20 ]
+    diff readme page && diff readme program && diff readme fixtures
+}
+
+@test "each row of README's table of support names tests that exist" {
+    cd "$tree"
+    sed -n '/<!-- support -->/,/<!-- end -->/p' README.md | grep '^| [a-z]' | tail -n +2 | grep -v '^| what ' |
+        while IFS='|' read -r _ what _ tests _; do
+            [ -n "$(grep -oE '`[a-z_-]+`' <<<"$tests")" ] || { echo "$what: no test"; exit 1; }
+            for name in $(grep -oE '`[a-z_-]+`' <<<"$tests" | tr -d '`'); do
+                [ -e "tests/$name.bats" ] || [ -e "tests/unit/$name.c" ] || { echo "$what: $name"; exit 1; }
+            done
+        done
+}

@@ -342,6 +342,10 @@ run_examples() { # PAGE [SECTION [FILTER]]
 @test "examples of densepath-table.1" {
     run_examples densepath-table.1
 }
+@test "examples of densepath-models.7" {
+    run_examples densepath-models.7
+    [ -s fresh/model.safetensors ]
+}
 @test "examples of densepath.7" {
     run_examples densepath.7
     [ -s better/model.safetensors ]
