@@ -30,8 +30,7 @@ static const struct program init_program = {
     .operands = "CONFIG_DIR",
     .summary = "Make a model with fresh weights from a directory with config.json.",
     .details = "Matrices are drawn from N(0, initializer_range^2), norms are the identity, biases "
-               "0. Every "
-               "other file of CONFIG_DIR (the tokenizer, say) is copied.",
+               "0. Every other file of CONFIG_DIR (the tokenizer, say) is copied.",
     .examples = "  model init my-config -o base --seed 1\n",
     .options = init_options,
     .operands_min = 1,
