@@ -369,6 +369,19 @@ static void rotary_types(void)
     check_frequencies(&c, 0, 1000, want);
     CHECK_NEAR(c.rope[0].attention_factor, (0.1 * log(4) + 1) / (0.08 * log(4) + 1), 1e-12);
     config_release(&c);
+    // between broken dimensions, without truncation
+    takes(&c, "llama-yarn",
+          "{'rope_parameters':{'rope_type':'yarn','factor':3,'rope_theta':100.0,'truncate':false,"
+          "'original_max_position_embeddings':128,'beta_fast':8}}");
+    low = 8 * log(128 / (8 * 2 * M_PI)) / (2 * log(100));
+    high = 8 * log(128 / (2 * M_PI)) / (2 * log(100));
+    for (size_t k = 0; k < 4; k++) {
+        double ramp = fmin(fmax(((double)k - low) / (high - low), 0), 1), f = plain(100, k, 8);
+        want[k] = f / 3 * ramp + f * (1 - ramp);
+    }
+    check_frequencies(&c, 0, 1, want);
+    CHECK_NEAR(c.rope[0].attention_factor, 0.1 * log(3) + 1, 1e-12);
+    config_release(&c);
     // longrope: two sets of frequencies, one factor of cos and sin
     takes(&c, "phi3", NULL);
     static const double factors[2][3] = {{1, 1.1, 1.3}, {1.5, 2.5, 6}};
