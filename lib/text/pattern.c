@@ -11,7 +11,13 @@
 #include "text/pattern_classes.h"
 #include "text/unicode.h"
 
-enum { PATTERN_MAX = 1 << 16, GROUPS_MAX = 200, CLASSES_MAX = 16, STACK_MAX = 1 << 20, MATCH_LIMIT = 50000000 };
+enum {
+    PATTERN_MAX = 1 << 16,
+    GROUPS_MAX = 200,
+    CLASSES_MAX = 16,
+    STACK_MAX = 1 << 20,
+    MATCH_LIMIT = 50000000
+};
 
 struct pattern {
     pcre2_code *code; // NULL: a literal
@@ -88,13 +94,14 @@ static const char *const aliases[][3] = {
 // General categories and other properties that both know by the same name; all else is a script.
 static int is_property(const char *name, size_t size)
 {
-    static const char *const names[] = {
-        "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No", "P",
-        "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl",
-        "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs", "Any"};
-    static const char *const binary[] = {"Alphabetic", "Uppercase", "Lowercase", "White_Space",
-                                         "Emoji", "Extended_Pictographic", "Emoji_Presentation",
-                                         "Emoji_Modifier", "Ideographic"};
+    static const char *const names[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me",
+                                        "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi",
+                                        "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl",
+                                        "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs", "Any"};
+    static const char *const binary[] = {
+        "Alphabetic",         "Uppercase",      "Lowercase",
+        "White_Space",        "Emoji",          "Extended_Pictographic",
+        "Emoji_Presentation", "Emoji_Modifier", "Ideographic"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strlen(names[i]) == size && !memcmp(names[i], name, size))
             return 1;
@@ -124,8 +131,9 @@ static int put_property(struct rewriter *r, const char *name, size_t size)
     const char *const *alias = is_property(name, size) ? NULL : find_alias(name, size);
     if (alias)
         return put(r, alias[1]) < 0 || put(r, class_extra(alias[2], strlen(alias[2]))) < 0 ? -1 : 0;
-    return buffer_printf(r->out, r->e, "\\p{%s%.*s}%s", is_property(name, size) ? "" : "sc:",
-                         (int)size, name, class_extra(name, size));
+    return buffer_printf(r->out, r->e, "\\p{%s%.*s}%s",
+                         is_property(name, size) ? "" : "sc:", (int)size, name,
+                         class_extra(name, size));
 }
 
 static int is_name(const char *name, size_t size)
@@ -266,7 +274,8 @@ static int rewrite_escape(struct rewriter *r, int inside)
 
 // A class under construction: what PCRE2 can have between brackets, and what must stand beside it
 // as an alternative (complements, classes inside). Before && it becomes a look-ahead.
-struct class {
+struct class
+{
     struct buffer items, others, before;
     int depth;
 };
@@ -319,7 +328,8 @@ static int rewrite_inside(struct rewriter *r, int depth)
     return rewrite_escape(r, 1);
 }
 
-static int class_other(struct rewriter *r, struct class *c, int (*fn)(struct rewriter *r, int depth))
+static int class_other(struct rewriter *r, struct class *c,
+                       int (*fn)(struct rewriter *r, int depth))
 {
     return buffer_string(&c->others, "|", r->e) < 0 ? -1 : write_to(r, &c->others, fn, c->depth);
 }
@@ -328,8 +338,8 @@ static int class_escape(struct rewriter *r, struct class *c)
 {
     char name = r->i + 1 < r->size ? r->s[r->i + 1] : 0;
     int circumflex = r->i + 3 < r->size && r->s[r->i + 2] == '{' && r->s[r->i + 3] == '^';
-    int complement = name == 'W' || name == 'D' || (name == 'P' && !circumflex) ||
-                     (name == 'p' && circumflex);
+    int complement =
+        name == 'W' || name == 'D' || (name == 'P' && !circumflex) || (name == 'p' && circumflex);
     return complement ? class_other(r, c, rewrite_outside)
                       : write_to(r, &c->items, rewrite_inside, 0);
 }

@@ -28,8 +28,7 @@ int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, 
 // special_tokens_map.json, added_tokens.json where they matter).
 struct tokenizer *tokenizer_open(const char *directory, struct err *e);
 void tokenizer_close(struct tokenizer *t);
-const char *tokenizer_fingerprint(
-    const struct tokenizer *t); // "xxh3:..." of the file's bytes
+const char *tokenizer_fingerprint(const struct tokenizer *t); // "xxh3:..." of the file's bytes
 // The fingerprint alone, cheaply; *found = 0 and out empty when DIR has neither file.
 int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e);
 size_t tokenizer_size(const struct tokenizer *t); // largest id + 1
