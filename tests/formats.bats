@@ -125,7 +125,9 @@ all_equal() { # TABLE
     { gzip -c a; gzip -c b; } >ab.gz
     { zstd -qc a; zstd -qc b; } >ab.zst
     { gzip -c a; gzip -c b; head -c 1024 /dev/zero; } >padded.gz
-    for file in ab.gz ab.zst padded.gz; do
+    # Frames to skip, as parallel and seekable packers write them.
+    { printf '\x50\x2a\x4d\x18\x04\0\0\0abcd'; zstd -qc a; printf '\x5e\x2a\x4d\x18\x01\0\0\0x'; zstd -qc b; } >skip.zst
+    for file in ab.gz ab.zst padded.gz skip.zst; do
         "$tok" -q -m "$model" --render "$file" | cmp - <("$tok" -q -m "$model" --render "$records/text.jsonl")
     done
 }
@@ -182,6 +184,8 @@ all_equal() { # TABLE
     named '\xfd7zXZ\0' 'compressed by xz'
     named 'BZh91AY' 'compressed by bzip2'
     named '\xff\xfea\0' 'UTF-16'
+    "$tok" -q -m "$model" "$records/text.jsonl" -o s.toks
+    fails 1 'tok: s.toks: a token stream (tok -d reads it); wanted are*' "$tok" -q -m "$model" s.toks
     printf 'question,answer\n1,2\n' >t.csv
     fails 1 'tok: t.csv: a table; wanted are JSON lines*' "$tok" -q -m "$model" t.csv
     "$tok" -q -m "$model" --format text t.csv -o /dev/null

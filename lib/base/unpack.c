@@ -68,13 +68,16 @@ static int fill(struct unpack *u, struct err *e)
 
 static int start(struct unpack *u, struct err *e)
 {
-    static const unsigned char gzip[] = {0x1F, 0x8B}, zstd[] = {0x28, 0xB5, 0x2F, 0xFD};
+    static const unsigned char gzip[] = {0x1F, 0x8B}, zstd[] = {0x28, 0xB5, 0x2F, 0xFD},
+                               skippable[] = {0x2A, 0x4D, 0x18}; // after 0x50 ... 0x5F
     while (u->end < SIGN && !u->at_end)
         if (more(u, e) < 0)
             return -1;
     if (u->end >= sizeof gzip && !memcmp(u->block, gzip, sizeof gzip))
         u->kind = GZIP;
-    else if (u->end >= sizeof zstd && !memcmp(u->block, zstd, sizeof zstd))
+    else if (u->end >= SIGN &&
+             (!memcmp(u->block, zstd, sizeof zstd) ||
+              ((u->block[0] & 0xF0) == 0x50 && !memcmp(u->block + 1, skippable, sizeof skippable))))
         u->kind = ZSTD;
     u->between = 1;
     if (u->kind == GZIP && inflateInit2(&u->gzip, 16 + MAX_WBITS) != Z_OK) {

@@ -114,6 +114,7 @@ static const char *foreign(const char *text, size_t size)
         const char *sign, *name;
         size_t size;
     } known[] = {
+        {"TKSH", "a token stream (tok -d reads it)", 4},
         {"PAR1", "a Parquet file", 4},
         {"ARROW1", "an Arrow file", 6},
         {"\xFF\xFF\xFF\xFF", "an Arrow stream", 4},
