@@ -31,7 +31,7 @@ setup() {
     leaves_nothing fails 2 "o DIR" "$BIN/model" init config
     leaves_nothing fails 1 "absent" "$BIN/model" init absent -o new
     leaves_nothing fails 2 "int8" "$BIN/model" init config -o new --save-dtype int8
-    jq '.hidden_act = "gelu"' "$model/config.json" >config/config.json
+    jq '.hidden_act = "mish"' "$model/config.json" >config/config.json
     leaves_nothing fails 1 'hidden_act' "$BIN/model" init config -o new
     leaves_nothing fails 1 "nowhere" "$BIN/model" init "$model" -o nowhere/new
 }
@@ -45,6 +45,75 @@ setup() {
     values=$(tail -c +9 "$model/model.safetensors" | head -c "$header" |
         jq '[to_entries[] | select(.key != "__metadata__") | .value.shape | reduce .[] as $d (1; . * $d)] | add')
     jq -e --argjson v "$values" '.parameters == $v and .vocab_size == 40 and .model_type == "llama"' <<<"$output"
+    jq -e '.memory.training > .memory.weights and .eos == [2, 39] and .rope[0].theta == 10000' <<<"$output"
+}
+
+@test "model info: the description of the decoder" {
+    configs=$BATS_TEST_DIRNAME/fixtures/configs
+    for name in gemma3 falcon-40b smollm3 gpt2 granite stablelm-parallel; do
+        mkdir $name && cp "$configs/$name.json" $name/config.json
+        "$BIN/model" init $name -o "$name.model"
+        "$BIN/model" info "$name.model" >$name.txt
+    done
+    grep -x 'window         6 in layers 0 2' gemma3.txt
+    grep -x 'rotary         linear, base 1000000, factor 8 from 64 positions, in layers 1' gemma3.txt
+    grep -x 'rotary         default, base 10000, in layers 0 2' gemma3.txt
+    grep -x 'norms          RMSNorm (1 + weight), eps 1e-06, before and after attention and feed-forward' gemma3.txt
+    grep -x 'attention      4 heads of 8, 2 for keys and values, fused in groups, scale 0.353553' falcon-40b.txt
+    grep -x 'norms          LayerNorm with bias, eps 1e-05, attention and feed-forward in parallel' falcon-40b.txt
+    grep -x 'rotary         default, base 5000000, in layers 0-2' smollm3.txt
+    grep -x 'positions      32, learned' gpt2.txt
+    grep -x 'vocabulary     48, head tied to embedding' gpt2.txt
+    grep 'scale 0.408248 falling by layer' gpt2.txt
+    grep -x 'multipliers    embedding 12, residual 0.22, logits 0.125' granite.txt
+    grep 'query and key norms (each head)' stablelm-parallel.txt
+    "$BIN/model" info --json gemma3.model |
+        jq -e '.rope[1].type == "default" and .layer[1] == {rope: 0, window: 0, scale: .layer[0].scale} and
+            .not_used == [] and .head_norm == "shared" and .gated and .stored_as == "F32"'
+}
+
+# A model directory through average and a step that changes nothing.
+comes_back() { # DIRECTORY
+    "$BIN/model" average "$1:1" -o averaged
+    rm averaged/densepath.json
+    diff -r "$1" averaged
+    "$BIN/sft-train" -q -m "$1" -o stepped --learning-rate 0 --max-steps 1 step.toks
+    diff -r "$1" stepped | grep -vx 'Only in stepped: .*' && return 1
+    rm -r averaged stepped
+}
+
+@test "model: what is read is written again, byte for byte, in every family" {
+    "$BIN/toks" view -b - >step.toks <<<'{"densepath":1}
+{"id":"a","token":[1,2,1,2],"mask":[0,1,1,1]}'
+    n=0
+    for config in "$BATS_TEST_DIRNAME"/fixtures/configs/*.json; do
+        [[ $config == *reward* ]] && continue
+        mkdir config && cp "$config" config/config.json && echo '{"x":1}' >config/tokenizer_config.json
+        for type in fp32 bf16; do
+            "$BIN/model" init config -o made --save-dtype $type
+            rm made/densepath.json
+            comes_back made
+            rm -r made
+        done
+        rm -r config
+        n=$((n + 1))
+    done
+    [ $n -gt 25 ]
+}
+
+@test "model: reference models and real ones come back as they were" {
+    shared=$BATS_TEST_DIRNAME/../../shared
+    [ -d "$shared" ] || skip "needs ../shared"
+    "$BIN/toks" view -b - >step.toks <<<'{"densepath":1}
+{"id":"a","token":[1,2,1,0],"mask":[0,1,1,1]}'
+    n=0
+    for folder in "$shared"/golden/*/model "$shared"/golden/methods/* "$shared"/data/*; do
+        [ -f "$folder/config.json" ] && ls "$folder"/*.safetensors >/dev/null 2>&1 || continue
+        run -0 "$BIN/model" info "$folder"
+        comes_back "$folder"
+        n=$((n + 1))
+    done
+    [ $n -gt 15 ]
 }
 
 @test "model diff: tensors, tolerance, other shapes" {

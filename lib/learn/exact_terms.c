@@ -10,9 +10,6 @@ static int check_frozen(const struct model *m, const struct model *policy, const
     if (coefficient < 0)
         return err_set(e, STATUS_USAGE, "--%s: %g is not a coefficient of 0 or more", name,
                        coefficient);
-    if (model_positions(m) < model_positions(policy))
-        return err_set(e, STATUS_FAILED, "%s has only %zu of the policy's %zu positions", m->path,
-                       model_positions(m), model_positions(policy));
     return model_same_vocabulary(policy, m, e);
 }
 
@@ -74,6 +71,15 @@ void exact_terms_release(struct exact_terms *t)
 int exact_terms_any(const struct exact_terms *t)
 {
     return t->has_kl || t->has_reverse || t->has_bonus;
+}
+
+size_t exact_terms_positions(const struct exact_terms *t, const struct model *policy)
+{
+    size_t positions = model_positions(policy);
+    for (int i = 0; i < 2; i++)
+        if (t->frozen[i].model && model_positions(t->frozen[i].model) < positions)
+            positions = model_positions(t->frozen[i].model);
+    return positions;
 }
 
 size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy, size_t tokens)

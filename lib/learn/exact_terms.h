@@ -28,12 +28,13 @@ struct exact_sums {
 };
 
 // `kl`, `reverse`: "DIR:COEF" with COEF of 0 or more, 0 measuring only; NULL: none. bonus 0: none.
-// Models must have the policy's vocabulary and no fewer positions. exact_terms_release is due after
-// a failure too.
+// Models must have the policy's vocabulary. exact_terms_release is due after a failure too.
 int exact_terms_open(struct exact_terms *t, const char *kl, const char *reverse, double bonus,
                      const struct model *policy, struct device *device, struct err *e);
 void exact_terms_release(struct exact_terms *t);
 int exact_terms_any(const struct exact_terms *t);
+// Positions that the policy and all of them have.
+size_t exact_terms_positions(const struct exact_terms *t, const struct model *policy);
 // Bytes that micro-batches of so many tokens hold beside the trainer's own.
 size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy, size_t tokens);
 // Runs the frozen models over a micro-batch, before the policy does, and fills t->head for

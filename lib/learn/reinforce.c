@@ -260,7 +260,7 @@ static int use_frame(void *arg, struct err *e)
     const struct living *l = &r->living;
     for (size_t i = 0; i < l->read.n_sequences && living_goes_on(l); i++) {
         if (dataset_check(&l->read, i, r->column.mask, &r->loss, r->column.loss,
-                          l->model->config.vocab, model_positions(l->model),
+                          l->model->config.vocab, exact_terms_positions(&r->exact, l->model),
                           stream_reader_name(l->reader), e) < 0 ||
             frame_append(&r->batch, &l->read, i, e) < 0)
             return -1;

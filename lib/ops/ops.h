@@ -106,18 +106,17 @@ struct ops {
     int (*linear_backward)(struct device *d, float *dx, int add, const float *dy, const float *x,
                            size_t n, const struct tensor *w, const struct tensor *bias,
                            struct err *e);
-    // y = x / sqrt(mean(x^2) + eps) * weight (Zhang & Sennrich 2019; LlamaRMSNorm). rstd [n] may be
-    // NULL.
-    int (*rmsnorm)(struct device *d, float *y, float *rstd, const float *x, size_t n,
-                   const struct tensor *weight, float eps, struct err *e);
-    // dx += ..., weight.grad += ...
-    int (*rmsnorm_backward)(struct device *d, float *dx, const float *dy, const float *x,
-                            const float *rstd, size_t n, const struct tensor *weight,
-                            struct err *e);
-    // Rotates pairs (k, k + head_dim/2) of each head by the row's angles, in place. table:
-    // [position] [head_dim/2][cos, sin]. backward != 0 turns the other way (the transpose).
-    int (*rope)(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
-                const uint32_t *position, const float *table, int backward, struct err *e);
+    // Rows of x and y begin every `pitch` floats (>= width = weight.cols); y may be x. stat [n][2]:
+    // mean and s, or NULL.
+    int (*norm)(struct device *d, float *y, float *stat, const float *x, size_t n, size_t pitch,
+                const struct norm *p, struct err *e);
+    // dx += ..., weight.grad += ..., bias.grad += ...; x as it was before the norm.
+    int (*norm_backward)(struct device *d, float *dx, const float *dy, const float *x,
+                         const float *stat, size_t n, size_t pitch, const struct norm *p,
+                         struct err *e);
+    // In place; backward != 0 turns the other way (the transpose).
+    int (*rotate)(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
+                  const struct rotary *r, int backward, struct err *e);
     // Puts the rows k, v [n, kv_heads * head_dim] into their blocks.
     int (*attention_store)(struct device *d, const struct attention *a, const float *k,
                            const float *v, struct err *e);
@@ -133,17 +132,6 @@ struct ops {
     int (*attention_backward)(struct device *d, const struct attention *a, float *dq, float *dk,
                               float *dv, const float *dout, const float *out, const float *q,
                               const float *lse, struct err *e);
-    // Rows of x and y begin every `pitch` floats (>= width = weight.cols); y may be x. stat [n][2]:
-    // mean and s, or NULL.
-    int (*norm)(struct device *d, float *y, float *stat, const float *x, size_t n, size_t pitch,
-                const struct norm *p, struct err *e);
-    // dx += ..., weight.grad += ..., bias.grad += ...; x as it was before the norm.
-    int (*norm_backward)(struct device *d, float *dx, const float *dy, const float *x,
-                         const float *stat, size_t n, size_t pitch, const struct norm *p,
-                         struct err *e);
-    // In place; backward != 0 turns the other way (the transpose).
-    int (*rotate)(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
-                  const struct rotary *r, int backward, struct err *e);
     // out = act(g) * u, or act(g) where u is NULL; n elements. out may be g.
     int (*activate)(struct device *d, enum activation kind, float *out, const float *g,
                     const float *u, size_t n, struct err *e);
@@ -163,12 +151,6 @@ struct ops {
     int (*cap)(struct device *d, float *z, float cap, size_t n, struct err *e);
     int (*cap_backward)(struct device *d, float *dz, const float *z, float cap, size_t n,
                         struct err *e);
-    // out = g * sigmoid(g) * u, n elements
-    int (*swiglu)(struct device *d, float *out, const float *g, const float *u, size_t n,
-                  struct err *e);
-    // g and u become their gradients.
-    int (*swiglu_backward)(struct device *d, float *g, float *u, const float *dout, size_t n,
-                           struct err *e);
     // For each row of logits [n, vocab]: lse, and where asked (not NULL) the log-probability of
     // target[i], the entropy and the index of the largest.
     int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,

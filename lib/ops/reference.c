@@ -24,34 +24,6 @@ void reference_linear(double *y, const double *x, size_t n, size_t in, const dou
         }
 }
 
-void reference_rmsnorm(double *y, const double *x, size_t n, size_t width, const double *weight,
-                       double eps)
-{
-    for (size_t i = 0; i < n; i++) {
-        double squares = 0;
-        for (size_t k = 0; k < width; k++)
-            squares += x[i * width + k] * x[i * width + k];
-        double rstd = 1 / sqrt(squares / (double)width + eps);
-        for (size_t k = 0; k < width; k++)
-            y[i * width + k] = x[i * width + k] * rstd * weight[k];
-    }
-}
-
-void reference_rope(double *x, size_t n, size_t heads, size_t head_dim, const uint32_t *position,
-                    const double *table)
-{
-    size_t half = head_dim / 2;
-    for (size_t i = 0; i < n; i++)
-        for (size_t h = 0; h < heads; h++)
-            for (size_t k = 0; k < half; k++) {
-                const double *angle = table + (position[i] * half + k) * 2;
-                double *first = x + (i * heads + h) * head_dim + k, *second = first + half;
-                double a = *first, b = *second;
-                *first = a * angle[0] - b * angle[1];
-                *second = b * angle[0] + a * angle[1];
-            }
-}
-
 void reference_norm(double *y, const double *x, size_t n, size_t width, const double *weight,
                     const double *bias, int centred, double eps, double offset)
 {
@@ -175,12 +147,6 @@ void reference_cap(double *z, double cap, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         z[i] = cap * tanh(z[i] / cap);
-}
-
-void reference_swiglu(double *out, const double *g, const double *u, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = g[i] / (1 + exp(-g[i])) * u[i];
 }
 
 void reference_log_softmax(const double *logits, size_t n, size_t vocab, const uint32_t *target,

@@ -17,19 +17,10 @@ void reference_embed(double *out, const double *table, size_t width, const uint3
 void reference_linear(double *y, const double *x, size_t n, size_t in, const double *w, size_t out,
                       const double *bias, int add);
 
-// y = x / sqrt(mean(x^2) + eps) * weight; x, y [n, width], weight [width] (Zhang & Sennrich 2019,
-// equation 4; LlamaRMSNorm).
-void reference_rmsnorm(double *y, const double *x, size_t n, size_t width, const double *weight,
-                       double eps);
-
-// Turns the pairs (k, k + head_dim/2) of each head of x [n, heads, head_dim], in place. table:
-// [position][head_dim/2][cos, sin] (Su et al. 2021; apply_rotary_pos_emb of modeling_llama).
-void reference_rope(double *x, size_t n, size_t heads, size_t head_dim, const uint32_t *position,
-                    const double *table);
-
 // y = (x - mean) / sqrt(var + eps) * (offset + weight) + bias, each row alone: LayerNorm (Ba, Kiros
-// & Hinton 2016, equation 4) where `centred`, else RMSNorm, with mean 0 and var the mean of the
-// squares. x, y [n, width], weight [width], bias [width] or NULL.
+// & Hinton 2016, equation 4) where `centred`, else RMSNorm (Zhang & Sennrich 2019, equation 4),
+// with mean 0 and var the mean of the squares. x, y [n, width], weight [width], bias [width] or
+// NULL.
 void reference_norm(double *y, const double *x, size_t n, size_t width, const double *weight,
                     const double *bias, int centred, double eps, double offset);
 
@@ -60,9 +51,6 @@ void reference_activate(enum activation kind, double *out, const double *g, cons
 
 // z = cap tanh(z / cap), n elements.
 void reference_cap(double *z, double cap, size_t n);
-
-// out = g / (1 + exp(-g)) * u, n elements (Shazeer 2020; LlamaMLP with silu).
-void reference_swiglu(double *out, const double *g, const double *u, size_t n);
 
 // For each row of logits [n, vocab]: lse [n], logp [n] = log p(target[i]), entropy [n] in nats.
 // Any of the three may be NULL (target too, with logp).

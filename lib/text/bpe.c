@@ -268,6 +268,15 @@ static int pair_bytes(struct bpe *b, struct err *e)
     return b->byte_pair ? 0 : -1;
 }
 
+// Whether no character vanishes: over one that does, merges join what was apart.
+static int keeps_all(const struct bpe *b)
+{
+    int all = b->byte_fallback;
+    for (int i = 0; i < 256; i++)
+        all &= b->fallback_id[i] != no_id;
+    return all || b->unk >= 0;
+}
+
 int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
              const struct vocabulary *tokens, int byte_level, struct err *e)
 {
@@ -300,8 +309,10 @@ int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
     // The mark must be known: it also ends a run of unknown characters that fuse.
     b->cuts = !byte_level && !b->prefix && !b->suffix && !b->ignore_merges &&
               vocabulary_find(tokens, word_mark, MARK) >= 0;
-    return add_words(b, tokens, e) < 0 || read_merges(b, merges, tokens, e) < 0 ? -1
-                                                                                : pair_bytes(b, e);
+    if (add_words(b, tokens, e) < 0 || read_merges(b, merges, tokens, e) < 0)
+        return -1;
+    b->cuts = b->cuts && keeps_all(b);
+    return pair_bytes(b, e);
 }
 
 void bpe_release(struct bpe *b)

@@ -432,8 +432,8 @@ int decoder_token(const struct decoder_step *s, const char *token, size_t size, 
     }
 }
 
-static int decode_step(const struct decoder_step *s, const struct string_list *from,
-                       struct string_list *to, struct pattern_scratch *scratch, struct err *e)
+int decoder_step_run(const struct decoder_step *s, const struct string_list *from,
+                     struct string_list *to, struct pattern_scratch *scratch, struct err *e)
 {
     if (s->kind == DECODE_BYTE_LEVEL)
         return decode_byte_level(from, to, e);
@@ -479,7 +479,7 @@ int decoder_run(const struct decoder *d, struct string_list *tokens, struct buff
     int result = buffer_reserve(&tokens->text, 1, e);
     for (int i = 0; result == 0 && i < d->n; i++) {
         string_list_clear(&next);
-        result = decode_step(&d->step[i], tokens, &next, &scratch, e);
+        result = decoder_step_run(&d->step[i], tokens, &next, &scratch, e);
         struct string_list swap = *tokens;
         *tokens = next;
         next = swap;

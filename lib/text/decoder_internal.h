@@ -44,5 +44,8 @@ int decoder_fallback_byte(const char *token, size_t size);
 // Appends what Replace, Strip, Metaspace and BPEDecoder make of one token.
 int decoder_token(const struct decoder_step *s, const char *token, size_t size, int first, int last,
                   struct pattern_scratch *scratch, struct buffer *to, struct err *e);
+// What a step makes of all tokens.
+int decoder_step_run(const struct decoder_step *s, const struct string_list *from,
+                     struct string_list *to, struct pattern_scratch *scratch, struct err *e);
 
 #endif

@@ -9,8 +9,9 @@
 // What a step keeps between tokens.
 struct step_state {
     struct buffer held;
-    int fused; // it gets parts of one text, not tokens: a step before it joins them
-    int seen;  // something came before
+    struct string_list all; // tokens, where the step needs all of them
+    int fused;              // it gets parts of one text, not tokens: a step before it joins them
+    int seen;               // something came before
     int64_t stripped;
 };
 
@@ -33,6 +34,7 @@ struct decoder_stream *decoder_stream_open(const struct decoder *d, struct err *
     int fused = 0;
     for (int i = 0; d && i < d->n; i++) {
         buffer_init(&s->state[i].held, 0);
+        string_list_init(&s->state[i].all);
         s->state[i].fused = fused;
         fused |= d->step[i].kind == DECODE_FUSE || d->step[i].kind == DECODE_BYTE_LEVEL;
     }
@@ -47,8 +49,10 @@ void decoder_stream_close(struct decoder_stream *s)
 {
     if (!s)
         return;
-    for (int i = 0; s->d && i < s->d->n; i++)
+    for (int i = 0; s->d && i < s->d->n; i++) {
         buffer_release(&s->state[i].held);
+        string_list_release(&s->state[i].all);
+    }
     pattern_scratch_release(&s->scratch);
     free(s);
 }
@@ -276,30 +280,35 @@ static int feed(struct decoder_stream *s, int i, const char *token, size_t size,
         return feed(s, i + 1, token, size, out, e);
     case DECODE_SUFFIX:
         return feed_suffix(s, i, token, size, out, e);
+    case DECODE_WORD_PIECE:
+    case DECODE_CTC:
+        return buffer_append(&state->all.text, token, size, e) < 0
+                   ? -1
+                   : string_list_close(&state->all, e);
     default:
         return give_token(s, i, token, size, first, 0, out, e);
     }
 }
 
-// A step that needed the whole text has it.
-static int give_whole(struct decoder_stream *s, int i, struct buffer *out, struct err *e)
+// A step that needed everything has it: `all`, or in `held` the one text that others made.
+static int give_all(struct decoder_stream *s, int i, struct buffer *out, struct err *e)
 {
-    const struct decoder_step *step = &s->d->step[i];
-    struct buffer *held = &s->state[i].held, whole = *held;
+    struct step_state *state = &s->state[i];
+    struct string_list made;
     int result = 0;
-    buffer_init(held, 0);
-    if (step->kind == DECODE_BYTE_LEVEL) {
-        result = decoder_put_alphabet(held, bytes(&whole), whole.size, e);
-        if (result == 0)
-            result = give_characters(s, i, 1, out, e);
-    } else if (step->kind == DECODE_BYTE_FALLBACK) {
-        result = feed_fallback(s, i, bytes(&whole), whole.size, out, e);
-        if (result == 0)
-            result = give_run(s, i, 1, out, e);
-    } else {
-        result = give_token(s, i, bytes(&whole), whole.size, 1, 1, out, e);
+    string_list_init(&made);
+    if (state->fused &&
+        (buffer_append(&state->all.text, bytes(&state->held), state->held.size, e) < 0 ||
+         string_list_close(&state->all, e) < 0))
+        result = -1;
+    if (result == 0)
+        result = decoder_step_run(&s->d->step[i], &state->all, &made, &s->scratch, e);
+    for (size_t k = 0; result == 0 && k < made.n; k++) {
+        size_t size;
+        const char *token = string_list_at(&made, k, &size);
+        result = feed(s, i + 1, token, size, out, e);
     }
-    buffer_release(&whole);
+    string_list_release(&made);
     return result;
 }
 
@@ -311,8 +320,8 @@ static int finish(struct decoder_stream *s, int i, struct buffer *out, struct er
         return strip_text(s, i, 1, out, e);
     if (state->fused && takes_parts(step))
         return step->kind == DECODE_FUSE ? 0 : replace_text(s, i, 1, out, e);
-    if (state->fused)
-        return state->seen ? give_whole(s, i, out, e) : 0;
+    if (state->fused || step->kind == DECODE_WORD_PIECE || step->kind == DECODE_CTC)
+        return state->seen ? give_all(s, i, out, e) : 0;
     if (step->kind == DECODE_BYTE_LEVEL)
         return give_characters(s, i, 1, out, e);
     if (step->kind == DECODE_BYTE_FALLBACK)
@@ -340,6 +349,7 @@ int decoder_stream_end(struct decoder_stream *s, struct buffer *out, struct err 
         if (result == 0)
             result = finish(s, i, out, e);
         buffer_clear(&s->state[i].held);
+        string_list_clear(&s->state[i].all);
         s->state[i].seen = 0;
         s->state[i].stripped = 0;
     }

@@ -300,13 +300,13 @@ static void compose(struct change_list *l)
 enum { RUN_MAX = 1024 };
 
 // Whether a run may begin with c: nothing that c becomes joins what stands before it.
-static int begins_run(const struct normalizer *n, int compatibility, uint32_t c)
+static int begins_run(const struct normalizer *n, uint32_t c)
 {
     if (n->closer_look)
         return c >= UNICODE_NFC_END || !(n->closer_look[c / 64] >> c % 64 & 1);
     if (!unicode_nfc_stable(c))
         return 0;
-    if (!compatibility || c < 0x80)
+    if (!n->compatibility || c < 0x80)
         return 1;
     uint32_t parts[UNICODE_DECOMPOSED_MAX];
     unicode_decompose(c, 1, parts);
@@ -332,7 +332,7 @@ static size_t skip_composed(const struct normalizer *n, const struct slice *text
             i += 2;
         } else {
             size_t next = i;
-            if (!begins_run(n, 0, utf8_next(text->data, &next)))
+            if (!begins_run(n, utf8_next(text->data, &next)))
                 return i;
             i = next;
         }
@@ -353,8 +353,8 @@ static int copy_composed(const struct normalizer *n, const struct slice *text, s
     return aligned_copy(out, text, from, stop, e);
 }
 
-static int run_form(const struct normalizer *n, int compatibility, int composes, struct slice *text,
-                    struct aligned_pair *buffers, struct err *e)
+static int run_form(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
+                    struct err *e)
 {
     if (n->closer_look && skip_composed(n, text, 0) == text->size)
         return 0;
@@ -371,14 +371,14 @@ static int run_form(const struct normalizer *n, int compatibility, int composes,
         while (end < text->size && count < RUN_MAX) {
             size_t next = end;
             uint32_t c = utf8_next(text->data, &next);
-            if (begins_run(n, compatibility, c))
+            if (begins_run(n, c))
                 break;
             end = next;
             count++;
         }
         l.n = 0;
-        result = decompose(text, begin, end, compatibility, &l, e);
-        if (result == 0 && composes)
+        result = decompose(text, begin, end, n->compatibility, &l, e);
+        if (result == 0 && n->composes)
             compose(&l);
         if (result == 0)
             result = change_apply(&l, text, begin, out, e);
@@ -483,9 +483,10 @@ static int run_chinese(struct slice *text, struct aligned_pair *buffers, struct 
 static int run_bert(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
                     struct err *e)
 {
+    static const struct normalizer nfd = {.kind = NORMALIZE_FORM};
     if ((n->clean && run_map(bert_clean, text, buffers, e) < 0) ||
         (n->chinese && run_chinese(text, buffers, e) < 0) ||
-        (n->accents && (run_form(n, 0, 0, text, buffers, e) < 0 ||
+        (n->accents && (run_form(&nfd, text, buffers, e) < 0 ||
                         run_map(without_nonspacing_marks, text, buffers, e) < 0)))
         return -1;
     return n->lower ? run_lowercase(text, buffers, e) : 0;
@@ -580,7 +581,7 @@ int normalizer_run(const struct normalizer *n, struct slice *text, struct aligne
                 return -1;
         return 0;
     case NORMALIZE_FORM:
-        return run_form(n, n->compatibility, n->composes, text, buffers, e);
+        return run_form(n, text, buffers, e);
     case NORMALIZE_LOWERCASE:
         return run_lowercase(text, buffers, e);
     case NORMALIZE_STRIP:

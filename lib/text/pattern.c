@@ -94,9 +94,14 @@ static int rewrite_word(struct rewriter *r, int negative, int inside)
 {
     if (inside && negative)
         return refuse(r, "\\W inside a class");
+    // The engine counts these six as of a word where \\w stands alone, but not inside a class.
+    static const char alone[] = "\\x{B2}-\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
     const char *begin = inside ? "" : negative ? "[^" : "[";
-    return buffer_printf(r->out, r->e, "%s\\p{L}\\p{M}\\p{Nd}\\p{Pc}%s%s", begin,
-                         class_extra("w", 1), inside ? "" : "]");
+    const char *extra = class_extra("w", 1);
+    if (inside && !strncmp(extra, alone, sizeof alone - 1))
+        extra += sizeof alone - 1;
+    return buffer_printf(r->out, r->e, "%s\\p{L}\\p{M}\\p{Nd}\\p{Pc}%s%s", begin, extra,
+                         inside ? "" : "]");
 }
 
 // Between a character of a word and another, or not so. PCRE2 has other words.

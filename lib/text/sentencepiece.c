@@ -21,6 +21,7 @@ enum {
     TRAINER_MODEL_TYPE = 3,
     TRAINER_PREFIX_IS_SUFFIX = 24,
     TRAINER_BYTE_FALLBACK = 35,
+    TRAINER_UNK_SURFACE = 44,
     TRAINER_BOS_PIECE = 46,
     TRAINER_EOS_PIECE = 47,
 };
@@ -117,6 +118,9 @@ static int read_trainer(struct reader *r, const struct protobuf_field *message)
                 return -1;
         } else if (f.kind == PROTOBUF_BYTES && f.number == TRAINER_EOS_PIECE) {
             if (take_text(&m->eos_piece, &f, r->e) < 0)
+                return -1;
+        } else if (f.kind == PROTOBUF_BYTES && f.number == TRAINER_UNK_SURFACE) {
+            if (take_text(&m->unk_surface, &f, r->e) < 0)
                 return -1;
         }
     }
@@ -248,6 +252,9 @@ int sentencepiece_init(struct sentencepiece *m, const void *data, size_t size, c
     m->dummy_prefix = m->extra_spaces_go = m->escapes = 1;
     buffer_init(&m->bos_piece, 0);
     buffer_init(&m->eos_piece, 0);
+    buffer_init(&m->unk_surface, 0);
+    if (buffer_string(&m->unk_surface, " \xE2\x81\x87 ", e) < 0) // " ⁇ "
+        return -1;
     if (read_model(&r, data, size) < 0)
         return -1;
     if (m->n == 0)
@@ -277,13 +284,13 @@ void sentencepiece_release(struct sentencepiece *m)
     unigram_release(&m->unigram);
     buffer_release(&m->bos_piece);
     buffer_release(&m->eos_piece);
+    buffer_release(&m->unk_surface);
     memset(m, 0, sizeof *m);
 }
 
-int sentencepiece_is_special(const struct sentencepiece *m, uint32_t id)
+int sentencepiece_is_control(const struct sentencepiece *m, uint32_t id)
 {
-    return id < m->n &&
-           (m->type[id] == SENTENCEPIECE_CONTROL || m->type[id] == SENTENCEPIECE_UNKNOWN);
+    return id < m->n && m->type[id] == SENTENCEPIECE_CONTROL;
 }
 
 // ---- Normalization ------------------------------------------------------------------------------

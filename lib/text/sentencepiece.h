@@ -36,14 +36,14 @@ struct sentencepiece {
     struct trie symbols; // the user-defined pieces: taken as they stand, from the text too
     struct unigram unigram;
     struct buffer bos_piece, eos_piece;
+    struct buffer unk_surface; // what the unknown piece decodes to
 };
 
 // Reads a model from memory; its pieces go to `tokens`, which is empty. Release in any case.
 int sentencepiece_init(struct sentencepiece *m, const void *data, size_t size, const char *name,
                        struct vocabulary *tokens, struct err *e);
 void sentencepiece_release(struct sentencepiece *m);
-// Whether the text of a piece may stand for itself in a decoded text (it is no control piece).
-int sentencepiece_is_special(const struct sentencepiece *m, uint32_t id);
+int sentencepiece_is_control(const struct sentencepiece *m, uint32_t id);
 
 // *text becomes the normalized text in one of the buffers. `prefix`: the mark of a word is put in
 // front where the model does that.

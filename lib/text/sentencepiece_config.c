@@ -39,17 +39,18 @@ json_t *sentencepiece_decoder(const struct sentencepiece *m, const struct senten
                               struct err *e)
 {
     json_t *list = json_array();
-    // With `remove_extra_whitespaces` no text begins with a blank.
-    int strips = m->extra_spaces_go ? INT_MAX : s->prefix, bad = 0;
-    if (m->escapes)
-        bad |= add(list, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String",
-                                   "\xE2\x96\x81", "content", " "));
+    const char *blank = m->escapes ? "\xE2\x96\x81" : " ";
+    int strips = m->extra_spaces_go ? INT_MAX : s->prefix, bad = 0; // a text begins with no blank
     if (m->byte_fallback)
         bad |= add(list, json_pack("{s:s}", "type", "ByteFallback"));
     bad |= add(list, json_pack("{s:s}", "type", "Fuse"));
+    // Before marks become blanks: what stands for the unknown may begin with a blank, which stays.
     if (strips)
-        bad |= add(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start",
-                                   strips, "stop", 0));
+        bad |= add(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", blank,
+                                   "start", strips, "stop", 0));
+    if (m->escapes)
+        bad |= add(list, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String",
+                                   blank, "content", " "));
     json_t *out = bad ? NULL : json_pack("{s:s, s:O}", "type", "Sequence", "decoders", list);
     json_decref(list);
     if (!out)

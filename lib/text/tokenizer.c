@@ -42,6 +42,7 @@ struct tokenizer {
     char fingerprint[FINGERPRINT_MAX];
     struct vocabulary tokens; // the model's and the added ones
     enum model_kind kind;
+    size_t n_model; // ids that the model can give are below this
     struct bpe bpe;
     struct unigram unigram;
     struct sentencepiece sentencepiece;
@@ -386,8 +387,10 @@ static int read_config_tokens(struct tokenizer *t, const json_t *config, size_t 
 
 static int read_added(struct tokenizer *t, const json_t *root, const json_t *config, struct err *e)
 {
-    size_t n_model = vocabulary_count(&t->tokens), i;
+    size_t n_model = t->kind == MODEL_UNIGRAM ? t->unigram.n : vocabulary_count(&t->tokens);
+    size_t i;
     json_t *value;
+    t->n_model = t->tokens.n_ids;
     json_array_foreach(json_object_get(root, "added_tokens"), i, value)
     {
         if (add_token(t, value, n_model, -1, file_name, e) < 0)
@@ -412,7 +415,8 @@ static int build_matchers(struct tokenizer *t, struct err *e)
         if (result == 0)
             result = added_matcher_add(token->normalized ? &t->normalized : &t->raw, text.data,
                                        text.size, i, e);
-        if (result == 0 && token->normalized && text.data != token->content)
+        if (result == 0 && token->normalized &&
+            (text.size != token->size || memcmp(text.data, token->content, text.size) != 0))
             result = vocabulary_add(&t->shown, text.data, text.size, token->id, e);
     }
     aligned_pair_release(&buffers);
@@ -466,7 +470,7 @@ static int build_shapes(struct tokenizer *t, struct err *e)
     }
     for (uint32_t id = 0; id < t->sentencepiece.n; id++)
         t->shape[id].special = t->shape[id].skipped =
-            (uint8_t)sentencepiece_is_special(&t->sentencepiece, id);
+            (uint8_t)sentencepiece_is_control(&t->sentencepiece, id);
     for (size_t i = 0; i < t->added.n; i++) {
         struct token_shape *shape = &t->shape[t->added.token[i].id];
         size_t size;
@@ -710,6 +714,13 @@ static int read_around_model(struct tokenizer *t, const char *directory, const j
         t->post.prefix[t->post.n_prefix++] = (uint32_t)bos;
     if (t->settings.add_eos && eos >= 0)
         t->post.suffix[t->post.n_suffix++] = (uint32_t)eos;
+    size_t size;
+    const char *unk = vocabulary_text(&t->tokens, (uint32_t)m->unk, &size);
+    // Unless the directory says what stands for the unknown, the model does.
+    if (!added_list_find(&t->added, unk, size) &&
+        vocabulary_add(&t->shown, m->unk_surface.data, m->unk_surface.size, (uint32_t)m->unk, e) <
+            0)
+        return -1;
     return build_matchers(t, e) < 0 ? -1 : build_shapes(t, e);
 }
 
@@ -1120,13 +1131,12 @@ static size_t unskip_chars(const char *text, size_t at, unsigned n)
     return at;
 }
 
-// Whether the model gave this token for text that it does not know; else it was cut out of the
-// text.
-static int is_unknown(const struct tokenizer *t, uint32_t id, const char *text, size_t start,
-                      size_t end)
+// Whether the model gave this token; else it was cut out of the text, where its content stands.
+static int is_from_model(const struct tokenizer *t, uint32_t id, const char *text, size_t start,
+                         size_t end)
 {
     size_t size;
-    if (t->kind != MODEL_BPE || t->bpe.unk != (int64_t)id)
+    if (id >= t->n_model || (t->kind == MODEL_UNIGRAM && t->unigram.unk == (int64_t)id))
         return 0;
     const char *token = vocabulary_text(&t->tokens, id, &size);
     return token && !memmem(text + start, end - start, token, size);
@@ -1139,7 +1149,7 @@ static void trim_offsets(const struct tokenizer *t, struct token_list *out, size
     for (size_t i = first; i < out->n; i++) {
         const struct token_shape *shape = &t->shape[out->id[i]];
         unsigned lead = shape->lead, trail = shape->trail;
-        if (shape->added && !is_unknown(t, out->id[i], text, out->start[i], out->end[i])) {
+        if (shape->added && !is_from_model(t, out->id[i], text, out->start[i], out->end[i])) {
             // The blanks that it swallowed count.
             const char *token = text + out->start[i];
             unsigned before = blanks(token, out->end[i] - out->start[i], 0);

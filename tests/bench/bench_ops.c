@@ -263,20 +263,6 @@ static struct tensor row_tensor(const struct rows *r, size_t rows, size_t cols)
     return (struct tensor){.data = r->w, .rows = rows, .cols = cols, .grad = r->grad};
 }
 
-static void rmsnorm(void *arg)
-{
-    struct rows *r = arg;
-    struct tensor w = row_tensor(r, 1, HIDDEN);
-    device.ops->rmsnorm(&device, r->y, r->rstd, r->x, TOKENS, &w, 1e-5f, &error);
-}
-
-static void rmsnorm_backward(void *arg)
-{
-    struct rows *r = arg;
-    struct tensor w = row_tensor(r, 1, HIDDEN);
-    device.ops->rmsnorm_backward(&device, r->z, r->y, r->x, r->rstd, TOKENS, &w, &error);
-}
-
 static void norm_as(struct rows *r, int centred)
 {
     struct norm p = {.centred = centred, .eps = 1e-5f, .weight = row_tensor(r, 1, HIDDEN)};
@@ -359,24 +345,6 @@ static void cap(void *arg)
     device.ops->cap(&device, r->x, 30, (size_t)CHUNK * VOCAB, &error);
 }
 
-static void rope(void *arg)
-{
-    struct rows *r = arg;
-    device.ops->rope(&device, r->x, TOKENS, HEADS, DIM, r->token, r->w, 0, &error);
-}
-
-static void swiglu(void *arg)
-{
-    struct rows *r = arg;
-    device.ops->swiglu(&device, r->z, r->x, r->y, (size_t)TOKENS * FF, &error);
-}
-
-static void swiglu_backward(void *arg)
-{
-    struct rows *r = arg;
-    device.ops->swiglu_backward(&device, r->x, r->y, r->z, (size_t)TOKENS * FF, &error);
-}
-
 static void embed(void *arg)
 {
     struct rows *r = arg;
@@ -429,8 +397,6 @@ static void row_operations(void)
         r.token[i] = (uint32_t)(i % LENGTH);
     for (size_t i = 0; i < (size_t)TOKENS * FF; i++)
         r.x[i] = r.y[i];
-    line("rope", row * 2, "GB/s   ", rope, NULL, &r);
-    line("rmsnorm", row * 2, "GB/s   ", rmsnorm, NULL, &r);
     line("norm rms", row * 2, "GB/s   ", norm, NULL, &r);
     line("norm centred", row * 2, "GB/s   ", norm_centred, NULL, &r);
     line("norm of heads", row * 2, "GB/s   ", norm_heads, NULL, &r);
@@ -446,9 +412,6 @@ static void row_operations(void)
     line("activate_backward gelu", ff * 5, "GB/s   ", gelu_backward, NULL, &r);
     line("activate_backward gelu_tanh", ff * 5, "GB/s   ", gelu_tanh_backward, NULL, &r);
     line("activate_backward relu", ff * 5, "GB/s   ", relu_backward, NULL, &r);
-    line("rmsnorm_backward", row * 4, "GB/s   ", rmsnorm_backward, NULL, &r);
-    line("swiglu", ff * 3, "GB/s   ", swiglu, NULL, &r);
-    line("swiglu_backward", ff * 5, "GB/s   ", swiglu_backward, NULL, &r);
     for (size_t i = 0; i < TOKENS; i++)
         r.token[i] = (uint32_t)(i * 7919 % VOCAB);
     line("embed", row * 2, "GB/s   ", embed, NULL, &r);

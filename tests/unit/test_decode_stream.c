@@ -201,6 +201,9 @@ static const char *const steps[] = {
     "{\"type\":\"Strip\",\"content\":\"a\",\"start\":2,\"stop\":2}",
     "{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":\"always\"}",
     "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}",
+    "{\"type\":\"WordPiece\",\"prefix\":\"a\",\"cleanup\":true}",
+    "{\"type\":\"CTC\",\"pad_token\":\"b\",\"word_delimiter_token\":\"|\",\"cleanup\":true}",
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"-\"}",
 };
 static const char *const tokens[] = {
     "a", "b", "▁", "▁a", "a</w>", "<0xE4>", "aab",    "<0xBD>", "<0xA0>", "<0x41>", "</w>b",

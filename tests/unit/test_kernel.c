@@ -107,6 +107,105 @@ static void exp_keeps_nan(void)
     }
 }
 
+// Calls `one` with 16 numbers at a time: a sample of all up to `most` and their negatives.
+static void sweep(float most, void (*one)(const float x[LANES]))
+{
+    for (uint32_t bits = 0; bits <= bits_of(most); bits += 1999 * LANES) {
+        float x[LANES], minus[LANES];
+        for (uint32_t i = 0; i < LANES; i++) {
+            x[i] = fminf(from_bits(bits + 1999 * i), most);
+            minus[i] = -x[i];
+        }
+        one(x);
+        one(minus);
+    }
+}
+
+static double worst;
+static float worst_at;
+
+static void worse(double apart, float at)
+{
+    if (!(apart <= worst)) {
+        worst = apart;
+        worst_at = at;
+    }
+}
+
+static void tanh_error(const float x[LANES])
+{
+    float z[LANES];
+    memcpy(z, x, sizeof z);
+    kernels->cap(z, 1, 1, LANES);
+    for (int i = 0; i < LANES; i++)
+        worse(x[i] == 0 ? fabs((double)z[i]) : fabs(z[i] / tanh((double)x[i]) - 1), x[i]);
+}
+
+// Small and large alike: relative to the value itself.
+static void tanh_is_accurate(void)
+{
+    worst = 0;
+    sweep(200, tanh_error);
+    printf("# tanh: largest relative error %.3g, at %.9g\n", worst, worst_at);
+    CHECK(worst < 3e-7);
+    float odd[LANES] = {INFINITY, -INFINITY, NAN, 3e38f, -3e38f, -0.0f};
+    kernels->cap(odd, 1, 5, LANES);
+    CHECK(odd[0] == 5 && odd[1] == -5 && isnan(odd[2]) && odd[3] == 5 && odd[4] == -5);
+    CHECK(odd[5] == 0 && signbit(odd[5]));
+}
+
+static enum activation kind; // of the sweep
+
+static double exact_slope(double x)
+{
+    double h = 1e-4, low, high, far_low, far_high;
+    double at[4] = {x - h, x + h, x - 2 * h, x + 2 * h}, y[4];
+    reference_activate(kind, y, at, NULL, 4);
+    low = y[0];
+    high = y[1];
+    far_low = y[2];
+    far_high = y[3];
+    return (8 * (high - low) - (far_high - far_low)) / (12 * h);
+}
+
+// Against the value itself, and the rounding of 1 where it is small.
+static void activation_error(const float x[LANES])
+{
+    float y[LANES], slope[LANES], one[LANES];
+    for (int i = 0; i < LANES; i++) {
+        slope[i] = x[i];
+        one[i] = 1;
+    }
+    kernels->activate(kind, y, x, NULL, LANES);
+    kernels->activate_backward(kind, slope, NULL, one, LANES);
+    for (int i = 0; i < LANES; i++) {
+        double in = x[i], out;
+        reference_activate(kind, &out, &in, NULL, 1);
+        worse(fabs(y[i] - out) / (fabs(out) + 0.1 * fmin(1, fabs(in)) + 1e-37), x[i]);
+        if (fabs(in) > 1e-3) // not over relu's corner
+            worse(fabs(slope[i] - exact_slope(in)) / (1 + fabs(exact_slope(in))), x[i]);
+    }
+}
+
+static void activations_are_accurate(void)
+{
+    static const char *const names[] = {"silu",       "gelu", "gelu_tanh",
+                                        "gelu_quick", "relu", "relu squared"};
+    for (int k = 0; k < ACTIVATIONS; k++) {
+        kind = (enum activation)k;
+        worst = 0;
+        sweep(60, activation_error);
+        printf("# %s: largest error %.3g, at %.9g\n", names[k], worst, worst_at);
+        CHECK(worst < 1e-6);
+        float x[LANES] = {NAN, 0, -0.0f, 1e10f, 3e38f, 1e-30f, -1e10f}, y[LANES];
+        kernels->activate(kind, y, x, NULL, LANES);
+        CHECK(isnan(y[0]) && y[1] == 0 && y[2] == 0);
+        CHECK(kind == ACTIVATION_RELU_SQUARED ? y[3] == 1e10f * 1e10f : y[3] == x[3]);
+        CHECK(kind == ACTIVATION_RELU_SQUARED ? y[4] == INFINITY : y[4] == x[4]);
+        CHECK(fabsf(y[6]) < 1e-20f);
+    }
+}
+
 // All tile sizes, both ways to walk the broadcast side, over slices, new or added to.
 static void tiles(void)
 {
@@ -139,6 +238,37 @@ static void tiles(void)
         }
 }
 
+// Rows of a in blocks give the bits of rows in a run; and a beginning of zeros, left out, changes
+// none.
+static void block_tiles(void)
+{
+    enum { BLOCKS = 40, WIDE = 20, DEEP = BLOCKS * LANES };
+    kit_begin(4);
+    float *a = normals(DEEP * WIDE, 1), *dealt = zeros(DEEP * WIDE),
+          *b = normals(DEEP * TILE_MAX, 1);
+    uint32_t block[BLOCKS];
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        block[i] = (i * 7 + 3) % BLOCKS;
+        memcpy(dealt + block[i] * LANES * WIDE, a + i * LANES * WIDE, LANES * WIDE * sizeof *a);
+    }
+    for (size_t rows = 1; rows <= kernels->tile; rows++)
+        for (int k = 0; k < 24; k++) {
+            size_t end = 1 + rng_below(&rng, BLOCKS), first = k % 3 ? rng_below(&rng, end) : 0;
+            float whole[TILE_MAX * WIDE], parts[TILE_MAX * WIDE],
+                *part = copied(b, DEEP * TILE_MAX);
+            for (size_t n = 0; n < rows; n++)
+                memset(part + n * DEEP, 0, first * LANES * sizeof *part);
+            kernels->tile_product(rows, end * LANES, a, WIDE, part, DEEP, 1, whole, WIDE, 0);
+            for (size_t n = 0; n < rows; n++) // not read
+                for (size_t i = 0; i < first * LANES; i++)
+                    part[n * DEEP + i] = NAN;
+            kernels->tile_blocks(rows, first, end, dealt, block, LANES * WIDE, WIDE, part, DEEP,
+                                 parts, WIDE);
+            for (size_t n = 0; n < rows; n++)
+                CHECK(same_bits("blocks", parts + n * WIDE, whole + n * WIDE, LANES));
+        }
+}
+
 // Sets agree with the plain one within rounding.
 static void agrees(void)
 {
@@ -146,16 +276,25 @@ static void agrees(void)
         kit_begin(n);
         float *g = normals(n, 2), *u = normals(n, 1), *d = normals(n, 1);
         float *a = zeros(n), *b = zeros(n), *da = zeros(n), *db = zeros(n), top, other;
-        kernels->swiglu(a, g, u, n);
-        kernels_base.swiglu(b, g, u, n);
-        for (size_t i = 0; i < n; i++)
-            CHECK_NEAR(a[i], b[i], 1e-6 * (1 + fabs(b[i])));
-        kernels->swiglu_backward(a, da, d, g, u, n);
-        kernels_base.swiglu_backward(b, db, d, g, u, n);
-        for (size_t i = 0; i < n; i++) {
-            CHECK_NEAR(a[i], b[i], 2e-6 * (1 + fabs(b[i])));
-            CHECK_NEAR(da[i], db[i], 2e-6 * (1 + fabs(db[i])));
+        for (int k = 0; k < ACTIVATIONS; k++) {
+            kernels->activate((enum activation)k, a, g, u, n);
+            kernels_base.activate((enum activation)k, b, g, u, n);
+            for (size_t i = 0; i < n; i++)
+                CHECK_NEAR(a[i], b[i], 1e-6 * (1 + fabs(b[i])));
+            memcpy(a, g, n * sizeof *a);
+            memcpy(b, g, n * sizeof *b);
+            memcpy(da, u, n * sizeof *da);
+            memcpy(db, u, n * sizeof *db);
+            kernels->activate_backward((enum activation)k, a, da, d, n);
+            kernels_base.activate_backward((enum activation)k, b, db, d, n);
+            for (size_t i = 0; i < n; i++) {
+                CHECK_NEAR(a[i], b[i], 2e-6 * (1 + fabs(b[i])));
+                CHECK_NEAR(da[i], db[i], 2e-6 * (1 + fabs(db[i])));
+            }
         }
+        CHECK_NEAR(kernels->sum(g, n), kernels_base.sum(g, n), 1e-12);
+        CHECK_NEAR(kernels->squares_about(g, 0.5f, n), kernels_base.squares_about(g, 0.5f, n),
+                   1e-4);
         CHECK(kernels->max(g, n) == kernels_base.max(g, n));
         CHECK_NEAR(kernels->dot(g, u, n), kernels_base.dot(g, u, n), 1e-5);
         CHECK_NEAR(kernels->sum_squares(g, n), kernels_base.sum_squares(g, n), 1e-4);
@@ -299,7 +438,10 @@ int main(void)
         run_named("exp is accurate", exp_is_accurate);
         run_named("exp has ends", exp_has_ends);
         run_named("exp keeps NaN", exp_keeps_nan);
+        run_named("tanh is accurate", tanh_is_accurate);
+        run_named("activations are accurate", activations_are_accurate);
         run_named("tiles", tiles);
+        run_named("tiles over blocks", block_tiles);
         run_named("widens", widens);
         run_named("transposes", transposes);
         run_named("agrees with base", agrees);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 
+#include "base/io.h"
 #include "base/json.h"
 #include "text/tokenizer.h"
 
@@ -327,6 +328,189 @@ static void ids_of_fixtures(void)
     json_decref(rows);
 }
 
+// A tokenizer of the base file with some of its keys replaced.
+static struct tokenizer *open_with(const json_t *base, const json_t *part)
+{
+    char directory[] = "/tmp/test_tokenizer.XXXXXX", path[64];
+    struct tokenizer *t = NULL;
+    struct err e;
+    json_t *whole = json_copy((json_t *)base);
+    if (mkdtemp(directory) && json_object_update(whole, (json_t *)part) == 0) {
+        snprintf(path, sizeof path, "%s/tokenizer.json", directory);
+        if (json_dump_file(whole, path, JSON_COMPACT) == 0)
+            t = tokenizer_open(directory, &e);
+        if (!t)
+            printf("# %s\n", e.text);
+        unlink(path);
+        rmdir(directory);
+    }
+    json_decref(whole);
+    return t;
+}
+
+#define BASE "tests/fixtures/tokenizers/unigram-bytefallback/tokenizer.json"
+
+// Each normalizer, pre-tokenizer, post-processor and decoder, and flags of added tokens, on one
+// small Unigram model that spells unknown characters in bytes.
+static void parts_one_by_one(void)
+{
+    NEED(BASE);
+    struct err e;
+    json_t *base = json_parse_file(AT_FDCWD, BASE, 1 << 20, &e);
+    json_t *rows = read_lines("tests/fixtures/tokenizers/parts.jsonl"), *row;
+    struct tokenizer *t = NULL;
+    struct tally tally = {0};
+    int parts = 0;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *part = json_object_get(row, "part");
+        if (part) {
+            tokenizer_close(t);
+            t = open_with(base, part);
+            parts++;
+        }
+        CHECK(t != NULL);
+        if (!t)
+            continue;
+        int before = tally.ids + tally.offsets + tally.decode + tally.skip;
+        check_row(t, "a part", row, row, json_object_get(row, "ids"), &tally);
+        if (getenv("SHOW") && tally.ids + tally.offsets + tally.decode + tally.skip - before < 4)
+            printf("# row %zu\n", i + 1);
+    }
+    printf("# %d parts, %d strings: ids %d, offsets %d, decode %d, decode_skip %d\n", parts,
+           tally.rows, tally.ids, tally.offsets, tally.decode, tally.skip);
+    CHECK(parts > 80 && tally.rows > 250 && tally.ids == tally.rows &&
+          tally.offsets == tally.rows && tally.decode == tally.rows && tally.skip == tally.rows);
+    tokenizer_close(t);
+    json_decref(rows);
+    json_decref(base);
+}
+
+// The project's own tokenizer.model files: BPE with bytes, Unigram with a table of characters.
+static void ids_of_model_fixtures(void)
+{
+    NEED("tests/fixtures/tokenizers/models.jsonl");
+    json_t *rows = read_lines("tests/fixtures/tokenizers/models.jsonl"), *row;
+    struct tokenizer *t = NULL;
+    const char *open = "";
+    int tried = 0, ids = 0, decoded = 0;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "tokenizer"));
+        const json_t *text = json_object_get(row, "text");
+        if (strcmp(open, name) != 0) {
+            char path[256];
+            struct err e;
+            tokenizer_close(t);
+            snprintf(path, sizeof path, "tests/fixtures/tokenizers/%s", name);
+            t = tokenizer_open(path, &e);
+            open = name;
+        }
+        CHECK(t != NULL);
+        if (!t)
+            continue;
+        struct token_list l;
+        struct err e;
+        token_list_init(&l);
+        CHECK(tokenizer_encode(t, json_string_value(text), json_string_length(text), 0, &l, &e) ==
+              0);
+        tried++;
+        ids += ids_equal(json_object_get(row, "ids"), l.id, l.n);
+        decoded += decode_equal(t, &l, 0, json_object_get(row, "decode"));
+        for (size_t k = 0; k < l.n; k++)
+            CHECK(l.start[k] <= l.end[k] && l.end[k] <= json_string_length(text));
+        token_list_release(&l);
+    }
+    printf("# tokenizer.model: %d strings, ids %d, decode %d\n", tried, ids, decoded);
+    CHECK(tried == 18 && ids == tried && decoded == tried);
+    tokenizer_close(t);
+    json_decref(rows);
+}
+
+// What tokenizer_config.json says beside a tokenizer.model: BOS and EOS, added tokens, the prefix.
+static void config_beside_a_model(void)
+{
+    NEED("tests/fixtures/tokenizers/model-bpe/tokenizer.model");
+    char directory[] = "/tmp/test_tokenizer.XXXXXX", model[64], config[64];
+    static const char text[] =
+        "{\"add_bos_token\": false, \"add_eos_token\": true, \"legacy\": false, "
+        "\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"added_tokens_decoder\": {\"2\": "
+        "{\"content\": \"</s>\", \"special\": true}, \"9000\": {\"content\": \"<|end|>\", "
+        "\"special\": true, \"rstrip\": true}}}";
+    struct err e;
+    struct token_list l;
+    char *from = realpath("tests/fixtures/tokenizers/model-bpe/tokenizer.model", NULL);
+    CHECK(from && mkdtemp(directory));
+    snprintf(model, sizeof model, "%s/tokenizer.model", directory);
+    snprintf(config, sizeof config, "%s/tokenizer_config.json", directory);
+    CHECK(symlink(from, model) == 0);
+    CHECK(io_write_file(AT_FDCWD, config, text, sizeof text - 1, &e) == 0);
+    struct tokenizer *t = tokenizer_open(directory, &e);
+    CHECK(t != NULL);
+    token_list_init(&l);
+    if (t) {
+        static const char said[] = "the</s> the<|end|>  the";
+        size_t front, end;
+        CHECK(tokenizer_encode(t, said, sizeof said - 1, TOKENIZER_SPECIAL, &l, &e) == 0);
+        tokenizer_affixes(t, &front, &end);
+        CHECK(front == 0 && end == 1 && tokenizer_eos(t) == 2 && tokenizer_size(t) == 9001);
+        uint32_t word = l.n ? l.id[0] : 0;
+        // A prefix at the beginning only; behind a token the blank of the text makes the word.
+        CHECK(l.n >= 6 && l.id[1] == 2 && l.id[2] == word && l.id[3] == 9000 &&
+              l.id[l.n - 1] == 2 && l.id[4] != word);
+        CHECK(l.start[3] == 11 && l.end[3] == 20);
+        struct buffer back;
+        buffer_init(&back, 0);
+        CHECK(tokenizer_decode(t, l.id, l.n, 1, &back, &e) == 0 &&
+              !strcmp(back.data, "the thethe"));
+        buffer_release(&back);
+    }
+    token_list_release(&l);
+    tokenizer_close(t);
+    unlink(config);
+    unlink(model);
+    rmdir(directory);
+    free(from);
+}
+
+// Files that are cut short or spoilt anywhere are refused or read, never more.
+static void spoilt_models(void)
+{
+    static const char *const paths[] = {"tests/fixtures/tokenizers/model-bpe/tokenizer.model",
+                                        "tests/fixtures/tokenizers/model-unigram/tokenizer.model"};
+    NEED("tests/fixtures/tokenizers/model-bpe/tokenizer.model");
+    for (int k = 0; k < 2; k++) {
+        struct buffer whole;
+        struct err e;
+        buffer_init(&whole, 0);
+        CHECK(io_read_file(paths[k], &whole, &e) == 0);
+        char directory[] = "/tmp/test_tokenizer.XXXXXX", path[64];
+        CHECK(mkdtemp(directory) != NULL);
+        snprintf(path, sizeof path, "%s/tokenizer.model", directory);
+        for (size_t i = 1; i < 120; i++) {
+            size_t at = i * 2654435761u % whole.size;
+            size_t size = i % 2 ? whole.size : at;
+            whole.data[at] ^= (char)(1 << i % 8);
+            CHECK(io_write_file(AT_FDCWD, path, whole.data, size, &e) == 0);
+            struct tokenizer *t = tokenizer_open(directory, &e);
+            if (t) {
+                struct token_list l;
+                token_list_init(&l);
+                static const char text[] = "the  caf\xC3\xA9 \xEF\xBC\xA1 <s>\n12";
+                CHECK(tokenizer_encode(t, text, sizeof text - 1, 0, &l, &e) == 0 || e.text[0]);
+                token_list_release(&l);
+            }
+            tokenizer_close(t);
+            whole.data[at] ^= (char)(1 << i % 8);
+        }
+        unlink(path);
+        rmdir(directory);
+        buffer_release(&whole);
+    }
+}
+
 // Every character of the demo's tasks is a token of its own.
 static void annotators_spell_by_character(void)
 {
@@ -484,6 +668,10 @@ static void beginnings_of_sequences_decode_alike(void)
 int main(void)
 {
     RUN(ids_of_fixtures);
+    RUN(parts_one_by_one);
+    RUN(ids_of_model_fixtures);
+    RUN(config_beside_a_model);
+    RUN(spoilt_models);
     RUN(annotators_spell_by_character);
     RUN(broken_bytes_are_replaced);
     RUN(reference_ids_of_made_tokenizers);

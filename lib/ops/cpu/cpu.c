@@ -104,15 +104,6 @@ const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, st
     return wide;
 }
 
-struct rows {
-    const struct kernels *kernels;
-    float *y, *rstd;
-    const float *x, *dy, *weight;
-    float *grad;
-    size_t n, width;
-    float eps;
-};
-
 struct norm_job {
     const struct kernels *kernels;
     float *y, *dx, *stat;
@@ -388,131 +379,6 @@ static int cpu_cap_backward(struct device *d, float *dz, const float *z, float c
     return 0;
 }
 
-static void norm_rows(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct rows *r = arg;
-    for (size_t i = begin; i < end; i++) {
-        const float *x = r->x + i * r->width;
-        float *y = r->y + i * r->width;
-        double mean = r->kernels->sum_squares(x, r->width) / (double)r->width;
-        float scale = (float)(1 / sqrt(mean + (double)r->eps));
-        if (r->rstd)
-            r->rstd[i] = scale;
-        r->kernels->normalize(y, x, r->weight, scale, r->width);
-    }
-}
-
-static int cpu_rmsnorm(struct device *d, float *y, float *rstd, const float *x, size_t n,
-                       const struct tensor *weight, float eps, struct err *e)
-{
-    struct arena_mark mark = arena_mark(&d->scratch);
-    struct rows r = {.kernels = cpu_kernels(d), .y = y, .rstd = rstd, .x = x, .eps = eps};
-    r.width = weight->cols;
-    r.weight = cpu_f32(d, weight, NULL, e);
-    if (!r.weight)
-        return -1;
-    threads_for(n, cpu_grain(r.width), norm_rows, &r);
-    arena_rewind(&d->scratch, mark);
-    return 0;
-}
-
-static void norm_backward_rows(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct rows *r = arg;
-    for (size_t i = begin; i < end; i++)
-        r->kernels->normalize_backward(r->y + i * r->width, r->dy + i * r->width,
-                                       r->x + i * r->width, r->weight, r->rstd[i], r->width);
-}
-
-static void norm_weight_columns(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct rows *r = arg;
-    r->kernels->column_products(r->grad + begin, r->dy + begin, r->x + begin, r->rstd, r->n,
-                                r->width, end - begin);
-}
-
-static int cpu_rmsnorm_backward(struct device *d, float *dx, const float *dy, const float *x,
-                                const float *rstd, size_t n, const struct tensor *weight,
-                                struct err *e)
-{
-    struct arena_mark mark = arena_mark(&d->scratch);
-    struct rows r = {.kernels = cpu_kernels(d), .y = dx, .dy = dy, .x = x, .n = n};
-    r.width = weight->cols;
-    r.rstd = (float *)rstd;
-    r.weight = cpu_f32(d, weight, NULL, e);
-    if (!r.weight)
-        return -1;
-    threads_for(n, cpu_grain(r.width), norm_backward_rows, &r);
-    r.grad = weight->grad;
-    if (r.grad)
-        threads_for(r.width, column_grain(n, r.width), norm_weight_columns, &r);
-    arena_rewind(&d->scratch, mark);
-    return 0;
-}
-
-struct rope_job {
-    const struct kernels *kernels;
-    float *x;
-    size_t heads, dim;
-    const uint32_t *position;
-    const float *table;
-    float sign;
-};
-
-static void rope_rows(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct rope_job *r = arg;
-    for (size_t i = begin; i < end; i++)
-        r->kernels->rope(r->x + i * r->heads * r->dim, r->heads, r->dim,
-                         r->table + (size_t)r->position[i] * (r->dim / 2) * 2, r->sign);
-}
-
-static int cpu_rope(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
-                    const uint32_t *position, const float *table, int backward, struct err *e)
-{
-    struct rope_job job = {.kernels = cpu_kernels(d), .x = x, .heads = heads, .dim = head_dim};
-    job.position = position;
-    job.table = table;
-    job.sign = backward ? -1.0f : 1.0f;
-    threads_for(n, cpu_grain(heads * head_dim), rope_rows, &job);
-    return 0;
-}
-
-struct elements {
-    const struct kernels *kernels;
-    float *out, *g, *u;
-    const float *dout;
-};
-
-static void swiglu_chunk(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct elements *j = arg;
-    j->kernels->swiglu(j->out + begin, j->g + begin, j->u + begin, end - begin);
-}
-
-static int cpu_swiglu(struct device *d, float *out, const float *g, const float *u, size_t n,
-                      struct err *e)
-{
-    struct elements job = {cpu_kernels(d), out, (float *)g, (float *)u, NULL};
-    threads_for(n, 16384, swiglu_chunk, &job);
-    return 0;
-}
-
-static void swiglu_backward_chunk(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct elements *j = arg;
-    j->kernels->swiglu_backward(j->g + begin, j->u + begin, j->dout + begin, j->g + begin,
-                                j->u + begin, end - begin);
-}
-
-static int cpu_swiglu_backward(struct device *d, float *g, float *u, const float *dout, size_t n,
-                               struct err *e)
-{
-    struct elements job = {cpu_kernels(d), NULL, g, u, dout};
-    threads_for(n, 16384, swiglu_backward_chunk, &job);
-    return 0;
-}
-
 struct softmax_job {
     const struct kernels *kernels;
     const float *logits;
@@ -661,9 +527,6 @@ const struct ops ops_cpu = {
     .embed_backward = cpu_embed_backward,
     .linear = cpu_linear,
     .linear_backward = cpu_linear_backward,
-    .rmsnorm = cpu_rmsnorm,
-    .rmsnorm_backward = cpu_rmsnorm_backward,
-    .rope = cpu_rope,
     .attention_store = cpu_attention_store,
     .attention = cpu_attention,
     .attention_of_last = cpu_attention_of_last,
@@ -678,8 +541,6 @@ const struct ops ops_cpu = {
     .blend = cpu_blend,
     .cap = cpu_cap,
     .cap_backward = cpu_cap_backward,
-    .swiglu = cpu_swiglu,
-    .swiglu_backward = cpu_swiglu_backward,
     .log_softmax = cpu_log_softmax,
     .softmax = cpu_softmax,
     .log_softmax_backward = cpu_log_softmax_backward,

@@ -52,11 +52,6 @@ struct kernels {
     void (*cap)(float *z, float scale, float cap, size_t n);
     // dz *= 1 - (z / cap)^2
     void (*cap_backward)(float *dz, const float *z, float cap, size_t n);
-    // out = g * sigmoid(g) * u
-    void (*swiglu)(float *out, const float *g, const float *u, size_t n);
-    // dg, du from dout; g and u are overwritten where dg == g, du == u is allowed.
-    void (*swiglu_backward)(float *dg, float *du, const float *dout, const float *g, const float *u,
-                            size_t n);
     // logits[i] = -c * exp(logits[i] - shift): the gradient of c * log-probability, without the
     // one-hot part.
     void (*softmax_gradient)(float *logits, size_t n, float shift, float c);
@@ -71,10 +66,6 @@ struct kernels {
     // ds[i] = p[i] * (ds[i] - delta) * scale
     void (*score_gradient)(float *ds, const float *p, float delta, float scale, size_t n);
     void (*add)(float *to, const float *from, size_t n);
-    // to[k] += sum over i of a[i * stride + k] * b[i * stride + k] * c[i], k < columns, i < n in
-    // order.
-    void (*column_products)(float *to, const float *a, const float *b, const float *c, size_t n,
-                            size_t stride, size_t columns);
     // y = (x - mean) * s * weight + bias (NULL: none); y may be x.
     void (*norm)(float *y, const float *x, const float *weight, const float *bias, float mean,
                  float s, size_t n);
@@ -86,14 +77,8 @@ struct kernels {
     void (*norm_weight)(float *to, const float *dy, const float *x, int centred, const float *stat,
                         size_t n, size_t stride, size_t columns);
     void (*column_sums)(float *to, const float *a, size_t n, size_t stride, size_t columns);
-    void (*normalize)(float *y, const float *x, const float *weight, float rstd, size_t n);
-    // dx += the gradient of normalize.
-    void (*normalize_backward)(float *dx, const float *dy, const float *x, const float *weight,
-                               float rstd, size_t n);
-    // One row of `heads` heads; angle[k] = cos, sin of pair k; sign -1 turns back.
-    void (*rope)(float *x, size_t heads, size_t head_dim, const float *angle, float sign);
-    // The same for the first `dims` of each head: pairs (k, k + dims / 2), or (2k, 2k + 1) with
-    // `neighbours`.
+    // One row of `heads` heads: the first `dims` of each turn in pairs (k, k + dims / 2), or
+    // neighbours (2k, 2k + 1); angle[k] = cos, sin of pair k; sign -1 turns back.
     void (*rotate)(float *x, size_t heads, size_t head_dim, size_t dims, int neighbours,
                    const float *angle, float sign);
 };
