@@ -29,9 +29,8 @@ static const struct program init_program = {
     .name = "model init",
     .operands = "CONFIG_DIR",
     .summary = "Make a model with fresh weights from a directory with config.json.",
-    .details =
-        "Matrices are drawn from N(0, initializer_range^2), norms are 1, biases 0. Every other "
-        "file of CONFIG_DIR (the tokenizer, say) is copied.",
+    .details = "Matrices are drawn from N(0, initializer_range^2), norms are the identity, biases "
+               "0. Every other file of CONFIG_DIR (the tokenizer, say) is copied.",
     .examples = "  model init my-config -o base --seed 1\n",
     .options = init_options,
     .operands_min = 1,

@@ -213,7 +213,8 @@ static int find_pad(const char *directory, int64_t *pad, struct err *e)
             result = err_prefix(e, "%s", directory);
         } else if (json_is_integer(id)) {
             *pad = json_integer_value(id);
-        } else if (json_is_string(token) && io_exists(at, "tokenizer.json")) {
+        } else if (json_is_string(token) &&
+                   (io_exists(at, "tokenizer.json") || io_exists(at, "tokenizer.model"))) {
             struct tokenizer *t = tokenizer_open(directory, e);
             *pad = t ? tokenizer_token_id(t, json_string_value(token)) : -1;
             result = t ? 0 : -1;

@@ -359,7 +359,10 @@ END
     try '.model.type = "WordPiece"' 'tok: bad: tokenizer.json: key `model`: type `WordPiece` is not supported'
     try '.normalizer = {type: "X"}' 'tok: bad: *key `normalizer`: type `X` is not supported'
     try '.pre_tokenizer = {type: "X"}' 'tok: bad: *key `pre_tokenizer`: type `X` is not supported'
-    try '.decoder = {type: "CTC"}' 'tok: bad: *key `decoder`: type `CTC` is not supported'
+    try '.normalizer = {type: "Precompiled", precompiled_charsmap: "AAAA"}' 'tok: bad: *key `precompiled_charsmap`: cut short'
+    try '.normalizer = {type: "Precompiled", precompiled_charsmap: "A"}' 'tok: bad: *key `precompiled_charsmap`: not base64'
+    try '.model = {type: "Unigram", unk_id: 9, vocab: [["a", -1.5]]}' 'tok: bad: *key `unk_id`: 9 is not in the vocabulary'
+    try '.decoder = {type: "X"}' 'tok: bad: *key `decoder`: type `X` is not supported'
     try '.post_processor = {type: "X"}' 'tok: bad: *key `post_processor`: type `X` is not supported'
     try '.model.dropout = 0.1' 'tok: bad: *key `dropout`*'
     try '.model.merges = [["1","€"]]' 'tok: bad: *merges*not in the vocabulary'
@@ -371,6 +374,29 @@ END
     jq 'del(.eos_token)' "$model/tokenizer_config.json" >bad/tokenizer_config.json
     rm bad/special_tokens_map.json bad/generation_config.json bad/config.json
     fails 1 'tok: sums.jsonl:1: *names no end token*' "$tok" -q -m bad sums.jsonl
+}
+
+@test "a directory with tokenizer.model alone: ids, offsets and back; the stream knows it" {
+    mkdir m
+    cp "$fixtures/model-bpe/tokenizer.model" m
+    printf '%s\n' '{"text":"the  caf\u00e9"}' >text.jsonl
+    "$tok" -q -m m --offsets text.jsonl -o out.toks
+    run view out.toks
+    [ "${lines[0]}" = '{"id":"1","token":[1,261,570,298,589,643,2],"mask":[1,1,1,1,1,1,1],"start":[0,0,3,4,7,8,10],"end":[0,3,4,7,8,10,14]}' ]
+    run --separate-stderr "$tok" -q -m m -d out.toks
+    [ "$(jq -r .completion <<<"$output")" = 'the  café' ]
+    # Another model, another fingerprint.
+    cp "$fixtures/model-unigram/tokenizer.model" m
+    fails 3 'tok: out.toks: *tokenizer*' "$tok" -q -m m -d out.toks
+    # What is beside it counts.
+    cp "$fixtures/model-bpe/tokenizer.model" m
+    echo '{"add_bos_token":false,"eos_token":"</s>"}' >m/tokenizer_config.json
+    run bash -c "'$tok' -q -m m text.jsonl | '$BIN/toks' view | tail -n +2 | jq -c .token[0]"
+    [ "$output" = 261 ]
+    head -c 5000 "$fixtures/model-bpe/tokenizer.model" >m/tokenizer.model
+    fails 1 'tok: m: tokenizer.model: *' "$tok" -q -m m text.jsonl
+    cp "$fixtures/qwen2/tokenizer.json" m/tokenizer.model
+    fails 1 'tok: m: tokenizer.model: not a model of SentencePiece, or cut short' "$tok" -q -m m text.jsonl
 }
 
 @test "help, version, usage" {

@@ -34,6 +34,8 @@ struct job {
     struct example_settings examples;
     struct corpus corpus;
     struct batch batch;
+    int committed; // -1: `commit_error`
+    struct err commit_error;
     struct id_set ids;
     struct stream_header header;
     struct frame frame;
@@ -368,35 +370,54 @@ static const struct batch_record *first_record(const struct job *j)
     return &j->batch.record[i];
 }
 
+// Writes the batch before, while the next one is made. It leaves its result in the job.
+static void commit_made(void *arg)
+{
+    struct job *j = arg;
+    for (size_t i = 0; j->committed == 0 && i < j->batch.n_made; i++)
+        j->committed = commit(j, &j->batch.made[i], &j->commit_error);
+    j->batch.n_made = 0;
+}
+
+// Decides by the first records what there will be, and opens it.
+static int begin(struct job *j, struct err *e)
+{
+    if (decide(j, first_record(j), e) < 0)
+        return -1;
+    int text_output = j->o->render || j->o->marked;
+    if (text_output ? output_open(&j->out, j->o->output, e) < 0
+                    : open_stream(j, first_record(j), e) < 0)
+        return -1;
+    j->out_open = text_output;
+    return 0;
+}
+
 static int encode_batches(struct job *j, struct err *e)
 {
-    for (int first = 1;; first = 0) {
-        struct err read_error;
-        int result = batch_read(&j->batch, &j->corpus, &read_error);
+    struct err read_error;
+    size_t n = 0;
+    int result;
+    for (int first = 1; first || n; first = 0) {
+        result = batch_read(&j->batch, &j->corpus, &read_error);
         batch_parse(&j->batch);
-        if (j->batch.n && first) {
-            if (decide(j, first_record(j), e) < 0)
-                return -1;
-            int text_output = j->o->render || j->o->marked;
-            if (text_output ? output_open(&j->out, j->o->output, e) < 0
-                            : open_stream(j, first_record(j), e) < 0)
-                return -1;
-            j->out_open = text_output;
-        }
+        if (j->batch.n && first && begin(j, e) < 0)
+            return -1;
         if (j->records.format == RECORD_PREFERENCE)
             batch_pair(&j->batch, &j->records);
-        batch_make(&j->batch, &j->records, j->o->render ? NULL : &j->examples);
-        for (size_t i = 0; i < j->batch.n; i++)
-            if (commit(j, &j->batch.record[i], e) < 0)
-                return -1;
-        progress_update(&j->progress, "%" PRIu64 " records, %" PRIu64 " tokens", j->in, j->tokens);
-        if (result < 0) {
-            *e = read_error;
+        batch_make(&j->batch, &j->records, j->o->render ? NULL : &j->examples, commit_made, j);
+        n = result < 0 ? 0 : j->batch.n;
+        batch_turn(&j->batch);
+        if (n == 0)
+            commit_made(j);
+        if (j->committed < 0) {
+            *e = j->commit_error;
             return -1;
         }
-        if (j->batch.n == 0)
-            return 0;
+        progress_update(&j->progress, "%" PRIu64 " records, %" PRIu64 " tokens", j->in, j->tokens);
     }
+    if (result < 0)
+        *e = read_error;
+    return result < 0 ? -1 : 0;
 }
 
 static int finish(struct job *j, struct err *e)

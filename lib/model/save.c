@@ -64,6 +64,13 @@ static int write_values(int fd, const float *from, size_t values, enum dtype typ
     return result;
 }
 
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 // Masters in the type of the file. Where a master is still what the file's value widens to, the
 // file's own bytes are kept: half precision has many NaNs, and fp64 more values than fp32.
 static int write_masters(int fd, const float *master, const struct safetensors *s,
@@ -81,7 +88,7 @@ static int write_masters(int fd, const float *master, const struct safetensors *
         dtype_to_f32(wide, from + at * size, t->dtype, n);
         dtype_from_f32(part, master + at, t->dtype, n);
         for (size_t i = 0; i < n; i++)
-            if (!memcmp(&wide[i], &master[at + i], sizeof *wide))
+            if (bits_of(wide[i]) == bits_of(master[at + i]))
                 memcpy(part + i * size, from + (at + i) * size, size);
         result = io_write(fd, part, n * size, s->path, e);
     }

@@ -9,23 +9,44 @@
 
 enum { READ = 512, RECORDS = 2 * READ, BYTES = 1 << 22 };
 
+static void open_record(struct batch_record *r)
+{
+    buffer_init(&r->source, 0);
+    buffer_init(&r->id, 0);
+    buffer_init(&r->pair, 0);
+    record_init(&r->record);
+    example_init(&r->example);
+}
+
+static void release_records(struct batch_record *list)
+{
+    for (size_t i = 0; list && i < RECORDS; i++) {
+        struct batch_record *r = &list[i];
+        buffer_release(&r->source);
+        buffer_release(&r->id);
+        buffer_release(&r->pair);
+        record_release(&r->record);
+        example_release(&r->example);
+        json_decref(r->json);
+    }
+    free(list);
+}
+
 int batch_init(struct batch *b, struct err *e)
 {
     memset(b, 0, sizeof *b);
     b->n_workers = threads_count();
     b->record = mem_alloc(RECORDS, sizeof *b->record, "records", e);
+    b->made = mem_alloc(RECORDS, sizeof *b->made, "records", e);
     b->worker = mem_alloc((size_t)b->n_workers, sizeof(struct tokenizer_worker *), "threads", e);
-    int result = b->record && b->worker ? 0 : -1;
+    int result = b->record && b->made && b->worker ? 0 : -1;
     for (int i = 0; result == 0 && i < b->n_workers; i++) {
         b->worker[i] = tokenizer_worker_open(e);
         result = b->worker[i] ? 0 : -1;
     }
     for (size_t i = 0; result == 0 && i < RECORDS; i++) {
-        buffer_init(&b->record[i].source, 0);
-        buffer_init(&b->record[i].id, 0);
-        buffer_init(&b->record[i].pair, 0);
-        record_init(&b->record[i].record);
-        example_init(&b->record[i].example);
+        open_record(&b->record[i]);
+        open_record(&b->made[i]);
     }
     if (result < 0)
         batch_release(b);
@@ -34,18 +55,10 @@ int batch_init(struct batch *b, struct err *e)
 
 void batch_release(struct batch *b)
 {
-    for (size_t i = 0; b->record && i < RECORDS; i++) {
-        struct batch_record *r = &b->record[i];
-        buffer_release(&r->source);
-        buffer_release(&r->id);
-        buffer_release(&r->pair);
-        record_release(&r->record);
-        example_release(&r->example);
-        json_decref(r->json);
-    }
+    release_records(b->record);
+    release_records(b->made);
     for (int i = 0; b->worker && i < b->n_workers; i++)
         tokenizer_worker_close(b->worker[i]);
-    free(b->record);
     free(b->worker);
     memset(b, 0, sizeof *b);
 }
@@ -91,8 +104,12 @@ void batch_parse(struct batch *b)
     threads_for(b->n, 16, parse_some, b);
 }
 
+enum { MAKE_GRAIN = 4 };
+
 struct making {
     struct batch *b;
+    void (*beside)(void *arg);
+    void *arg;
     const struct record_settings *records;
     const struct example_settings *examples;
 };
@@ -166,8 +183,12 @@ static int make_one(const struct making *m, struct batch_record *r, int worker, 
 static void make_some(void *arg, size_t begin, size_t end, int worker)
 {
     const struct making *m = arg;
+    if (begin == 0 && m->beside)
+        m->beside(m->arg);
     for (size_t i = begin; i < end; i++) {
-        struct batch_record *r = &m->b->record[i];
+        if (i < MAKE_GRAIN) // the first chunk is for what goes on beside
+            continue;
+        struct batch_record *r = &m->b->record[i - MAKE_GRAIN];
         if (r->failed || make_one(m, r, worker, &r->error) == 0)
             continue;
         r->failed = 1;
@@ -176,10 +197,11 @@ static void make_some(void *arg, size_t begin, size_t end, int worker)
 }
 
 void batch_make(struct batch *b, const struct record_settings *records,
-                const struct example_settings *examples)
+                const struct example_settings *examples, void (*beside)(void *arg), void *arg)
 {
-    struct making m = {b, records, examples};
-    threads_for(b->n, 4, make_some, &m);
+    struct making m = {
+        .b = b, .beside = beside, .arg = arg, .records = records, .examples = examples};
+    threads_for(MAKE_GRAIN + b->n, MAKE_GRAIN, make_some, &m);
     // An answer without the other one is no pair.
     for (size_t i = 0; examples && i + 1 < b->n; i += 2) {
         struct example *x = &b->record[i].example, *y = &b->record[i + 1].example;
@@ -190,4 +212,13 @@ void batch_make(struct batch *b, const struct record_settings *records,
         else
             y->fate = x->fate;
     }
+}
+
+void batch_turn(struct batch *b)
+{
+    struct batch_record *swap = b->made;
+    b->made = b->record;
+    b->n_made = b->n;
+    b->record = swap;
+    b->n = 0;
 }

@@ -23,6 +23,8 @@ struct batch_record {
 struct batch {
     struct batch_record *record;
     size_t n;
+    struct batch_record *made; // the batch before
+    size_t n_made;
     struct tokenizer_worker **worker; // one a thread
     int n_workers;
 };
@@ -38,7 +40,10 @@ void batch_parse(struct batch *b);
 // alone, its prompt.
 void batch_pair(struct batch *b, const struct record_settings *s);
 // Makes text of the parsed records and, unless `examples` is NULL, tokens. What fails is marked.
+// `beside` is called once while the others work (on one thread, before): for b->made.
 void batch_make(struct batch *b, const struct record_settings *records,
-                const struct example_settings *examples);
+                const struct example_settings *examples, void (*beside)(void *arg), void *arg);
+// The batch becomes b->made; the next is read in place of the one before it.
+void batch_turn(struct batch *b);
 
 #endif

@@ -12,7 +12,13 @@
 #include "text/pattern_dfa.h"
 #include "text/unicode.h"
 
-enum { PATTERN_MAX = 1 << 16, GROUPS_MAX = 200, STACK_MAX = 1 << 20, MATCH_LIMIT = 50000000 };
+enum {
+    PATTERN_MAX = 1 << 16,
+    GROUPS_MAX = 200,
+    CLASSES_MAX = 16,
+    STACK_MAX = 1 << 20,
+    MATCH_LIMIT = 50000000
+};
 
 struct pattern {
     pcre2_code *code; // NULL: a literal
@@ -55,10 +61,93 @@ static const char *class_extra(const char *name, size_t size)
     for (size_t i = 0; i < sizeof pattern_classes / sizeof *pattern_classes; i++)
         if (strlen(pattern_classes[i].name) == size && !memcmp(pattern_classes[i].name, name, size))
             return pattern_classes[i].extra;
+    return "";
+}
+
+// Names that PCRE2 has not, or has in another sense; the second is what goes into a class, with
+// what PCRE2's tables lack of the third.
+static const char *const aliases[][3] = {
+    {"letter", "\\p{L}", "L"},
+    {"uppercaseletter", "\\p{Lu}", "Lu"},
+    {"lowercaseletter", "\\p{Ll}", "Ll"},
+    {"titlecaseletter", "\\p{Lt}", "Lt"},
+    {"modifierletter", "\\p{Lm}", "Lm"},
+    {"otherletter", "\\p{Lo}", "Lo"},
+    {"mark", "\\p{M}", "M"},
+    {"nonspacingmark", "\\p{Mn}", "Mn"},
+    {"number", "\\p{N}", "N"},
+    {"decimalnumber", "\\p{Nd}", "Nd"},
+    {"digit", "\\p{Nd}", "Nd"},
+    {"punctuation", "\\p{P}", "P"},
+    {"symbol", "\\p{S}", "S"},
+    {"separator", "\\p{Z}", "Z"},
+    {"spaceseparator", "\\p{Zs}", "Zs"},
+    {"control", "\\p{Cc}", "Cc"},
+    {"cntrl", "\\p{Cc}", "Cc"},
+    {"alpha", "\\p{Alphabetic}", "Alphabetic"},
+    {"upper", "\\p{Uppercase}", "Uppercase"},
+    {"lower", "\\p{Lowercase}", "Lowercase"},
+    {"space", "\\p{White_Space}", "White_Space"},
+    {"blank", "\\p{Zs}\\t", "Zs"},
+    {"xdigit", "0-9a-fA-F", ""},
+    {"ascii", "\\x00-\\x7F", ""},
+};
+
+// General categories and other properties that both know by the same name; all else is a script.
+static int is_property(const char *name, size_t size)
+{
+    static const char *const names[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me",
+                                        "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi",
+                                        "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl",
+                                        "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs", "Any"};
+    static const char *const binary[] = {
+        "Alphabetic",         "Uppercase",      "Lowercase",
+        "White_Space",        "Emoji",          "Extended_Pictographic",
+        "Emoji_Presentation", "Emoji_Modifier", "Ideographic"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == size && !memcmp(names[i], name, size))
+            return 1;
+    for (size_t i = 0; i < sizeof binary / sizeof *binary; i++)
+        if (strlen(binary[i]) == size && !memcmp(binary[i], name, size))
+            return 1;
+    return 0;
+}
+
+static const char *const *find_alias(const char *name, size_t size)
+{
+    char plain[32];
+    size_t n = 0;
+    for (size_t i = 0; i < size && n + 1 < sizeof plain; i++)
+        if (isalnum((unsigned char)name[i]))
+            plain[n++] = (char)tolower((unsigned char)name[i]);
+    plain[n] = 0;
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (!strcmp(aliases[i][0], plain))
+            return aliases[i];
     return NULL;
 }
 
-// \p{L} and its kin: the library's Unicode tables are completed with what they lack.
+// What stands for the property inside a class.
+static int put_property(struct rewriter *r, const char *name, size_t size)
+{
+    const char *const *alias = is_property(name, size) ? NULL : find_alias(name, size);
+    if (alias)
+        return put(r, alias[1]) < 0 || put(r, class_extra(alias[2], strlen(alias[2]))) < 0 ? -1 : 0;
+    return buffer_printf(r->out, r->e, "\\p{%s%.*s}%s",
+                         is_property(name, size) ? "" : "sc:", (int)size, name,
+                         class_extra(name, size));
+}
+
+static int is_name(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)name[i]) && !strchr("_- ", name[i]))
+            return 0;
+    return size > 0;
+}
+
+// \p{L} and its kin: the library's Unicode tables are completed with what they lack. Inside a class
+// a complement is not written here (class_escape).
 static int rewrite_property(struct rewriter *r, int inside)
 {
     size_t begin = r->i, name = r->i + 2, end;
@@ -77,31 +166,28 @@ static int rewrite_property(struct rewriter *r, int inside)
         negative = !negative;
         name++;
     }
-    const char *extra = class_extra(r->s + name, end - name);
-    if (!extra || !*extra)
-        return buffer_printf(r->out, r->e, "\\%c{%.*s}", negative ? 'P' : 'p', (int)(end - name),
-                             r->s + name);
-    if (inside && negative) // completing a complement inside a class cannot be written
-        return buffer_printf(r->out, r->e, "\\P{%.*s}", (int)(end - name), r->s + name);
-    return buffer_printf(r->out, r->e, "%s\\p{%.*s}%s%s",
-                         inside     ? ""
-                         : negative ? "[^"
-                                    : "[",
-                         (int)(end - name), r->s + name, extra, inside ? "" : "]");
+    const char *text = r->s + name;
+    size_t size = end - name;
+    if (!is_name(text, size))
+        return refuse(r, "this name of a property");
+    if (!inside && is_property(text, size) && !*class_extra(text, size))
+        return buffer_printf(r->out, r->e, "\\%c{%.*s}", negative ? 'P' : 'p', (int)size, text);
+    return (inside ? 0 : put(r, negative ? "[^" : "[")) < 0 || put_property(r, text, size) < 0 ||
+                   (inside ? 0 : put(r, "]")) < 0
+               ? -1
+               : 0;
 }
 
 static int rewrite_word(struct rewriter *r, int negative, int inside)
 {
-    if (inside && negative)
-        return refuse(r, "\\W inside a class");
     // The engine counts these six as of a word where \\w stands alone, but not inside a class.
     static const char alone[] = "\\x{B2}-\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
-    const char *begin = inside ? "" : negative ? "[^" : "[";
+    const char *begin = negative ? "[^" : inside ? "" : "[";
     const char *extra = class_extra("w", 1);
     if (inside && !strncmp(extra, alone, sizeof alone - 1))
         extra += sizeof alone - 1;
     return buffer_printf(r->out, r->e, "%s\\p{L}\\p{M}\\p{Nd}\\p{Pc}%s%s", begin, extra,
-                         inside ? "" : "]");
+                         inside && !negative ? "" : "]");
 }
 
 // Between a character of a word and another, or not so. PCRE2 has other words.
@@ -135,7 +221,7 @@ static int rewrite_escape(struct rewriter *r, int inside)
         return buffer_printf(r->out, r->e, "%s\\p{Nd}%s%s", inside ? "" : "[", class_extra("d", 1),
                              inside ? "" : "]");
     case 'D':
-        return put(r, "\\P{Nd}");
+        return buffer_printf(r->out, r->e, "[^\\p{Nd}%s]", class_extra("d", 1));
     case 'h':
         return put(r, inside ? "0-9a-fA-F" : "[0-9a-fA-F]");
     case 'b':
@@ -186,44 +272,159 @@ static int rewrite_escape(struct rewriter *r, int inside)
     }
 }
 
+// ---- Classes ------------------------------------------------------------------------------------
+
+// A class under construction: what PCRE2 can have between brackets, and what must stand beside it
+// as an alternative (complements, classes inside). Before && it becomes a look-ahead.
+struct class
+{
+    struct buffer items, others, before;
+    int depth;
+};
+
+static int rewrite_class_at(struct rewriter *r, int depth);
+
+// Runs one of the rewriting functions so that it writes to `to`.
+static int write_to(struct rewriter *r, struct buffer *to, int (*fn)(struct rewriter *r, int depth),
+                    int depth)
+{
+    struct buffer *out = r->out;
+    r->out = to;
+    int result = fn(r, depth);
+    r->out = out;
+    return result;
+}
+
+// [:alpha:] and its kin.
+static int rewrite_posix(struct rewriter *r, int depth)
+{
+    const char *begin = r->s + r->i + 2, *end = memmem(begin, r->size - r->i - 2, ":]", 2);
+    size_t size = (size_t)(end - begin);
+    r->i += size + 4;
+    if (size == 5 && !memcmp(begin, "punct", 5))
+        return buffer_printf(r->out, r->e, "\\p{P}%s\\p{S}%s", class_extra("P", 1),
+                             class_extra("S", 1));
+    if (size == 5 && !memcmp(begin, "alnum", 5))
+        return buffer_printf(r->out, r->e, "\\p{Alphabetic}%s\\p{Nd}%s",
+                             class_extra("Alphabetic", 10), class_extra("Nd", 2));
+    if (!find_alias(begin, size) || !islower((unsigned char)*begin))
+        return refuse(r, "this class between [: and :]");
+    return put_property(r, begin, size);
+}
+
+static int is_posix(const struct rewriter *r)
+{
+    return r->i + 2 < r->size && r->s[r->i + 1] == ':' && r->s[r->i + 2] != '^' &&
+           memmem(r->s + r->i + 2, r->size - r->i - 2, ":]", 2);
+}
+
+static int rewrite_outside(struct rewriter *r, int depth)
+{
+    if (r->s[r->i + 1] == 'W')
+        return r->i += 2, rewrite_word(r, 1, 1);
+    return rewrite_escape(r, 0);
+}
+
+static int rewrite_inside(struct rewriter *r, int depth)
+{
+    return rewrite_escape(r, 1);
+}
+
+static int class_other(struct rewriter *r, struct class *c,
+                       int (*fn)(struct rewriter *r, int depth))
+{
+    return buffer_string(&c->others, "|", r->e) < 0 ? -1 : write_to(r, &c->others, fn, c->depth);
+}
+
+static int class_escape(struct rewriter *r, struct class *c)
+{
+    char name = r->i + 1 < r->size ? r->s[r->i + 1] : 0;
+    int circumflex = r->i + 3 < r->size && r->s[r->i + 2] == '{' && r->s[r->i + 3] == '^';
+    int complement =
+        name == 'W' || name == 'D' || (name == 'P' && !circumflex) || (name == 'p' && circumflex);
+    return complement ? class_other(r, c, rewrite_outside)
+                      : write_to(r, &c->items, rewrite_inside, 0);
+}
+
+// Appends what matches one character of the class.
+static int class_close(struct rewriter *r, const struct class *c, struct buffer *to)
+{
+    const char *items = c->items.data ? c->items.data : "";
+    const char *others = c->others.data ? c->others.data : "";
+    if (!c->others.size)
+        return buffer_printf(to, r->e, "[%s]", items);
+    if (!c->items.size)
+        return buffer_printf(to, r->e, "(?:%s)", others + 1);
+    return buffer_printf(to, r->e, "(?:[%s]%s)", items, others);
+}
+
+// A && B: B, where A matches too.
+static int class_and(struct rewriter *r, struct class *c)
+{
+    if (buffer_string(&c->before, "(?=", r->e) < 0 || class_close(r, c, &c->before) < 0 ||
+        buffer_string(&c->before, ")", r->e) < 0)
+        return -1;
+    buffer_clear(&c->items);
+    buffer_clear(&c->others);
+    return 0;
+}
+
+// The end of it: 1; 0: there is more.
+static int class_next(struct rewriter *r, struct class *c, int first)
+{
+    char ch = r->s[r->i];
+    if (ch == ']' && !first)
+        return r->i++, 1;
+    if (ch == '[')
+        return is_posix(r) ? write_to(r, &c->items, rewrite_posix, 0)
+                           : class_other(r, c, rewrite_class_at);
+    if (ch == '\\')
+        return class_escape(r, c);
+    if (ch == '&' && r->i + 1 < r->size && r->s[r->i + 1] == '&')
+        return r->i += 2, class_and(r, c);
+    r->i++;
+    return ch ? buffer_append(&c->items, &ch, 1, r->e) : buffer_string(&c->items, "\\x00", r->e);
+}
+
+static int class_write(struct rewriter *r, const struct class *c, int negative)
+{
+    if (!c->items.size && !c->others.size)
+        return refuse(r, "an empty class");
+    if (!c->before.size && !c->others.size)
+        return buffer_printf(r->out, r->e, "[%s%s]", negative ? "^" : "", c->items.data);
+    if (put(r, negative ? "(?:(?!" : "(?:") < 0 ||
+        put(r, c->before.data ? c->before.data : "") < 0 || class_close(r, c, r->out) < 0)
+        return -1;
+    return put(r, negative ? ")[\\x00-\\x{10FFFF}])" : ")");
+}
+
+static int rewrite_class_at(struct rewriter *r, int depth)
+{
+    struct class c = {.depth = depth + 1};
+    int done = 0, first = 1, negative = 0;
+    if (depth > CLASSES_MAX)
+        return refuse(r, "such deep nesting");
+    buffer_init(&c.items, 0);
+    buffer_init(&c.others, 0);
+    buffer_init(&c.before, 0);
+    r->i++;
+    if (r->i < r->size && r->s[r->i] == '^')
+        r->i += (size_t)(negative = 1);
+    for (; done == 0 && r->i < r->size; first = 0)
+        done = class_next(r, &c, first);
+    if (done == 0)
+        done = refuse(r, "a class without its end");
+    else if (done > 0)
+        done = class_write(r, &c, negative);
+    buffer_release(&c.items);
+    buffer_release(&c.others);
+    buffer_release(&c.before);
+    return done;
+}
+
 static int rewrite_class(struct rewriter *r)
 {
-    if (put(r, "[") < 0)
-        return -1;
-    r->i++;
-    if (r->i < r->size && r->s[r->i] == '^') {
-        r->i++;
-        if (put(r, "^") < 0)
-            return -1;
-    }
-    for (int first = 1; r->i < r->size; first = 0) {
-        char c = r->s[r->i];
-        if (c == ']' && !first) {
-            r->i++;
-            return put(r, "]");
-        }
-        if (c == '[') {
-            const char *end = r->i + 1 < r->size && r->s[r->i + 1] == ':'
-                                  ? memmem(r->s + r->i, r->size - r->i, ":]", 2)
-                                  : NULL;
-            if (!end)
-                return refuse(r, "a class inside a class");
-            size_t stop = (size_t)(end - r->s) + 2;
-            if (put_bytes(r, r->i, stop) < 0)
-                return -1;
-            r->i = stop;
-        } else if (c == '&' && r->i + 1 < r->size && r->s[r->i + 1] == '&') {
-            return refuse(r, "an intersection of classes");
-        } else if (c == '\\') {
-            if (rewrite_escape(r, 1) < 0)
-                return -1;
-        } else {
-            r->i++;
-            if (put_bytes(r, r->i - 1, r->i) < 0)
-                return -1;
-        }
-    }
-    return refuse(r, "a class without its end");
+    return rewrite_class_at(r, 0);
 }
 
 static int rewrite_group(struct rewriter *r)
@@ -462,9 +663,12 @@ int pattern_find_plain(const struct pattern *p, struct pattern_scratch *s, const
         *end = *start + p->size;
         return 1;
     }
-    int n = p->jit ? pcre2_jit_match(p->code, (PCRE2_SPTR)text, size, at, 0, s->match, s->context)
-                   : pcre2_match(p->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK, s->match,
-                                 s->context);
+    int n = PCRE2_ERROR_JIT_STACKLIMIT;
+    if (p->jit)
+        n = pcre2_jit_match(p->code, (PCRE2_SPTR)text, size, at, 0, s->match, s->context);
+    if (n == PCRE2_ERROR_JIT_STACKLIMIT) // slower, with memory from the heap
+        n = pcre2_match(p->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                        s->match, s->context);
     if (n == PCRE2_ERROR_NOMATCH)
         return 0;
     if (n < 0) {

@@ -169,6 +169,8 @@ static int parse_one(struct pretokenizer *p, struct step *s, const char *type, c
         return s->splitter = SPLITTER_WORDS, 0;
     if (!strcmp(type, "BertPreTokenizer"))
         return s->splitter = SPLITTER_BERT, 0;
+    if (!strcmp(type, "UnicodeScripts"))
+        return s->splitter = SPLITTER_SCRIPTS, 0;
     if (!strcmp(type, "FixedLength"))
         return parse_fixed_length(s, value, name, e);
     s->kind = CUT_CHARS;

@@ -117,12 +117,13 @@ int record_read_tokens(struct record *r, const struct record_settings *s, const 
     r->is_tokens = r->open_end = 1;
     if (train == RECORD_TRAIN_COMPLETION && !completion && !labels)
         return wrong(s, e, "completion_mask", "missing, and --train-on completion needs it");
-    if (train == RECORD_TRAIN_ASSISTANT && !assistant)
+    if (train == RECORD_TRAIN_ASSISTANT && !assistant && !labels)
         return wrong(s, e, "assistant_masks", "missing, and --train-on assistant needs it");
+    // Labels say all there is to say; masks go together.
     if (train != RECORD_TRAIN_ALL &&
-        ((labels && apply_labels(r, s, labels, e) < 0) ||
-         (completion && apply_flags(r, s, "completion_mask", completion, e) < 0) ||
-         (assistant && apply_flags(r, s, "assistant_masks", assistant, e) < 0)))
+        (labels ? apply_labels(r, s, labels, e) < 0
+                : (completion && apply_flags(r, s, "completion_mask", completion, e) < 0) ||
+                      (assistant && apply_flags(r, s, "assistant_masks", assistant, e) < 0)))
         return -1;
     if (attention && drop_padding(r, s, attention, e) < 0)
         return -1;

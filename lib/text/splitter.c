@@ -18,10 +18,32 @@ static size_t skip_chars(const char *text, size_t size, size_t at, size_t n)
     return at;
 }
 
+// What has no script at the beginning of the text belongs to no run and is dropped.
+static int next_script(const char *text, size_t size, size_t *at, size_t *start, size_t *end)
+{
+    size_t i = *at, next = i;
+    int script = 0;
+    while (i < size && !(script = unicode_script(utf8_next(text, &next))))
+        i = next;
+    if (i >= size)
+        return 0;
+    *start = i;
+    for (i = next; i < size; i = next) {
+        next = i;
+        int other = unicode_script(utf8_next(text, &next));
+        if (other && other != script)
+            break;
+    }
+    *at = *end = i;
+    return 1;
+}
+
 int splitter_next(enum splitter_kind kind, size_t length, const char *text, size_t size, size_t *at,
                   size_t *start, size_t *end)
 {
     size_t i = *at, next;
+    if (kind == SPLITTER_SCRIPTS)
+        return next_script(text, size, at, start, end);
     if (kind == SPLITTER_FIXED_LENGTH) {
         *start = i;
         *at = *end = skip_chars(text, size, i, length);

@@ -9,6 +9,7 @@ enum splitter_kind {
     SPLITTER_WORDS,        // Whitespace: runs of \w, runs of what is neither \w nor white space
     SPLITTER_BERT,         // BertPreTokenizer: punctuation one by one, runs of the rest, no blanks
     SPLITTER_FIXED_LENGTH, // FixedLength: so many characters
+    SPLITTER_SCRIPTS,      // UnicodeScripts: runs of one script; what has none goes with the run
 };
 
 // The next piece of text[*at, size) that is kept: 1 with its range, *at behind it; 0 at the end.

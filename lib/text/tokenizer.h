@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Tokenizers as tokenizer.json declares them: normalizer, pre-tokenizer, model, post-processor,
 // decoder, added tokens. The file is followed as it stands; what is not understood is refused with
-// the name of the key.
+// the name of the key. Where there is no tokenizer.json, a tokenizer.model of SentencePiece with
+// what tokenizer_config.json says beside it.
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
 
@@ -23,12 +24,12 @@ void token_list_init(struct token_list *t);
 void token_list_release(struct token_list *t);
 int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e);
 
-// Reads DIR/tokenizer.json (and tokenizer_config.json, special_tokens_map.json where they matter).
+// Reads DIR/tokenizer.json, or else DIR/tokenizer.model (and tokenizer_config.json,
+// special_tokens_map.json, added_tokens.json where they matter).
 struct tokenizer *tokenizer_open(const char *directory, struct err *e);
 void tokenizer_close(struct tokenizer *t);
-const char *tokenizer_fingerprint(
-    const struct tokenizer *t); // "xxh3:..." of tokenizer.json's bytes
-// The fingerprint alone, cheaply; *found = 0 and out empty when DIR has no tokenizer.json.
+const char *tokenizer_fingerprint(const struct tokenizer *t); // "xxh3:..." of the file's bytes
+// The fingerprint alone, cheaply; *found = 0 and out empty when DIR has neither file.
 int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e);
 size_t tokenizer_size(const struct tokenizer *t); // largest id + 1
 

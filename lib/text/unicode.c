@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "text/unicode_scripts.h"
 #include "text/unicode_tables.h"
 
 int unicode_is_space(uint32_t c)
@@ -64,6 +65,20 @@ int unicode_is_nonspacing_mark(uint32_t c)
 int unicode_is_other(uint32_t c)
 {
     return c < 0x80 ? c < 0x20 || c == 0x7F : IN(other, c);
+}
+
+int unicode_script(uint32_t c)
+{
+    size_t low = 0, n = sizeof unicode_scripts / sizeof *unicode_scripts;
+    while (n > 1) {
+        size_t half = n / 2;
+        if (unicode_scripts[low + half].first <= c)
+            low += half;
+        n -= half;
+    }
+    return c >= unicode_scripts[low].first && c <= unicode_scripts[low].last
+               ? unicode_scripts[low].script
+               : 0;
 }
 
 int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state)

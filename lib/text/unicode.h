@@ -16,6 +16,7 @@ int unicode_is_word(uint32_t c);            // Alphabetic, M, Nd, Pc, Join_Contr
 int unicode_is_mark(uint32_t c);            // Mn, Mc, Me
 int unicode_is_nonspacing_mark(uint32_t c); // Mn
 int unicode_is_other(uint32_t c);           // C: control, format, private use, unassigned
+int unicode_script(uint32_t c);             // 0: none
 // Whether a grapheme ends between neighbours a and b (UAX 29, extended); *state is 0 at the start
 // of each grapheme.
 int unicode_grapheme_break(uint32_t a, uint32_t b, int32_t *state);

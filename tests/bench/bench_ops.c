@@ -213,8 +213,9 @@ static void attention_backward(void *arg)
                                    &error);
 }
 
-// `count` segments of `length` tokens after `past` others.
-static void attentions(const char *name, size_t count, size_t length, size_t past, int train)
+// `count` segments of `length` tokens after `past` others; `window` and `cap` may be 0.
+static void attentions(const char *name, size_t count, size_t length, size_t past, int train,
+                       size_t window, float cap)
 {
     struct attend t = {
         .a = {.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .scale = 0.125f}};
@@ -225,6 +226,8 @@ static void attentions(const char *name, size_t count, size_t length, size_t pas
         block[i] = (uint32_t)i;
     for (size_t i = 0; i < count; i++)
         t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
+    t.a.window = window;
+    t.a.cap = cap;
     t.a.segment = t.segment;
     t.a.n_segments = count;
     t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
@@ -239,6 +242,8 @@ static void attentions(const char *name, size_t count, size_t length, size_t pas
     t.dv = randoms(n * KV_HEADS * DIM, 1);
     // What the causal half needs: two products forward, five backward.
     double pairs = (double)n * ((double)past + (double)(length + 1) / 2);
+    if (window)
+        pairs = (double)n * (double)window;
     double flops = 4.0 * pairs * HEADS * DIM;
     snprintf(text, sizeof text, "attention_store %s", name);
     line(text, (double)n * KV_HEADS * DIM * 16, "GB/s   ", attention_store, NULL, &t);
@@ -448,9 +453,11 @@ int main(int argc, char **argv)
     products("1x768x50257 in-out", 1, 768, 50257, 0, 1);
     products("1x768x50257", 1, 768, 50257, 0, 0);
     products("1x576x49152", 1, HIDDEN, VOCAB, 0, 0);
-    attentions("4x256", SEQUENCES, LENGTH, 0, 1);
-    attentions("1x1024", 1, 1024, 0, 1);
-    attentions("32x1 after 255", 32, 1, 255, 0);
+    attentions("4x256", SEQUENCES, LENGTH, 0, 1, 0, 0);
+    attentions("1x1024", 1, 1024, 0, 1, 0, 0);
+    attentions("1x1024 window 128", 1, 1024, 0, 1, 128, 0);
+    attentions("4x256 cap", SEQUENCES, LENGTH, 0, 1, 0, 50);
+    attentions("32x1 after 255", 32, 1, 255, 0, 0, 0);
     row_operations();
     device_release(&device);
     return 0;

@@ -341,6 +341,40 @@ static void check_family(const struct small_family *f)
     small_close(&r, &s);
 }
 
+// Samples of a prompt whose blocks they share, until they start again beyond the original length:
+// what they had then is theirs, and it comes back; there are more samples than blocks.
+static void restarts_leave_the_prompt(void)
+{
+    enum { PROMPT = 17, NEW = 5, SAMPLES = 500 };
+    static const struct small_family f = {
+        "phi3_restart",
+        "'model_type':'phi3','pad_token_id':0,'original_max_position_embeddings':18,"
+        "'rope_scaling':{'type':'longrope','short_factor':[1.0,1.1,1.3,1.5],"
+        "'long_factor':[1.2,2.0,3.5,5.0]}"};
+    struct reference r;
+    struct scratch s;
+    struct draw d;
+    uint32_t token[PROMPT + NEW], *prompt[1] = {token};
+    size_t n_prompt = PROMPT;
+    for (uint32_t t = 0; t < PROMPT; t++)
+        token[t] = 1 + t * 7 % 30;
+    if (small_open(&r, &s, &f) == 0) {
+        struct generate_options o = {
+            .sampling = plain(), .max_new_tokens = NEW, .slots = 2, .seed = 9};
+        draw_all(&r, &o, prompt, &n_prompt, 1, SAMPLES, &d);
+        for (size_t i = 0; i < SAMPLES; i += i < 4 ? 1 : 99) {
+            const struct generated *g = &d.request[0]->sample[i];
+            memcpy(token + PROMPT, g->token, NEW * sizeof *token);
+            for (size_t t = 0; t < NEW; t++) {
+                float want = logp_after(&r, token, PROMPT + t);
+                CHECK(memcmp(&want, &g->logp[t], sizeof want) == 0);
+            }
+        }
+        free_draw(&d);
+    }
+    small_close(&r, &s);
+}
+
 // A long prompt comes while others are in flight: the cache grows, and nothing else changes.
 static void caches_grow(void)
 {
@@ -531,6 +565,7 @@ int main(void)
     each_golden("greedy", greedy_reference);
     RUN(samples_depend_on_nothing_else);
     each_family("samples", check_family);
+    RUN(restarts_leave_the_prompt);
     RUN(caches_grow);
     RUN(generators_check_what_they_get);
     RUN(contrast_moves_the_distribution);

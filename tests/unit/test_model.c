@@ -150,6 +150,7 @@ static void reference_case(const char *path)
 struct plain {
     const struct model *m;
     const double *w;
+    double temperature; // 0: 1
 };
 
 // A tensor of the model in those weights.
@@ -429,6 +430,7 @@ static void plain_logp(const struct plain *p, const struct sequence *s, double *
         for (size_t k = 0; k < c->vocab; k++) {
             z[k] *= (double)c->logit_scale;
             z[k] = cap > 0 ? cap * tanh(z[k] / cap) : z[k];
+            z[k] /= p->temperature > 0 ? p->temperature : 1;
             sum += exp(z[k]);
         }
         logp[i] = z[s->token[i + 1]] - log(sum);
@@ -465,10 +467,10 @@ static double *masters(const struct model *m)
 
 // Central differences of the double forward pass against the fp32 gradient: some elements of each
 // tensor, and each tensor as a whole along a direction of signs. `limit`: of one element.
-static void check_differences(struct model *m, struct examples *x, double limit)
+static void check_differences(struct model *m, struct examples *x, double temperature, double limit)
 {
     double *w = masters(m), h = 1e-5;
-    struct plain p = {m, w};
+    struct plain p = {m, w, temperature};
     struct rng rng;
     rng_init(&rng, 1, RNG_TEST, 0, 0);
     for (size_t i = 0; i < m->n_parameters; i++) {
@@ -506,7 +508,7 @@ static void check_differences(struct model *m, struct examples *x, double limit)
 static void check_plain_loss(struct reference *r, struct examples *x)
 {
     double *w = masters(r->model);
-    struct plain p = {r->model, w};
+    struct plain p = {r->model, w, 1};
     CHECK_NEAR(plain_loss(&p, x), number_at(r->json, "mean_nll", NULL), 1e-7); // eps is an fp32
     free(w);
 }
@@ -542,7 +544,7 @@ static void matches_fixture(void)
     CHECK(report.trained == (size_t)number_at(r.json, "n_trained", NULL));
     CHECK_NEAR(report.loss, number_at(r.json, "mean_nll", NULL), 1e-6);
     check_plain_loss(&r, &x);
-    check_differences(r.model, &x, 3e-6);
+    check_differences(r.model, &x, 1, 3e-6);
     trainer_release(&t);
     free_examples(&x);
     reference_close(&r);
@@ -716,7 +718,7 @@ static void check_splits(struct reference *r, size_t trained, float *logp)
 static void check_against_plain(struct reference *r, const float *logp)
 {
     double *w = masters(r->model), want[32], worst = 0;
-    struct plain p = {r->model, w};
+    struct plain p = {r->model, w, 1};
     for (size_t i = 0; i < 4; i++) {
         struct sequence s = small_sequence(i);
         plain_logp(&p, &s, want);
@@ -780,14 +782,14 @@ static void check_family(const struct small_family *f)
         for (size_t i = 0; i < 2; i++)
             x.trained += packer_add(&p, &example[i].sequence);
         packer_batch(&p, &b);
-        struct head_result out = {0};
+        struct head_result out = {.temperature = 0.8f};
         float *dhidden = calloc(b.n_wanted * r.model->config.hidden, sizeof *dhidden);
         model_clear_gradient(r.model);
         CHECK(decoder_forward(&r.decoder, &b, NULL, 1, &e) == 0 &&
               head_train(&r.device, r.model, r.decoder.hidden, p.target, b.n_wanted, NULL, &out,
                          mean_nll, &x.trained, dhidden, &e) == 0 &&
               decoder_backward(&r.decoder, &b, dhidden, &e) == 0);
-        check_differences(r.model, &x, 2e-5);
+        check_differences(r.model, &x, (double)out.temperature, 2e-5);
         free(dhidden);
     }
     small_close(&r, &s);

@@ -13,7 +13,9 @@ static void embed(void)
         size_t n = ONE_OF(1, 2, 17, 70), vocab = ONE_OF(1, 5, 300),
                width = ONE_OF(1, 7, 48, 65, 300);
         double *exact;
-        struct tensor table = random_tensor(types[round % 3], vocab, width, 1, &exact);
+        struct tensor table = round / 4 % 2
+                                  ? random_part(types[round % 3], vocab, width, 0, 1, &exact)
+                                  : random_tensor(types[round % 3], vocab, width, 1, &exact);
         uint32_t *token = tokens(n, vocab);
         float *out = normals(n * width, 1), *before = normals(vocab * width, 1);
         float factor = round & 1 ? 1 : (float)rng_normal(&rng);
@@ -24,12 +26,15 @@ static void embed(void)
         CHECK(near_reference("embed", out, expected, n * width, factor == 1 && !add ? 0 : 1e-7));
         // The gradient is exact arithmetic's: each row the sum of its tokens' rows.
         float *dout = normals(n * width, 1);
-        table.grad = copied(before, vocab * width);
+        table.grad = part_gradient(&table, before);
         double *gradient = doubled(before, vocab * width);
         for (size_t i = 0; i < n * width; i++)
             gradient[token[i / width] * width + i % width] += (double)factor * dout[i];
         CHECK(device.ops->embed_backward(&device, &table, dout, token, n, factor, &error) == 0);
-        CHECK(near_reference("embed gradient", table.grad, gradient, vocab * width, 1e-6));
+        int clean;
+        float *made = part_values(&table, &clean);
+        CHECK(clean);
+        CHECK(near_reference("embed gradient", made, gradient, vocab * width, 1e-6));
         table.grad = NULL;
         CHECK(device.ops->embed_backward(&device, &table, dout, token, n, factor, &error) == 0);
     }
@@ -86,6 +91,8 @@ static void linear_gradient(void)
         kit_begin(round);
         struct linear_case c = {.n = ONE_OF(1, 2, 17, 40), .in = ONE_OF(1, 8, 50, 300)};
         c.out = ONE_OF(1, 5, 48, 49, 400);
+        if (round % 5 == 4) // several tiles each way
+            c = (struct linear_case){.n = ONE_OF(1, 3), .in = 650, .out = 700};
         size_t nx = c.n * c.in, nw = c.out * c.in, ny = c.n * c.out;
         int form = round / 3 % 4, clean;
         struct tensor w = form < 2 ? random_part(types[round % 3], c.out, c.in, form, 1, &c.w)
@@ -129,7 +136,12 @@ static void linear_layouts(void)
         CHECK(device.ops->linear(&device, x, n, &plain, 1, &error) == 0);
         for (int form = 0; form < 4; form++) {
             size_t pitch = (form & 1 ? out : in) + (form & 2 ? 7 : 0), size = dtype_size(w.type);
-            char *data = kit_alloc((form & 1 ? in : out) * pitch, size);
+            // Its last row ends with its memory: a sanitizer sees what is read beyond.
+            size_t rows = form & 1 ? in : out, last = form & 1 ? out : in;
+            char *data = malloc(((rows - 1) * pitch + last) * size);
+            CHECK(data != NULL);
+            if (!data)
+                return;
             for (size_t r = 0; r < out; r++)
                 for (size_t c = 0; c < in; c++)
                     memcpy(data + (form & 1 ? c * pitch + r : r * pitch + c) * size,
@@ -140,6 +152,7 @@ static void linear_layouts(void)
             other.w.transposed = form & 1;
             CHECK(device.ops->linear(&device, x, n, &other, 1, &error) == 0);
             CHECK(same_bits("layout", other.y, plain.y, n * out));
+            free(data);
         }
     }
 }
@@ -200,6 +213,13 @@ static void norms(void)
         p.weight = random_tensor(types[round / 4 % 3], 1, c.width, 1, &c.w);
         if (with_bias)
             p.bias = random_tensor(types[round / 6 % 3], 1, c.width, 1, &c.b);
+        int weightless = round % 9 == 8; // all 1, whatever the offset
+        if (weightless) {
+            p.weight.data = NULL;
+            c.offset = 0;
+            for (size_t i = 0; i < c.width; i++)
+                c.w[i] = 1;
+        }
         double far = round % 6 == 5 ? 50 : 0; // rows whose mean is far from 0
         float *x = normals(n, round % 7 || far != 0 ? 1 : 1e-2);
         for (size_t i = 0; i < n; i++)
@@ -228,8 +248,11 @@ static void norms(void)
         float *slope = unspaced(dx, c.n, c.width, pitch);
         double loose = far != 0 ? 1e-4 : 1e-5;
         CHECK(gradient_is("x", slope, before, c.x, n, norm_loss, &c, loose));
-        CHECK(gradient_is("weight", p.weight.grad, weight_before, c.w, c.width, norm_loss, &c,
-                          loose));
+        if (weightless)
+            CHECK(same_bits("no weight", p.weight.grad, weight_before, c.width));
+        else
+            CHECK(gradient_is("weight", p.weight.grad, weight_before, c.w, c.width, norm_loss, &c,
+                              loose));
         if (with_bias)
             CHECK(
                 gradient_is("bias", p.bias.grad, bias_before, c.b, c.width, norm_loss, &c, loose));

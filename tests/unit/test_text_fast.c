@@ -189,9 +189,9 @@ static void patterns(void)
         CHECK(p != NULL);
         if (!p)
             continue;
-        if (pattern_is_fast(p) != (i < SUBSET))
-            printf("# %s: %s\n", source, i < SUBSET ? "not compiled" : "compiled");
-        CHECK(pattern_is_fast(p) == (i < SUBSET));
+        if (i < SUBSET && !pattern_is_fast(p))
+            printf("# %s: not compiled\n", source);
+        CHECK(i >= SUBSET || pattern_is_fast(p));
         int differs = 0;
         for (int k = 0; k < 3000 && !differs; k++) {
             size_t size = random_text(text, 60, 1 + random_below(COUNT(signs)));
