@@ -7,6 +7,26 @@
 
 #include "text/tokenizer.h"
 
+// Id by id the text is that of all ids together.
+static void try_stream(const struct tokenizer *t, const struct token_list *ids, int skip,
+                       const struct buffer *whole)
+{
+    struct buffer text;
+    struct err e;
+    struct tokenizer_stream *s = tokenizer_stream_open(t, skip, &e);
+    MUST(s);
+    buffer_init(&text, 0);
+    for (size_t i = 0; i < ids->n; i++)
+        MUST(tokenizer_stream_add(s, ids->id[i], &text, &e) == 0);
+    MUST(tokenizer_stream_end(s, &text, &e) == 0);
+    // But for bytes that are no characters (decoder.h).
+    int broken = whole->size && memmem(whole->data, whole->size, "\xef\xbf\xbd", 3);
+    MUST(broken || text.size == whole->size);
+    MUST(broken || text.size == 0 || memcmp(text.data, whole->data, text.size) == 0);
+    buffer_release(&text);
+    tokenizer_stream_close(s);
+}
+
 static void try_ids(const struct tokenizer *t, const struct token_list *ids, size_t size)
 {
     struct buffer text;
@@ -22,6 +42,7 @@ static void try_ids(const struct tokenizer *t, const struct token_list *ids, siz
         buffer_clear(&text);
         if (tokenizer_decode(t, ids->id, ids->n, skip, &text, &e) < 0)
             break;
+        try_stream(t, ids, skip, &text);
     }
     buffer_release(&text);
 }
