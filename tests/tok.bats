@@ -359,7 +359,7 @@ END
     try '.model.type = "WordPiece"' 'tok: bad: tokenizer.json: key `model`: type `WordPiece` is not supported'
     try '.normalizer = {type: "X"}' 'tok: bad: *key `normalizer`: type `X` is not supported'
     try '.pre_tokenizer = {type: "X"}' 'tok: bad: *key `pre_tokenizer`: type `X` is not supported'
-    try '.decoder = {type: "CTC"}' 'tok: bad: *key `decoder`: type `CTC` is not supported'
+    try '.decoder = {type: "X"}' 'tok: bad: *key `decoder`: type `X` is not supported'
     try '.post_processor = {type: "X"}' 'tok: bad: *key `post_processor`: type `X` is not supported'
     try '.model.dropout = 0.1' 'tok: bad: *key `dropout`*'
     try '.model.merges = [["1","€"]]' 'tok: bad: *merges*not in the vocabulary'
