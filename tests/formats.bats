@@ -89,14 +89,6 @@ all_equal() { # TABLE
     [ "$(grep -c '^differs: formats text mask' named)" -eq 3 ]
 }
 
-@test "all of the reference's records, templates and masks" {
-    need "$SHARED/golden/text/sft-formats.jsonl"
-    need "$SHARED/data/llamacpp-templates"
-    GOLDEN=$SHARED/golden DATA=$SHARED/data "$BATS_TEST_DIRNAME/fidelity/formats" >table
-    all_equal table
-    [ "$cases" -ge 2700 ]
-}
-
 # ---- packed files ----
 
 @test "gzip and Zstandard are read as they are, from files and pipes" {
