@@ -29,12 +29,13 @@ static void penalise(float *z, const float *logits, size_t vocab, const uint32_t
     }
 }
 
+// Of equal ones the last comes first, as transformers' rising sort leaves them.
 static int by_value(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
     if (x->z != y->z)
         return x->z > y->z ? -1 : 1;
-    return x->token < y->token ? -1 : x->token > y->token;
+    return x->token > y->token ? -1 : x->token < y->token;
 }
 
 // The k-th largest of z[0..n) by repeated partition; `z` is reordered.
