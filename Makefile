@@ -212,4 +212,4 @@ clean:
 	rm -rf build $(PROGRAMS:%=bin/%)
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
-	$(BUILD)/tests/fuzz/*.d)
+	$(BUILD)/tests/fuzz/*.d $(BUILD)/tests/fidelity/*.d)

@@ -2,7 +2,7 @@
 # Records in every format, packed files, what is said of them, and the reference's own cases.
 bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2016,SC2030,SC2031,SC2053
-load helpers
+load text
 
 setup() {
     fixtures=$BATS_TEST_DIRNAME/fixtures
@@ -11,20 +11,6 @@ setup() {
     chatml=$fixtures/templates/chatml.jinja
     tok=$BIN/tok
     cd "$BATS_TEST_TMPDIR" || return
-}
-
-view() {
-    "$BIN/toks" view "$@" | tail -n +2
-}
-
-fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wanted
-    local want=$1 pattern=$2
-    shift 2
-    run --separate-stderr "$@" -o /dev/null
-    [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
-    [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
-    # shellcheck disable=SC2053
-    [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
 }
 
 rendered() { # RECORD [OPTION...]: its text with the trained part marked, without the title

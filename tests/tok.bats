@@ -2,7 +2,7 @@
 # tok: records to tokens with a loss mask, and back; refusals.
 bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2016,SC2030,SC2031,SC2053
-load helpers
+load text
 
 setup() {
     fixtures=$BATS_TEST_DIRNAME/fixtures/tokenizers
@@ -14,21 +14,6 @@ setup() {
 {"id":"b","prompt":"1+2=","completion":";0003","kind":"guess","n":1.5}
 {"prompt":"3+4=","completion":"3+4=7;7","n":2}
 END
-}
-
-# Records of a stream as JSONL without the header.
-view() {
-    "$BIN/toks" view "$@" | tail -n +2
-}
-
-fails() { # STATUS PATTERN COMMAND...: one line on stderr, status and text as wanted
-    local want=$1 pattern=$2
-    shift 2
-    run --separate-stderr "$@" -o /dev/null
-    [ "$status" -eq "$want" ] || { echo "status $status, not $want: $stderr"; return 1; }
-    [ "$(grep -c '' <<<"$stderr")" -eq 1 ] || { echo "not one line: $stderr"; return 1; }
-    # shellcheck disable=SC2053
-    [[ $stderr == $pattern ]] || { echo "'$stderr' is not like '$pattern'"; return 1; }
 }
 
 @test "prompt and completion: ids, mask by bytes, end token once" {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Decoding token by token: all that is given is the text of the whole, wherever the ids are cut.
-#include "test.h"
+#include "tokenizer_kit.h"
 
 #include "base/json.h"
 #include "text/decoder.h"
@@ -62,16 +62,6 @@ static void work_release(struct work *w)
     buffer_release(&w->given);
     buffer_release(&w->all);
     buffer_release(&w->whole);
-}
-
-static struct tokenizer *open_named(const char *name)
-{
-    char path[512];
-    struct err e;
-    snprintf(path, sizeof path, GOLDEN "/tokenizers/%s", name);
-    if (access(path, R_OK) != 0)
-        snprintf(path, sizeof path, SHARED "/data/%s", name);
-    return tokenizer_open(path, &e);
 }
 
 static int check_row(const struct tokenizer *t, const json_t *row, struct work *w)

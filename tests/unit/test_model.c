@@ -2,6 +2,8 @@
 // The decoder against reference values (transformers in float64) and against itself.
 #include "family_kit.h"
 
+#include "ops/reference.h"
+
 // All sequences of the case in one batch; mask 0: every position.
 static size_t pack_all(struct reference *r, struct packer *p, int trained)
 {
@@ -218,22 +220,9 @@ static void plain_norm(const struct model_config *c, double *x, size_t n, size_t
 
 static double plain_activation(enum activation kind, double x)
 {
-    switch (kind) {
-    case ACTIVATION_SILU:
-        return x / (1 + exp(-x));
-    case ACTIVATION_GELU:
-        return x / 2 * (1 + erf(x / sqrt(2)));
-    case ACTIVATION_GELU_TANH:
-        return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case ACTIVATION_GELU_QUICK:
-        return x / (1 + exp(-1.702 * x));
-    case ACTIVATION_RELU:
-        return x > 0 ? x : 0;
-    case ACTIVATION_RELU_SQUARED:
-        return x > 0 ? x * x : 0;
-    default:
-        return NAN;
-    }
+    double out;
+    reference_activate(kind, &out, &x, NULL, 1);
+    return out;
 }
 
 static void plain_rotate(const struct model_config *c, const struct rope_config *r, double *x,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "test.h"
+#include "tokenizer_kit.h"
 
 #include "base/io.h"
 #include "base/json.h"
@@ -558,16 +558,6 @@ static void broken_bytes_are_replaced(void)
     token_list_release(&x);
     token_list_release(&y);
     tokenizer_close(t);
-}
-
-static struct tokenizer *open_named(const char *name)
-{
-    char path[512];
-    struct err e;
-    snprintf(path, sizeof path, GOLDEN "/tokenizers/%s", name);
-    if (access(path, R_OK) != 0)
-        snprintf(path, sizeof path, SHARED "/data/%s", name);
-    return tokenizer_open(path, &e);
 }
 
 static int tail_equal(const json_t *want, const uint32_t *id, size_t n)
