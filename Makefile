@@ -87,8 +87,8 @@ $(BUILD)/lib/ops/cpu/kernel_avx512.o: OBJECT_FLAGS += -mavx512f -mavx512vl -mavx
 endif
 # Loops over whole models, and over the symbols of words: vectorised also by compilers that do not at -O2
 # (no change of results).
-$(BUILD)/lib/learn/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
-$(BUILD)/lib/text/bpe.o: OBJECT_FLAGS += -O3
+$(BUILD)/lib/train/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
+$(BUILD)/lib/tokenize/bpe.o: OBJECT_FLAGS += -O3
 
 # Tests compile the widest inner loops for any processor; no such vector leaves its file.
 $(BUILD)/tests/unit/%.o: OBJECT_FLAGS = -Wno-psabi
@@ -172,7 +172,7 @@ bench:
 SECONDS_EACH ?= 60
 # It goes through all of Unicode: comparisons that are traced would be the whole of a run.
 ifneq ($(findstring fuzzer,$(SANITIZE)),)
-$(BUILD)/lib/text/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
+$(BUILD)/lib/tokenize/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
 endif
 FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPPFLAGS=-DTEMPLATE_STEPS=1000000
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz

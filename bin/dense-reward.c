@@ -2,7 +2,7 @@
 // dense-reward: token rewards, returns and advantages from log-probability columns.
 #include "base/io.h"
 #include "base/option.h"
-#include "learn/dense_reward.h"
+#include "reward/dense_reward.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,11 +3,11 @@
 #include "base/io.h"
 #include "base/option.h"
 #include "base/progress.h"
-#include "learn/memory_check.h"
-#include "learn/novelty.h"
-#include "learn/states.h"
-#include "stream/pass.h"
-#include "text/tokenizer.h"
+#include "infer/memory_check.h"
+#include "infer/states.h"
+#include "reward/novelty.h"
+#include "stream/filter.h"
+#include "tokenize/tokenizer.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,10 +2,10 @@
 // reward-train: trains a reward model on pairs; scores streams with it; measures given rewards.
 #include "base/json.h"
 #include "base/progress.h"
-#include "learn/memory_check.h"
-#include "learn/reward_scorer.h"
-#include "learn/reward_train.h"
-#include "stream/pass.h"
+#include "infer/memory_check.h"
+#include "infer/reward_scorer.h"
+#include "stream/filter.h"
+#include "train/reward_train.h"
 #include "train.h"
 
 #include <fcntl.h>

@@ -6,14 +6,14 @@
 #include "convert/annotate_text.h"
 #include "convert/show_text.h"
 #include "convert/steps_text.h"
-#include "stream/copy.h"
-#include "stream/join.h"
-#include "stream/pair.h"
-#include "stream/pick.h"
-#include "stream/prefix.h"
-#include "stream/split.h"
-#include "stream/stat.h"
-#include "stream/vote.h"
+#include "toks/copy.h"
+#include "toks/join.h"
+#include "toks/pair.h"
+#include "toks/prefix.h"
+#include "toks/select.h"
+#include "toks/split.h"
+#include "toks/stat.h"
+#include "toks/vote.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -161,7 +161,7 @@ static int toks_check(struct call *c)
     for (int i = 0; i < (c->operands.n ? c->operands.n : 1); i++) {
         uint64_t sequences, tokens;
         const char *path = c->operands.n ? c->operands.text[i] : NULL;
-        if (copy_check(path, &sequences, &tokens, &c->e) < 0) {
+        if (pass_check(path, &sequences, &tokens, &c->e) < 0) {
             int code = message_fail(&c->e);
             status = status == STATUS_STREAM ? status : code; // says most about the streams
         } else if (common.verbose) {

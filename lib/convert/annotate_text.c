@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/annotate_text.h"
 #include "convert/spelling.h"
-#include "stream/text_form.h"
+#include "toks/text_form.h"
 
 // What asks about records as text.
 struct asker {

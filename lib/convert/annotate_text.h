@@ -3,7 +3,7 @@
 #ifndef CONVERT_ANNOTATE_TEXT_H
 #define CONVERT_ANNOTATE_TEXT_H
 
-#include "stream/annotate.h"
+#include "toks/annotate.h"
 
 // As annotate_run, with the questions spelled by the tokenizer of the directory `model`.
 int annotate_text(const struct annotate *how, const char *model, const char *input,

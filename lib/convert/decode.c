@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "convert/decode.h"
 #include "base/json.h"
+#include "convert/decode.h"
 #include "convert/marked.h"
 #include "stream/reader.h"
-#include "stream/text_form.h"
+#include "toks/text_form.h"
 
 #include <stdlib.h>
 

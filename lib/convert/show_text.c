@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/show_text.h"
 #include "convert/spelling.h"
-#include "stream/pass.h"
+#include "stream/filter.h"
 
 // Records skip .. skip+n-1; the stream is read to its end, so that it is proved whole.
 static int collect(struct stream_pass *p, struct frame *f, uint64_t n, uint64_t skip, struct err *e)

@@ -3,7 +3,7 @@
 #ifndef CONVERT_STEPS_TEXT_H
 #define CONVERT_STEPS_TEXT_H
 
-#include "stream/steps.h"
+#include "toks/steps.h"
 
 // As steps_expand, with the tokenizer of the directory `model`.
 int steps_text(const struct steps *s, const char *model, const char *input, const char *output,

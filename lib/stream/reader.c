@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "stream/reader.h"
-#include "stream/internal.h"
-#include "stream/source.h"
-#include "stream/twin.h"
 #include "base/utf8.h"
+#include "stream/internal.h"
+#include "stream/jsonl.h"
+#include "stream/reader.h"
+#include "stream/source.h"
 
 #include <endian.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
-#include "learn/loss.h"
+#include "loss/loss.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

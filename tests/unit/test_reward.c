@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 
+#include "base/intern.h"
 #include "base/json.h"
 #include "base/rng.h"
-#include "learn/group.h"
-#include "learn/reward.h"
+#include "reward/reward.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 #include "family_kit.h"
 
 #include "base/rng.h"
-#include "learn/reward_scorer.h"
-#include "learn/reward_step.h"
+#include "infer/reward_scorer.h"
+#include "train/reward_step.h"
 
 #define GOLDEN SHARED "/golden/methods/methods.json"
 enum { MOST = 32 };

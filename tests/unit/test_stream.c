@@ -4,11 +4,11 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/rng.h"
-#include "stream/copy.h"
 #include "stream/reader.h"
-#include "stream/show.h"
-#include "stream/stat.h"
 #include "stream/writer.h"
+#include "toks/copy.h"
+#include "toks/show.h"
+#include "toks/stat.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static int read_all(const char *path, struct err *e)
 {
     uint64_t n, m;
     e->text[0] = 0;
-    return copy_check(path, &n, &m, e) == 0 ? 0 : (int)e->status;
+    return pass_check(path, &n, &m, e) == 0 ? 0 : (int)e->status;
 }
 
 static int read_bytes(const void *data, size_t size, struct err *e)
