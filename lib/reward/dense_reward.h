@@ -39,9 +39,9 @@ struct dense_reward {
     int n_kl;
     double kl_coefficient[DENSE_REWARD_KL_MAX];
     char *kl_name[DENSE_REWARD_KL_MAX];
-    // Samples that go on from a demonstration (reward/prefix_credit.h): the u32 sequence column with
-    // the number of its tokens, which stand before the first trained one, and the token column with
-    // the entropy of the policy. NULL: there are none.
+    // Samples that go on from a demonstration (reward/prefix_credit.h): the u32 sequence column
+    // with the number of its tokens, which stand before the first trained one, and the token column
+    // with the entropy of the policy. NULL: there are none.
     const char *prefix, *prefix_entropy;
     double prefix_share;
     const char *group; // sequence column (text or u32) that tells prompts apart
