@@ -48,7 +48,7 @@ all: programs
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS) $(FIDELITY)
 benches: $(BENCHES)
-objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c $(addsuffix /*.c,$(addprefix tests/,unit bench fidelity fuzz))))
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c bin/*/*.c $(addsuffix /*.c,$(addprefix tests/,unit bench fidelity fuzz))))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -103,7 +103,10 @@ $(BUILD)/objects: FORCE
 .PHONY: FORCE
 FORCE:
 
-$(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o $(BUILD)/libcore.a
+# A program with commands has them beside it: bin/toks-commands/NAME.c.
+.SECONDEXPANSION:
+$(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o \
+		$$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(wildcard bin/$$*-commands/*.c)))) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -211,5 +214,5 @@ uninstall:
 clean:
 	rm -rf build $(PROGRAMS:%=bin/%)
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/bin/*/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
 	$(BUILD)/tests/fuzz/*.d $(BUILD)/tests/fidelity/*.d)

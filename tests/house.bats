@@ -142,7 +142,7 @@ run_tests() {
 
 @test "each source says its licence" {
     cd "$tree"
-    run grep -L 'SPDX-License-Identifier: MIT' bin/*.c lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
+    run grep -L 'SPDX-License-Identifier: MIT' bin/*.[ch] bin/*/*.[ch] lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
     [ "$output" = '' ]
 }
 
