@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: MIT
-// Numbers strings in the order in which they are first seen: the groups of a batch (prompts).
+// Numbers strings in the order in which they are first seen: the first is 0, the next that differs
+// 1, and so on.
 #ifndef BASE_INTERN_H
 #define BASE_INTERN_H
 
 #include "base/memory.h"
 #include <stdint.h>
 
-struct group_table {
-    uint32_t n;     // groups so far
-    uint32_t *slot; // open addressing: number + 1, or 0
-    size_t n_slots; // a power of two, at least twice n
-    size_t *end;    // [n]: where each string ends in `text`
-    size_t end_capacity;
-    struct buffer text;
+struct intern {
+    uint32_t n;                   // strings so far
+    uint32_t *slot;               // [n_slots], open addressing: number + 1, or 0
+    size_t n_slots;               // a power of two, at least twice n
+    struct intern_string *string; // [n]
+    size_t capacity;
+    struct buffer text; // of all strings
 };
 
-void group_table_init(struct group_table *g);
-void group_table_release(struct group_table *g);
-void group_table_clear(struct group_table *g); // forgets the groups, keeps the memory
-// The number of this string, a new one if it was not there; -1 when memory is out.
-int64_t group_find(struct group_table *g, const char *text, size_t size, struct err *e);
+void intern_init(struct intern *t);
+void intern_release(struct intern *t);
+void intern_clear(struct intern *t); // forgets the strings, keeps the memory
+// The number of this string, a new one if it was not there; -1 with *e filled when memory or
+// numbers are out.
+int64_t intern_number(struct intern *t, const void *text, size_t size, struct err *e);
 
 #endif

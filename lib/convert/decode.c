@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/json.h"
 #include "convert/decode.h"
+#include "base/json.h"
 #include "convert/marked.h"
 #include "stream/reader.h"
 #include "toks/text_form.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "convert/encode.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/progress.h"
-#include "convert/encode.h"
 #include "convert/marked.h"
 #include "data/id_set.h"
 #include "data/record_batch.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "data/chat.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "data/chat.h"
-#include "jinja/internal.h"
+#include "jinja/template.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -541,15 +541,8 @@ static int cut(struct buffer *out, size_t start, const json_t *content, struct e
                        "the last message's content does not appear in the text, so "
                        "that it cannot be continued");
     n = at - 1;
-    if (start + n + mark >= out->size || text[n + mark] != ' ') { // what follows it was trimmed
-        const char *s = text;
-        while (n > 0) {
-            const char *last = s + n;
-            if (!unicode_space(utf8_step_back(s, &last)))
-                break;
-            n = (size_t)(last - s);
-        }
-    }
+    if (start + n + mark >= out->size || text[n + mark] != ' ') // what follows it was trimmed
+        n = (size_t)(string_strip_right(text, text + n) - text);
     out->size = start + n;
     out->data[out->size] = 0;
     return 0;

@@ -4,7 +4,7 @@
 #ifndef DATA_MESSAGES_H
 #define DATA_MESSAGES_H
 
-#include "data/record.h"
+#include "data/fields.h"
 
 // Copies what it changes, shares the rest. NULL with *e filled; free with json_decref.
 // - `from` and `value` become `role` and `content`, as do the names that the settings give.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/progress.h"
 #include "infer/logprob.h"
+#include "base/progress.h"
 #include "infer/memory_check.h"
 #include "infer/scorer.h"
 #include "stream/filter.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include "infer/rollout.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/number.h"
 #include "base/progress.h"
 #include "infer/prompts.h"
-#include "infer/rollout.h"
 #include "model/directory.h"
 #include "model/generate.h"
 #include "stream/writer.h"

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // What the files of this room share; nobody outside includes this.
 //
-//   template_lexer.c   source -> tokens (whitespace control happens here)
-//   template_parser.c  tokens -> tree, names interned, filters and tests resolved
-//   template_names.c   which names a scope declares
-//   template_value.c   values: truth, comparison, iteration, printing as Python prints
-//   template_string.c  Python's str: methods, case, white space, code points
-//   template_format.c  numbers as text, '%' formatting, str.format, tojson, strftime
-//   template_filter.c  filters and tests
-//   template_object.c  attributes, methods of lists and dicts, global functions, calls
-//   template_eval.c    expressions and statements
+//   lexer.c   source -> tokens (whitespace control happens here)
+//   parser.c  tokens -> tree, names interned, filters and tests resolved
+//   names.c   which names a scope declares
+//   value.c   values: truth, comparison, iteration, printing as Python prints
+//   string.c  Python's str: methods, case, white space, code points
+//   format.c  numbers as text, '%' formatting, str.format, tojson, strftime
+//   filter.c  filters and tests
+//   object.c  attributes, methods of lists and dicts, global functions, calls
+//   eval.c    expressions and statements
 //
 // Failure leaves by longjmp: all that a parse or a rendering owns stands in one arena, which the
 // public functions release, so nothing needs unwinding on the way out.
@@ -26,7 +26,6 @@
 
 // What a hostile template may use at most.
 enum {
-    TEMPLATE_SOURCE_MAX = 4 << 20,
     TEMPLATE_TREE_DEPTH = 200,   // of the parsed tree
     TEMPLATE_DEPTH = 1600,       // of evaluation: nested nodes, macro calls, values in values
     TEMPLATE_RANGE = 100000,     // jinja2's own limit for range()
@@ -487,11 +486,9 @@ struct value value_call(struct render *r, struct value callee, struct arguments 
 struct value function_call(struct render *r, const struct function *f, struct value self,
                            struct arguments *args, const char *what);
 
-// Strings (template_string.c). All count code points.
+// Strings (string.c). All count code points.
 int unicode_space(uint32_t code); // str.isspace
 const char *string_skip_space(const char *s, const char *end);
-const char *string_strip_right(const char *s, const char *end); // the new end
-void string_trim(const char **s, size_t *n);                    // both
 int unicode_printable(uint32_t code);
 int unicode_word(uint32_t code); // \w
 int unicode_name_start(uint32_t code);
@@ -514,7 +511,7 @@ int string_is_lower(struct value s);
 int string_is_upper(struct value s);
 const struct function *string_method(const char *s, size_t n);
 
-// Numbers and formats (template_format.c).
+// Numbers and formats (format.c).
 void print_float(struct text *t, double f);
 void print_int(struct text *t, int128 i);
 int parse_int(const char *s, size_t n, int base, int128 *out); // as int(text, base); 0 or -1
@@ -531,14 +528,14 @@ struct json_style {
 void print_json(struct text *t, struct value v, const struct json_style *style);
 struct value format_time(struct render *r, struct value format);
 
-// Filters and tests (template_filter.c).
+// Filters and tests (filter.c).
 const struct function *filter_find(const char *s, size_t n);
 const struct function *test_find(const char *s, size_t n);
 
-// Globals, methods of other types (template_object.c).
+// Globals, methods of other types (object.c).
 struct value global_find(const char *s, size_t n); // V_ABSENT: none
 
-// Evaluation (template_eval.c).
+// Evaluation (eval.c).
 struct value macro_call(struct render *r, struct macro *macro, struct arguments *args);
 struct value loop_call(struct render *r, struct loop *loop, struct value iterable);
 struct value loop_attribute(struct render *r, struct loop *loop, const char *s, size_t n);

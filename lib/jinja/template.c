@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The public face: parsing and rendering, each inside its arena.
-#include "jinja/internal.h"
 #include "jinja/template.h"
+#include "jinja/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

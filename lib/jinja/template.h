@@ -16,6 +16,8 @@
 #include <jansson.h>
 #include <stddef.h>
 
+enum { TEMPLATE_SOURCE_MAX = 4 << 20 }; // bytes of a template
+
 struct template;
 
 // Byte ranges of the output that stand inside {% generation %} ... {% endgeneration %}.
@@ -43,5 +45,10 @@ int template_render(const struct template *t, const json_t *context, struct buff
                     struct span_list *spans, struct err *e);
 // Whether the template has a {% generation %} block anywhere.
 int template_marks_generation(const struct template *t);
+
+// White space as Python's str.strip sees it, taken away at both ends; and at the right one alone:
+// the new end.
+void string_trim(const char **s, size_t *n);
+const char *string_strip_right(const char *s, const char *end);
 
 #endif

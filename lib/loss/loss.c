@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/number.h"
 #include "loss/loss.h"
+#include "base/number.h"
 
 #include <math.h>
 #include <stdio.h>

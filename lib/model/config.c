@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "model/activation.h"
 #include "model/config_keys.h"
 #include "model/config_layers.h"
 #include "model/config_rope.h"
@@ -14,42 +15,6 @@
 
 enum { CONFIG_LIMIT = 16 << 20 };
 static const char file[] = "config.json";
-
-static const struct {
-    const char *name;
-    enum activation kind;
-} activations[] = {
-    {"silu", ACTIVATION_SILU},
-    {"gelu", ACTIVATION_GELU},
-    {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-    {"quick_gelu", ACTIVATION_GELU_QUICK},
-    {"relu", ACTIVATION_RELU},
-    {"relu2", ACTIVATION_RELU_SQUARED},
-    {"swish", ACTIVATION_SILU},
-    {"gelu_python", ACTIVATION_GELU},
-    {"gelu_new", ACTIVATION_GELU_TANH},
-    {"gelu_fast", ACTIVATION_GELU_TANH},
-    {"gelu_accurate", ACTIVATION_GELU_TANH},
-    {"gelu_python_tanh", ACTIVATION_GELU_TANH},
-};
-
-int config_activation(const char *name, enum activation *out)
-{
-    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
-        if (!strcmp(activations[i].name, name)) {
-            *out = activations[i].kind;
-            return 0;
-        }
-    return -1;
-}
-
-const char *config_activation_name(enum activation kind)
-{
-    size_t i = 0;
-    while (activations[i].kind != kind)
-        i++;
-    return activations[i].name;
-}
 
 static int read_family(struct model_config *c, struct config_keys *k, struct err *e)
 {
@@ -245,7 +210,7 @@ static int read_activation(struct model_config *c, struct config_keys *k, struct
     snprintf(name, sizeof name, "%s", f->absent_activation ? f->absent_activation : "silu");
     if (keys_string(k, key, name, sizeof name, e) < 0)
         return -1;
-    return config_activation(name, &c->activation) < 0 ? keys_refuse(k, key, name, e) : 0;
+    return activation_find(name, &c->activation) < 0 ? keys_refuse(k, key, name, e) : 0;
 }
 
 static int read_numbers(struct model_config *c, struct config_keys *k, struct err *e)

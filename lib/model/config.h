@@ -95,9 +95,6 @@ struct model_config {
 // that is neither used nor known to change no number.
 int config_read(struct model_config *c, int at, struct err *e);
 void config_release(struct model_config *c);
-// The activation of that name in transformers: 0, or -1.
-int config_activation(const char *name, enum activation *out);
-const char *config_activation_name(enum activation kind);
 const char *config_rope_name(enum rope_type type);
 int config_is_eos(const struct model_config *c, uint32_t token);
 // Whether the rotary angles of a position depend on the length of its sequence.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/describe.h"
+#include "model/activation.h"
 
 static const char *const fusions[] = {
     [FUSION_NONE] = "none", [FUSION_BLOCKS] = "blocks", [FUSION_GROUPS] = "groups"};
@@ -150,9 +151,8 @@ void describe_print(const struct model *m, FILE *out)
             c->head == HEAD_VOCABULARY && c->tied ? ", head tied to embedding" : "",
             c->has[ROLE_HEAD_BIAS] ? ", head with bias" : "");
     fprintf(out, "hidden         %zu, %zu layers\n", c->hidden, c->layers);
-    fprintf(out, "feed-forward   %zu, %s%s%s\n", c->intermediate,
-            config_activation_name(c->activation), is_gated(c) ? ", gated" : "",
-            c->has[ROLE_DOWN_BIAS] ? ", with biases" : "");
+    fprintf(out, "feed-forward   %zu, %s%s%s\n", c->intermediate, activation_name(c->activation),
+            is_gated(c) ? ", gated" : "", c->has[ROLE_DOWN_BIAS] ? ", with biases" : "");
     print_attention(c, out);
     print_norms(c, out);
     print_positions(c, out);
@@ -205,7 +205,7 @@ static void add_switches(json_t *o, const struct model_config *c)
     add_text(o, "norm", c->norm_centred ? "layernorm" : "rmsnorm");
     add_real(o, "norm_eps", (double)c->norm_eps);
     add_real(o, "norm_offset", (double)c->norm_offset);
-    add_text(o, "activation", config_activation_name(c->activation));
+    add_text(o, "activation", activation_name(c->activation));
     add_flag(o, "gated", is_gated(c));
     add_flag(o, "parallel", c->parallel);
     add_flag(o, "conv1d", c->conv1d);

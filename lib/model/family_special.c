@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/family_special.h"
 #include "base/memory.h"
+#include "model/activation.h"
 #include "model/config_layers.h"
 #include "model/config_rope.h"
 #include "model/family.h"
@@ -84,7 +85,7 @@ static int agree_activation(const struct model_config *c, struct config_keys *k,
     if (keys_string(k, key, name, sizeof name, e) < 0)
         return -1;
     if (*name && strcmp(name, "gelu") != 0 && // a legacy value: the tanh form is meant
-        (config_activation(name, &other) < 0 || other != c->activation))
+        (activation_find(name, &other) < 0 || other != c->activation))
         return keys_refuse(k, key, name, e);
     return 0;
 }

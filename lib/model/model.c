@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model/model.h"
-#include "model/model_bind.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "model/model_bind.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "reward/dense_reward.h"
 #include "base/intern.h"
 #include "base/number.h"
-#include "reward/dense_reward.h"
 #include "reward/prefix_credit.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
@@ -135,7 +135,7 @@ struct run {
     double *prefix_value;             // [n_sequences]: their advantages
     size_t place_capacity, sequence_capacity, reward_capacity, value_capacity;
     size_t prefix_capacity, prefix_value_capacity;
-    struct group_table groups;
+    struct intern groups;
     double *weight; // of one sequence
     size_t weight_capacity;
 
@@ -389,10 +389,10 @@ static int64_t group_of(struct run *r, const struct frame *f, size_t i, struct e
 {
     size_t n;
     if (r->header.column[r->c.prompt].type == COLUMN_U32)
-        return group_find(&r->groups, (const char *)&f->column[r->c.prompt].u32[i],
-                          sizeof(uint32_t), e);
+        return intern_number(&r->groups, (const char *)&f->column[r->c.prompt].u32[i],
+                             sizeof(uint32_t), e);
     const char *prompt = frame_string(f, r->c.prompt, i, &n);
-    return group_find(&r->groups, prompt, n, e);
+    return intern_number(&r->groups, prompt, n, e);
 }
 
 static int add_sequence(struct run *r, size_t frame, size_t i, struct err *e)
@@ -524,7 +524,7 @@ static int settle(struct run *r, int whole, struct err *e)
     if (r->c.prefix >= 0 && train_prefixes(r, &b, e) < 0)
         return -1;
     r->n_sequences = r->n_tokens = 0;
-    group_table_clear(&r->groups);
+    intern_clear(&r->groups);
     return whole ? write_metrics(r, e) : 0;
 }
 
@@ -761,7 +761,7 @@ static void release(struct run *r)
     free(r->weight);
     free(r->prefix);
     free(r->prefix_value);
-    group_table_release(&r->groups);
+    intern_release(&r->groups);
     header_release(&r->header);
 }
 
@@ -789,7 +789,7 @@ int dense_reward_run(const struct dense_reward *d, const char *input, const char
                     .holds = reward_needs_batch(&d->options) || d->prefix,
                     .counts = counts,
                     .metrics = metrics};
-    group_table_init(&r.groups);
+    intern_init(&r.groups);
     struct stream_reader *reader = stream_reader_open(input, e);
     if (!reader)
         return -1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "reward/novelty.h"
 #include "base/memory.h"
 #include "base/rng.h"
-#include "reward/novelty.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/memory.h"
 #include "reward/prefix_credit.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/memory.h"
 #include "reward/reward.h"
+#include "base/memory.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "stream/jsonl.h"
 #include "base/number.h"
 #include "base/utf8.h"
-#include "stream/internal.h"
-#include "stream/jsonl.h"
+#include "stream/parts.h"
 
 #include <ctype.h>
 #include <math.h>

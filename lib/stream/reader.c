@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "base/utf8.h"
-#include "stream/internal.h"
-#include "stream/jsonl.h"
 #include "stream/reader.h"
+#include "base/utf8.h"
+#include "stream/parts.h"
+#include "stream/jsonl.h"
 #include "stream/source.h"
 
 #include <endian.h>

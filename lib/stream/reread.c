@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "stream/internal.h"
 #include "stream/reread.h"
+#include "stream/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

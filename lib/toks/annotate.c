@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
+#include "toks/annotate.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/utf8.h"
-#include "stream/internal.h"
+#include "stream/parts.h"
 #include "stream/jsonl.h"
-#include "toks/annotate.h"
 #include "toks/command.h"
 #include "toks/journal.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "toks/command.h"
 #include "base/io.h"
 #include "base/progress.h"
-#include "toks/command.h"
 
 #include <errno.h>
 #include <fcntl.h>

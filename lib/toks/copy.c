@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "base/io.h"
-#include "stream/internal.h"
-#include "stream/jsonl.h"
 #include "toks/copy.h"
+#include "base/io.h"
+#include "stream/parts.h"
+#include "stream/jsonl.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "stream/internal.h"
 #include "toks/join.h"
+#include "stream/parts.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "toks/journal.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "toks/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>

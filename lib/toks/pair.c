@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "stream/group.h"
-#include "stream/internal.h"
-#include "stream/reread.h"
 #include "toks/pair.h"
+#include "base/intern.h"
+#include "stream/parts.h"
+#include "stream/reread.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct origin {
 
 struct pairer {
     struct twice demos;
-    struct groups ids; // of the demonstrations: the n-th is at place[n]
+    struct intern ids; // of the demonstrations: the n-th is at place[n]
     struct place *place;
     size_t n_places, capacity;
     int demo_mask;              // column of the demonstrations
@@ -49,7 +49,7 @@ static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
     for (size_t i = 0; i < f->n_sequences; i++) {
         size_t size;
         const char *id = frame_string(f, COLUMN_ID, i, &size);
-        int64_t number = groups_number(&p->ids, id, size, e);
+        int64_t number = intern_number(&p->ids, id, size, e);
         if (number < 0)
             return -1;
         if ((size_t)number < p->n_places)
@@ -217,7 +217,7 @@ static struct place *demo_of(struct pairer *p, size_t i, struct err *e)
 {
     size_t size;
     const char *id = frame_string(&p->samples.frame, p->prompt, i, &size);
-    int64_t number = groups_number(&p->ids, id, size, e);
+    int64_t number = intern_number(&p->ids, id, size, e);
     if (number >= 0 && (size_t)number < p->n_places)
         return &p->place[number];
     if (number >= 0)
@@ -336,7 +336,7 @@ static void release(struct pairer *p)
     header_release(&p->header);
     pass_release(&p->samples);
     twice_release(&p->demos);
-    groups_release(&p->ids);
+    intern_release(&p->ids);
     buffer_release(&p->id);
     free(p->place);
     free(p->origin);
@@ -348,7 +348,7 @@ int pair_run(const char *demos, const char *samples, const char *output,
 {
     struct pairer p;
     memset(&p, 0, sizeof p);
-    groups_init(&p.ids);
+    intern_init(&p.ids);
     buffer_init(&p.id, 0);
     int result = twice_open(&p.demos, demos, 1, e);
     if (result == 0)

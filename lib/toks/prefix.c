@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "base/rng.h"
-#include "stream/internal.h"
-#include "stream/reread.h"
 #include "toks/prefix.h"
+#include "base/rng.h"
+#include "stream/parts.h"
+#include "stream/reread.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include "toks/select.h"
+#include "base/intern.h"
 #include "base/number.h"
 #include "base/rng.h"
-#include "stream/group.h"
-#include "stream/internal.h"
+#include "stream/parts.h"
 #include "stream/reread.h"
-#include "toks/select.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -111,7 +111,7 @@ struct picker {
     const struct pick *pick;
     struct scorer scorer;
     int per; // column or -1
-    struct groups groups;
+    struct intern groups;
     struct rng rng;
     struct record *record;
     size_t n, capacity;
@@ -128,7 +128,7 @@ static int picker_init(struct picker *k, const struct pick *p, const struct stre
     memset(k, 0, sizeof *k);
     k->pick = p;
     k->per = -1;
-    groups_init(&k->groups);
+    intern_init(&k->groups);
     rng_init(&k->rng, p->seed, RNG_RECORDS, RNG_PICK, 0);
     if (p->by && scorer_init(&k->scorer, p->by, h, where, e) < 0)
         return -1;
@@ -146,7 +146,7 @@ static int picker_init(struct picker *k, const struct pick *p, const struct stre
 
 static void picker_release(struct picker *k)
 {
-    groups_release(&k->groups);
+    intern_release(&k->groups);
     free(k->record);
     free(k->group_size);
     free(k->chosen);
@@ -158,9 +158,9 @@ static int64_t group_of(struct picker *k, const struct frame *f, size_t i, struc
     if (k->per < 0)
         return 0;
     if (f->header->column[k->per].type == COLUMN_U32)
-        return groups_number(&k->groups, &f->column[k->per].u32[i], sizeof(uint32_t), e);
+        return intern_number(&k->groups, &f->column[k->per].u32[i], sizeof(uint32_t), e);
     const char *text = frame_string(f, k->per, i, &size);
-    return groups_number(&k->groups, text, size, e);
+    return intern_number(&k->groups, text, size, e);
 }
 
 static double key_of(struct picker *k, const struct frame *f, size_t i)

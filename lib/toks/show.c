@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "toks/show.h"
 #include "base/number.h"
 #include "base/utf8.h"
-#include "stream/internal.h"
-#include "toks/show.h"
+#include "stream/parts.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "toks/split.h"
 #include "base/number.h"
 #include "stream/reread.h"
-#include "toks/split.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "toks/stat.h"
 #include "base/json.h"
 #include "stream/filter.h"
-#include "stream/internal.h"
-#include "toks/stat.h"
+#include "stream/parts.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "stream/internal.h"
 #include "toks/steps.h"
+#include "stream/parts.h"
 
 #include <math.h>
 #include <stdio.h>

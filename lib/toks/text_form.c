@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/json.h"
 #include "toks/text_form.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "stream/group.h"
-#include "stream/internal.h"
 #include "toks/vote.h"
+#include "base/intern.h"
+#include "stream/parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct ballot {
 };
 
 struct tally {
-    struct groups groups, answers; // answers: number of the group, then the text
+    struct intern groups, answers; // answers: number of the group, then the text
     struct ballot *ballot;         // [groups.n]
     struct answer *answer;         // [answers.n]
     size_t ballot_capacity, answer_capacity;
@@ -29,8 +29,8 @@ struct tally {
 static void tally_init(struct tally *t, struct tally *base)
 {
     memset(t, 0, sizeof *t);
-    groups_init(&t->groups);
-    groups_init(&t->answers);
+    intern_init(&t->groups);
+    intern_init(&t->answers);
     buffer_init(&t->key, 0);
     buffer_init(&t->text, 0);
     t->base = base;
@@ -38,8 +38,8 @@ static void tally_init(struct tally *t, struct tally *base)
 
 static void tally_release(struct tally *t)
 {
-    groups_release(&t->groups);
-    groups_release(&t->answers);
+    intern_release(&t->groups);
+    intern_release(&t->answers);
     buffer_release(&t->key);
     buffer_release(&t->text);
     free(t->ballot);
@@ -61,7 +61,7 @@ static int add_answer(struct tally *t, size_t group, const char *text, size_t si
         buffer_append(&t->key, text, size, e) < 0)
         return -1;
     size_t known = t->answers.n;
-    int64_t a = groups_number(&t->answers, t->key.data, t->key.size, e);
+    int64_t a = intern_number(&t->answers, t->key.data, t->key.size, e);
     if (a < 0)
         return -1;
     if ((size_t)a == known) {
@@ -101,7 +101,7 @@ static int inherit(struct tally *t, size_t group, const void *name, size_t size,
 static int64_t find_ballot(struct tally *t, const void *name, size_t size, struct err *e)
 {
     size_t known = t->groups.n;
-    int64_t g = groups_number(&t->groups, name, size, e);
+    int64_t g = intern_number(&t->groups, name, size, e);
     if (g < 0 || (size_t)g < known)
         return g;
     if (mem_grow((void **)&t->ballot, &t->ballot_capacity, known + 1, sizeof *t->ballot, "groups",

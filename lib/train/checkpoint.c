@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "train/checkpoint.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "train/checkpoint.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "train/dataset.h"
 #include "base/hash.h"
 #include "base/rng.h"
-#include "train/dataset.h"
 
 #include <math.h>
 #include <stdlib.h>

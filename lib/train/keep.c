@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/number.h"
 #include "train/keep.h"
+#include "base/number.h"
 
 #include <math.h>
 #include <string.h>

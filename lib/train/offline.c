@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "train/offline.h"
 #include "base/io.h"
 #include "infer/memory_check.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
-#include "train/offline.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "train/online.h"
 #include "base/io.h"
 #include "infer/memory_check.h"
 #include "stream/filter.h"
 #include "train/checkpoint.h"
-#include "train/online.h"
 
 #include <errno.h>
 #include <fcntl.h>

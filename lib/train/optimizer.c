@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/thread.h"
 #include "train/optimizer.h"
+#include "base/thread.h"
 
 #include <math.h>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "train/pair_train.h"
 #include "base/io.h"
 #include "train/checkpoint.h"
 #include "train/online.h"
 #include "train/pair_figures.h"
-#include "train/pair_train.h"
 #include "train/pairs.h"
 
 #include <stdlib.h>

@@ -9,19 +9,19 @@ enum { SHOWN = 200 }; // bytes of a name in a message
 void pairing_init(struct pairing *p)
 {
     memset(p, 0, sizeof *p);
-    group_table_init(&p->names);
+    intern_init(&p->names);
 }
 
 void pairing_release(struct pairing *p)
 {
-    group_table_release(&p->names);
+    intern_release(&p->names);
     free(p->pair);
     pairing_init(p);
 }
 
 void pairing_clear(struct pairing *p)
 {
-    group_table_clear(&p->names);
+    intern_clear(&p->names);
     p->complete = 0;
 }
 
@@ -83,7 +83,7 @@ int pairing_add(struct pairing *p, const struct frame *f, int pair, int role, si
                        "%s: record `%.*s`: role `%.*s` is none of demo, sample, chosen, rejected",
                        where, id.size, id.text, is.size, is.text);
     size_t before = p->names.n;
-    int64_t number = group_find(&p->names, name, size, e);
+    int64_t number = intern_number(&p->names, name, size, e);
     if (number < 0 ||
         mem_grow((void **)&p->pair, &p->capacity, p->names.n, sizeof *p->pair, "pairs", e) < 0)
         return -1;

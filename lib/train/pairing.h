@@ -14,7 +14,7 @@ struct pair {
 };
 
 struct pairing {
-    struct group_table names;
+    struct intern names;
     struct pair *pair; // [names.n] in the order of their first records
     size_t capacity;
     size_t complete; // pairs that have both

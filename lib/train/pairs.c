@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "train/pairs.h"
 #include "base/hash.h"
 #include "base/io.h"
-#include "train/pairs.h"
 
 #include <string.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include "train/reinforce.h"
 #include "base/number.h"
 #include "infer/exact_terms.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
 #include "train/online.h"
-#include "train/reinforce.h"
 #include "train/window.h"
 
 #include <math.h>

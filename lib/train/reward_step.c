@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/progress.h"
 #include "train/reward_step.h"
+#include "base/progress.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "train/reward_train.h"
 #include "base/io.h"
 #include "infer/reward_scorer.h"
-#include "train/reward_train.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

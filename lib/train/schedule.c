@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/json.h"
 #include "train/schedule.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "train/sft.h"
 #include "base/io.h"
 #include "train/dataset.h"
-#include "train/sft.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/progress.h"
 #include "train/trainer.h"
+#include "base/progress.h"
 
 #include <math.h>
 #include <stdlib.h>

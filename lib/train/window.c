@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "base/memory.h"
 #include "train/window.h"
+#include "base/memory.h"
 
 #include <math.h>
 #include <stdlib.h>

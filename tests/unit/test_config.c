@@ -3,6 +3,7 @@
 // refused by its name.
 #include "model_kit.h"
 
+#include "model/activation.h"
 #include "model/family.h"
 
 #define CONFIGS "tests/fixtures/configs/"
@@ -88,7 +89,7 @@ static const char *line_of(const struct model_config *c, char *out, size_t size)
     size_t n = 0;
     n += (size_t)snprintf(out + n, size - n, "kv %zu of %zu, ff %zu %s, positions %zu, %s, %s",
                           c->kv_heads, c->head_dim, c->intermediate,
-                          config_activation_name(c->activation), c->max_position, fusion[c->fusion],
+                          activation_name(c->activation), c->max_position, fusion[c->fusion],
                           norm[c->head_norm]);
     n += (size_t)snprintf(out + n, size - n, ", %zu a layer%s%s%s%s, scale %.4f",
                           tensors_of_layer(c), c->tied ? ", tied" : "",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the files of this room share and others do not need: sizes and tags of formats/toks.md, and
-// helpers of header and frame.
-#ifndef STREAM_INTERNAL_H
-#define STREAM_INTERNAL_H
+// The parts that streams are made of, for this room and for toks, which takes streams apart: sizes
+// and tags of formats/toks.md, and helpers of header and frame. Programs need none of it.
+#ifndef STREAM_PARTS_H
+#define STREAM_PARTS_H
 
 #include "stream/frame.h"
 
