@@ -40,7 +40,7 @@ int toks_annotate(struct call *c)
                     "  toks annotate -m sft --journal answers.jsonl samples.toks -- ./grade\n",
         .options = options,
         .operands_max = 1};
-    struct annotate_counts counts;
+    struct annotate_stats stats;
     int own = 0;
     while (own < c->argc && strcmp(c->argv[own], "--") != 0)
         own++;
@@ -54,13 +54,13 @@ int toks_annotate(struct call *c)
     how.command = c->argv + own + 1;
     how.in_flight = in_flight;
     int result =
-        model ? annotate_text(&how, model, c->first, toks_common.output, &c->line, &counts, &c->e)
-              : annotate_run(&how, c->first, toks_common.output, &c->line, &counts, &c->e);
+        model ? annotate_text(&how, model, c->first, toks_common.output, &c->line, &stats, &c->e)
+              : annotate_run(&how, c->first, toks_common.output, &c->line, &stats, &c->e);
     if (result < 0)
         return toks_failed(&c->e);
-    if (counts.journal || toks_common.verbose)
+    if (stats.journal || toks_common.verbose)
         message_note("%" PRIu64 " records, %" PRIu64 " of them from the journal; the command ran "
                      "%" PRIu64 " times",
-                     counts.records, counts.journal, counts.runs);
+                     stats.records, stats.journal, stats.runs);
     return STATUS_DONE;
 }

@@ -22,7 +22,7 @@ int toks_check(struct call *c)
     for (int i = 0; i < (c->operands.n ? c->operands.n : 1); i++) {
         uint64_t sequences, tokens;
         const char *path = c->operands.n ? c->operands.text[i] : NULL;
-        if (pass_check(path, &sequences, &tokens, &c->e) < 0) {
+        if (filter_check(path, &sequences, &tokens, &c->e) < 0) {
             int code = message_fail(&c->e);
             status = status == STATUS_STREAM ? status : code; // says most about the streams
         } else if (toks_common.verbose) {

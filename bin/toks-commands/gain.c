@@ -25,16 +25,16 @@ int toks_gain(struct call *c)
         .options = options,
         .operands_min = 2,
         .operands_max = 2};
-    struct steps_counts counts;
+    struct steps_stats stats;
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
     if (!logp)
         return program_usage(&program, "--logp NAME is missing: which column of SCORED?");
     if (steps_gain(c->operands.text[0], c->operands.text[1], logp, toks_common.output, &c->line,
-                   &counts, &c->e) < 0)
+                   &stats, &c->e) < 0)
         return toks_failed(&c->e);
     if (toks_common.verbose)
-        message_note("%" PRIu64 " records, %" PRIu64 " steps", counts.records, counts.steps);
+        message_note("%" PRIu64 " records, %" PRIu64 " steps", stats.records, stats.steps);
     return STATUS_DONE;
 }

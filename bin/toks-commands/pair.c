@@ -32,12 +32,12 @@ int toks_pair(struct call *c)
     const char *samples = c->operands.n > 1 ? c->operands.text[1] : "-";
     if (!strcmp(c->operands.text[0], "-") && !strcmp(samples, "-"))
         return program_usage(&program, "DEMOS and SAMPLES cannot both be standard input");
-    struct pair_counts counts;
+    struct pair_stats stats;
     if (pair_run(c->operands.text[0], samples, toks_common.output, &c->line,
-                 toks_common.verbose ? note_unpaired : NULL, &counts, &c->e) < 0)
+                 toks_common.verbose ? note_unpaired : NULL, &stats, &c->e) < 0)
         return toks_failed(&c->e);
-    if (counts.unpaired || toks_common.verbose)
+    if (stats.unpaired || toks_common.verbose)
         message_note("%" PRIu64 " pairs; %" PRIu64 " of %" PRIu64 " demonstrations had no sample",
-                     counts.pairs, counts.unpaired, counts.demos);
+                     stats.pairs, stats.unpaired, stats.demos);
     return STATUS_DONE;
 }

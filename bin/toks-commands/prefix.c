@@ -31,7 +31,7 @@ int toks_prefix(struct call *c)
                     "      rollout -m policy --follow -n 1 --batch-size 256 --steps 60\n",
         .options = options,
         .operands_max = 1};
-    struct prefix_counts counts;
+    struct prefix_stats stats;
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
@@ -44,10 +44,10 @@ int toks_prefix(struct call *c)
     prefix.batch = (uint64_t)batch;
     prefix.steps = (uint64_t)steps;
     prefix.seed = toks_common.seed;
-    if (prefix_run(&prefix, c->first, toks_common.output, &c->line, &counts, &c->e) < 0)
+    if (prefix_run(&prefix, c->first, toks_common.output, &c->line, &stats, &c->e) < 0)
         return toks_failed(&c->e);
     message_note("%" PRIu64 " demonstrations, %" PRIu64 " steps, %" PRIu64 " groups, %" PRIu64
                  " prompts",
-                 counts.demonstrations, counts.steps, counts.groups, counts.prompts);
+                 stats.demonstrations, stats.steps, stats.groups, stats.prompts);
     return STATUS_DONE;
 }

@@ -5,16 +5,16 @@
 
 #include <inttypes.h>
 
-static int pick(struct call *c, const struct pick *p)
+static int run_selection(struct call *c, const struct selection *p)
 {
-    struct pick_counts counts;
-    if (pick_run(p, c->first, toks_common.output, &c->line, &counts, &c->e) < 0)
+    struct selection_stats stats;
+    if (select_run(p, c->first, toks_common.output, &c->line, &stats, &c->e) < 0)
         return toks_failed(&c->e);
-    if (counts.null)
-        message_note("%" PRIu64 " records in, %" PRIu64 " out; %" PRIu64 " had no value", counts.in,
-                     counts.out, counts.null);
+    if (stats.null)
+        message_note("%" PRIu64 " records in, %" PRIu64 " out; %" PRIu64 " had no value", stats.in,
+                     stats.out, stats.null);
     else if (toks_common.verbose)
-        message_note("%" PRIu64 " records in, %" PRIu64 " out", counts.in, counts.out);
+        message_note("%" PRIu64 " records in, %" PRIu64 " out", stats.in, stats.out);
     return STATUS_DONE;
 }
 
@@ -36,12 +36,12 @@ int toks_sample(struct call *c)
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
-    struct pick p = {.seed = toks_common.seed};
+    struct selection p = {.seed = toks_common.seed};
     if (!size)
         return program_usage(&program, "-n is missing: how many records?");
-    if (pick_size_parse(size, &p.size) < 0)
+    if (select_size_parse(size, &p.size) < 0)
         return program_usage(&program, "-n: '%s' is neither a number nor a fraction", size);
-    return pick(c, &p);
+    return run_selection(c, &p);
 }
 
 int toks_select(struct call *c)
@@ -73,13 +73,13 @@ int toks_select(struct call *c)
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
-    struct pick p = {.by = by, .per = per, .lowest = bottom != NULL};
+    struct selection p = {.by = by, .per = per, .lowest = bottom != NULL};
     if (!by)
         return program_usage(&program, "--by is missing: which column?");
     if (!top == !bottom)
         return program_usage(&program, "one of --top and --bottom says how many to keep");
-    if (pick_size_parse(top ? top : bottom, &p.size) < 0)
+    if (select_size_parse(top ? top : bottom, &p.size) < 0)
         return program_usage(&program, "'%s' is neither a number nor a fraction",
                              top ? top : bottom);
-    return pick(c, &p);
+    return run_selection(c, &p);
 }

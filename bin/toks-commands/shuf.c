@@ -17,6 +17,6 @@ int toks_shuf(struct call *c)
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
-    return toks_done(c,
-                     pick_shuffle(c->first, toks_common.output, toks_common.seed, &c->line, &c->e));
+    return toks_done(
+        c, select_shuffle(c->first, toks_common.output, toks_common.seed, &c->line, &c->e));
 }

@@ -32,7 +32,7 @@ int toks_steps(struct call *c)
                     "      toks gain --logp self samples.toks - | dense-reward --reward reward\n",
         .options = options,
         .operands_max = 1};
-    struct steps_counts counts;
+    struct steps_stats stats;
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
@@ -43,9 +43,9 @@ int toks_steps(struct call *c)
     if (end && !*end)
         return program_usage(&program, "--end: an empty text ends nothing");
     steps.end = end ? end : steps.end;
-    if (steps_text(&steps, model, c->first, toks_common.output, &c->line, &counts, &c->e) < 0)
+    if (steps_text(&steps, model, c->first, toks_common.output, &c->line, &stats, &c->e) < 0)
         return toks_failed(&c->e);
     message_note("%" PRIu64 " records, %" PRIu64 " steps; %" PRIu64 " records have none",
-                 counts.records, counts.steps, counts.without);
+                 stats.records, stats.steps, stats.without);
     return STATUS_DONE;
 }

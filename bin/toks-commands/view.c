@@ -31,6 +31,6 @@ int toks_view(struct call *c)
     if (level >= 0 && !binary)
         return program_usage(&program, "--level goes with --binary");
     int result = binary ? copy_to_binary(c->first, toks_common.output, (int)level, &c->e)
-                        : copy_to_twin(c->first, toks_common.output, header, &c->e);
+                        : copy_to_jsonl(c->first, toks_common.output, header, &c->e);
     return toks_done(c, result);
 }

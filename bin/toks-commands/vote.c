@@ -33,17 +33,17 @@ int toks_vote(struct call *c)
                     "  toks vote --with teacher.toks student.toks > scored.toks\n",
         .options = options,
         .operands_max = 1};
-    struct vote_counts counts;
+    struct vote_stats stats;
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;
     vote.score = (enum vote_score)score;
     vote.with = with.text;
     vote.n_with = with.n;
-    if (vote_run(&vote, c->first, toks_common.output, &c->line, &counts, &c->e) < 0)
+    if (vote_run(&vote, c->first, toks_common.output, &c->line, &stats, &c->e) < 0)
         return toks_failed(&c->e);
     message_note("%" PRIu64 " records (%" PRIu64 " without an answer), %" PRIu64 " groups, %" PRIu64
                  " of them tied",
-                 counts.records, counts.empty, counts.groups, counts.ties);
+                 stats.records, stats.empty, stats.groups, stats.ties);
     return STATUS_DONE;
 }

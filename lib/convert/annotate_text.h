@@ -7,7 +7,7 @@
 
 // As annotate_run, with the questions spelled by the tokenizer of the directory `model`.
 int annotate_text(const struct annotate *how, const char *model, const char *input,
-                  const char *output, const struct provenance *line, struct annotate_counts *counts,
+                  const char *output, const struct provenance *line, struct annotate_stats *stats,
                   struct err *e);
 
 #endif

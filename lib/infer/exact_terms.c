@@ -134,7 +134,7 @@ static double sum_of(const float *x, size_t n)
     return sum;
 }
 
-void exact_terms_collect(const struct exact_terms *t, size_t n, struct exact_sums *sums)
+void exact_terms_collect(const struct exact_terms *t, size_t n, struct exact_stats *sums)
 {
     const struct head_term *h = t->head.term;
     for (int i = 0; i < 2; i++) {

@@ -23,7 +23,7 @@ struct exact_terms {
 
 // Sums over trained tokens, without coefficients but for `loss`. What was not asked for has no
 // meaning.
-struct exact_sums {
+struct exact_stats {
     double kl, reverse, loss;
 };
 
@@ -42,6 +42,6 @@ size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy
 int exact_terms_forward(struct exact_terms *t, const struct batch *b, double scale,
                         struct arena *arena, struct err *e);
 // After head_train: adds what the n tokens had.
-void exact_terms_collect(const struct exact_terms *t, size_t n, struct exact_sums *sums);
+void exact_terms_collect(const struct exact_terms *t, size_t n, struct exact_stats *sums);
 
 #endif

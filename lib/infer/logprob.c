@@ -16,7 +16,7 @@ struct columns {
 
 struct run {
     const struct logprob_options *o;
-    struct stream_pass pass;
+    struct stream_filter pass;
     const char *where; // name of the input
     struct device device;
     struct model *model, *contrast, *reference;
@@ -284,13 +284,13 @@ static int open_models(struct run *r, struct err *e)
 
 static int start(struct run *r, const char *input, struct err *e)
 {
-    if (open_models(r, e) < 0 || pass_open(&r->pass, input, e) < 0)
+    if (open_models(r, e) < 0 || filter_open(&r->pass, input, e) < 0)
         return -1;
     r->where = stream_reader_name(r->pass.reader);
     if (memory_check(work_bytes(&r->scorer), "scoring", r->o->verbose, e) < 0 ||
         check_models(r, e) < 0 || add_columns(r, e) < 0 || add_provenance(r, e) < 0)
         return -1;
-    return pass_start(&r->pass, r->o->output, e);
+    return filter_start(&r->pass, r->o->output, e);
 }
 
 static int score_stream(struct run *r, struct err *e)
@@ -298,8 +298,8 @@ static int score_stream(struct run *r, struct err *e)
     struct progress progress;
     int more;
     progress_init(&progress, !r->o->quiet);
-    while ((more = pass_next(&r->pass, e)) > 0) {
-        if (score_frame(r, &r->pass.frame, e) < 0 || pass_write(&r->pass, e) < 0) {
+    while ((more = filter_next(&r->pass, e)) > 0) {
+        if (score_frame(r, &r->pass.frame, e) < 0 || filter_write(&r->pass, e) < 0) {
             more = -1;
             break;
         }
@@ -309,7 +309,7 @@ static int score_stream(struct run *r, struct err *e)
                         (double)tokens / (clock_seconds() - progress.started + 1e-9));
     }
     progress_clear(&progress);
-    return more < 0 ? -1 : pass_end(&r->pass, e);
+    return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
@@ -323,7 +323,7 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     int result = start(&r, input, e);
     if (result == 0)
         result = score_stream(&r, e);
-    pass_release(&r.pass);
+    filter_release(&r.pass);
     if (r.model)
         scorer_release(&r.scorer);
     model_close(r.model);

@@ -33,7 +33,7 @@ static void scope_set(struct render *r, struct scope *scope, uint32_t name, stru
     }
     if (scope->n == scope->capacity) {
         uint32_t more = scope->capacity ? 2 * scope->capacity : 4;
-        struct binding *grown = room_get(&r->room, more, sizeof *grown);
+        struct binding *grown = sandbox_get(&r->sandbox, more, sizeof *grown);
         if (scope->n)
             memcpy(grown, scope->binding, scope->n * sizeof *grown);
         scope->binding = grown;
@@ -44,7 +44,7 @@ static void scope_set(struct render *r, struct scope *scope, uint32_t name, stru
 
 static struct scope *scope_new(struct render *r, struct scope *parent)
 {
-    struct scope *scope = room_get(&r->room, 1, sizeof *scope);
+    struct scope *scope = sandbox_get(&r->sandbox, 1, sizeof *scope);
     scope->parent = parent;
     return scope;
 }
@@ -150,7 +150,7 @@ static void add_keyword(struct render *r, struct arguments *args, size_t *capaci
             render_fail(r, "got multiple values for keyword argument '%.*s'", (int)name.n, name.s);
     if (args->n_keywords == *capacity) {
         size_t more = *capacity ? 2 * *capacity : 4;
-        struct keyword *grown = room_get(&r->room, more, sizeof *grown);
+        struct keyword *grown = sandbox_get(&r->sandbox, more, sizeof *grown);
         if (args->n_keywords)
             memcpy(grown, args->keyword, args->n_keywords * sizeof *grown);
         args->keyword = grown;
@@ -198,7 +198,7 @@ static struct value eval_call(struct render *r, struct scope *scope, const struc
 {
     struct value callee = eval(r, scope, n->a);
     struct arguments args = eval_arguments(r, scope, n->call, caller);
-    r->room.line = n->line;
+    r->sandbox.line = n->line;
     return value_call(r, callee, &args);
 }
 
@@ -214,7 +214,7 @@ static struct value eval_filter(struct render *r, struct scope *scope, const str
     else
         v = eval(r, scope, n->a);
     struct arguments args = eval_arguments(r, scope, n->call, NULL);
-    r->room.line = n->line;
+    r->sandbox.line = n->line;
     int test = n->kind == N_TEST;
     if (!n->function)
         render_fail(r, "No %s named '%.*s' found.", test ? "test" : "filter",
@@ -259,7 +259,7 @@ static struct value not_provided(struct render *r, uint32_t name)
     text_string(&t, "parameter '");
     text_add(&t, r->t->name[name].s, r->t->name[name].n);
     text_string(&t, "' was not provided");
-    return value_undefined_hint(r, room_copy(&r->room, t.s, t.n));
+    return value_undefined_hint(r, sandbox_copy(&r->sandbox, t.s, t.n));
 }
 
 static void bind_rest(struct render *r, struct scope *scope, const struct macro_node *m,
@@ -296,7 +296,7 @@ struct value macro_call(struct render *r, struct macro *macro, struct arguments 
     const struct node *node = macro->node;
     const struct macro_node *m = node->macro;
     const struct name *text = node->kind == N_MACRO ? &r->t->name[node->name] : NULL;
-    const char *name = text ? room_copy(&r->room, text->s, text->n) : "caller";
+    const char *name = text ? sandbox_copy(&r->sandbox, text->s, text->n) : "caller";
     struct scope *scope = scope_new(r, macro->scope);
     int found_caller = args->n >= m->n && m->explicit_caller;
     render_enter(r);
@@ -325,7 +325,7 @@ struct value macro_call(struct render *r, struct macro *macro, struct arguments 
 
 static struct value macro_new(struct render *r, struct scope *scope, const struct node *n)
 {
-    struct macro *macro = room_get(&r->room, 1, sizeof *macro);
+    struct macro *macro = sandbox_get(&r->sandbox, 1, sizeof *macro);
     macro->node = n;
     macro->scope = scope;
     return (struct value){.kind = V_MACRO, .macro = macro};
@@ -365,7 +365,7 @@ static struct value eval_compare(struct render *r, struct scope *scope, const st
     for (size_t i = 0; i < n->list.n; i++) {
         const struct node *part = n->list.at[i];
         struct value right = eval(r, scope, part->a);
-        r->room.line = n->line;
+        r->sandbox.line = n->line;
         if (!value_compare(r, part->op, left, right))
             return value_bool(0);
         left = right;
@@ -402,12 +402,12 @@ static struct value eval_more(struct render *r, struct scope *scope, const struc
         return eval_dict(r, scope, n);
     case N_ATTR:
         a = eval(r, scope, n->a);
-        r->room.line = n->line;
+        r->sandbox.line = n->line;
         return value_attribute(r, a, n->constant.s, n->constant.n);
     case N_ITEM:
         a = eval(r, scope, n->a);
         b = eval(r, scope, n->b);
-        r->room.line = n->line;
+        r->sandbox.line = n->line;
         return value_item(r, a, b);
     case N_SLICE:
         return eval_slice(r, scope, n);
@@ -432,7 +432,7 @@ static struct value eval_more(struct render *r, struct scope *scope, const struc
     case N_BINARY:
         a = eval(r, scope, n->a);
         b = eval(r, scope, n->b);
-        r->room.line = n->line;
+        r->sandbox.line = n->line;
         return value_binary(r, n->op, a, b);
     case N_CONCAT:
         return eval_concat(r, scope, n);
@@ -568,7 +568,7 @@ static int filtered_next(struct render *r, struct iterator *it, struct value *ou
 static enum flow run_loop(struct render *r, struct scope *scope, const struct node *n,
                           struct value iterable, int64_t depth0)
 {
-    struct loop *loop = room_get(&r->room, 1, sizeof *loop);
+    struct loop *loop = sandbox_get(&r->sandbox, 1, sizeof *loop);
     struct scope *body = scope_new(r, scope);
     loop->iterable = iterable;
     loop->iterator = value_iterate(r, iterable);
@@ -578,7 +578,7 @@ static enum flow run_loop(struct render *r, struct scope *scope, const struct no
     loop->recursive = n->recursive ? n : NULL;
     loop->scope = scope;
     if (n->c) {
-        struct filtered *f = room_get(&r->room, 1, sizeof *f);
+        struct filtered *f = sandbox_get(&r->sandbox, 1, sizeof *f);
         *f = (struct filtered){n, scope_new(r, scope)};
         struct iterator it = {
             .next = filtered_next, .inner = loop->iterator, .state = f, .type = "generator"};
@@ -691,7 +691,7 @@ static void exec_block(struct render *r, struct scope *scope, const struct node 
 
 static enum flow exec(struct render *r, struct scope *scope, const struct node *n)
 {
-    r->room.line = n->line;
+    r->sandbox.line = n->line;
     switch (n->kind) {
     case N_DATA:
         text_add(r->out, n->constant.s, n->constant.n);

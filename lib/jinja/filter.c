@@ -444,7 +444,7 @@ static int deferred_next(struct render *r, struct iterator *it, struct value *ou
 static struct value defer(struct render *r, struct value v, struct value *a,
                           struct value (*begin)(struct render *r, struct value v, struct value *a))
 {
-    struct deferred *d = room_get(&r->room, 1, sizeof *d);
+    struct deferred *d = sandbox_get(&r->sandbox, 1, sizeof *d);
     *d = (struct deferred){begin, v, {a[0], a[1]}, NULL};
     struct iterator it = {.next = deferred_next, .state = d, .type = "generator"};
     return value_iterator(r, it);
@@ -700,7 +700,7 @@ static void sort_keyed(struct render *r, struct keyed *at, struct keyed *spare, 
 static struct value sorted(struct render *r, struct keyed *keyed, size_t n, int reverse)
 {
     struct value out = value_list(r, V_LIST, n);
-    sort_keyed(r, keyed, room_get(&r->room, n + 1, sizeof *keyed), n, reverse);
+    sort_keyed(r, keyed, sandbox_get(&r->sandbox, n + 1, sizeof *keyed), n, reverse);
     for (size_t i = 0; i < n; i++)
         out.list->item[i] = keyed[i].item;
     return out;
@@ -734,7 +734,7 @@ FILTER(f_sort)
 {
     struct value list = value_to_list(r, v);
     size_t n = list.list->n;
-    struct keyed *keyed = room_get(&r->room, n + 1, sizeof *keyed);
+    struct keyed *keyed = sandbox_get(&r->sandbox, n + 1, sizeof *keyed);
     for (size_t i = 0; i < n; i++) {
         keyed[i].item = list_items(r, list.list)[i];
         keyed[i].key = multiple_key(r, a[2], keyed[i].item, !optional_truth(r, a[1]));
@@ -756,7 +756,7 @@ FILTER(f_dictsort)
     v.markup = 2;
     struct value list = value_to_list(r, v);
     size_t n = list.list->n;
-    struct keyed *keyed = room_get(&r->room, n + 1, sizeof *keyed);
+    struct keyed *keyed = sandbox_get(&r->sandbox, n + 1, sizeof *keyed);
     for (size_t i = 0; i < n; i++) {
         keyed[i].item = list.list->item[i];
         keyed[i].key = keyed[i].item.list->item[by_value];
@@ -773,7 +773,7 @@ FILTER(f_groupby)
     g.fold_case = !optional_truth(r, a[2]);
     struct value list = value_to_list(r, v);
     size_t n = list.list->n;
-    struct keyed *keyed = room_get(&r->room, n + 1, sizeof *keyed);
+    struct keyed *keyed = sandbox_get(&r->sandbox, n + 1, sizeof *keyed);
     for (size_t i = 0; i < n; i++) {
         keyed[i].item = list_items(r, list.list)[i];
         keyed[i].key = getter_get(r, &g, keyed[i].item);
@@ -893,7 +893,7 @@ static int map_next(struct render *r, struct iterator *it, struct value *out)
 static struct value mapped(struct render *r, struct value v, struct arguments *all,
                            enum mapping what, int by_attribute)
 {
-    struct mapper *m = room_get(&r->room, 1, sizeof *m);
+    struct mapper *m = sandbox_get(&r->sandbox, 1, sizeof *m);
     m->what = what;
     m->by_attribute = by_attribute;
     m->source = v;

@@ -817,7 +817,7 @@ static void json_key(struct text *t, struct value key, const struct json_style *
 // Insertion sort on a copy: objects with keys to sort are small, and steps are counted.
 static struct entry *json_sorted(struct render *r, struct dict *d)
 {
-    struct entry *e = room_get(&r->room, d->n + 1, sizeof *e);
+    struct entry *e = sandbox_get(&r->sandbox, d->n + 1, sizeof *e);
     for (size_t i = 0; i < d->n; i++) {
         size_t at = i;
         while (at > 0 && value_compare(r, OP_LT, d->entry[i].key, e[at - 1].key)) {

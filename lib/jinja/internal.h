@@ -41,22 +41,23 @@ __extension__ typedef __int128 int128;
 
 // ---- memory and the way out ---------------------------------------------------------------------
 
-struct room {
+struct sandbox {
     struct arena arena;
     char *at;
     size_t left;
     size_t used, limit;
-    jmp_buf way_out;
+    jmp_buf failure;
     struct err *e;
     const char *name; // of the template
     unsigned line;    // where we are
 };
-void room_init(struct room *m, const char *name, size_t limit, struct err *e);
-void room_release(struct room *m);
-void *room_get(struct room *m, size_t count, size_t size); // zeroed, 16-byte aligned
-char *room_copy(struct room *m, const char *s, size_t n);  // with a NUL
-_Noreturn void room_fail(struct room *m, const char *format, ...) ERR_PRINTF(2, 3);
-_Noreturn void room_fail_text(struct room *m, const char *s, size_t n); // the text as it stands
+void sandbox_init(struct sandbox *m, const char *name, size_t limit, struct err *e);
+void sandbox_release(struct sandbox *m);
+void *sandbox_get(struct sandbox *m, size_t count, size_t size); // zeroed, 16-byte aligned
+char *sandbox_copy(struct sandbox *m, const char *s, size_t n);  // with a NUL
+_Noreturn void sandbox_fail(struct sandbox *m, const char *format, ...) ERR_PRINTF(2, 3);
+_Noreturn void sandbox_fail_text(struct sandbox *m, const char *s,
+                                 size_t n); // the text as it stands
 
 // ---- values -------------------------------------------------------------------------------------
 
@@ -332,7 +333,7 @@ struct name {
 
 struct template
 {
-    struct room room;
+    struct sandbox sandbox;
     struct node_list body;
     struct name *name;
     size_t n_names, names_capacity;
@@ -369,7 +370,7 @@ struct token_array {
     struct token *at;
     size_t n, capacity;
 };
-void template_lex(struct room *m, const char *source, size_t size, struct token_array *out);
+void template_lex(struct sandbox *m, const char *source, size_t size, struct token_array *out);
 void template_build(struct template *t, const char *source, size_t size);
 void template_declare(struct template *t); // fills in what each scope shadows
 
@@ -394,7 +395,7 @@ struct text {
 };
 
 struct render {
-    struct room room;
+    struct sandbox sandbox;
     const struct template *t;
     const json_t *context;
     struct value *root; // by name: variables of the top level and of the context

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct lexer {
-    struct room *m;
+    struct sandbox *m;
     struct token_array *out;
     const char *begin, *at, *end;
     int line_starts; // the last match ended in a newline
@@ -18,7 +18,7 @@ static struct token *token_add(struct lexer *x, enum token_type type, const char
     struct token_array *out = x->out;
     if (out->n == out->capacity) {
         size_t more = out->capacity ? 2 * out->capacity : 64;
-        struct token *grown = room_get(x->m, more, sizeof *grown);
+        struct token *grown = sandbox_get(x->m, more, sizeof *grown);
         if (out->n)
             memcpy(grown, out->at, out->n * sizeof *grown);
         out->at = grown;
@@ -89,7 +89,7 @@ static void lex_comment(struct lexer *x)
     while (1) {
         close = close < x->end ? memchr(close, '#', (size_t)(x->end - close)) : NULL;
         if (!close || x->end - close < 2)
-            room_fail(x->m, "Missing end of comment tag");
+            sandbox_fail(x->m, "Missing end of comment tag");
         if (close[1] == '}')
             break;
         close++;
@@ -142,7 +142,7 @@ static void lex_raw(struct lexer *x)
         advance(x, next);
         return;
     }
-    room_fail(x->m, "Missing end of raw directive");
+    sandbox_fail(x->m, "Missing end of raw directive");
 }
 
 // ---- inside a tag -------------------------------------------------------------------------------
@@ -184,14 +184,14 @@ static size_t unescape(struct lexer *x, const char *s, const char *end, char *ou
             s += 2;
             for (int i = 0; i < digits; i++, s++) {
                 if (s >= end || hex(*s) < 0)
-                    room_fail(x->m, "truncated \\%c escape in a string", c);
+                    sandbox_fail(x->m, "truncated \\%c escape in a string", c);
                 code = code << 4 | (uint32_t)hex(*s);
             }
             if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-                room_fail(x->m, "a string escape that is not a character");
+                sandbox_fail(x->m, "a string escape that is not a character");
             o += utf8_put(code, o);
         } else if (c == 'N') {
-            room_fail(x->m, "\\N{...} escapes are not supported");
+            sandbox_fail(x->m, "\\N{...} escapes are not supported");
         } else {
             *o++ = *s++;
         }
@@ -216,7 +216,8 @@ static int lex_string(struct lexer *x)
     const char *begin = x->at + 1;
     size_t n = (size_t)(s - begin);
     if (escapes) {
-        char *out = room_get(x->m, n + 1, 1); // an escape is never shorter than what it stands for
+        char *out =
+            sandbox_get(x->m, n + 1, 1); // an escape is never shorter than what it stands for
         n = unescape(x, begin, s, out);
         begin = out;
     }
@@ -285,7 +286,7 @@ static void lex_number(struct lexer *x)
         struct token *t = token_add(x, T_FLOAT, s, (size_t)(stop - s));
         double f;
         if (parse_float(s, t->n, &f) < 0)
-            room_fail(x->m, "a number that cannot be read");
+            sandbox_fail(x->m, "a number that cannot be read");
         t->value = value_float(f);
     } else {
         if (!(stop = based_end(s, x->end, &base))) {
@@ -298,7 +299,7 @@ static void lex_number(struct lexer *x)
         struct token *t = token_add(x, T_INT, s, (size_t)(stop - s));
         int128 i;
         if (parse_int(s, t->n, base, &i) < 0)
-            room_fail(x->m, "whole numbers beyond 38 digits are not supported");
+            sandbox_fail(x->m, "whole numbers beyond 38 digits are not supported");
         t->value = value_int(i);
     }
     advance(x, stop);
@@ -317,10 +318,10 @@ static int lex_name(struct lexer *x)
         return 0;
     const char *first = x->at;
     if (!unicode_name_start(utf8_step(&first, x->end)))
-        room_fail(x->m, "Invalid character in identifier");
+        sandbox_fail(x->m, "Invalid character in identifier");
     while (first < s)
         if (!unicode_name_part(utf8_step(&first, s)))
-            room_fail(x->m, "Invalid character in identifier");
+            sandbox_fail(x->m, "Invalid character in identifier");
     token_add(x, T_NAME, x->at, (size_t)(s - x->at));
     advance(x, s);
     return 1;
@@ -349,14 +350,14 @@ static void balance(struct lexer *x, enum operator op, enum operator* open, int 
                                             : OP_NONE;
     if (closing) {
         if (*n == NESTING)
-            room_fail(x->m, "brackets nested more than %d deep", NESTING);
+            sandbox_fail(x->m, "brackets nested more than %d deep", NESTING);
         open[(*n)++] = closing;
     } else if (op == OP_RPAREN || op == OP_RBRACKET || op == OP_RBRACE) {
         char c = *x->at;
         if (*n == 0)
-            room_fail(x->m, "unexpected '%c'", c);
+            sandbox_fail(x->m, "unexpected '%c'", c);
         if (open[--*n] != op)
-            room_fail(x->m, "unexpected '%c', brackets do not match", c);
+            sandbox_fail(x->m, "unexpected '%c', brackets do not match", c);
     }
 }
 
@@ -404,8 +405,8 @@ static void lex_tag(struct lexer *x, int block)
                 sign = &signs[i];
         if (!sign) {
             if ((unsigned char)c < 128)
-                room_fail(x->m, "unexpected char '%c'", c);
-            room_fail(x->m, "unexpected character in a tag");
+                sandbox_fail(x->m, "unexpected char '%c'", c);
+            sandbox_fail(x->m, "unexpected character in a tag");
         }
         balance(x, sign->op, open, &n_open);
         size_t n = strlen(sign->text);
@@ -441,12 +442,12 @@ static void lex_root(struct lexer *x)
     }
 }
 
-void template_lex(struct room *m, const char *source, size_t size, struct token_array *out)
+void template_lex(struct sandbox *m, const char *source, size_t size, struct token_array *out)
 {
     if (utf8_valid_prefix(source, size) != size)
-        room_fail(m, "the template is not UTF-8");
+        sandbox_fail(m, "the template is not UTF-8");
     // All newlines become LF; one at the very end goes.
-    char *text = room_get(m, size + 1, 1);
+    char *text = sandbox_get(m, size + 1, 1);
     size_t n = 0;
     for (size_t i = 0; i < size; i++) {
         if (source[i] == '\r') {

@@ -32,7 +32,7 @@ static void *grow(struct walk *w, void *array, size_t n, size_t *capacity, size_
     if (n < *capacity)
         return array;
     size_t more = *capacity ? 2 * *capacity : 8;
-    void *grown = room_get(&w->t->room, more, size);
+    void *grown = sandbox_get(&w->t->sandbox, more, size);
     if (n)
         memcpy(grown, array, n * size);
     *capacity = more;
@@ -256,6 +256,6 @@ static void scopes_in(struct walk *w, const struct node_list *l)
 void template_declare(struct template *t)
 {
     struct walk w = {.t = t};
-    w.owner = room_get(&t->room, t->n_names + 1, sizeof *w.owner);
+    w.owner = sandbox_get(&t->sandbox, t->n_names + 1, sizeof *w.owner);
     scope(&w, NULL, &t->body);
 }

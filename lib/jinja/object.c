@@ -184,7 +184,7 @@ static struct value unsafe(struct render *r, struct value v, const char *s, size
     text_string(&t, "access to attribute ");
     print_repr(&t, value_string(s, n));
     text_printf(&t, " of '%s' object is unsafe.", type_name(v));
-    struct value out = value_undefined_hint(r, room_copy(&r->room, t.s, t.n));
+    struct value out = value_undefined_hint(r, sandbox_copy(&r->sandbox, t.s, t.n));
     out.undefined->security = 1;
     return out;
 }
@@ -308,7 +308,7 @@ static struct value attribute(struct render *r, struct value v, const char *s, s
                                            NULL};
     const struct function *f = method_of(v, s, n);
     if (f) {
-        struct method *m = room_get(&r->room, 1, sizeof *m);
+        struct method *m = sandbox_get(&r->sandbox, 1, sizeof *m);
         m->self = v;
         m->function = f;
         return (struct value){.kind = V_METHOD, .method = m};
@@ -435,7 +435,7 @@ static struct value markup_method(struct render *r, struct method *m, struct arg
     struct value one;
     if (!any_of(m->function->name, strlen(m->function->name), as_they_are)) {
         struct arguments escaped = *args;
-        escaped.at = room_get(&r->room, args->n + 1, sizeof *escaped.at);
+        escaped.at = sandbox_get(&r->sandbox, args->n + 1, sizeof *escaped.at);
         for (size_t i = 0; i < args->n; i++)
             escaped.at[i] =
                 args->at[i].kind == V_STRING ? value_escape(r, args->at[i]) : args->at[i];
@@ -513,7 +513,7 @@ FUNCTION(g_range)
         render_fail(r, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).",
                     (int)TEMPLATE_RANGE);
     range.n = (int64_t)n;
-    struct range *kept = room_get(&r->room, 1, sizeof *kept);
+    struct range *kept = sandbox_get(&r->sandbox, 1, sizeof *kept);
     *kept = range;
     return (struct value){.kind = V_RANGE, .range = kept};
 }
@@ -566,8 +566,8 @@ FUNCTION(g_cycler)
 {
     if (all->n == 0)
         render_fail(r, "at least one item has to be provided");
-    struct cycler *c = room_get(&r->room, 1, sizeof *c);
-    c->item = room_get(&r->room, all->n, sizeof *c->item);
+    struct cycler *c = sandbox_get(&r->sandbox, 1, sizeof *c);
+    c->item = sandbox_get(&r->sandbox, all->n, sizeof *c->item);
     memcpy(c->item, all->at, all->n * sizeof *c->item);
     c->n = all->n;
     return (struct value){.kind = V_CYCLER, .cycler = c};
@@ -575,8 +575,8 @@ FUNCTION(g_cycler)
 
 FUNCTION(g_joiner)
 {
-    struct cycler *c = room_get(&r->room, 1, sizeof *c);
-    c->item = room_get(&r->room, 1, sizeof *c->item);
+    struct cycler *c = sandbox_get(&r->sandbox, 1, sizeof *c);
+    c->item = sandbox_get(&r->sandbox, 1, sizeof *c->item);
     c->item[0] = a[0].kind == V_ABSENT ? value_cstring(", ") : a[0];
     return (struct value){.kind = V_JOINER, .cycler = c};
 }
@@ -589,7 +589,7 @@ FUNCTION(g_lipsum)
 FUNCTION(g_raise)
 {
     struct value text = value_str(r, a[0]);
-    room_fail_text(&r->room, text.s, text.n);
+    sandbox_fail_text(&r->sandbox, text.s, text.n);
 }
 
 FUNCTION(g_strftime)

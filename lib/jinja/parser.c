@@ -7,7 +7,7 @@
 
 struct parser {
     struct template *t;
-    struct room *m;
+    struct sandbox *m;
     const struct token *at;
     unsigned depth;
     int in_loop;                 // {% break %} and {% continue %} may stand here
@@ -25,8 +25,8 @@ static _Noreturn void fail_at(struct parser *p, const char *what)
                       : p->at->type == T_END       ? "end of template"
                                                    : NULL;
     if (end)
-        room_fail(p->m, "%s, got '%s'", what, end);
-    room_fail(p->m, "%s, got '%.*s'", what, (int)(p->at->n > 60 ? 60 : p->at->n), p->at->s);
+        sandbox_fail(p->m, "%s, got '%s'", what, end);
+    sandbox_fail(p->m, "%s, got '%.*s'", what, (int)(p->at->n > 60 ? 60 : p->at->n), p->at->s);
 }
 
 static int is_op(const struct parser *p, enum operator op)
@@ -88,7 +88,7 @@ static const struct token *expect_name(struct parser *p)
 static void enter(struct parser *p)
 {
     if (++p->depth > TEMPLATE_TREE_DEPTH)
-        room_fail(p->m, "nested more than %d deep", (int)TEMPLATE_TREE_DEPTH);
+        sandbox_fail(p->m, "nested more than %d deep", (int)TEMPLATE_TREE_DEPTH);
 }
 
 static void leave(struct parser *p)
@@ -103,9 +103,9 @@ static uint32_t intern(struct template *t, const char *s, size_t n)
             return (uint32_t)i;
     if (t->n_names == t->names_capacity) {
         if (t->n_names >= 20000)
-            room_fail(&t->room, "more than 20000 names");
+            sandbox_fail(&t->sandbox, "more than 20000 names");
         size_t more = t->names_capacity ? 2 * t->names_capacity : 32;
-        struct name *grown = room_get(&t->room, more, sizeof *grown);
+        struct name *grown = sandbox_get(&t->sandbox, more, sizeof *grown);
         if (t->n_names)
             memcpy(grown, t->name, t->n_names * sizeof *grown);
         t->name = grown;
@@ -117,7 +117,7 @@ static uint32_t intern(struct template *t, const char *s, size_t n)
 
 static struct node *node_new(struct parser *p, enum node_kind kind)
 {
-    struct node *n = room_get(p->m, 1, sizeof *n);
+    struct node *n = sandbox_get(p->m, 1, sizeof *n);
     n->kind = kind;
     n->line = p->at->line;
     n->depth = 1;
@@ -131,8 +131,8 @@ static struct node *child(struct parser *p, struct node *parent, struct node *c)
     if (c && c->depth >= parent->depth)
         parent->depth = c->depth + 1;
     if (parent->depth > 4 * TEMPLATE_TREE_DEPTH)
-        room_fail(p->m, "an expression of more than %d parts in a chain",
-                  4 * (int)TEMPLATE_TREE_DEPTH);
+        sandbox_fail(p->m, "an expression of more than %d parts in a chain",
+                     4 * (int)TEMPLATE_TREE_DEPTH);
     return c;
 }
 
@@ -140,7 +140,7 @@ static void list_add(struct parser *p, struct node *parent, struct node_list *l,
 {
     if (l->n == l->capacity) {
         size_t more = l->capacity ? 2 * l->capacity : 4;
-        struct node **grown = room_get(p->m, more, sizeof *grown);
+        struct node **grown = sandbox_get(p->m, more, sizeof *grown);
         if (l->n)
             memcpy(grown, l->at, l->n * sizeof *grown);
         l->at = grown;
@@ -237,7 +237,7 @@ static struct node *parse_strings(struct parser *p)
     struct node *n = constant(p, next(p)->value);
     while (p->at->type == T_STRING) { // neighbours are joined
         struct value more = next(p)->value;
-        char *s = room_get(p->m, n->constant.n + more.n + 1, 1);
+        char *s = sandbox_get(p->m, n->constant.n + more.n + 1, 1);
         memcpy(s, n->constant.s, n->constant.n);
         memcpy(s + n->constant.n, more.s, more.n);
         n->constant = value_string(s, n->constant.n + more.n);
@@ -295,7 +295,7 @@ static void add_named(struct parser *p, struct node *parent, struct call_node *c
 {
     if (c->n_named == c->named_capacity) {
         size_t more = c->named_capacity ? 2 * c->named_capacity : 4;
-        struct named_node *grown = room_get(p->m, more, sizeof *grown);
+        struct named_node *grown = sandbox_get(p->m, more, sizeof *grown);
         if (c->n_named)
             memcpy(grown, c->named, c->n_named * sizeof *grown);
         c->named = grown;
@@ -340,7 +340,7 @@ static struct node *parse_call(struct parser *p, struct node *callee)
 {
     struct node *n = node_new(p, N_CALL);
     n->a = child(p, n, callee);
-    n->call = room_get(p->m, 1, sizeof *n->call);
+    n->call = sandbox_get(p->m, 1, sizeof *n->call);
     parse_arguments(p, n);
     return n;
 }
@@ -434,8 +434,8 @@ static void check_unknown(struct parser *p)
     if (!p->unknown)
         return;
     p->m->line = p->unknown->line;
-    room_fail(p->m, "No %s named '%.*s'.", p->unknown_test ? "test" : "filter",
-              (int)(p->unknown->n > 100 ? 100 : p->unknown->n), p->unknown->s);
+    sandbox_fail(p->m, "No %s named '%.*s'.", p->unknown_test ? "test" : "filter",
+                 (int)(p->unknown->n > 100 ? 100 : p->unknown->n), p->unknown->s);
 }
 
 // "name(args)" after a '|' or a block tag; `value` NULL: the text of a block.
@@ -446,7 +446,7 @@ static struct node *parse_filter(struct parser *p, struct node *value)
     n->a = child(p, n, value);
     n->constant = value_string(name->s, name->n);
     n->function = find_function(p, name, 0);
-    n->call = room_get(p->m, 1, sizeof *n->call);
+    n->call = sandbox_get(p->m, 1, sizeof *n->call);
     if (is_op(p, OP_LPAREN))
         parse_arguments(p, n);
     return n;
@@ -468,7 +468,7 @@ static struct node *parse_test(struct parser *p, struct node *value)
     n->a = child(p, n, value);
     n->constant = value_string(name->s, name->n);
     n->function = find_function(p, name, 1);
-    n->call = room_get(p->m, 1, sizeof *n->call);
+    n->call = sandbox_get(p->m, 1, sizeof *n->call);
     if (is_op(p, OP_LPAREN)) {
         parse_arguments(p, n);
     } else if (test_argument_follows(p)) {
@@ -664,7 +664,7 @@ static struct node *parse_target_name(struct parser *p)
     static const char *const constants[] = {"true", "false", "none", "True", "False", "None"};
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (is_word(t, constants[i]))
-            room_fail(p->m, "can't assign to '%s'", constants[i]);
+            sandbox_fail(p->m, "can't assign to '%s'", constants[i]);
     struct node *n = node_new(p, N_TARGET_NAME);
     n->name = intern(p->t, t->s, t->n);
     return n;
@@ -743,7 +743,7 @@ static void parse_until(struct parser *p, struct node *parent, struct node_list 
 static void check_loop_target(struct parser *p, const struct node *target)
 {
     if (target->kind == N_TARGET_NAME && target->name == p->t->loop)
-        room_fail(p->m, "Can't assign to special loop variable in for-loop target");
+        sandbox_fail(p->m, "Can't assign to special loop variable in for-loop target");
     for (size_t i = 0; i < target->list.n; i++)
         check_loop_target(p, target->list.at[i]);
 }
@@ -829,8 +829,8 @@ static void parse_signature(struct parser *p, struct node *n)
         struct node *name = parse_target_name(p);
         if (m->n == m->capacity) {
             size_t more = m->capacity ? 2 * m->capacity : 8;
-            uint32_t *parameter = room_get(p->m, more, sizeof *parameter);
-            struct node **defaults = room_get(p->m, more, sizeof *defaults);
+            uint32_t *parameter = sandbox_get(p->m, more, sizeof *parameter);
+            struct node **defaults = sandbox_get(p->m, more, sizeof *defaults);
             if (m->n) {
                 memcpy(parameter, m->parameter, m->n * sizeof *parameter);
                 memcpy(defaults, m->defaults, m->n * sizeof *defaults);
@@ -841,7 +841,7 @@ static void parse_signature(struct parser *p, struct node *n)
         }
         for (size_t i = 0; i < m->n; i++)
             if (m->parameter[i] == name->name)
-                room_fail(p->m, "duplicate argument in the definition of a macro");
+                sandbox_fail(p->m, "duplicate argument in the definition of a macro");
         m->parameter[m->n] = name->name;
         m->explicit_caller |= name->name == p->t->caller;
         if (skip_op(p, OP_ASSIGN))
@@ -878,8 +878,8 @@ static void parse_function_body(struct parser *p, struct node *n, const char *en
     if (m->uses_caller && m->explicit_caller)
         for (size_t i = 0; i < m->n; i++)
             if (m->parameter[i] == p->t->caller && !m->defaults[i])
-                room_fail(p->m, "When defining macros or call blocks the special \"caller\" "
-                                "argument must be omitted or be given a default.");
+                sandbox_fail(p->m, "When defining macros or call blocks the special \"caller\" "
+                                   "argument must be omitted or be given a default.");
     p->conditional = conditional;
     p->in_loop = in_loop;
     for (int i = 0; i < 3; i++)
@@ -889,7 +889,7 @@ static void parse_function_body(struct parser *p, struct node *n, const char *en
 static struct node *parse_macro(struct parser *p)
 {
     struct node *n = node_new(p, N_MACRO);
-    n->macro = room_get(p->m, 1, sizeof *n->macro);
+    n->macro = sandbox_get(p->m, 1, sizeof *n->macro);
     n->name = parse_target_name(p)->name;
     parse_signature(p, n);
     parse_function_body(p, n, "endmacro");
@@ -899,12 +899,12 @@ static struct node *parse_macro(struct parser *p)
 static struct node *parse_call_block(struct parser *p)
 {
     struct node *n = node_new(p, N_CALL_BLOCK);
-    n->macro = room_get(p->m, 1, sizeof *n->macro);
+    n->macro = sandbox_get(p->m, 1, sizeof *n->macro);
     if (is_op(p, OP_LPAREN))
         parse_signature(p, n);
     n->a = child(p, n, parse_expression(p));
     if (n->a->kind != N_CALL)
-        room_fail(p->m, "expected call");
+        sandbox_fail(p->m, "expected call");
     parse_function_body(p, n, "endcall");
     return n;
 }
@@ -912,7 +912,7 @@ static struct node *parse_call_block(struct parser *p)
 static struct node *parse_generation(struct parser *p)
 {
     struct node *n = node_new(p, N_GENERATION);
-    n->macro = room_get(p->m, 1, sizeof *n->macro);
+    n->macro = sandbox_get(p->m, 1, sizeof *n->macro);
     p->t->marks_generation = 1;
     parse_function_body(p, n, "endgeneration");
     return n;
@@ -972,7 +972,7 @@ static struct node *parse_block(struct parser *p)
 static struct node *parse_jump(struct parser *p, enum node_kind kind)
 {
     if (!p->in_loop)
-        room_fail(p->m, "'%s' outside loop", kind == N_BREAK ? "break" : "continue");
+        sandbox_fail(p->m, "'%s' outside loop", kind == N_BREAK ? "break" : "continue");
     return node_new(p, kind);
 }
 
@@ -1007,7 +1007,8 @@ static struct node *parse_statement(struct parser *p)
         fail_at(p, "tag name expected");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (at_word(p, files[i]))
-            room_fail(p->m, "{%% %s %%} is refused: a chat template has no other files", files[i]);
+            sandbox_fail(p->m, "{%% %s %%} is refused: a chat template has no other files",
+                         files[i]);
     if (skip_word(p, "for"))
         return parse_for(p);
     if (skip_word(p, "if"))
@@ -1033,9 +1034,9 @@ static struct node *parse_statement(struct parser *p)
     if (skip_word(p, "print"))
         return parse_print_statement(p);
     if (at_word(p, "autoescape"))
-        room_fail(p->m, "{%% autoescape %%} is not supported");
-    room_fail(p->m, "Encountered unknown tag '%.*s'.", (int)(p->at->n > 60 ? 60 : p->at->n),
-              p->at->s);
+        sandbox_fail(p->m, "{%% autoescape %%} is not supported");
+    sandbox_fail(p->m, "Encountered unknown tag '%.*s'.", (int)(p->at->n > 60 ? 60 : p->at->n),
+                 p->at->s);
 }
 
 static int ends_body(struct parser *p, const struct ends *ends)
@@ -1054,9 +1055,9 @@ static void parse_body(struct parser *p, struct node *parent, struct node_list *
         if (p->at->type == T_END) {
             if (!ends)
                 return;
-            room_fail(p->m,
-                      "Unexpected end of template: 'end' of the block of line %u is missing ('%s')",
-                      line, ends->tag[0]);
+            sandbox_fail(
+                p->m, "Unexpected end of template: 'end' of the block of line %u is missing ('%s')",
+                line, ends->tag[0]);
         }
         if (p->at->type == T_DATA) {
             struct node *n = node_new(p, N_DATA);
@@ -1085,14 +1086,14 @@ static void parse_body(struct parser *p, struct node *parent, struct node_list *
 void template_build(struct template *t, const char *source, size_t size)
 {
     struct token_array tokens = {NULL, 0, 0};
-    struct parser p = {.t = t, .m = &t->room};
+    struct parser p = {.t = t, .m = &t->sandbox};
     t->caller = intern(t, "caller", 6);
     t->kwargs = intern(t, "kwargs", 6);
     t->varargs = intern(t, "varargs", 7);
     t->loop = intern(t, "loop", 4);
-    template_lex(&t->room, source, size, &tokens);
+    template_lex(&t->sandbox, source, size, &tokens);
     p.at = tokens.at;
-    struct node *root = room_get(&t->room, 1, sizeof *root);
+    struct node *root = sandbox_get(&t->sandbox, 1, sizeof *root);
     parse_body(&p, root, &root->list, NULL);
     t->body = root->list;
     template_declare(t);

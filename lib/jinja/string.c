@@ -994,7 +994,7 @@ METHOD(m_format_map)
         render_fail(r, "format_map() takes one mapping");
     struct dict *d = dict_read(r, all->at[0].dict);
     struct arguments named = {NULL, 0, NULL, 0};
-    named.keyword = room_get(&r->room, d->n + 1, sizeof *named.keyword);
+    named.keyword = sandbox_get(&r->sandbox, d->n + 1, sizeof *named.keyword);
     for (size_t i = 0; i < d->n; i++)
         if (d->entry[i].key.kind == V_STRING)
             named.keyword[named.n_keywords++] =

@@ -20,18 +20,18 @@ void span_list_release(struct span_list *s)
 // The only frames that setjmp returns to twice: they change nothing of their own.
 static int guarded_build(struct template *t, const char *source, size_t size)
 {
-    if (setjmp(t->room.way_out))
+    if (setjmp(t->sandbox.failure))
         return -1;
-    t->room.name = room_copy(&t->room, t->room.name, strlen(t->room.name));
+    t->sandbox.name = sandbox_copy(&t->sandbox, t->sandbox.name, strlen(t->sandbox.name));
     template_build(t, source, size);
     return 0;
 }
 
 static int guarded_render(struct render *r)
 {
-    if (setjmp(r->room.way_out))
+    if (setjmp(r->sandbox.failure))
         return -1;
-    r->root = room_get(&r->room, r->t->n_names, sizeof *r->root);
+    r->root = sandbox_get(&r->sandbox, r->t->n_names, sizeof *r->root);
     const json_t *now = json_object_get(r->context, "strftime_now");
     if (now)
         r->now = value_json(r, now);
@@ -49,12 +49,12 @@ struct template *template_parse(const char *source, size_t size, const char *nam
     struct template *t = mem_alloc(1, sizeof *t, "a template", e);
     if (!t)
         return NULL;
-    room_init(&t->room, name, TEMPLATE_MEMORY, e);
+    sandbox_init(&t->sandbox, name, TEMPLATE_MEMORY, e);
     if (guarded_build(t, source, size) < 0) {
         template_free(t);
         return NULL;
     }
-    t->room.e = NULL;
+    t->sandbox.e = NULL;
     return t;
 }
 
@@ -62,7 +62,7 @@ void template_free(struct template *t)
 {
     if (!t)
         return;
-    room_release(&t->room);
+    sandbox_release(&t->sandbox);
     free(t);
 }
 
@@ -107,7 +107,7 @@ static int finish(struct render *r, struct text *text, struct buffer *out, struc
             return err_set(e, STATUS_FAILED,
                            "%s: what a {%% generation %%} block wrote is changed afterwards, so "
                            "that its place in the text cannot be told",
-                           r->t->room.name);
+                           r->t->sandbox.name);
     if (spans && text->marks && add_spans(text->marks, spans, e) < 0)
         return -1;
     return buffer_append(out, text->s, text->n, e);
@@ -119,13 +119,13 @@ int template_render(const struct template *t, const json_t *context, struct buff
     struct render r = {.t = t, .context = context};
     struct text text = {.r = &r};
     size_t n_spans = spans ? spans->n : 0;
-    room_init(&r.room, t->room.name, TEMPLATE_MEMORY, e);
+    sandbox_init(&r.sandbox, t->sandbox.name, TEMPLATE_MEMORY, e);
     r.out = &text;
     int status = guarded_render(&r);
     if (status == 0)
         status = finish(&r, &text, out, spans, e);
     if (status < 0 && spans)
         spans->n = n_spans;
-    room_release(&r.room);
+    sandbox_release(&r.sandbox);
     return status;
 }

@@ -12,7 +12,7 @@
 
 enum { PIECE = 16384 };
 
-void room_init(struct room *m, const char *name, size_t limit, struct err *e)
+void sandbox_init(struct sandbox *m, const char *name, size_t limit, struct err *e)
 {
     memset(m, 0, sizeof *m);
     arena_init(&m->arena);
@@ -21,38 +21,38 @@ void room_init(struct room *m, const char *name, size_t limit, struct err *e)
     m->e = e;
 }
 
-void room_release(struct room *m)
+void sandbox_release(struct sandbox *m)
 {
     arena_release(&m->arena);
 }
 
-_Noreturn void room_fail_text(struct room *m, const char *s, size_t n)
+_Noreturn void sandbox_fail_text(struct sandbox *m, const char *s, size_t n)
 {
     err_set(m->e, STATUS_FAILED, "%s:%u: %.*s", m->name, m->line, (int)(n > 900 ? 900 : n), s);
-    longjmp(m->way_out, 1);
+    longjmp(m->failure, 1);
 }
 
-_Noreturn void room_fail(struct room *m, const char *format, ...)
+_Noreturn void sandbox_fail(struct sandbox *m, const char *format, ...)
 {
     char text[900];
     va_list ap;
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    room_fail_text(m, text, strlen(text));
+    sandbox_fail_text(m, text, strlen(text));
 }
 
-void *room_get(struct room *m, size_t count, size_t size)
+void *sandbox_get(struct sandbox *m, size_t count, size_t size)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > m->limit - m->used)
-        room_fail(m, "the template needs more than %zu MiB of memory", m->limit >> 20);
+        sandbox_fail(m, "the template needs more than %zu MiB of memory", m->limit >> 20);
     bytes = (bytes + 15) & ~(size_t)15;
     if (bytes > m->left) {
         size_t piece = bytes > PIECE / 4 ? bytes : PIECE;
         char *p = arena_alloc(&m->arena, piece, 1, m->e);
         if (!p)
-            longjmp(m->way_out, 1);
+            longjmp(m->failure, 1);
         m->used = m->limit - m->used < piece ? m->limit : m->used + piece;
         if (piece == bytes) { // large ones stand alone; the piece begun before is gone on with
             memset(p, 0, bytes);
@@ -68,9 +68,9 @@ void *room_get(struct room *m, size_t count, size_t size)
     return p;
 }
 
-char *room_copy(struct room *m, const char *s, size_t n)
+char *sandbox_copy(struct sandbox *m, const char *s, size_t n)
 {
-    char *copy = room_get(m, n + 1, 1);
+    char *copy = sandbox_get(m, n + 1, 1);
     if (n)
         memcpy(copy, s, n);
     return copy;
@@ -83,7 +83,7 @@ _Noreturn void render_fail(struct render *r, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    room_fail_text(&r->room, text, strlen(text));
+    sandbox_fail_text(&r->sandbox, text, strlen(text));
 }
 
 void render_steps(struct render *r, uint64_t n)
@@ -124,7 +124,7 @@ static void text_room(struct text *t, size_t more)
     if (want < 64)
         want = 64;
     // Not zeroed by hand twice: large pieces are rare, small ones cheap.
-    char *grown = room_get(&t->r->room, want, 1);
+    char *grown = sandbox_get(&t->r->sandbox, want, 1);
     if (t->n)
         memcpy(grown, t->s, t->n);
     t->s = grown;
@@ -183,14 +183,14 @@ void text_printf(struct text *t, const char *format, ...)
 void text_mark(struct text *t, size_t start, size_t end)
 {
     if (!t->marks) {
-        t->marks = room_get(&t->r->room, 1, sizeof *t->marks);
+        t->marks = sandbox_get(&t->r->sandbox, 1, sizeof *t->marks);
         t->marks->next = t->r->captured;
         t->r->captured = t->marks;
     }
     struct marks *m = t->marks;
     if (m->n == m->capacity) {
         size_t more = m->capacity ? 2 * m->capacity : 4;
-        struct mark *grown = room_get(&t->r->room, more, sizeof *grown);
+        struct mark *grown = sandbox_get(&t->r->sandbox, more, sizeof *grown);
         if (m->n)
             memcpy(grown, m->mark, m->n * sizeof *grown);
         m->mark = grown;
@@ -240,7 +240,7 @@ struct value value_cstring(const char *s)
 
 struct value value_undefined(struct render *r, struct value name, const char *type)
 {
-    struct undefined *u = room_get(&r->room, 1, sizeof *u);
+    struct undefined *u = sandbox_get(&r->sandbox, 1, sizeof *u);
     u->name = name;
     u->type = type;
     return (struct value){.kind = V_UNDEFINED, .undefined = u};
@@ -248,27 +248,27 @@ struct value value_undefined(struct render *r, struct value name, const char *ty
 
 struct value value_undefined_hint(struct render *r, const char *hint)
 {
-    struct undefined *u = room_get(&r->room, 1, sizeof *u);
+    struct undefined *u = sandbox_get(&r->sandbox, 1, sizeof *u);
     u->hint = hint;
     return (struct value){.kind = V_UNDEFINED, .undefined = u};
 }
 
 struct value value_list(struct render *r, enum kind kind, size_t n)
 {
-    struct list *l = room_get(&r->room, 1, sizeof *l);
-    l->item = room_get(&r->room, n + 1, sizeof *l->item);
+    struct list *l = sandbox_get(&r->sandbox, 1, sizeof *l);
+    l->item = sandbox_get(&r->sandbox, n + 1, sizeof *l->item);
     l->n = n;
     return (struct value){.kind = (uint8_t)kind, .list = l};
 }
 
 struct value value_dict(struct render *r)
 {
-    return (struct value){.kind = V_DICT, .dict = room_get(&r->room, 1, sizeof(struct dict))};
+    return (struct value){.kind = V_DICT, .dict = sandbox_get(&r->sandbox, 1, sizeof(struct dict))};
 }
 
 struct value value_iterator(struct render *r, struct iterator it)
 {
-    struct iterator *copy = room_get(&r->room, 1, sizeof *copy);
+    struct iterator *copy = sandbox_get(&r->sandbox, 1, sizeof *copy);
     *copy = it;
     return (struct value){.kind = V_ITERATOR, .iterator = copy};
 }
@@ -290,13 +290,13 @@ struct value value_json(struct render *r, const json_t *json)
     case JSON_NULL:
         return value_none();
     case JSON_ARRAY: {
-        struct list *l = room_get(&r->room, 1, sizeof *l);
+        struct list *l = sandbox_get(&r->sandbox, 1, sizeof *l);
         l->n = json_array_size(json);
         l->json = json;
         return (struct value){.kind = V_LIST, .list = l};
     }
     case JSON_OBJECT: {
-        struct dict *d = room_get(&r->room, 1, sizeof *d);
+        struct dict *d = sandbox_get(&r->sandbox, 1, sizeof *d);
         d->json = json;
         return (struct value){.kind = V_DICT, .dict = d};
     }
@@ -308,7 +308,7 @@ struct value *list_items(struct render *r, struct list *l)
 {
     if (l->json) {
         const json_t *json = l->json;
-        l->item = room_get(&r->room, l->n + 1, sizeof *l->item);
+        l->item = sandbox_get(&r->sandbox, l->n + 1, sizeof *l->item);
         l->json = NULL;
         render_steps(r, l->n);
         for (size_t i = 0; i < l->n; i++)
@@ -321,7 +321,7 @@ void items_add(struct items *i, struct value v)
 {
     if (i->n == i->capacity) {
         size_t more = i->capacity ? 2 * i->capacity : 8;
-        struct value *grown = room_get(&i->r->room, more, sizeof *grown);
+        struct value *grown = sandbox_get(&i->r->sandbox, more, sizeof *grown);
         if (i->n)
             memcpy(grown, i->at, i->n * sizeof *grown);
         i->at = grown;
@@ -333,7 +333,7 @@ void items_add(struct items *i, struct value v)
 
 struct value items_value(struct items *i, enum kind kind)
 {
-    struct list *l = room_get(&i->r->room, 1, sizeof *l);
+    struct list *l = sandbox_get(&i->r->sandbox, 1, sizeof *l);
     l->item = i->at;
     l->n = i->n;
     return (struct value){.kind = (uint8_t)kind, .list = l};
@@ -408,7 +408,7 @@ static void dict_reindex(struct render *r, struct dict *d)
     while (power < d->index_size)
         power *= 2;
     d->index_size = power;
-    d->index = room_get(&r->room, d->index_size, sizeof *d->index);
+    d->index = sandbox_get(&r->sandbox, d->index_size, sizeof *d->index);
     for (size_t i = 0; i < d->n; i++)
         *dict_slot(r, d, d->entry[i].key, d->entry[i].hash) = (uint32_t)i + 1;
 }
@@ -417,7 +417,7 @@ static void dict_grow(struct render *r, struct dict *d, size_t capacity)
 {
     if (capacity > UINT32_MAX / 8)
         render_fail(r, "a dict with too many keys");
-    struct entry *grown = room_get(&r->room, capacity, sizeof *grown);
+    struct entry *grown = sandbox_get(&r->sandbox, capacity, sizeof *grown);
     if (d->n)
         memcpy(grown, d->entry, d->n * sizeof *grown);
     d->entry = grown;
@@ -591,7 +591,7 @@ _Noreturn void fail_undefined(struct render *r, struct value v)
         text_printf(&t, "%s has no element ", u->type ? u->type : "it");
         print_repr(&t, u->name);
     }
-    room_fail_text(&r->room, t.s, t.n);
+    sandbox_fail_text(&r->sandbox, t.s, t.n);
 }
 
 int value_truth(struct render *r, struct value v)
@@ -966,7 +966,7 @@ struct iterator *value_iterate(struct render *r, struct value v)
         render_fail(r, "iterating over the loop variable is not supported");
     if (!value_iterable(v))
         render_fail(r, "'%s' object is not iterable", type_name(v));
-    struct iterator *it = room_get(&r->room, 1, sizeof *it);
+    struct iterator *it = sandbox_get(&r->sandbox, 1, sizeof *it);
     it->source = v;
     it->type = "iterator";
     switch (v.kind) {
@@ -1538,7 +1538,7 @@ struct value value_slice(struct render *r, struct value v, struct value start, s
     if (v.kind == V_STRING)
         return slice_string(r, v, count ? from : 0, count, count < 2 ? 1 : by);
     if (v.kind == V_RANGE) {
-        struct range *range = room_get(&r->room, 1, sizeof *range);
+        struct range *range = sandbox_get(&r->sandbox, 1, sizeof *range);
         range->step = v.range->step * by;
         range->start = v.range->start + v.range->step * from;
         range->stop = v.range->start + v.range->step * to;

@@ -118,7 +118,7 @@ int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s
         *where = i;
         if (!isfinite(value[i]) || !isfinite((float)c[i]))
             return err_set(e, STATUS_FAILED, "the loss %s is not finite at a log-ratio of %g",
-                           l->kind->name, s->gain[i]);
+                           l->kind->name, s->log_ratio[i]);
         stats->value += value[i];
     }
     return 0;

@@ -42,7 +42,7 @@ struct loss_tokens {
 // 2k + 1 its sample.
 struct loss_sequences {
     size_t n;
-    const double *gain; // [n] sum over trained tokens of lp - frozen lp
+    const double *log_ratio; // [n] sum over trained tokens of lp - frozen lp
 };
 
 // Sums over tokens (or sequences), for the metrics. Add piece by piece in a fixed order.

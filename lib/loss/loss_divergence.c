@@ -82,7 +82,7 @@ static void by_sequence(divergence *g, double last, const struct loss_parameters
 {
     for (size_t i = 0; i < s->n; i++) {
         double slope;
-        value[i] = bounded(g, last, p->beta * s->gain[i], p->alpha, &slope, stats);
+        value[i] = bounded(g, last, p->beta * s->log_ratio[i], p->alpha, &slope, stats);
         c[i] = p->beta * slope;
     }
 }

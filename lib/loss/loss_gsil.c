@@ -53,7 +53,7 @@ static void by_term(term *f, const struct loss_parameters *p, const struct loss_
 {
     for (size_t i = 0; i < s->n; i++) {
         double slope;
-        value[i] = f(p->alpha * s->gain[i] + p->offset, i % 2 == 0, &slope);
+        value[i] = f(p->alpha * s->log_ratio[i] + p->offset, i % 2 == 0, &slope);
         c[i] = p->alpha * slope;
     }
 }

@@ -11,7 +11,7 @@ static void logistic(const struct loss_parameters *p, const struct loss_sequence
 {
     (void)stats;
     for (size_t i = 0; i + 1 < s->n; i += 2) {
-        double x = p->beta * (s->gain[i] - s->gain[i + 1]), small = exp(-fabs(x));
+        double x = p->beta * (s->log_ratio[i] - s->log_ratio[i + 1]), small = exp(-fabs(x));
         value[i] = log1p(small) + (x < 0 ? -x : 0);
         value[i + 1] = 0;
         c[i] = -p->beta * (x < 0 ? 1 : small) / (1 + small);
@@ -23,7 +23,7 @@ static void hinge(const struct loss_parameters *p, const struct loss_sequences *
                   double *c, struct loss_stats *stats)
 {
     for (size_t i = 0; i + 1 < s->n; i += 2) {
-        double slack = 1 - p->beta * (s->gain[i] - s->gain[i + 1]);
+        double slack = 1 - p->beta * (s->log_ratio[i] - s->log_ratio[i + 1]);
         value[i] = slack > 0 ? slack : 0;
         value[i + 1] = 0;
         c[i] = slack > 0 ? -p->beta : 0;

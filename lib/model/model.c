@@ -175,7 +175,7 @@ void model_close(struct model *m)
     free(m->parameter);
     free(m->layer);
     free(m->head_norm);
-    free(m->extra);
+    free(m->unused);
     free(m->master);
     free(m->gradient);
     free(m->key_bias);

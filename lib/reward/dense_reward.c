@@ -119,7 +119,7 @@ struct run {
     struct stream_header header;
     struct columns c;
     int holds; // statistics of a batch are needed
-    struct dense_reward_counts *counts;
+    struct dense_reward_stats *stats;
     struct metrics *metrics;
 
     struct frame **frame; // the first n_frames hold sequences; further ones are spare
@@ -373,10 +373,10 @@ static int finish_rewards(struct run *r, struct frame *f, size_t i, struct rewar
 
 static void count(struct run *r, const struct reward_sequence *s)
 {
-    r->counts->records++;
-    r->counts->empty += s->n == 0;
-    r->counts->tokens += s->n;
-    r->counts->total += s->total;
+    r->stats->records++;
+    r->stats->empty += s->n == 0;
+    r->stats->tokens += s->n;
+    r->stats->total += s->total;
     if (s->n) {
         r->batch_records++;
         r->batch_tokens += s->n;
@@ -427,7 +427,7 @@ static int write_metrics(struct run *r, struct err *e)
         o = json_pack("{s:f, s:f, s:f, s:I, s:I}", "reward", mean, "reward_std",
                       sqrt(variance > 0 ? variance : 0), "completion_length",
                       (double)r->batch_tokens / n, "records", (json_int_t)r->batch_records,
-                      "num_tokens", (json_int_t)r->counts->tokens);
+                      "num_tokens", (json_int_t)r->stats->tokens);
         if (!o || (r->step_known && json_object_set_new(o, "step", json_integer(r->step)) < 0)) {
             json_decref(o);
             return err_memory(e, 0, "metrics");
@@ -780,14 +780,14 @@ static int run_stream(struct run *r, struct stream_reader *reader, const char *o
 
 int dense_reward_run(const struct dense_reward *d, const char *input, const char *output,
                      const struct dense_reward_origin *origin, struct metrics *metrics,
-                     struct dense_reward_counts *counts, struct err *e)
+                     struct dense_reward_stats *stats, struct err *e)
 {
-    memset(counts, 0, sizeof *counts);
+    memset(stats, 0, sizeof *stats);
     if (reward_options_check(&d->options, e) < 0)
         return -1;
     struct run r = {.d = d,
                     .holds = reward_needs_batch(&d->options) || d->prefix,
-                    .counts = counts,
+                    .stats = stats,
                     .metrics = metrics};
     intern_init(&r.groups);
     struct stream_reader *reader = stream_reader_open(input, e);

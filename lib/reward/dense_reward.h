@@ -47,7 +47,7 @@ struct dense_reward {
     const char *group; // sequence column (text or u32) that tells prompts apart
 };
 
-struct dense_reward_counts {
+struct dense_reward_stats {
     uint64_t records, empty; // empty: without trained tokens
     uint64_t tokens;         // trained
     double total;            // sum of all rewards
@@ -73,6 +73,6 @@ int dense_reward_set_clip(struct dense_reward *d, const char *text, struct err *
 // without a value, STATUS_FAILED; both name what is missing.
 int dense_reward_run(const struct dense_reward *d, const char *input, const char *output,
                      const struct dense_reward_origin *origin, struct metrics *metrics,
-                     struct dense_reward_counts *counts, struct err *e);
+                     struct dense_reward_stats *stats, struct err *e);
 
 #endif

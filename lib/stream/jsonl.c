@@ -104,7 +104,7 @@ static int print_cell(const struct frame *f, size_t column, size_t i, struct buf
     return print_values(d, c, f->start[i], f->start[i + 1], out, e);
 }
 
-int twin_print_record(const struct frame *f, size_t i, struct buffer *out, struct err *e)
+int jsonl_print_record(const struct frame *f, size_t i, struct buffer *out, struct err *e)
 {
     for (size_t c = 0; c < f->n_columns; c++) {
         const char *name = f->header->column[c].name;
@@ -375,7 +375,7 @@ static int scan_number(struct scanner *s, struct column_data *d, enum column_typ
 
 // ---- records
 
-int twin_parser_init(struct twin_parser *t, size_t n_columns, struct err *e)
+int jsonl_parser_init(struct jsonl_parser *t, size_t n_columns, struct err *e)
 {
     memset(t, 0, sizeof *t);
     t->n_columns = n_columns;
@@ -385,11 +385,11 @@ int twin_parser_init(struct twin_parser *t, size_t n_columns, struct err *e)
     t->got = mem_alloc(n_columns, sizeof *t->got, "a parser", e);
     if (t->n_values && t->got)
         return 0;
-    twin_parser_release(t);
+    jsonl_parser_release(t);
     return -1;
 }
 
-void twin_parser_release(struct twin_parser *t)
+void jsonl_parser_release(struct jsonl_parser *t)
 {
     free(t->n_values);
     free(t->got);
@@ -419,7 +419,7 @@ static int scan_array(struct scanner *s, struct column_data *d, enum column_type
     return 0;
 }
 
-static int scan_text(struct scanner *s, struct twin_parser *t, struct column_data *d, size_t at)
+static int scan_text(struct scanner *s, struct jsonl_parser *t, struct column_data *d, size_t at)
 {
     size_t end;
     if (peek(s) != '"')
@@ -436,7 +436,7 @@ static int scan_text(struct scanner *s, struct twin_parser *t, struct column_dat
     return 0;
 }
 
-static int scan_cell(struct scanner *s, struct twin_parser *t, struct frame *f, size_t column)
+static int scan_cell(struct scanner *s, struct jsonl_parser *t, struct frame *f, size_t column)
 {
     const struct column *c = &f->header->column[column];
     struct column_data *d = &f->column[column];
@@ -450,7 +450,7 @@ static int scan_cell(struct scanner *s, struct twin_parser *t, struct frame *f, 
 }
 
 // Keys come in the order of the columns, mostly.
-static int find_column(const struct twin_parser *t, const struct frame *f, size_t guess)
+static int find_column(const struct jsonl_parser *t, const struct frame *f, size_t guess)
 {
     if (strlen(t->key.data) != t->key.size)
         return -1;
@@ -462,7 +462,7 @@ static int find_column(const struct twin_parser *t, const struct frame *f, size_
     return -1;
 }
 
-static int scan_pairs(struct scanner *s, struct twin_parser *t, struct frame *f)
+static int scan_pairs(struct scanner *s, struct jsonl_parser *t, struct frame *f)
 {
     int column = -1;
     do {
@@ -483,7 +483,7 @@ static int scan_pairs(struct scanner *s, struct twin_parser *t, struct frame *f)
 }
 
 // Columns that the record does not show, and those of the frame that the stream does not have.
-static int fill_rest(const struct twin_parser *t, struct frame *f, size_t n_tokens, struct err *e)
+static int fill_rest(const struct jsonl_parser *t, struct frame *f, size_t n_tokens, struct err *e)
 {
     for (size_t i = 0; i < f->n_columns; i++) {
         const struct column *c = &f->header->column[i];
@@ -506,8 +506,8 @@ static int fill_rest(const struct twin_parser *t, struct frame *f, size_t n_toke
     return 0;
 }
 
-int twin_parse_record(struct twin_parser *t, const char *line, size_t size, struct frame *f,
-                      struct err *e)
+int jsonl_parse_record(struct jsonl_parser *t, const char *line, size_t size, struct frame *f,
+                       struct err *e)
 {
     struct scanner s = {line, line, line + size, e};
     memset(t->got, 0, t->n_columns);
@@ -589,7 +589,7 @@ static int infer_pairs(struct scanner *s, struct stream_header *h, struct buffer
     return take(s, '}') ? 0 : bad(s, "`,` or `}` was expected");
 }
 
-int twin_infer_columns(struct stream_header *h, const char *line, size_t size, struct err *e)
+int jsonl_infer_columns(struct stream_header *h, const char *line, size_t size, struct err *e)
 {
     struct scanner s = {line, line, line + size, e};
     struct buffer key, scratch;
@@ -607,7 +607,7 @@ int twin_infer_columns(struct stream_header *h, const char *line, size_t size, s
     return result;
 }
 
-int twin_is_header(const char *line, size_t size)
+int jsonl_is_header(const char *line, size_t size)
 {
     static const char key[] = "\"densepath\"";
     struct scanner s = {line, line, line + size, NULL};

@@ -12,15 +12,15 @@ static int is_regular(const char *path)
     return path && strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-int twice_open(struct twice *t, const char *path, int keep, struct err *e)
+int reread_open(struct reread *t, const char *path, int keep, struct err *e)
 {
     memset(t, 0, sizeof *t);
     t->path = path;
     t->keep = keep || !is_regular(path);
-    return pass_open(&t->pass, path, e);
+    return filter_open(&t->pass, path, e);
 }
 
-static int keep_next(struct twice *t, struct frame **f, struct err *e)
+static int keep_next(struct reread *t, struct frame **f, struct err *e)
 {
     if (mem_grow((void **)&t->kept, &t->kept_capacity, t->n_kept + 1, sizeof *t->kept,
                  "a stream in memory", e) < 0 ||
@@ -34,7 +34,7 @@ static int keep_next(struct twice *t, struct frame **f, struct err *e)
 }
 
 // The file may not be the one that was read first.
-static int check_end(const struct twice *t, struct err *e)
+static int check_end(const struct reread *t, struct err *e)
 {
     if (stream_reader_sequences(t->pass.reader) == t->n_sequences)
         return 0;
@@ -42,7 +42,7 @@ static int check_end(const struct twice *t, struct err *e)
                    stream_reader_name(t->pass.reader));
 }
 
-int twice_next(struct twice *t, struct frame **f, struct err *e)
+int reread_next(struct reread *t, struct frame **f, struct err *e)
 {
     int more;
     if (t->second && t->keep) {
@@ -54,7 +54,7 @@ int twice_next(struct twice *t, struct frame **f, struct err *e)
     if (t->keep) {
         more = keep_next(t, f, e);
     } else {
-        more = pass_next(&t->pass, e);
+        more = filter_next(&t->pass, e);
         *f = &t->pass.frame;
     }
     if (more == 0 && !t->second)
@@ -64,7 +64,7 @@ int twice_next(struct twice *t, struct frame **f, struct err *e)
     return more;
 }
 
-int twice_again(struct twice *t, struct err *e)
+int reread_again(struct reread *t, struct err *e)
 {
     t->second = 1;
     t->next = 0;
@@ -85,12 +85,12 @@ int twice_again(struct twice *t, struct err *e)
     return result < 0 ? err_prefix(e, "%s: changed while it was read", t->path) : 0;
 }
 
-void twice_release(struct twice *t)
+void reread_release(struct reread *t)
 {
     for (size_t i = 0; i < t->n_kept; i++)
         frame_release(&t->kept[i]);
     free(t->kept);
     t->kept = NULL;
     t->n_kept = 0;
-    pass_release(&t->pass);
+    filter_release(&t->pass);
 }

@@ -6,8 +6,8 @@
 
 #include "stream/filter.h"
 
-struct twice {
-    struct stream_pass pass; // `header` may grow until pass_start(&t.pass)
+struct reread {
+    struct stream_filter pass; // `header` may grow until filter_start(&t.pass)
     const char *path;
     int keep;
     struct frame *kept;
@@ -17,11 +17,11 @@ struct twice {
     uint64_t n_sequences; // of the first time
 };
 
-// keep: hold all in memory even if it is a file. 0 or -1; twice_release is due in any case.
-int twice_open(struct twice *t, const char *path, int keep, struct err *e);
+// keep: hold all in memory even if it is a file. 0 or -1; reread_release is due in any case.
+int reread_open(struct reread *t, const char *path, int keep, struct err *e);
 // The next frame, valid until the next call: 1, 0 at the proven end, -1.
-int twice_next(struct twice *t, struct frame **f, struct err *e);
-int twice_again(struct twice *t, struct err *e); // after the first 0: from the beginning
-void twice_release(struct twice *t);
+int reread_next(struct reread *t, struct frame **f, struct err *e);
+int reread_again(struct reread *t, struct err *e); // after the first 0: from the beginning
+void reread_release(struct reread *t);
 
 #endif

@@ -19,7 +19,7 @@ enum { ASK_AHEAD = 1 << 16 }; // bytes
 
 struct annotator {
     const struct annotate *how;
-    struct stream_pass pass;
+    struct stream_filter pass;
     struct frame frames[2]; // one is answered, the other read ahead
     int n_frames;           // that have storage
     struct frame *f;        // the one that is answered
@@ -37,7 +37,7 @@ struct annotator {
     uint64_t run_answers; // of this run of the command
     double last;          // when the last answer came, or the first question went out
     struct buffer text;
-    struct annotate_counts counts;
+    struct annotate_stats stats;
 };
 
 // ---- messages
@@ -159,7 +159,7 @@ static int start_output(struct annotator *a, const char *output, struct err *e)
     for (int k = 0; k < a->n_frames; k++)
         if (frame_extend(&a->frames[k], e) < 0)
             return -1;
-    return pass_start(&a->pass, output, e);
+    return filter_start(&a->pass, output, e);
 }
 
 // ---- answers
@@ -299,7 +299,7 @@ static int print_question(struct annotator *a, size_t i, struct err *e)
     if (a->how->question)
         result = a->how->question(a->how->arg, f, i, &a->text, e);
     else
-        result = twin_print_record(f, i, &a->text, e);
+        result = jsonl_print_record(f, i, &a->text, e);
     h->n_columns = n_columns;
     f->n_columns = stored;
     return result;
@@ -310,7 +310,7 @@ static int ask(struct annotator *a, struct err *e)
     if (!a->command.pid) {
         if (command_start(&a->command, e) < 0)
             return -1;
-        a->counts.runs++;
+        a->stats.runs++;
         a->run_answers = 0;
     }
     if (a->asked == a->answered)
@@ -391,7 +391,7 @@ static int next_answer(struct annotator *a, uint64_t tokens, const char **line, 
     if (a->asked == a->answered) {
         int found = journal_next(&a->journal, id, n, tokens, line, size, e);
         a->asked += found > 0;
-        a->counts.journal += found > 0;
+        a->stats.journal += found > 0;
         if (found)
             return found < 0 ? -1 : 0;
     }
@@ -451,7 +451,7 @@ static int answer_record(struct annotator *a, const char *output, struct err *e)
     if (is_new && journal_add(&a->journal, id, n, tokens, line, size, e) < 0)
         return -1;
     a->answered++;
-    a->counts.records++;
+    a->stats.records++;
     return 0;
 }
 
@@ -520,7 +520,7 @@ static int start(struct annotator *a, const char *input, const char *output,
 {
     if (about(a->how, &a->text, e) < 0 ||
         journal_open(&a->journal, a->how->journal, a->text.data, e) < 0 ||
-        pass_open(&a->pass, input, e) < 0 || pass_provenance(&a->pass, line, e) < 0)
+        filter_open(&a->pass, input, e) < 0 || filter_provenance(&a->pass, line, e) < 0)
         return -1;
     a->first_column = a->pass.header.n_columns;
     a->declared = a->how->columns != NULL;
@@ -539,11 +539,11 @@ static int finish(struct annotator *a, const char *output, struct err *e)
     if (journal_finish(&a->journal, e) < 0 || (a->command.pid && end_run(a, e) < 0) ||
         (!a->pass.writer && start_output(a, output, e) < 0))
         return -1;
-    return pass_end(&a->pass, e);
+    return filter_end(&a->pass, e);
 }
 
 int annotate_run(const struct annotate *how, const char *input, const char *output,
-                 const struct provenance *line, struct annotate_counts *counts, struct err *e)
+                 const struct provenance *line, struct annotate_stats *stats, struct err *e)
 {
     struct annotator a;
     memset(&a, 0, sizeof a);
@@ -555,13 +555,13 @@ int annotate_run(const struct annotate *how, const char *input, const char *outp
         result = answer_all(&a, output, e);
     if (result == 0)
         result = finish(&a, output, e);
-    *counts = a.counts;
+    *stats = a.stats;
     command_release(&a.command);
     journal_close(&a.journal);
     json_decref(a.known);
     for (int k = 0; k < a.n_frames; k++)
         frame_release(&a.frames[k]);
-    pass_release(&a.pass);
+    filter_release(&a.pass);
     buffer_release(&a.text);
     return result;
 }

@@ -22,7 +22,7 @@ struct annotate {
     const char *form;            // of the questions, for the journal: "twin", "text"
 };
 
-struct annotate_counts {
+struct annotate_stats {
     uint64_t records;
     uint64_t journal; // answers of these that the journal had
     uint64_t runs;    // of the command
@@ -32,6 +32,6 @@ struct annotate_counts {
 // JSON object that has the same `id`. What else goes wrong with it is an error with STATUS_FAILED
 // that names the record, and the output has no END.
 int annotate_run(const struct annotate *how, const char *input, const char *output,
-                 const struct provenance *line, struct annotate_counts *counts, struct err *e);
+                 const struct provenance *line, struct annotate_stats *stats, struct err *e);
 
 #endif

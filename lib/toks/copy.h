@@ -7,7 +7,7 @@
 #include "stream/filter.h"
 
 // The JSONL twin, or its first line alone.
-int copy_to_twin(const char *input, const char *output, int header_only, struct err *e);
+int copy_to_jsonl(const char *input, const char *output, int header_only, struct err *e);
 // The binary form; `level` replaces the header's unless it is -1.
 int copy_to_binary(const char *input, const char *output, int level, struct err *e);
 // Passes the stream on, and writes it to `file` too, which appears when all has gone out whole.

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct joiner {
-    struct stream_pass left, right;
+    struct stream_filter left, right;
     size_t at; // of the right frame's sequences
     int *from; // [n_from]: columns of the right stream
     size_t n_from;
@@ -83,7 +83,7 @@ static int next_right(struct joiner *j, struct err *e)
         return 1;
     }
     j->at = 0;
-    return pass_next(&j->right, e);
+    return filter_next(&j->right, e);
 }
 
 static int differ(const struct joiner *j, const char *id, size_t id_size, const char *what,
@@ -136,13 +136,13 @@ static int join_frame(struct joiner *j, struct err *e)
         if (check_same(j, i, e) < 0 || copy_columns(j, i, e) < 0)
             return -1;
     }
-    return pass_write(&j->left, e);
+    return filter_write(&j->left, e);
 }
 
 static int join_all(struct joiner *j, struct err *e)
 {
     int more;
-    while ((more = pass_next(&j->left, e)) > 0)
+    while ((more = filter_next(&j->left, e)) > 0)
         if (join_frame(j, e) < 0)
             return -1;
     if (more < 0)
@@ -152,7 +152,7 @@ static int join_all(struct joiner *j, struct err *e)
         return err_set(e, STATUS_STREAM, "%s: only %" PRIu64 " records, %s has more",
                        stream_reader_name(j->left.reader), stream_reader_sequences(j->left.reader),
                        stream_reader_name(j->right.reader));
-    return more < 0 ? -1 : pass_end(&j->left, e);
+    return more < 0 ? -1 : filter_end(&j->left, e);
 }
 
 int join_run(const char *left, const char *right, const char *names, const char *output,
@@ -160,9 +160,9 @@ int join_run(const char *left, const char *right, const char *names, const char 
 {
     struct joiner j;
     memset(&j, 0, sizeof j);
-    int result = pass_open(&j.left, left, e);
+    int result = filter_open(&j.left, left, e);
     if (result == 0)
-        result = pass_open(&j.right, right, e);
+        result = filter_open(&j.right, right, e);
     if (result == 0)
         result = tokenizers_agree(&j, e);
     if (result == 0)
@@ -170,13 +170,13 @@ int join_run(const char *left, const char *right, const char *names, const char 
     if (result == 0)
         result = header_add_lines(&j.left.header, &j.right.header, e);
     if (result == 0)
-        result = pass_provenance(&j.left, line, e);
+        result = filter_provenance(&j.left, line, e);
     if (result == 0)
-        result = pass_start(&j.left, output, e);
+        result = filter_start(&j.left, output, e);
     if (result == 0)
         result = join_all(&j, e);
-    pass_release(&j.left);
-    pass_release(&j.right);
+    filter_release(&j.left);
+    filter_release(&j.right);
     free(j.from);
     return result;
 }

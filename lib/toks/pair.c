@@ -22,13 +22,13 @@ struct origin {
 };
 
 struct pairer {
-    struct twice demos;
+    struct reread demos;
     struct intern ids; // of the demonstrations: the n-th is at place[n]
     struct place *place;
     size_t n_places, capacity;
-    int demo_mask;              // column of the demonstrations
-    struct stream_pass samples; // its header is the input's; the output has another
-    int prompt;                 // column of the samples
+    int demo_mask;                // column of the demonstrations
+    struct stream_filter samples; // its header is the input's; the output has another
+    int prompt;                   // column of the samples
     struct stream_header header;
     struct frame frame; // of the output
     struct stream_writer *writer;
@@ -65,7 +65,7 @@ static int read_demos(struct pairer *p, struct err *e)
 {
     struct frame *f;
     int more;
-    while ((more = twice_next(&p->demos, &f, e)) > 0)
+    while ((more = reread_next(&p->demos, &f, e)) > 0)
         if (keep_frame(p, f, e) < 0)
             return -1;
     if (more < 0)
@@ -306,7 +306,7 @@ static int pair_frame(struct pairer *p, struct err *e)
 static int pair_all(struct pairer *p, struct err *e)
 {
     int more;
-    while ((more = pass_next(&p->samples, e)) > 0)
+    while ((more = filter_next(&p->samples, e)) > 0)
         if (pair_frame(p, e) < 0)
             return -1;
     if (more < 0)
@@ -316,13 +316,13 @@ static int pair_all(struct pairer *p, struct err *e)
     return stream_writer_end(w, e);
 }
 
-static void count(const struct pairer *p, pair_unpaired *unpaired, struct pair_counts *counts)
+static void count(const struct pairer *p, pair_unpaired *unpaired, struct pair_stats *stats)
 {
-    *counts = (struct pair_counts){p->n_pairs, p->n_places, 0};
+    *stats = (struct pair_stats){p->n_pairs, p->n_places, 0};
     for (size_t i = 0; i < p->n_places; i++) {
         size_t size;
         const char *id = frame_string(p->place[i].frame, COLUMN_ID, p->place[i].i, &size);
-        counts->unpaired += !p->place[i].used;
+        stats->unpaired += !p->place[i].used;
         if (unpaired && !p->place[i].used)
             unpaired(id, size);
     }
@@ -334,8 +334,8 @@ static void release(struct pairer *p)
     if (p->frame.header)
         frame_release(&p->frame);
     header_release(&p->header);
-    pass_release(&p->samples);
-    twice_release(&p->demos);
+    filter_release(&p->samples);
+    reread_release(&p->demos);
     intern_release(&p->ids);
     buffer_release(&p->id);
     free(p->place);
@@ -343,18 +343,18 @@ static void release(struct pairer *p)
 }
 
 int pair_run(const char *demos, const char *samples, const char *output,
-             const struct provenance *line, pair_unpaired *unpaired, struct pair_counts *counts,
+             const struct provenance *line, pair_unpaired *unpaired, struct pair_stats *stats,
              struct err *e)
 {
     struct pairer p;
     memset(&p, 0, sizeof p);
     intern_init(&p.ids);
     buffer_init(&p.id, 0);
-    int result = twice_open(&p.demos, demos, 1, e);
+    int result = reread_open(&p.demos, demos, 1, e);
     if (result == 0)
         result = read_demos(&p, e);
     if (result == 0)
-        result = pass_open(&p.samples, samples, e);
+        result = filter_open(&p.samples, samples, e);
     if (result == 0)
         result = make_header(&p, line, e);
     if (result == 0)
@@ -364,7 +364,7 @@ int pair_run(const char *demos, const char *samples, const char *output,
         result = p.writer ? pair_all(&p, e) : -1;
     }
     if (result == 0)
-        count(&p, unpaired, counts);
+        count(&p, unpaired, stats);
     release(&p);
     return result;
 }

@@ -5,7 +5,7 @@
 
 #include "stream/filter.h"
 
-struct pair_counts {
+struct pair_stats {
     uint64_t pairs;
     uint64_t demos;
     uint64_t unpaired; // demonstrations without a sample
@@ -18,7 +18,7 @@ typedef void pair_unpaired(const char *id, size_t size);
 // column `prompt` holds ids of `demos`) streams: what is read is written before more is waited for,
 // if it has a column `step`. `unpaired` may be NULL.
 int pair_run(const char *demos, const char *samples, const char *output,
-             const struct provenance *line, pair_unpaired *unpaired, struct pair_counts *counts,
+             const struct provenance *line, pair_unpaired *unpaired, struct pair_stats *stats,
              struct err *e);
 
 #endif

@@ -14,7 +14,7 @@ enum { RNG_PREFIX = 2 }; // after the uses of pick.c, with whom it shares RNG_RE
 
 struct run {
     const struct prefix *p;
-    struct twice in;
+    struct reread in;
     int mask;
     struct stream_header header;
     struct frame frame; // one record of the output
@@ -26,7 +26,7 @@ struct run {
     struct stream_writer *writer;
     struct buffer name;
     uint64_t steps, number; // number: of the group
-    struct prefix_counts *counts;
+    struct prefix_stats *stats;
 };
 
 double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps)
@@ -111,7 +111,7 @@ static int write_prompt(struct run *r, const struct frame *f, size_t i, size_t n
     r->name.size = size;
     if (result < 0 || copy_kept(r, f, i, e) < 0)
         return -1;
-    r->counts->prompts++;
+    r->stats->prompts++;
     return stream_writer_add(r->writer, o, 0, e);
 }
 
@@ -162,14 +162,14 @@ static int read_all(struct run *r, struct err *e)
 {
     struct frame *f;
     int more;
-    while ((more = twice_next(&r->in, &f, e)) > 0)
-        r->counts->demonstrations += f->n_sequences;
+    while ((more = reread_next(&r->in, &f, e)) > 0)
+        r->stats->demonstrations += f->n_sequences;
     return more;
 }
 
 static int write_all(struct run *r, struct err *e)
 {
-    uint64_t n = r->counts->demonstrations;
+    uint64_t n = r->stats->demonstrations;
     r->steps = r->p->steps ? r->p->steps : (n + r->p->batch - 1) / r->p->batch;
     uint64_t groups = r->p->steps ? r->p->steps * r->p->batch : n;
     if (!n && groups)
@@ -182,23 +182,23 @@ static int write_all(struct run *r, struct err *e)
                 if (write_group(r, f, i, round, e) < 0)
                     return -1;
         }
-    r->counts->steps = r->steps;
-    r->counts->groups = groups;
+    r->stats->steps = r->steps;
+    r->stats->groups = groups;
     struct stream_writer *w = r->writer;
     r->writer = NULL;
     return stream_writer_end(w, e);
 }
 
 int prefix_run(const struct prefix *p, const char *input, const char *output,
-               const struct provenance *line, struct prefix_counts *counts, struct err *e)
+               const struct provenance *line, struct prefix_stats *stats, struct err *e)
 {
     struct run r;
     memset(&r, 0, sizeof r);
-    memset(counts, 0, sizeof *counts);
+    memset(stats, 0, sizeof *stats);
     r.p = p;
-    r.counts = counts;
+    r.stats = stats;
     buffer_init(&r.name, 0);
-    int result = twice_open(&r.in, input, 1, e);
+    int result = reread_open(&r.in, input, 1, e);
     if (result == 0)
         result = describe(&r, line, e);
     if (result == 0)
@@ -213,7 +213,7 @@ int prefix_run(const struct prefix *p, const char *input, const char *output,
     frame_release(&r.frame);
     if (r.header.column)
         header_release(&r.header);
-    twice_release(&r.in);
+    reread_release(&r.in);
     buffer_release(&r.name);
     free(r.kept);
     return result;

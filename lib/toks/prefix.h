@@ -17,7 +17,7 @@ struct prefix {
     uint64_t seed;
 };
 
-struct prefix_counts {
+struct prefix_stats {
     uint64_t demonstrations, steps, groups, prompts;
 };
 
@@ -27,7 +27,7 @@ struct prefix_counts {
 // A demonstration's prompt is all before its first trained token, its completion the rest up to the
 // last trained one. The demonstrations are held in memory.
 int prefix_run(const struct prefix *p, const char *input, const char *output,
-               const struct provenance *line, struct prefix_counts *counts, struct err *e);
+               const struct provenance *line, struct prefix_stats *stats, struct err *e);
 // The lower bound at a step of `steps`.
 double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps);
 

@@ -12,7 +12,7 @@
 
 enum { RNG_SHUF, RNG_PICK }; // two draws with one seed share nothing
 
-int pick_size_parse(const char *text, struct pick_size *size)
+int select_size_parse(const char *text, struct select_size *size)
 {
     memset(size, 0, sizeof *size);
     if (text[strspn(text, "0123456789")] == 0)
@@ -20,7 +20,7 @@ int pick_size_parse(const char *text, struct pick_size *size)
     return number_to_fraction(text, &size->fraction);
 }
 
-static uint64_t how_many(const struct pick_size *size, uint64_t n)
+static uint64_t how_many(const struct select_size *size, uint64_t n)
 {
     if (size->fraction <= 0)
         return size->count < n ? size->count : n;
@@ -107,8 +107,8 @@ struct record {
     size_t group, index;
 };
 
-struct picker {
-    const struct pick *pick;
+struct selector {
+    const struct selection *pick;
     struct scorer scorer;
     int per; // column or -1
     struct intern groups;
@@ -120,8 +120,8 @@ struct picker {
     unsigned char *chosen; // [n]
 };
 
-static int picker_init(struct picker *k, const struct pick *p, const struct stream_reader *r,
-                       struct err *e)
+static int selector_init(struct selector *k, const struct selection *p,
+                         const struct stream_reader *r, struct err *e)
 {
     const struct stream_header *h = stream_reader_header(r);
     const char *where = stream_reader_name(r);
@@ -144,7 +144,7 @@ static int picker_init(struct picker *k, const struct pick *p, const struct stre
     return 0;
 }
 
-static void picker_release(struct picker *k)
+static void selector_release(struct selector *k)
 {
     intern_release(&k->groups);
     free(k->record);
@@ -152,7 +152,7 @@ static void picker_release(struct picker *k)
     free(k->chosen);
 }
 
-static int64_t group_of(struct picker *k, const struct frame *f, size_t i, struct err *e)
+static int64_t group_of(struct selector *k, const struct frame *f, size_t i, struct err *e)
 {
     size_t size;
     if (k->per < 0)
@@ -163,7 +163,7 @@ static int64_t group_of(struct picker *k, const struct frame *f, size_t i, struc
     return intern_number(&k->groups, text, size, e);
 }
 
-static double key_of(struct picker *k, const struct frame *f, size_t i)
+static double key_of(struct selector *k, const struct frame *f, size_t i)
 {
     if (!k->pick->by)
         return rng_uniform(&k->rng);
@@ -171,7 +171,7 @@ static double key_of(struct picker *k, const struct frame *f, size_t i)
     return k->pick->lowest ? -x : x;
 }
 
-static int add_record(struct picker *k, const struct frame *f, size_t i, struct err *e)
+static int add_record(struct selector *k, const struct frame *f, size_t i, struct err *e)
 {
     int64_t group = group_of(k, f, i, e);
     if (group < 0 ||
@@ -200,9 +200,9 @@ static int compare(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-static int choose(struct picker *k, struct pick_counts *counts, struct err *e)
+static int choose(struct selector *k, struct selection_stats *stats, struct err *e)
 {
-    memset(counts, 0, sizeof *counts);
+    memset(stats, 0, sizeof *stats);
     k->chosen = mem_alloc(k->n, 1, "records", e);
     if (!k->chosen)
         return -1;
@@ -213,62 +213,62 @@ static int choose(struct picker *k, struct pick_counts *counts, struct err *e)
         const struct record *r = &k->record[i];
         if (i == 0 || r->group != k->record[i - 1].group)
             left = how_many(&k->pick->size, k->group_size[r->group]);
-        counts->null += isnan(r->key) != 0;
+        stats->null += isnan(r->key) != 0;
         if (left == 0 || isnan(r->key))
             continue;
         left--;
         k->chosen[r->index] = 1;
-        counts->out++;
+        stats->out++;
     }
-    counts->in = k->n;
+    stats->in = k->n;
     return 0;
 }
 
-static int score_all(struct picker *k, struct twice *t, struct err *e)
+static int score_all(struct selector *k, struct reread *t, struct err *e)
 {
     struct frame *f;
     int more;
-    while ((more = twice_next(t, &f, e)) > 0)
+    while ((more = reread_next(t, &f, e)) > 0)
         for (size_t i = 0; i < f->n_sequences; i++)
             if (add_record(k, f, i, e) < 0)
                 return -1;
     return more;
 }
 
-static int write_chosen(struct picker *k, struct twice *t, struct err *e)
+static int write_chosen(struct selector *k, struct reread *t, struct err *e)
 {
     struct frame *f;
     size_t index = 0;
     int more;
-    while ((more = twice_next(t, &f, e)) > 0)
+    while ((more = reread_next(t, &f, e)) > 0)
         for (size_t i = 0; i < f->n_sequences; i++, index++)
             if (k->chosen[index] && stream_writer_add(t->pass.writer, f, i, e) < 0)
                 return -1;
-    return more < 0 ? -1 : pass_end(&t->pass, e);
+    return more < 0 ? -1 : filter_end(&t->pass, e);
 }
 
-int pick_run(const struct pick *p, const char *input, const char *output,
-             const struct provenance *line, struct pick_counts *counts, struct err *e)
+int select_run(const struct selection *p, const char *input, const char *output,
+               const struct provenance *line, struct selection_stats *stats, struct err *e)
 {
-    struct twice t;
-    struct picker k = {0};
-    int result = twice_open(&t, input, 0, e);
+    struct reread t;
+    struct selector k = {0};
+    int result = reread_open(&t, input, 0, e);
     if (result == 0)
-        result = picker_init(&k, p, t.pass.reader, e);
+        result = selector_init(&k, p, t.pass.reader, e);
     if (result == 0)
-        result = pass_provenance(&t.pass, line, e);
+        result = filter_provenance(&t.pass, line, e);
     if (result == 0)
         result = score_all(&k, &t, e);
     if (result == 0)
-        result = choose(&k, counts, e);
+        result = choose(&k, stats, e);
     if (result == 0)
-        result = twice_again(&t, e);
+        result = reread_again(&t, e);
     if (result == 0)
-        result = pass_start(&t.pass, output, e);
+        result = filter_start(&t.pass, output, e);
     if (result == 0)
         result = write_chosen(&k, &t, e);
-    picker_release(&k);
-    twice_release(&t);
+    selector_release(&k);
+    reread_release(&t);
     return result;
 }
 
@@ -279,7 +279,7 @@ struct place {
     size_t sequence;
 };
 
-static int write_shuffled(struct twice *t, uint64_t seed, struct err *e)
+static int write_shuffled(struct reread *t, uint64_t seed, struct err *e)
 {
     struct rng r;
     struct place *place = mem_alloc((size_t)t->n_sequences, sizeof *place, "records", e);
@@ -303,23 +303,23 @@ static int write_shuffled(struct twice *t, uint64_t seed, struct err *e)
     return result;
 }
 
-int pick_shuffle(const char *input, const char *output, uint64_t seed,
-                 const struct provenance *line, struct err *e)
+int select_shuffle(const char *input, const char *output, uint64_t seed,
+                   const struct provenance *line, struct err *e)
 {
-    struct twice t;
+    struct reread t;
     struct frame *f;
-    int result = twice_open(&t, input, 1, e);
+    int result = reread_open(&t, input, 1, e);
     if (result == 0)
-        result = pass_provenance(&t.pass, line, e);
+        result = filter_provenance(&t.pass, line, e);
     if (result == 0)
-        while ((result = twice_next(&t, &f, e)) > 0)
+        while ((result = reread_next(&t, &f, e)) > 0)
             ;
     if (result == 0)
-        result = pass_start(&t.pass, output, e);
+        result = filter_start(&t.pass, output, e);
     if (result == 0)
         result = write_shuffled(&t, seed, e);
     if (result == 0)
-        result = pass_end(&t.pass, e);
-    twice_release(&t);
+        result = filter_end(&t.pass, e);
+    reread_release(&t);
     return result;
 }

@@ -7,28 +7,28 @@
 #include "stream/filter.h"
 
 // How many of n: a number, or a part of it (rounded, at least one).
-struct pick_size {
+struct select_size {
     uint64_t count;
     double fraction; // where > 0, in place of count
 };
 // "40", "1/3", "0.25", "half": a text with neither `.`, `/` nor letters is a number.
-int pick_size_parse(const char *text, struct pick_size *size);
+int select_size_parse(const char *text, struct select_size *size);
 
-struct pick {
-    const char *by;        // "sum:COLUMN", "mean:COLUMN", "COLUMN"; NULL: at random
-    const char *per;       // sequence column whose values make groups (text or u32), or NULL
-    struct pick_size size; // of each group
+struct selection {
+    const char *by;          // "sum:COLUMN", "mean:COLUMN", "COLUMN"; NULL: at random
+    const char *per;         // sequence column whose values make groups (text or u32), or NULL
+    struct select_size size; // of each group
     int lowest;
     uint64_t seed; // of random picks
 };
 
-struct pick_counts {
+struct selection_stats {
     uint64_t in, out, null; // null: records without a value
 };
 
-int pick_run(const struct pick *p, const char *input, const char *output,
-             const struct provenance *line, struct pick_counts *counts, struct err *e);
-int pick_shuffle(const char *input, const char *output, uint64_t seed,
-                 const struct provenance *line, struct err *e);
+int select_run(const struct selection *p, const char *input, const char *output,
+               const struct provenance *line, struct selection_stats *stats, struct err *e);
+int select_shuffle(const char *input, const char *output, uint64_t seed,
+                   const struct provenance *line, struct err *e);
 
 #endif

@@ -101,27 +101,27 @@ static int split_end(struct splitter *s, struct err *e)
 }
 
 // Cutting after a number of records needs neither memory nor a second look.
-static int split_once(struct splitter *s, struct stream_pass *p, struct err *e)
+static int split_once(struct splitter *s, struct stream_filter *p, struct err *e)
 {
     int more;
-    while ((more = pass_next(p, e)) > 0)
+    while ((more = filter_next(p, e)) > 0)
         if (split_frame(s, &p->frame, e) < 0)
             return -1;
     return more < 0 ? -1 : split_end(s, e);
 }
 
 // The size of a part follows from the size of the whole.
-static int split_twice(struct splitter *s, struct twice *t, struct err *e)
+static int split_twice(struct splitter *s, struct reread *t, struct err *e)
 {
     struct frame *f;
     int more;
     do
-        more = twice_next(t, &f, e);
+        more = reread_next(t, &f, e);
     while (more > 0);
-    if (more < 0 || twice_again(t, e) < 0)
+    if (more < 0 || reread_again(t, e) < 0)
         return -1;
     s->n = t->n_sequences;
-    while ((more = twice_next(t, &f, e)) > 0)
+    while ((more = reread_next(t, &f, e)) > 0)
         if (split_frame(s, f, e) < 0)
             return -1;
     return more < 0 ? -1 : split_end(s, e);
@@ -129,20 +129,20 @@ static int split_twice(struct splitter *s, struct twice *t, struct err *e)
 
 static int split_input(struct splitter *s, const char *input, struct err *e)
 {
-    struct twice t;
+    struct reread t;
     int result;
     if (s->split->sequences) {
         memset(&t, 0, sizeof t);
-        result = pass_open(&t.pass, input, e);
+        result = filter_open(&t.pass, input, e);
     } else {
-        result = twice_open(&t, input, 0, e);
+        result = reread_open(&t, input, 0, e);
     }
     s->header = &t.pass.header;
     if (result == 0)
         result = s->split->sequences ? split_once(s, &t.pass, e) : split_twice(s, &t, e);
     for (int i = 0; i < s->n_writers; i++)
         stream_writer_abort(s->writer[i]);
-    twice_release(&t);
+    reread_release(&t);
     return result;
 }
 

@@ -64,9 +64,9 @@ static void count_frame(struct stream_stat *s, const struct frame *f)
 
 int stat_read(struct stream_stat *s, const char *input, struct err *e)
 {
-    struct stream_pass p;
+    struct stream_filter p;
     memset(s, 0, sizeof *s);
-    int result = pass_open(&p, input, e);
+    int result = filter_open(&p, input, e);
     if (result == 0)
         result = header_copy(&s->header, &p.header, e);
     if (result == 0) {
@@ -74,9 +74,9 @@ int stat_read(struct stream_stat *s, const char *input, struct err *e)
         result = s->column ? 0 : -1;
     }
     if (result == 0)
-        while ((result = pass_next(&p, e)) > 0)
+        while ((result = filter_next(&p, e)) > 0)
             count_frame(s, &p.frame);
-    pass_release(&p);
+    filter_release(&p);
     if (result < 0)
         stat_release(s);
     return result;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 // Puts "STREAM: record `ID`: " before the error.
-static int fail_at(const struct stream_pass *p, const struct frame *f, size_t i, struct err *e)
+static int fail_at(const struct stream_filter *p, const struct frame *f, size_t i, struct err *e)
 {
     size_t n;
     const char *id = frame_string(f, COLUMN_ID, i, &n);
@@ -34,7 +34,7 @@ static size_t first_trained(const uint8_t *mask, size_t n)
 
 struct expander {
     const struct steps *s;
-    struct stream_pass in;
+    struct stream_filter in;
     int mask, marks, gold;
     struct stream_header header;
     struct frame frame; // one record of the output
@@ -43,7 +43,7 @@ struct expander {
     } out;
     struct stream_writer *writer;
     struct buffer text, lead, answer, id; // lead, answer: uint32_t
-    struct steps_counts *counts;
+    struct steps_stats *stats;
 };
 
 static int describe(struct expander *x, struct err *e)
@@ -129,7 +129,7 @@ static int expand_record(struct expander *x, const struct frame *f, size_t i, st
 {
     size_t n = frame_length(f, i), steps = 0;
     size_t prompt = first_trained(f->column[x->mask].u8 + f->start[i], n);
-    x->counts->records++;
+    x->stats->records++;
     if (prompt == n)
         return 0;
     if (encode_gold(x, f, i, e) < 0)
@@ -143,15 +143,15 @@ static int expand_record(struct expander *x, const struct frame *f, size_t i, st
         if (ends && write_expanded(x, f, i, ++steps, t + 1, e) < 0)
             return -1;
     }
-    x->counts->steps += steps;
-    x->counts->without += steps == 0;
+    x->stats->steps += steps;
+    x->stats->without += steps == 0;
     return 0;
 }
 
 static int expand_all(struct expander *x, struct err *e)
 {
     int more;
-    while ((more = pass_next(&x->in, e)) > 0) {
+    while ((more = filter_next(&x->in, e)) > 0) {
         for (size_t i = 0; i < x->in.frame.n_sequences; i++)
             if (expand_record(x, &x->in.frame, i, e) < 0)
                 return -1;
@@ -164,19 +164,19 @@ static int expand_all(struct expander *x, struct err *e)
 }
 
 int steps_expand(const struct steps *s, const char *tokenizer, const char *input,
-                 const char *output, const struct provenance *line, struct steps_counts *counts,
+                 const char *output, const struct provenance *line, struct steps_stats *stats,
                  struct err *e)
 {
     struct expander x;
     memset(&x, 0, sizeof x);
-    memset(counts, 0, sizeof *counts);
+    memset(stats, 0, sizeof *stats);
     x.s = s;
-    x.counts = counts;
+    x.stats = stats;
     buffer_init(&x.text, 0);
     buffer_init(&x.lead, 0);
     buffer_init(&x.answer, 0);
     buffer_init(&x.id, 0);
-    int result = pass_open(&x.in, input, e);
+    int result = filter_open(&x.in, input, e);
     if (result == 0)
         result =
             header_check_tokenizer(&x.in.header, tokenizer, stream_reader_name(x.in.reader), e);
@@ -197,7 +197,7 @@ int steps_expand(const struct steps *s, const char *tokenizer, const char *input
     frame_release(&x.frame);
     if (x.header.column)
         header_release(&x.header);
-    pass_release(&x.in);
+    filter_release(&x.in);
     buffer_release(&x.text);
     buffer_release(&x.lead);
     buffer_release(&x.answer);
@@ -208,14 +208,14 @@ int steps_expand(const struct steps *s, const char *tokenizer, const char *input
 // ---- gain
 
 struct gainer {
-    struct stream_pass in, scored;
+    struct stream_filter in, scored;
     int mask, reward, watermark, gain;
     struct {
         int mask, logp, record, steps, taken;
     } from;
     size_t at; // the scored record that comes next, if `more`
     int more;  // 0: the scored stream has ended
-    struct steps_counts *counts;
+    struct steps_stats *stats;
 };
 
 static int output_column(struct gainer *g, const char *name, enum column_per per, struct err *e)
@@ -252,7 +252,7 @@ static int next_scored(struct gainer *g, struct err *e)
 {
     g->at++;
     while (g->more > 0 && (!g->scored.have_frame || g->at >= g->scored.frame.n_sequences)) {
-        g->more = pass_next(&g->scored, e);
+        g->more = filter_next(&g->scored, e);
         g->at = 0;
     }
     return g->more < 0 ? -1 : 0;
@@ -329,8 +329,8 @@ static int gain_steps(struct gainer *g, size_t i, struct err *e)
             return -1;
     }
     f->column[g->gain].f32[i] = (float)sum;
-    g->counts->steps += steps;
-    g->counts->without += steps == 0;
+    g->stats->steps += steps;
+    g->stats->without += steps == 0;
     return 0;
 }
 
@@ -345,7 +345,7 @@ static int gain_record(struct gainer *g, size_t i, struct err *e)
         trained += mask[k] != 0;
     }
     f->column[g->gain].f32[i] = NAN;
-    g->counts->records++;
+    g->stats->records++;
     if (!trained)
         return 0;
     if (matches(g, i, 0))
@@ -361,11 +361,11 @@ static int gain_all(struct gainer *g, struct err *e)
     g->more = 1;
     if (next_scored(g, e) < 0)
         return -1;
-    while ((more = pass_next(&g->in, e)) > 0) {
+    while ((more = filter_next(&g->in, e)) > 0) {
         for (size_t i = 0; i < g->in.frame.n_sequences; i++)
             if (gain_record(g, i, e) < 0)
                 return -1;
-        if (pass_write(&g->in, e) < 0)
+        if (filter_write(&g->in, e) < 0)
             return -1;
     }
     if (more < 0)
@@ -375,30 +375,30 @@ static int gain_all(struct gainer *g, struct err *e)
                 stream_reader_name(g->in.reader));
         return fail_at(&g->scored, &g->scored.frame, g->at, e);
     }
-    return pass_end(&g->in, e);
+    return filter_end(&g->in, e);
 }
 
 int steps_gain(const char *input, const char *scored, const char *name, const char *output,
-               const struct provenance *line, struct steps_counts *counts, struct err *e)
+               const struct provenance *line, struct steps_stats *stats, struct err *e)
 {
     struct gainer g;
     memset(&g, 0, sizeof g);
-    memset(counts, 0, sizeof *counts);
-    g.counts = counts;
-    int result = pass_open(&g.in, input, e);
+    memset(stats, 0, sizeof *stats);
+    g.stats = stats;
+    int result = filter_open(&g.in, input, e);
     if (result == 0)
-        result = pass_open(&g.scored, scored, e);
+        result = filter_open(&g.scored, scored, e);
     if (result == 0)
         result = find_columns(&g, name, e);
     if (result == 0)
         result = header_add_lines(&g.in.header, &g.scored.header, e);
     if (result == 0)
-        result = pass_provenance(&g.in, line, e);
+        result = filter_provenance(&g.in, line, e);
     if (result == 0)
-        result = pass_start(&g.in, output, e);
+        result = filter_start(&g.in, output, e);
     if (result == 0)
         result = gain_all(&g, e);
-    pass_release(&g.in);
-    pass_release(&g.scored);
+    filter_release(&g.in);
+    filter_release(&g.scored);
     return result;
 }

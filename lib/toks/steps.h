@@ -27,7 +27,7 @@ struct steps {
     void *arg; // of both
 };
 
-struct steps_counts {
+struct steps_stats {
     uint64_t records, steps, without; // without: records that have no step
 };
 
@@ -36,7 +36,7 @@ struct steps_counts {
 // gives none; one without a gold answer is an error. `tokenizer`: fingerprint of what `encode`
 // uses.
 int steps_expand(const struct steps *s, const char *tokenizer, const char *input,
-                 const char *output, const struct provenance *line, struct steps_counts *counts,
+                 const char *output, const struct provenance *line, struct steps_stats *stats,
                  struct err *e);
 
 // Writes the records of `input` with the token columns `reward` (the gain at step ends, 0 at other
@@ -44,6 +44,6 @@ int steps_expand(const struct steps *s, const char *tokenizer, const char *input
 // sequence column `gain` (the sum of gains). `scored`: what steps_expand made of the same records,
 // with the column logp:NAME.
 int steps_gain(const char *input, const char *scored, const char *name, const char *output,
-               const struct provenance *line, struct steps_counts *counts, struct err *e);
+               const struct provenance *line, struct steps_stats *stats, struct err *e);
 
 #endif

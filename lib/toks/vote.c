@@ -179,24 +179,24 @@ static int count_voter(struct tally *t, const struct frame *f, const struct plac
 
 static int count_stream(const struct vote *v, const char *path, struct tally *t, struct err *e)
 {
-    struct stream_pass pass;
+    struct stream_filter pass;
     struct places p;
     struct voter voter;
-    int result = pass_open(&pass, path, e);
+    int result = filter_open(&pass, path, e);
     if (result == 0)
         result = find_places(v, pass.reader, &p, e);
     int more = 1;
-    while (result == 0 && (more = pass_next(&pass, e)) > 0)
+    while (result == 0 && (more = filter_next(&pass, e)) > 0)
         for (size_t i = 0; i < pass.frame.n_sequences && result == 0; i++)
             result = count_voter(t, &pass.frame, &p, i, &voter, e);
-    pass_release(&pass);
+    filter_release(&pass);
     return result < 0 ? -1 : more;
 }
 
 // The frames of the open batch.
 struct run {
     const struct vote *v;
-    struct stream_pass pass;
+    struct stream_filter pass;
     struct places places;
     int out;
     struct tally other, batch;
@@ -204,7 +204,7 @@ struct run {
     size_t n_frames, frames_made, frame_capacity;
     struct voter *voter; // of the batch's records
     size_t n_voters, voter_capacity;
-    struct vote_counts *counts;
+    struct vote_stats *stats;
 };
 
 static int refuse_single(const struct run *r, const struct frame *f, size_t i, struct err *e)
@@ -241,15 +241,15 @@ static int write_batch(struct run *r, struct err *e)
             if (r->batch.ballot[v->group].n < 2)
                 return refuse_single(r, f, i, e);
             f->column[r->out].f32[i] = (float)score_of(r, v);
-            r->counts->records++;
-            r->counts->empty += !v->answer;
+            r->stats->records++;
+            r->stats->empty += !v->answer;
         }
         if (stream_writer_frame(r->pass.writer, f, e) < 0)
             return -1;
     }
-    r->counts->groups += r->batch.groups.n;
+    r->stats->groups += r->batch.groups.n;
     for (size_t g = 0; g < r->batch.groups.n; g++)
-        r->counts->ties += r->batch.ballot[g].tied > 1;
+        r->stats->ties += r->batch.ballot[g].tied > 1;
     r->n_frames = r->n_voters = 0;
     tally_clear(&r->batch);
     return 0;
@@ -312,7 +312,7 @@ static int vote_all(struct run *r, struct err *e)
         if (take_frame(r, f, e) < 0)
             return -1;
     }
-    return write_batch(r, e) < 0 ? -1 : pass_end(&r->pass, e);
+    return write_batch(r, e) < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 static void release(struct run *r)
@@ -325,7 +325,7 @@ static void release(struct run *r)
     free(r->voter);
     tally_release(&r->batch);
     tally_release(&r->other);
-    pass_release(&r->pass);
+    filter_release(&r->pass);
 }
 
 static int prepare(struct run *r, const char *input, const char *output,
@@ -334,26 +334,26 @@ static int prepare(struct run *r, const char *input, const char *output,
     for (int i = 0; i < r->v->n_with; i++)
         if (count_stream(r->v, r->v->with[i], &r->other, e) < 0)
             return -1;
-    if (pass_open(&r->pass, input, e) < 0 || find_places(r->v, r->pass.reader, &r->places, e) < 0)
+    if (filter_open(&r->pass, input, e) < 0 || find_places(r->v, r->pass.reader, &r->places, e) < 0)
         return -1;
     struct stream_header *h = &r->pass.header;
     const char *where = stream_reader_name(r->pass.reader);
     r->out = header_find(h, r->v->as) >= 0
                  ? header_require(h, r->v->as, COLUMN_F32, PER_SEQUENCE, where, e)
                  : header_add_column(h, r->v->as, COLUMN_F32, PER_SEQUENCE, e);
-    if (r->out < 0 || pass_provenance(&r->pass, line, e) < 0)
+    if (r->out < 0 || filter_provenance(&r->pass, line, e) < 0)
         return -1;
-    return pass_start(&r->pass, output, e);
+    return filter_start(&r->pass, output, e);
 }
 
 int vote_run(const struct vote *v, const char *input, const char *output,
-             const struct provenance *line, struct vote_counts *counts, struct err *e)
+             const struct provenance *line, struct vote_stats *stats, struct err *e)
 {
     struct run r;
     memset(&r, 0, sizeof r);
-    memset(counts, 0, sizeof *counts);
+    memset(stats, 0, sizeof *stats);
     r.v = v;
-    r.counts = counts;
+    r.stats = stats;
     tally_init(&r.other, NULL);
     tally_init(&r.batch, &r.other);
     int result = prepare(&r, input, output, line, e);

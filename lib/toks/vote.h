@@ -23,13 +23,13 @@ struct vote {
     int n_with;
 };
 
-struct vote_counts {
+struct vote_stats {
     uint64_t records, empty; // empty: without an answer
     uint64_t groups, ties;   // ties: groups whose best answers are as many
 };
 
 // A group of one sample, those of the other streams included, is refused by its name.
 int vote_run(const struct vote *v, const char *input, const char *output,
-             const struct provenance *line, struct vote_counts *counts, struct err *e);
+             const struct provenance *line, struct vote_stats *stats, struct err *e);
 
 #endif

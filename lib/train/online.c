@@ -233,7 +233,7 @@ static int prove_file(const char *input, int *is_file, struct err *e)
     const char *path = from_stdin ? "/proc/self/fd/0" : input;
     *is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
                (!from_stdin || lseek(STDIN_FILENO, 0, SEEK_CUR) == 0);
-    return *is_file ? pass_check(path, &sequences, &tokens, e) : 0;
+    return *is_file ? filter_check(path, &sequences, &tokens, e) : 0;
 }
 
 // Generations are published one by one when the stream is known to be whole (a file), or when

@@ -3,7 +3,7 @@
 #include "base/io.h"
 #include "train/checkpoint.h"
 #include "train/online.h"
-#include "train/pair_figures.h"
+#include "train/pair_stats.h"
 #include "train/pairs.h"
 
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static int note(void *arg, const struct step_report *report, int last, json_t *l
     const struct run *r = arg;
     (void)report;
     (void)last;
-    return pair_figures_add(&r->course.trainer.sums, &r->loss, line, e);
+    return pair_stats_add(&r->course.trainer.sums, &r->loss, line, e);
 }
 
 static int open_data(struct run *r, const char *input, struct err *e)
@@ -160,7 +160,7 @@ static int write_metrics(struct run *r, const struct step_report *p, struct err 
     if (!line)
         return -1;
     json_object_set_new(line, "lag", json_integer(lag));
-    if (pair_figures_add(&l->trainer.sums, &r->loss, line, e) < 0) {
+    if (pair_stats_add(&l->trainer.sums, &r->loss, line, e) < 0) {
         json_decref(line);
         return -1;
     }

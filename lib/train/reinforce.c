@@ -128,13 +128,13 @@ static json_t *make_settings(void *arg, const char *model)
     return s;
 }
 
-struct batch_figures {
+struct batch_stats {
     double reward, reward_std, kl, length;
     int64_t lag; // generations that the samples are behind
 };
 
 // Mean over sequences of sums over trained tokens.
-static void measure(const struct run *r, struct batch_figures *out)
+static void measure(const struct run *r, struct batch_stats *out)
 {
     const struct frame *f = &r->batch;
     const struct columns *c = &r->column;
@@ -165,7 +165,7 @@ static void measure(const struct run *r, struct batch_figures *out)
     out->reward_std = variance > 0 ? sqrt(variance) : 0;
 }
 
-static int write_metrics(struct run *r, const struct step_report *p, const struct batch_figures *f,
+static int write_metrics(struct run *r, const struct step_report *p, const struct batch_stats *f,
                          struct err *e)
 {
     json_t *line = living_metrics(&r->living, p, e);
@@ -190,7 +190,7 @@ static int write_metrics(struct run *r, const struct step_report *p, const struc
     return living_write_metrics(&r->living, p, line, e);
 }
 
-static int check_figures(struct run *r, const struct batch_figures *f, struct err *e)
+static int check_stats(struct run *r, const struct batch_stats *f, struct err *e)
 {
     if ((isfinite(r->o->stop_reward) && !isfinite(f->reward)) ||
         (isfinite(r->o->stop_kl) && !isfinite(f->kl)))
@@ -227,9 +227,9 @@ static int update(struct run *r, struct err *e)
 {
     struct living *l = &r->living;
     struct step_report report;
-    struct batch_figures figures;
-    measure(r, &figures);
-    if (check_figures(r, &figures, e) < 0)
+    struct batch_stats stats;
+    measure(r, &stats);
+    if (check_stats(r, &stats, e) < 0)
         return -1;
     if (l->stopped) {
         frame_clear(&r->batch);
@@ -244,13 +244,13 @@ static int update(struct run *r, struct err *e)
     frame_clear(&r->batch);
     // The metrics come before the state: a run that is killed here and goes on must not lack a
     // line.
-    if (write_metrics(r, &report, &figures, e) < 0 || living_after(l, e) < 0)
+    if (write_metrics(r, &report, &stats, e) < 0 || living_after(l, e) < 0)
         return -1;
     progress_update(&l->progress, "generation %lld  loss %.4f  reward %.4f  length %.1f",
-                    (long long)l->trainer.step, report.loss, figures.reward, figures.length);
+                    (long long)l->trainer.step, report.loss, stats.reward, stats.length);
     if (r->o->run.verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)l->trainer.step,
-                     report.loss, figures.reward, report.grad_norm);
+                     report.loss, stats.reward, report.grad_norm);
     return 0;
 }
 

@@ -50,8 +50,8 @@ static int find_divisor(struct arena *arena, const struct example *example, cons
     return 0;
 }
 
-// Adds a pair to the figures and fills its gradients.
-static void add_pair(struct reward_figures *f, const struct bradley_terry *loss, double scale,
+// Adds a pair to the stats and fills its gradients.
+static void add_pair(struct reward_stats *f, const struct bradley_terry *loss, double scale,
                      const struct completion *a, const struct completion *b)
 {
     struct alignment at = align(loss, a, b);
@@ -66,7 +66,7 @@ static void add_pair(struct reward_figures *f, const struct bradley_terry *loss,
     f->pairs++;
 }
 
-static void end_figures(struct reward_figures *f)
+static void end_stats(struct reward_stats *f)
 {
     double n = (double)f->pairs;
     f->accuracy /= n;
@@ -77,12 +77,12 @@ static void end_figures(struct reward_figures *f)
 
 int reward_measure(const struct example *example, const struct pair *pair, size_t n,
                    const struct bradley_terry *loss, const float *reward, const size_t *first,
-                   struct reward_figures *figures, struct err *e)
+                   struct reward_stats *stats, struct err *e)
 {
     struct arena arena;
     double divisor;
     arena_init(&arena);
-    memset(figures, 0, sizeof *figures);
+    memset(stats, 0, sizeof *stats);
     int result = find_divisor(&arena, example, pair, n, loss, &divisor, e);
     for (size_t i = 0; i < n && result == 0; i++) {
         struct completion a, b;
@@ -96,11 +96,11 @@ int reward_measure(const struct example *example, const struct pair *pair, size_
         if (!a.gradient || !b.gradient)
             result = -1;
         else
-            add_pair(figures, loss, 1 / divisor, &a, &b);
+            add_pair(stats, loss, 1 / divisor, &a, &b);
     }
     arena_release(&arena);
     if (result == 0)
-        end_figures(figures);
+        end_stats(stats);
     return result;
 }
 
@@ -111,7 +111,7 @@ static size_t pair_tokens(const struct example *example, const struct pair *pair
 }
 
 // The pairs lie behind one another in the batch: preferred, other, preferred ...
-static void compare(struct reward_figures *f, const struct bradley_terry *loss, double scale,
+static void compare(struct reward_stats *f, const struct bradley_terry *loss, double scale,
                     const struct example *example, const struct pair *pair, size_t n,
                     const uint32_t *token, const float *reward, float *gradient)
 {
@@ -131,7 +131,7 @@ static void compare(struct reward_figures *f, const struct bradley_terry *loss, 
 
 static int micro_batch(struct trainer *t, const struct example *example, const struct pair *pair,
                        size_t n, size_t tokens, const struct bradley_terry *loss, double scale,
-                       struct step_report *report, struct reward_figures *figures, struct err *e)
+                       struct step_report *report, struct reward_stats *stats, struct err *e)
 {
     struct packer packer;
     struct batch b;
@@ -151,7 +151,7 @@ static int micro_batch(struct trainer *t, const struct example *example, const s
     if (!reward || !gradient || !dhidden || decoder_forward(&t->decoder, &b, NULL, 1, e) < 0 ||
         head_reward(t->device, t->model, t->decoder.hidden, b.n_wanted, reward, e) < 0)
         return -1;
-    compare(figures, loss, scale, example, pair, n, packer.target, reward, gradient);
+    compare(stats, loss, scale, example, pair, n, packer.target, reward, gradient);
     if (head_reward_backward(t->device, t->model, t->decoder.hidden, b.n_wanted, gradient, dhidden,
                              e) < 0 ||
         decoder_backward(&t->decoder, &b, dhidden, e) < 0)
@@ -163,11 +163,11 @@ static int micro_batch(struct trainer *t, const struct example *example, const s
 
 int reward_step(struct trainer *t, const struct example *example, const struct pair *pair, size_t n,
                 const struct bradley_terry *loss, struct step_report *report,
-                struct reward_figures *figures, struct err *e)
+                struct reward_stats *stats, struct err *e)
 {
     double start = clock_seconds(), divisor;
     memset(report, 0, sizeof *report);
-    memset(figures, 0, sizeof *figures);
+    memset(stats, 0, sizeof *stats);
     if (find_divisor(&t->arena, example, pair, n, loss, &divisor, e) < 0)
         return -1;
     model_clear_gradient(t->model);
@@ -177,12 +177,12 @@ int reward_step(struct trainer *t, const struct example *example, const struct p
                (end == first || tokens + pair_tokens(example, &pair[end]) <= t->micro_batch_tokens))
             tokens += pair_tokens(example, &pair[end++]);
         if (micro_batch(t, example, pair + first, end - first, tokens, loss, 1 / divisor, report,
-                        figures, e) < 0)
+                        stats, e) < 0)
             return -1;
         first = end;
     }
-    end_figures(figures);
-    report->loss = figures->loss;
+    end_stats(stats);
+    report->loss = stats->loss;
     if (trainer_update(t, report, e) < 0)
         return -1;
     report->seconds = clock_seconds() - start;

@@ -18,7 +18,7 @@ struct run {
     struct reward_scorer scorer;
     struct loss loss;   // for the course: it has no columns, and reward_step none of its calls
     struct pair *batch; // of the course's examples: 0 and 1, 2 and 3 ...
-    struct reward_figures figures;
+    struct reward_stats stats;
 };
 
 static void fill(void *arg, size_t i, struct example *out)
@@ -38,7 +38,7 @@ static int step(void *arg, const struct example *batch, size_t n, struct step_re
                 struct err *e)
 {
     struct run *r = arg;
-    return reward_step(&r->course.trainer, batch, r->batch, n, &r->o->loss, report, &r->figures, e);
+    return reward_step(&r->course.trainer, batch, r->batch, n, &r->o->loss, report, &r->stats, e);
 }
 
 // Where the trained tokens of each record begin when all lie behind one another; returns how many.
@@ -52,8 +52,7 @@ static size_t lay_out(const struct dataset *d, size_t *first)
     return wanted;
 }
 
-static int score_pairs(struct run *r, const struct pairs *p, struct reward_figures *f,
-                       struct err *e)
+static int score_pairs(struct run *r, const struct pairs *p, struct reward_stats *f, struct err *e)
 {
     size_t where = 0;
     size_t *first = mem_alloc(p->data.n, sizeof *first, "offsets", e);
@@ -74,8 +73,7 @@ static int score_pairs(struct run *r, const struct pairs *p, struct reward_figur
 }
 
 // `with_loss`: where the line does not have it from elsewhere.
-static void add_figures(json_t *line, const char *prefix, int with_loss,
-                        const struct reward_figures *f)
+static void add_stats(json_t *line, const char *prefix, int with_loss, const struct reward_stats *f)
 {
     const struct {
         const char *name;
@@ -95,10 +93,10 @@ static void add_figures(json_t *line, const char *prefix, int with_loss,
 // Loss and accuracy of the evaluation's pairs.
 static int evaluate(struct run *r, json_t *line, struct err *e)
 {
-    struct reward_figures f;
+    struct reward_stats f;
     if (score_pairs(r, &r->eval, &f, e) < 0)
         return err_prefix(e, "%s", r->o->eval_path);
-    add_figures(line, "eval_", 1, &f);
+    add_stats(line, "eval_", 1, &f);
     message_note("update %lld: eval_loss %.5f, eval_accuracy %.4f",
                  (long long)r->course.trainer.step, f.loss, f.accuracy);
     return 0;
@@ -109,7 +107,7 @@ static int note(void *arg, const struct step_report *report, int last, json_t *l
     struct run *r = arg;
     int64_t every = r->o->eval_steps, at = r->course.trainer.step;
     (void)report;
-    add_figures(line, "", 0, &r->figures);
+    add_stats(line, "", 0, &r->stats);
     return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
 }
 
@@ -222,18 +220,18 @@ static void given_rewards(const struct pairs *p, float *reward)
     }
 }
 
-static int write_figures(const struct reward_figures *f, const char *output, struct err *e)
+static int write_stats(const struct reward_stats *f, const char *output, struct err *e)
 {
     struct output out;
     json_t *line = json_pack("{s:I, s:I}", "pairs", (json_int_t)f->pairs, "positions",
                              (json_int_t)f->positions);
     if (!line)
-        return err_memory(e, 0, "figures");
-    add_figures(line, "", 1, f);
+        return err_memory(e, 0, "stats");
+    add_stats(line, "", 1, f);
     char *text = json_dumps(line, JSON_COMPACT);
     json_decref(line);
     if (!text)
-        return err_memory(e, 0, "figures");
+        return err_memory(e, 0, "stats");
     int result = output_open(&out, output, e);
     if (result == 0 && (output_printf(&out, e, "%s\n", text) < 0 || output_commit(&out, e) < 0)) {
         output_abort(&out);
@@ -248,7 +246,7 @@ int reward_train_measure(const struct bradley_terry *loss, const char *input, co
 {
     struct loss wanted = {.kind = &reward_column, .n_columns = 1};
     struct pairs p;
-    struct reward_figures f;
+    struct reward_stats f;
     int result = pairs_read(&p, input, &wanted, SIZE_MAX, SIZE_MAX - 1, e);
     size_t *first = result == 0 ? mem_alloc(p.data.n, sizeof *first, "offsets", e) : NULL;
     size_t n = first ? lay_out(&p.data, first) : 0;
@@ -259,7 +257,7 @@ int reward_train_measure(const struct bradley_terry *loss, const char *input, co
         result = reward_measure(p.data.example, p.pair, p.n, loss, reward, first, &f, e);
     }
     if (result == 0)
-        result = write_figures(&f, output, e);
+        result = write_stats(&f, output, e);
     pairs_release(&p);
     free(first);
     free(reward);

@@ -17,7 +17,7 @@ struct reward_train_options {
 // Reads `input` (NULL: standard input) whole, then trains. STATUS_AGAIN: stopped by a signal, with
 // the state saved.
 int reward_train_run(const struct reward_train_options *o, const char *input, struct err *e);
-// The figures of a stream of pairs that has a column `reward`, as one line of JSON in `output`.
+// The stats of a stream of pairs that has a column `reward`, as one line of JSON in `output`.
 int reward_train_measure(const struct bradley_terry *loss, const char *input, const char *output,
                          struct err *e);
 

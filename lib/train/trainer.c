@@ -75,7 +75,7 @@ void trainer_release(struct trainer *t)
     free(t->ema);
     t->m = t->v = t->ema = NULL;
     struct sequence_sums *s = &t->sums;
-    double *const part[] = {s->policy, s->frozen, s->gain, s->value, s->c};
+    double *const part[] = {s->policy, s->frozen, s->log_ratio, s->value, s->c};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
         free(part[i]);
     memset(s, 0, sizeof *s);
@@ -160,7 +160,7 @@ static int gather_columns(struct trainer *t, struct pass *p, const struct exampl
 
 static void collect_exact(const struct exact_terms *exact, size_t n, struct step_report *report)
 {
-    struct exact_sums sums = {0};
+    struct exact_stats sums = {0};
     exact_terms_collect(exact, n, &sums);
     report->kl_exact += sums.kl;
     report->kl_exact_reverse += sums.reverse;
@@ -243,7 +243,7 @@ static size_t passed_tokens(const struct example *e)
 
 static int reserve_sums(struct sequence_sums *s, size_t n, struct err *e)
 {
-    double **const part[] = {&s->policy, &s->frozen, &s->gain, &s->value, &s->c};
+    double **const part[] = {&s->policy, &s->frozen, &s->log_ratio, &s->value, &s->c};
     size_t capacity = s->capacity;
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         capacity = s->capacity;
@@ -270,7 +270,7 @@ static void sum_examples(struct trainer *t, const struct example *example, size_
             }
         if (loss->frozen_self)
             sums->frozen[i] = sums->policy[i];
-        sums->gain[i] = sums->policy[i] - sums->frozen[i];
+        sums->log_ratio[i] = sums->policy[i] - sums->frozen[i];
     }
 }
 
@@ -290,7 +290,7 @@ static int sequence_pass(struct trainer *t, const struct example *example, size_
     if (scorer_run(&t->scorer, sequence, n, &out, where, e) < 0)
         return -1;
     sum_examples(t, example, n, loss, logp);
-    struct loss_sequences s = {.n = n, .gain = t->sums.gain};
+    struct loss_sequences s = {.n = n, .log_ratio = t->sums.log_ratio};
     return loss_evaluate_sequences(loss, &s, t->sums.value, t->sums.c, stats, where, e);
 }
 

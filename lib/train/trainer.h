@@ -81,7 +81,7 @@ struct trainer {
     struct scorer scorer;
     struct sequence_sums {
         double *policy, *frozen; // sums of log-probabilities over trained tokens
-        double *gain;            // their difference
+        double *log_ratio;       // their difference
         double *value, *c;
         size_t n, capacity;
     } sums;

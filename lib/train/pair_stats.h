@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the metrics of an update on pairs say of them, with the names of TRL's DPOTrainer.
-#ifndef TRAIN_PAIR_FIGURES_H
-#define TRAIN_PAIR_FIGURES_H
+#ifndef TRAIN_PAIR_STATS_H
+#define TRAIN_PAIR_STATS_H
 
 #include "train/trainer.h"
 #include <jansson.h>
@@ -10,7 +10,7 @@
 // model: times beta, for GSIL times alpha), rewards/margins (the difference), rewards/accuracies
 // (share of pairs where it is above 0), logps/chosen and logps/rejected (mean sums of
 // log-probabilities).
-int pair_figures_add(const struct sequence_sums *sums, const struct loss *loss, json_t *line,
-                     struct err *e);
+int pair_stats_add(const struct sequence_sums *sums, const struct loss *loss, json_t *line,
+                   struct err *e);
 
 #endif

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What a tensor of a checkpoint is to the decoder.
-#ifndef MODEL_ROLE_H
-#define MODEL_ROLE_H
+#ifndef MODEL_TENSOR_ROLE_H
+#define MODEL_TENSOR_ROLE_H
 
-enum role {
+enum tensor_role {
     // once a model
     ROLE_EMBEDDING,
     ROLE_POSITIONS, // learned
