@@ -48,7 +48,7 @@ all: programs
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS) $(FIDELITY)
 benches: $(BENCHES)
-objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c $(addsuffix /*.c,$(addprefix tests/,unit bench fidelity fuzz))))
+objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c bin/*/*.c $(addsuffix /*.c,$(addprefix tests/,unit bench fidelity fuzz))))
 
 help:
 	@echo 'make               build the programs: bin/NAME'
@@ -87,8 +87,8 @@ $(BUILD)/lib/ops/cpu/kernel_avx512.o: OBJECT_FLAGS += -mavx512f -mavx512vl -mavx
 endif
 # Loops over whole models, and over the symbols of words: vectorised also by compilers that do not at -O2
 # (no change of results).
-$(BUILD)/lib/learn/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
-$(BUILD)/lib/text/bpe.o: OBJECT_FLAGS += -O3
+$(BUILD)/lib/train/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
+$(BUILD)/lib/tokenize/bpe.o: OBJECT_FLAGS += -O3
 
 # Tests compile the widest inner loops for any processor; no such vector leaves its file.
 $(BUILD)/tests/unit/%.o: OBJECT_FLAGS = -Wno-psabi
@@ -103,7 +103,10 @@ $(BUILD)/objects: FORCE
 .PHONY: FORCE
 FORCE:
 
-$(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o $(BUILD)/libcore.a
+# A program with commands has them beside it: bin/toks-commands/NAME.c.
+.SECONDEXPANSION:
+$(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o \
+		$$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(wildcard bin/$$*-commands/*.c)))) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -172,7 +175,7 @@ bench:
 SECONDS_EACH ?= 60
 # It goes through all of Unicode: comparisons that are traced would be the whole of a run.
 ifneq ($(findstring fuzzer,$(SANITIZE)),)
-$(BUILD)/lib/text/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
+$(BUILD)/lib/tokenize/pattern_dfa.o: OBJECT_FLAGS += -fno-sanitize-coverage=trace-cmp
 endif
 FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPPFLAGS=-DTEMPLATE_STEPS=1000000
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
@@ -211,5 +214,5 @@ uninstall:
 clean:
 	rm -rf build $(PROGRAMS:%=bin/%)
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/bin/*/*.d $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d \
 	$(BUILD)/tests/fuzz/*.d $(BUILD)/tests/fidelity/*.d)

@@ -2,7 +2,7 @@
 // dense-reward: token rewards, returns and advantages from log-probability columns.
 #include "base/io.h"
 #include "base/option.h"
-#include "learn/dense_reward.h"
+#include "reward/dense_reward.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,7 +137,7 @@ static int set_options(const struct operands *operands, struct err *e)
     return reward_options_check(&R, e);
 }
 
-static void report(const struct dense_reward_counts *c)
+static void report(const struct dense_reward_stats *c)
 {
     uint64_t scored = c->records - c->empty;
     message_note("%llu records (%llu without trained tokens), %llu trained tokens, mean sum of "
@@ -150,17 +150,17 @@ static int work(const struct operands *operands, const struct dense_reward_origi
                 struct err *e)
 {
     struct metrics metrics;
-    struct dense_reward_counts counts;
+    struct dense_reward_stats stats;
     if (metrics_open(&metrics, common.metrics, e) < 0)
         return -1;
     int own = own_operands();
     const char *input = operands->n > own ? operands->text[own] : NULL;
-    int status = dense_reward_run(&reward, input, common.output, origin, &metrics, &counts, e);
+    int status = dense_reward_run(&reward, input, common.output, origin, &metrics, &stats, e);
     struct err closing;
     if (metrics_close(&metrics, status < 0 ? &closing : e) < 0)
         status = -1;
     if (status == 0)
-        report(&counts);
+        report(&stats);
     return status;
 }
 

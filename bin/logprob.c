@@ -2,8 +2,8 @@
 // logprob: teacher-forced log-probability of every trained token under a model, as a column.
 #include "base/io.h"
 #include "base/option.h"
-#include "learn/logprob.h"
-#include "text/tokenizer.h"
+#include "infer/logprob.h"
+#include "tokenize/tokenizer.h"
 
 static struct common common;
 static struct engine_options engine;

@@ -4,11 +4,11 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "base/option.h"
-#include "learn/trainer.h"
-#include "learn/scorer.h"
+#include "infer/scorer.h"
 #include "model/compare.h"
 #include "model/describe.h"
 #include "model/directory.h"
+#include "train/trainer.h"
 
 #include <math.h>
 #include <stdio.h>

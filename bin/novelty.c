@@ -3,11 +3,11 @@
 #include "base/io.h"
 #include "base/option.h"
 #include "base/progress.h"
-#include "learn/memory_check.h"
-#include "learn/novelty.h"
-#include "learn/states.h"
-#include "stream/pass.h"
-#include "text/tokenizer.h"
+#include "infer/memory_check.h"
+#include "infer/states.h"
+#include "reward/novelty.h"
+#include "stream/filter.h"
+#include "tokenize/tokenizer.h"
 
 #include <math.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static const struct program program = {
 struct run {
     struct states states;
     struct novelty novelty;
-    struct stream_pass pass;
+    struct stream_filter pass;
     struct arena arena;
     int mask, reward; // columns
 };
@@ -92,7 +92,7 @@ static int open_stream(struct run *r, const char *path, struct err *e)
 {
     char fingerprint[24];
     int found;
-    if (pass_open(&r->pass, path, e) < 0 ||
+    if (filter_open(&r->pass, path, e) < 0 ||
         tokenizer_fingerprint_of(engine.model, fingerprint, &found, e) < 0)
         return -1;
     const char *where = stream_reader_name(r->pass.reader);
@@ -105,13 +105,13 @@ static int open_stream(struct run *r, const char *path, struct err *e)
 static int learn_stream(struct run *r, struct err *e)
 {
     int more = open_stream(r, demonstrations, e) < 0 ? -1 : 1;
-    while (more > 0 && (more = pass_next(&r->pass, e)) > 0)
+    while (more > 0 && (more = filter_next(&r->pass, e)) > 0)
         if (visit_frame(r, learn, e) < 0)
             more = -1;
     if (more == 0 && !r->novelty.n)
         more = err_set(e, STATUS_FAILED, "%s: no trained tokens to be familiar with",
                        stream_reader_name(r->pass.reader));
-    pass_release(&r->pass);
+    filter_release(&r->pass);
     return more < 0 ? -1 : novelty_fit(&r->novelty, ridge, e);
 }
 
@@ -128,16 +128,16 @@ static int judge_stream(struct run *r, const char *input, const struct provenanc
     if (r->reward < 0 || model_fingerprint(r->states.model, fingerprint, e) < 0 ||
         header_add_provenance(h, line->program, line->argc, line->argv, line->seed,
                               json_pack("{s:s}", "states", fingerprint), e) < 0 ||
-        pass_start(&r->pass, common.output, e) < 0)
+        filter_start(&r->pass, common.output, e) < 0)
         return -1;
     int more;
-    while ((more = pass_next(&r->pass, e)) > 0) {
+    while ((more = filter_next(&r->pass, e)) > 0) {
         for (size_t k = 0; k < r->pass.frame.n_tokens; k++)
             r->pass.frame.column[r->reward].f32[k] = NAN;
-        if (visit_frame(r, judge, e) < 0 || pass_write(&r->pass, e) < 0)
+        if (visit_frame(r, judge, e) < 0 || filter_write(&r->pass, e) < 0)
             return -1;
     }
-    return more < 0 ? -1 : pass_end(&r->pass, e);
+    return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 static int run_model(struct model *m, struct device *device, const char *input,
@@ -157,7 +157,7 @@ static int run_model(struct model *m, struct device *device, const char *input,
         result = learn_stream(&r, e);
     if (result == 0)
         result = judge_stream(&r, input, line, e);
-    pass_release(&r.pass);
+    filter_release(&r.pass);
     novelty_release(&r.novelty);
     states_release(&r.states);
     arena_release(&r.arena);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // pair-train: training on pairs, a demonstration against a sample of an earlier policy.
-#include "learn/pair_train.h"
+#include "train/pair_train.h"
 #include "train.h"
 
 static struct common common;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // reinforce-step: policy-gradient updates, one a batch; publishes each new policy atomically.
-#include "learn/reinforce.h"
+#include "train/reinforce.h"
 #include "train.h"
 
 #include <math.h>

@@ -2,10 +2,10 @@
 // reward-train: trains a reward model on pairs; scores streams with it; measures given rewards.
 #include "base/json.h"
 #include "base/progress.h"
-#include "learn/memory_check.h"
-#include "learn/reward_scorer.h"
-#include "learn/reward_train.h"
-#include "stream/pass.h"
+#include "infer/memory_check.h"
+#include "infer/reward_scorer.h"
+#include "stream/filter.h"
+#include "train/reward_train.h"
 #include "train.h"
 
 #include <fcntl.h>
@@ -123,7 +123,7 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
     return 0;
 }
 
-static int open_output(struct stream_pass *p, const struct model *m, struct columns *c, int argc,
+static int open_output(struct stream_filter *p, const struct model *m, struct columns *c, int argc,
                        char **argv, struct err *e)
 {
     const char *where = stream_reader_name(p->reader);
@@ -135,10 +135,10 @@ static int open_output(struct stream_pass *p, const struct model *m, struct colu
         header_add_provenance(&p->header, "reward-train", argc, argv, common.seed,
                               json_pack("{s:s}", "reward", fingerprint), e) < 0)
         return -1;
-    return pass_start(p, common.output, e);
+    return filter_start(p, common.output, e);
 }
 
-static int score_stream(struct stream_pass *p, struct reward_scorer *scorer,
+static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
                         const struct columns *c, struct err *e)
 {
     struct arena arena;
@@ -146,9 +146,9 @@ static int score_stream(struct stream_pass *p, struct reward_scorer *scorer,
     arena_init(&arena);
     progress_init(&progress, !common.quiet);
     int more;
-    while ((more = pass_next(p, e)) > 0) {
+    while ((more = filter_next(p, e)) > 0) {
         if (score_frame(scorer, &p->frame, c, &arena, stream_reader_name(p->reader), e) < 0 ||
-            pass_write(p, e) < 0) {
+            filter_write(p, e) < 0) {
             more = -1;
             break;
         }
@@ -159,12 +159,12 @@ static int score_stream(struct stream_pass *p, struct reward_scorer *scorer,
     }
     progress_clear(&progress);
     arena_release(&arena);
-    return more < 0 ? -1 : pass_end(p, e);
+    return more < 0 ? -1 : filter_end(p, e);
 }
 
 static int run_score(const char *input, int argc, char **argv, struct err *e)
 {
-    struct stream_pass pass;
+    struct stream_filter pass;
     struct device device;
     struct columns columns;
     struct reward_scorer scorer;
@@ -176,7 +176,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
         return -1;
     }
     reward_scorer_init(&scorer, m, &device);
-    int result = pass_open(&pass, input, e);
+    int result = filter_open(&pass, input, e);
     if (result == 0)
         result = memory_check(decoder_work_bytes(m, scorer.batch_tokens, scorer.batch_tokens, 0),
                               "scoring", common.verbose, e);
@@ -184,7 +184,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
         result = open_output(&pass, m, &columns, argc, argv, e);
     if (result == 0)
         result = score_stream(&pass, &scorer, &columns, e);
-    pass_release(&pass);
+    filter_release(&pass);
     reward_scorer_release(&scorer);
     model_close(m);
     device_release(&device);

@@ -2,8 +2,8 @@
 // rollout: draws completions of prompts from a model, or from a policy while it is trained.
 #include "base/io.h"
 #include "base/option.h"
-#include "learn/rollout.h"
-#include "text/tokenizer.h"
+#include "infer/rollout.h"
+#include "tokenize/tokenizer.h"
 
 static struct common common;
 static struct engine_options engine;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // sft-train: supervised fine-tuning; keeps the model at chosen fractions of the run.
-#include "learn/sft.h"
+#include "train/sft.h"
 #include "train.h"
 
 static struct common common;

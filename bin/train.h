@@ -5,8 +5,8 @@
 
 #include "base/io.h"
 #include "base/option.h"
-#include "learn/trainer.h"
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
+#include "train/trainer.h"
 
 #include <string.h>
 

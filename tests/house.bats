@@ -124,8 +124,11 @@ run_tests() {
 # ---- sources ----
 
 @test "arrows run down: a room includes only rooms below it" {
-    declare -A below=([base]="" [stream]="base" [text]="base" [ops]="base" [model]="ops base"
-        [convert]="stream text base" [learn]="model ops stream base")
+    declare -A below=([base]="" [stream]="base" [toks]="stream base"
+        [jinja]="base" [tokenize]="base" [data]="jinja tokenize base" [convert]="data tokenize toks stream base"
+        [ops]="base" [model]="ops base" [loss]="base" [reward]="stream base"
+        [infer]="model ops stream base" [train]="infer model ops loss stream base")
+    [ "$(printf '%s\n' "${!below[@]}" | sort)" = "$(ls "$tree/lib")" ]
     for room in "${!below[@]}"; do
         while IFS=: read -r file include; do
             [[ " $room ${below[$room]} " == *" $include "* ]] || {
@@ -139,7 +142,7 @@ run_tests() {
 
 @test "each source says its licence" {
     cd "$tree"
-    run grep -L 'SPDX-License-Identifier: MIT' bin/*.c lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
+    run grep -L 'SPDX-License-Identifier: MIT' bin/*.[ch] bin/*/*.[ch] lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]
     [ "$output" = '' ]
 }
 

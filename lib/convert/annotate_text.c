@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/annotate_text.h"
 #include "convert/spelling.h"
-#include "stream/text_form.h"
+#include "toks/text_form.h"
 
 // What asks about records as text.
 struct asker {
@@ -24,7 +24,7 @@ static int ask_as_text(void *arg, const struct frame *f, size_t i, struct buffer
 }
 
 int annotate_text(const struct annotate *how, const char *model, const char *input,
-                  const char *output, const struct provenance *line, struct annotate_counts *counts,
+                  const char *output, const struct provenance *line, struct annotate_stats *stats,
                   struct err *e)
 {
     struct asker asker = {.tokenizer = tokenizer_open(model, e)};
@@ -34,7 +34,7 @@ int annotate_text(const struct annotate *how, const char *model, const char *inp
     own.question = ask_as_text;
     own.arg = &asker;
     own.form = "text";
-    int result = annotate_run(&own, input, output, line, counts, e);
+    int result = annotate_run(&own, input, output, line, stats, e);
     if (asker.begun)
         text_form_release(&asker.form);
     tokenizer_close(asker.tokenizer);

@@ -3,11 +3,11 @@
 #ifndef CONVERT_ANNOTATE_TEXT_H
 #define CONVERT_ANNOTATE_TEXT_H
 
-#include "stream/annotate.h"
+#include "toks/annotate.h"
 
 // As annotate_run, with the questions spelled by the tokenizer of the directory `model`.
 int annotate_text(const struct annotate *how, const char *model, const char *input,
-                  const char *output, const struct provenance *line, struct annotate_counts *counts,
+                  const char *output, const struct provenance *line, struct annotate_stats *stats,
                   struct err *e);
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/json.h"
 #include "convert/marked.h"
 #include "stream/reader.h"
-#include "stream/text_form.h"
+#include "toks/text_form.h"
 
 #include <stdlib.h>
 

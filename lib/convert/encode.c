@@ -5,9 +5,9 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "convert/marked.h"
+#include "data/id_set.h"
+#include "data/record_batch.h"
 #include "stream/writer.h"
-#include "text/batch.h"
-#include "text/id_set.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -3,9 +3,9 @@
 #ifndef CONVERT_ENCODE_H
 #define CONVERT_ENCODE_H
 
-#include "text/corpus.h"
-#include "text/example.h"
-#include "text/record.h"
+#include "data/corpus.h"
+#include "data/example.h"
+#include "data/record.h"
 
 extern const char *const encode_train_names[];       // of enum record_train
 extern const char *const encode_border_names[];      // of enum example_border

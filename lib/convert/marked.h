@@ -4,7 +4,7 @@
 #define CONVERT_MARKED_H
 
 #include "base/io.h"
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 struct marked {
     const char *id;

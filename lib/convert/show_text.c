@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "convert/show_text.h"
 #include "convert/spelling.h"
-#include "stream/pass.h"
+#include "stream/filter.h"
 
 // Records skip .. skip+n-1; the stream is read to its end, so that it is proved whole.
-static int collect(struct stream_pass *p, struct frame *f, uint64_t n, uint64_t skip, struct err *e)
+static int collect(struct stream_filter *p, struct frame *f, uint64_t n, uint64_t skip,
+                   struct err *e)
 {
     uint64_t seen = 0;
     int more;
-    while ((more = pass_next(p, e)) > 0)
+    while ((more = filter_next(p, e)) > 0)
         for (size_t i = 0; i < p->frame.n_sequences; i++, seen++)
             if (seen >= skip && seen - skip < n && frame_append(f, &p->frame, i, e) < 0)
                 return -1;
@@ -42,11 +43,11 @@ static int print_shown(const struct show *show, const char *output, const struct
 
 int show_text(const struct show_text *c, const char *input, const char *output, struct err *e)
 {
-    struct stream_pass p;
+    struct stream_filter p;
     struct frame shown = {0};
     struct tokenizer *tokenizer = NULL;
     struct show show = c->show;
-    int result = pass_open(&p, input, e);
+    int result = filter_open(&p, input, e);
     if (result == 0 && (show.column = show_column(p.reader, c->by, e)) < 0)
         result = -1;
     if (result == 0) {
@@ -67,6 +68,6 @@ int show_text(const struct show_text *c, const char *input, const char *output, 
     }
     frame_release(&shown);
     tokenizer_close(tokenizer);
-    pass_release(&p);
+    filter_release(&p);
     return result;
 }

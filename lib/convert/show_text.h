@@ -3,7 +3,7 @@
 #ifndef CONVERT_SHOW_TEXT_H
 #define CONVERT_SHOW_TEXT_H
 
-#include "stream/show.h"
+#include "toks/show.h"
 
 struct show_text {
     const char *model; // directory with the tokenizer that made the stream

@@ -3,7 +3,7 @@
 #ifndef CONVERT_SPELLING_H
 #define CONVERT_SPELLING_H
 
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 // `tokenizer`: a struct tokenizer *. What a token adds to a text, of which it is the first.
 int spell_piece(void *tokenizer, uint32_t token, int first, struct buffer *out, struct err *e);

@@ -3,7 +3,7 @@
 #include "convert/spelling.h"
 
 int steps_text(const struct steps *s, const char *model, const char *input, const char *output,
-               const struct provenance *line, struct steps_counts *counts, struct err *e)
+               const struct provenance *line, struct steps_stats *stats, struct err *e)
 {
     struct tokenizer *tokenizer = tokenizer_open(model, e);
     if (!tokenizer)
@@ -13,7 +13,7 @@ int steps_text(const struct steps *s, const char *model, const char *input, cons
     own.encode = spell_encode;
     own.arg = tokenizer;
     int result =
-        steps_expand(&own, tokenizer_fingerprint(tokenizer), input, output, line, counts, e);
+        steps_expand(&own, tokenizer_fingerprint(tokenizer), input, output, line, stats, e);
     tokenizer_close(tokenizer);
     return result;
 }

@@ -3,10 +3,10 @@
 #ifndef CONVERT_STEPS_TEXT_H
 #define CONVERT_STEPS_TEXT_H
 
-#include "stream/steps.h"
+#include "toks/steps.h"
 
 // As steps_expand, with the tokenizer of the directory `model`.
 int steps_text(const struct steps *s, const char *model, const char *input, const char *output,
-               const struct provenance *line, struct steps_counts *counts, struct err *e);
+               const struct provenance *line, struct steps_stats *stats, struct err *e);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "model/activation.h"
 #include "model/config_keys.h"
 #include "model/config_layers.h"
 #include "model/config_rope.h"
@@ -14,42 +15,6 @@
 
 enum { CONFIG_LIMIT = 16 << 20 };
 static const char file[] = "config.json";
-
-static const struct {
-    const char *name;
-    enum activation kind;
-} activations[] = {
-    {"silu", ACTIVATION_SILU},
-    {"gelu", ACTIVATION_GELU},
-    {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-    {"quick_gelu", ACTIVATION_GELU_QUICK},
-    {"relu", ACTIVATION_RELU},
-    {"relu2", ACTIVATION_RELU_SQUARED},
-    {"swish", ACTIVATION_SILU},
-    {"gelu_python", ACTIVATION_GELU},
-    {"gelu_new", ACTIVATION_GELU_TANH},
-    {"gelu_fast", ACTIVATION_GELU_TANH},
-    {"gelu_accurate", ACTIVATION_GELU_TANH},
-    {"gelu_python_tanh", ACTIVATION_GELU_TANH},
-};
-
-int config_activation(const char *name, enum activation *out)
-{
-    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
-        if (!strcmp(activations[i].name, name)) {
-            *out = activations[i].kind;
-            return 0;
-        }
-    return -1;
-}
-
-const char *config_activation_name(enum activation kind)
-{
-    size_t i = 0;
-    while (activations[i].kind != kind)
-        i++;
-    return activations[i].name;
-}
 
 static int read_family(struct model_config *c, struct config_keys *k, struct err *e)
 {
@@ -171,7 +136,7 @@ static int need_size(struct model_config *c, struct config_keys *k, enum family_
 static int read_kv_heads(struct model_config *c, struct config_keys *k, struct err *e)
 {
     const struct family *f = c->family;
-    c->kv_heads = f->absent_kv_heads ? f->absent_kv_heads : c->heads;
+    c->kv_heads = f->default_kv_heads ? f->default_kv_heads : c->heads;
     if (f->no_kv_heads)
         return 0;
     int state = read_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
@@ -185,10 +150,10 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
     const struct family *f = c->family;
     int state = KEY_NULL;
     if (!f->no_head_dim) {
-        c->head_dim = f->absent_head_dim;
+        c->head_dim = f->default_head_dim;
         state = read_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
     }
-    if (state < 0 || state == KEY_FOUND || (state == KEY_ABSENT && f->absent_head_dim))
+    if (state < 0 || state == KEY_FOUND || (state == KEY_ABSENT && f->default_head_dim))
         return state < 0 ? -1 : 0;
     if (c->hidden % c->heads)
         return err_set(e, STATUS_FAILED,
@@ -210,7 +175,7 @@ static int read_intermediate(struct model_config *c, struct config_keys *k, stru
 
 static int read_sizes(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    c->max_position = c->family->absent_positions;
+    c->max_position = c->family->default_positions;
     if (need_size(c, k, SIZE_VOCAB, &c->vocab, e) < 0 ||
         need_size(c, k, SIZE_HIDDEN, &c->hidden, e) < 0 ||
         need_size(c, k, SIZE_LAYERS, &c->layers, e) < 0 ||
@@ -242,18 +207,18 @@ static int read_activation(struct model_config *c, struct config_keys *k, struct
     const struct family *f = c->family;
     const char *key = f->activation_key ? f->activation_key : "hidden_act";
     char name[64];
-    snprintf(name, sizeof name, "%s", f->absent_activation ? f->absent_activation : "silu");
+    snprintf(name, sizeof name, "%s", f->default_activation ? f->default_activation : "silu");
     if (keys_string(k, key, name, sizeof name, e) < 0)
         return -1;
-    return config_activation(name, &c->activation) < 0 ? keys_refuse(k, key, name, e) : 0;
+    return activation_find(name, &c->activation) < 0 ? keys_refuse(k, key, name, e) : 0;
 }
 
 static int read_numbers(struct model_config *c, struct config_keys *k, struct err *e)
 {
     const struct family *f = c->family;
     const char *key = f->eps_key ? f->eps_key : "rms_norm_eps";
-    double eps = f->absent_eps > 0 ? f->absent_eps : 1e-6;
-    c->initializer_range = f->absent_initializer_range > 0 ? f->absent_initializer_range : 0.02;
+    double eps = f->default_eps > 0 ? f->default_eps : 1e-6;
+    c->initializer_range = f->default_initializer_range > 0 ? f->default_initializer_range : 0.02;
     if (keys_real(k, key, &eps, e) < 0 ||
         keys_real(k, "initializer_range", &c->initializer_range, e) < 0)
         return -1;
@@ -271,11 +236,11 @@ static int read_switches(struct model_config *c, struct config_keys *k, struct e
     c->norm_offset = f->norm_offset;
     c->parallel = f->parallel;
     c->conv1d = f->conv1d;
-    c->rope_neighbours = f->rope_neighbours;
+    c->rope_interleaved = f->rope_interleaved;
     c->fusion = f->fusion;
     c->head_norm = f->head_norm;
     c->embedding_scale = c->residual_scale = c->logit_scale = 1;
-    c->tied = f->absent_tied;
+    c->tied = f->default_tied;
     if (keys_bool(k, "tie_word_embeddings", &c->tied, e) < 0)
         return -1;
     for (int role = 0; role < ROLE_COUNT; role++)

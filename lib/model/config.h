@@ -5,7 +5,7 @@
 #define MODEL_CONFIG_H
 
 #include "base/error.h"
-#include "model/role.h"
+#include "model/tensor_role.h"
 #include "ops/ops.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -67,7 +67,7 @@ struct model_config {
     uint8_t has[ROLE_COUNT]; // which tensors there are
     struct rope_config rope[ROPES_MAX];
     size_t n_ropes;
-    int rope_neighbours;        // pairs are (2k, 2k + 1)
+    int rope_interleaved;       // pairs are (2k, 2k + 1)
     int rope_restart;           // generation that grows beyond longrope's original length computes
                                 // the whole sequence again (Phi-3), not only what comes after
     struct layer_config *layer; // [layers], owned
@@ -80,9 +80,9 @@ struct model_config {
     enum activation activation;
     int conv1d; // projections of the layers are stored [in, out]
     int alibi;
-    float embedding_scale;                   // of token embeddings
-    float residual_scale;                    // of what attention and MLP add
-    float logit_scale, score_cap, logit_cap; // caps: 0: none
+    float embedding_scale;                           // of token embeddings
+    float residual_scale;                            // of what attention and MLP add
+    float logit_scale, score_softcap, logit_softcap; // caps: 0: none
     double initializer_range;
     enum dtype dtype;      // that config.json declares; the files' own types count
     int64_t padding;       // the token whose embedding learns nothing from being read; -1: none
@@ -95,9 +95,6 @@ struct model_config {
 // that is neither used nor known to change no number.
 int config_read(struct model_config *c, int at, struct err *e);
 void config_release(struct model_config *c);
-// The activation of that name in transformers: 0, or -1.
-int config_activation(const char *name, enum activation *out);
-const char *config_activation_name(enum activation kind);
 const char *config_rope_name(enum rope_type type);
 int config_is_eos(const struct model_config *c, uint32_t token);
 // Whether the rotary angles of a position depend on the length of its sequence.

@@ -230,9 +230,9 @@ static int read_neox(struct outer *o, struct config_keys *k, struct err *e)
 int rope_read(struct model_config *c, struct config_keys *k, struct err *e)
 {
     const struct family *f = c->family;
-    struct outer o = {.theta = f->absent_theta > 0 ? f->absent_theta : 10000,
-                      .partial = f->partial_rope ? f->absent_partial : 1,
-                      .original = f->absent_original};
+    struct outer o = {.theta = f->default_theta > 0 ? f->default_theta : 10000,
+                      .partial = f->partial_rope ? f->default_partial : 1,
+                      .original = f->default_original};
     if (f->neox_rope_keys ? read_neox(&o, k, e) < 0
                           : keys_real(k, "rope_theta", &o.theta, e) < 0 ||
                                 keys_real(k, "partial_rotary_factor", &o.partial, e) < 0)

@@ -89,7 +89,7 @@ static size_t kv_width(const struct model_config *c)
 }
 
 // What a branch computes goes through a buffer of its own, not straight into the residual stream.
-static int has_detour(const struct model_config *c, enum role post_norm)
+static int has_detour(const struct model_config *c, enum tensor_role post_norm)
 {
     return c->has[post_norm] || c->residual_scale != 1;
 }
@@ -221,7 +221,7 @@ static int make_activations(struct decoder *d, const struct batch *b, const stru
 }
 
 // One pass over a batch: what its functions share.
-struct walk {
+struct layer_pass {
     struct decoder *d;
     const struct batch *b;
     const struct model_config *c;
@@ -233,13 +233,13 @@ struct walk {
 };
 _Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
 
-static struct walk walk_of(struct decoder *d, const struct batch *b)
+static struct layer_pass layer_pass_of(struct decoder *d, const struct batch *b)
 {
-    return (struct walk){
+    return (struct layer_pass){
         .d = d, .b = b, .c = &d->model->config, .ops = d->device->ops, .device = d->device};
 }
 
-static void enter_layer(struct walk *w, size_t layer)
+static void enter_layer(struct layer_pass *w, size_t layer)
 {
     w->layer = layer;
     w->t = w->d->model->layer[layer];
@@ -254,7 +254,7 @@ static struct attention attention_of(const struct decoder *d, const struct batch
                               .head_dim = c->head_dim,
                               .scale = c->layer[layer].scale,
                               .window = c->layer[layer].window,
-                              .cap = c->score_cap,
+                              .softcap = c->score_softcap,
                               .key_bias = c->alibi ? d->model->key_bias : NULL,
                               .key_bias_pitch = d->model->key_bias_positions,
                               .k = a->k,
@@ -273,15 +273,16 @@ static struct norm norm_of(const struct model_config *c, const struct tensor *we
 }
 
 // A norm of the layer over rows of the hidden width; `bias` may be ROLE_COUNT: none.
-static int norm(struct walk *w, float *y, float *stat, const float *x, enum role weight,
-                enum role bias, struct err *e)
+static int norm(struct layer_pass *w, float *y, float *stat, const float *x,
+                enum tensor_role weight, enum tensor_role bias, struct err *e)
 {
     struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
     return w->ops->norm(w->device, y, stat, x, w->b->n, w->c->hidden, &p, e);
 }
 
-static int norm_backward(struct walk *w, float *dx, const float *dy, const float *x,
-                         const float *stat, enum role weight, enum role bias, struct err *e)
+static int norm_backward(struct layer_pass *w, float *dx, const float *dy, const float *x,
+                         const float *stat, enum tensor_role weight, enum tensor_role bias,
+                         struct err *e)
 {
     struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
     return w->ops->norm_backward(w->device, dx, dy, x, stat, w->b->n, w->c->hidden, &p, e);
@@ -294,12 +295,12 @@ struct head_rows {
     const struct tensor *each; // weights, of HEAD_NORM_EACH
 };
 
-static struct head_rows head_rows_of(const struct walk *w, int key)
+static struct head_rows head_rows_of(const struct layer_pass *w, int key)
 {
     const struct model_config *c = w->c;
     size_t heads = key ? c->kv_heads : c->heads, n = w->b->n;
-    enum role weight = key ? ROLE_KEY_NORM : ROLE_QUERY_NORM;
-    enum role bias = key ? ROLE_KEY_NORM_BIAS : ROLE_QUERY_NORM_BIAS;
+    enum tensor_role weight = key ? ROLE_KEY_NORM : ROLE_QUERY_NORM;
+    enum tensor_role bias = key ? ROLE_KEY_NORM_BIAS : ROLE_QUERY_NORM_BIAS;
     struct head_rows r = {.norm = norm_of(c, &w->t[weight], &w->t[bias])};
     if (c->head_norm == HEAD_NORM_WIDE) {
         r.calls = 1;
@@ -319,7 +320,8 @@ static struct head_rows head_rows_of(const struct walk *w, int key)
     return r;
 }
 
-static int norm_heads(struct walk *w, int key, float *y, float *stat, const float *x, struct err *e)
+static int norm_heads(struct layer_pass *w, int key, float *y, float *stat, const float *x,
+                      struct err *e)
 {
     struct head_rows r = head_rows_of(w, key);
     for (size_t i = 0; i < r.calls; i++) {
@@ -333,8 +335,8 @@ static int norm_heads(struct walk *w, int key, float *y, float *stat, const floa
     return 0;
 }
 
-static int norm_heads_backward(struct walk *w, int key, float *dx, const float *dy, const float *x,
-                               const float *stat, struct err *e)
+static int norm_heads_backward(struct layer_pass *w, int key, float *dx, const float *dy,
+                               const float *x, const float *stat, struct err *e)
 {
     struct head_rows r = head_rows_of(w, key);
     for (size_t i = 0; i < r.calls; i++) {
@@ -354,7 +356,8 @@ static struct grouping grouping_of(const struct model_config *c)
 }
 
 // q, k, v of the normed rows.
-static int project(struct walk *w, const float *normed, float *q, float *k, float *v, struct err *e)
+static int project(struct layer_pass *w, const float *normed, float *q, float *k, float *v,
+                   struct err *e)
 {
     const struct tensor *t = w->t;
     size_t n = w->b->n;
@@ -371,7 +374,7 @@ static int project(struct walk *w, const float *normed, float *q, float *k, floa
     return w->ops->linear(w->device, normed, n, qkv, 3, e);
 }
 
-static int rotate(struct walk *w, float *q, float *k, int backward, struct err *e)
+static int rotate(struct layer_pass *w, float *q, float *k, int backward, struct err *e)
 {
     const struct model_config *c = w->c;
     int rope = c->layer[w->layer].rope;
@@ -385,8 +388,9 @@ static int rotate(struct walk *w, float *q, float *k, int backward, struct err *
 
 // x += of a branch: the product with `weight`, normed and scaled where the model says so. What the
 // norm needs on the way back is kept in `added` and `stat`.
-static int add_branch(struct walk *w, float *x, const float *from, enum role weight, enum role bias,
-                      enum role post_norm, float *added, float *stat, struct err *e)
+static int add_branch(struct layer_pass *w, float *x, const float *from, enum tensor_role weight,
+                      enum tensor_role bias, enum tensor_role post_norm, float *added, float *stat,
+                      struct err *e)
 {
     const struct model_config *c = w->c;
     struct linear l = {x, w->t[weight], w->t[bias], 1};
@@ -399,10 +403,10 @@ static int add_branch(struct walk *w, float *x, const float *from, enum role wei
         return -1;
     if (c->has[post_norm] && norm(w, branch, stat, l.y, post_norm, ROLE_COUNT, e) < 0)
         return -1;
-    return w->ops->blend(w->device, x, 1, branch, c->residual_scale, w->b->n * c->hidden, e);
+    return w->ops->axpby(w->device, x, 1, branch, c->residual_scale, w->b->n * c->hidden, e);
 }
 
-static int attend(struct walk *w, struct activations *a, const float *normed, float *x,
+static int attend(struct layer_pass *w, struct activations *a, const float *normed, float *x,
                   struct err *e)
 {
     float *const *p = a->part, *k = w->work[F_K], *v = w->work[F_V];
@@ -422,8 +426,8 @@ static int attend(struct walk *w, struct activations *a, const float *normed, fl
 }
 
 // out += the MLP of normed. `save`: gate and up stay for the way back.
-static int feed_forward(struct walk *w, struct activations *a, const float *normed, float *out,
-                        int save, struct err *e)
+static int feed_forward(struct layer_pass *w, struct activations *a, const float *normed,
+                        float *out, int save, struct err *e)
 {
     const struct tensor *t = w->t;
     float *const *p = a->part, *product = p[GATE] ? p[GATE] : p[UP];
@@ -444,15 +448,15 @@ static int feed_forward(struct walk *w, struct activations *a, const float *norm
                       p[DOWN_STAT], e);
 }
 
-static void copy_rows(const struct walk *w, float *to, const float *from)
+static void copy_rows(const struct layer_pass *w, float *to, const float *from)
 {
     if (to != from)
         memcpy(to, from, w->b->n * w->c->hidden * sizeof *to);
 }
 
 // What attention reads: the normed rows of x, or x itself where nothing is normed before it.
-static const float *before_attention(struct walk *w, float *normed, float *stat, const float *x,
-                                     struct err *e)
+static const float *before_attention(struct layer_pass *w, float *normed, float *stat,
+                                     const float *x, struct err *e)
 {
     if (!w->c->has[ROLE_ATTENTION_NORM])
         return x;
@@ -460,7 +464,7 @@ static const float *before_attention(struct walk *w, float *normed, float *stat,
                                                                                           : normed;
 }
 
-static const float *before_mlp(struct walk *w, float *normed, float *stat, const float *x,
+static const float *before_mlp(struct layer_pass *w, float *normed, float *stat, const float *x,
                                struct err *e)
 {
     if (!w->c->has[ROLE_MLP_NORM])
@@ -469,7 +473,7 @@ static const float *before_mlp(struct walk *w, float *normed, float *stat, const
 }
 
 // x [n, hidden] passes through the layer into out, which may be x without `save`.
-static int layer_forward(struct walk *w, struct activations *a, const float *x, float *out,
+static int layer_forward(struct layer_pass *w, struct activations *a, const float *x, float *out,
                          int save, struct err *e)
 {
     float *const *p = a->part;
@@ -495,7 +499,7 @@ static int layer_forward(struct walk *w, struct activations *a, const float *x, 
 
 static struct norm final_norm_of(const struct model *m)
 {
-    return norm_of(&m->config, &m->once[ROLE_FINAL_NORM], &m->once[ROLE_FINAL_NORM_BIAS]);
+    return norm_of(&m->config, &m->globals[ROLE_FINAL_NORM], &m->globals[ROLE_FINAL_NORM_BIAS]);
 }
 
 static int final_norm(struct decoder *d, const struct batch *b, const float *x, struct err *e)
@@ -522,16 +526,16 @@ static size_t reach_of(const struct batch *b)
     return reach;
 }
 
-static int embed(struct walk *w, float *x, struct err *e)
+static int embed(struct layer_pass *w, float *x, struct err *e)
 {
-    const struct tensor *once = w->d->model->once;
+    const struct tensor *globals = w->d->model->globals;
     size_t n = w->b->n;
-    if (w->ops->embed(w->device, x, &once[ROLE_EMBEDDING], w->b->token, n, w->c->embedding_scale, 0,
-                      e) < 0)
+    if (w->ops->embed(w->device, x, &globals[ROLE_EMBEDDING], w->b->token, n, w->c->embedding_scale,
+                      0, e) < 0)
         return -1;
     if (!w->c->has[ROLE_POSITIONS])
         return 0;
-    return w->ops->embed(w->device, x, &once[ROLE_POSITIONS], w->b->position, n, 1, 1, e);
+    return w->ops->embed(w->device, x, &globals[ROLE_POSITIONS], w->b->position, n, 1, 1, e);
 }
 
 static int prepare(struct decoder *d, const struct batch *b, struct err *e)
@@ -547,7 +551,7 @@ static int prepare(struct decoder *d, const struct batch *b, struct err *e)
 int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
                     int save, struct err *e)
 {
-    struct walk w = walk_of(d, b);
+    struct layer_pass w = layer_pass_of(d, b);
     size_t layers = w.c->layers, sets = save ? layers : 1, width[F_PARTS];
     if (prepare(d, b, e) < 0)
         return -1;
@@ -593,12 +597,12 @@ int decoder_last_attention(struct decoder *d, const struct batch *b, float *weig
 
 // The gradient of what a branch's product was, from dx, that of the residual stream behind it.
 // NULL: failed.
-static const float *into_branch(struct walk *w, const float *dx, const float *added,
-                                const float *stat, enum role post_norm, struct err *e)
+static const float *into_branch(struct layer_pass *w, const float *dx, const float *added,
+                                const float *stat, enum tensor_role post_norm, struct err *e)
 {
     size_t values = w->b->n * w->c->hidden;
     if (w->c->residual_scale != 1) {
-        if (w->ops->blend(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, values, e) <
+        if (w->ops->axpby(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, values, e) <
             0)
             return NULL;
         dx = w->work[B_DBRANCH];
@@ -611,8 +615,8 @@ static const float *into_branch(struct walk *w, const float *dx, const float *ad
 }
 
 // dnormed (+)= the gradient of what the MLP read, from that of the layer's result.
-static int mlp_backward(struct walk *w, struct activations *a, const float *dx, const float *normed,
-                        float *dnormed, int add, struct err *e)
+static int mlp_backward(struct layer_pass *w, struct activations *a, const float *dx,
+                        const float *normed, float *dnormed, int add, struct err *e)
 {
     const struct ops *ops = w->ops;
     const struct tensor *t = w->t;
@@ -636,8 +640,8 @@ static int mlp_backward(struct walk *w, struct activations *a, const float *dx, 
                                 &t[ROLE_UP_BIAS], e);
 }
 
-static int project_backward(struct walk *w, const float *dq, const float *dk, const float *normed,
-                            float *dnormed, int add, struct err *e)
+static int project_backward(struct layer_pass *w, const float *dq, const float *dk,
+                            const float *normed, float *dnormed, int add, struct err *e)
 {
     const struct ops *ops = w->ops;
     const struct tensor *t = w->t;
@@ -660,7 +664,7 @@ static int project_backward(struct walk *w, const float *dq, const float *dk, co
 }
 
 // dnormed (+)= the gradient of what attention read.
-static int attention_backward(struct walk *w, struct activations *a, const float *dx,
+static int attention_backward(struct layer_pass *w, struct activations *a, const float *dx,
                               const float *normed, float *dnormed, int add, struct err *e)
 {
     const struct ops *ops = w->ops;
@@ -691,7 +695,8 @@ static int attention_backward(struct walk *w, struct activations *a, const float
 }
 
 // One branch after the other; dx becomes the gradient of the residual stream before each.
-static int sequential_backward(struct walk *w, struct activations *a, float *dx, struct err *e)
+static int sequential_backward(struct layer_pass *w, struct activations *a, float *dx,
+                               struct err *e)
 {
     float *const *p = a->part, *dnormed = w->work[B_DNORMED];
     int pre_mlp = w->c->has[ROLE_MLP_NORM], pre_attention = w->c->has[ROLE_ATTENTION_NORM];
@@ -709,7 +714,7 @@ static int sequential_backward(struct walk *w, struct activations *a, float *dx,
 }
 
 // Both branches read the same stream, normed, and both get the gradient of the layer's result.
-static int parallel_backward(struct walk *w, struct activations *a, float *dx, struct err *e)
+static int parallel_backward(struct layer_pass *w, struct activations *a, float *dx, struct err *e)
 {
     float *const *p = a->part, *dnormed = w->work[B_DNORMED];
     int own = w->c->has[ROLE_MLP_NORM];
@@ -729,23 +734,23 @@ static int parallel_backward(struct walk *w, struct activations *a, float *dx, s
 }
 
 // Spoils dx.
-static int embed_backward(struct walk *w, float *dx, struct err *e)
+static int embed_backward(struct layer_pass *w, float *dx, struct err *e)
 {
-    const struct tensor *once = w->d->model->once;
+    const struct tensor *globals = w->d->model->globals;
     size_t n = w->b->n, width = w->c->hidden;
-    if (w->c->has[ROLE_POSITIONS] &&
-        w->ops->embed_backward(w->device, &once[ROLE_POSITIONS], dx, w->b->position, n, 1, e) < 0)
+    if (w->c->has[ROLE_POSITIONS] && w->ops->embed_backward(w->device, &globals[ROLE_POSITIONS], dx,
+                                                            w->b->position, n, 1, e) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if ((int64_t)w->b->token[i] == w->c->padding)
             memset(dx + i * width, 0, width * sizeof *dx);
-    return w->ops->embed_backward(w->device, &once[ROLE_EMBEDDING], dx, w->b->token, n,
+    return w->ops->embed_backward(w->device, &globals[ROLE_EMBEDDING], dx, w->b->token, n,
                                   w->c->embedding_scale, e);
 }
 
 int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e)
 {
-    struct walk w = walk_of(d, b);
+    struct layer_pass w = layer_pass_of(d, b);
     size_t n = b->n, width[B_PARTS], hidden = w.c->hidden;
     struct norm last = final_norm_of(d->model);
     backward_widths(w.c, width);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/describe.h"
+#include "model/activation.h"
 
 static const char *const fusions[] = {
     [FUSION_NONE] = "none", [FUSION_BLOCKS] = "blocks", [FUSION_GROUPS] = "groups"};
@@ -63,8 +64,8 @@ static void print_attention(const struct model_config *c, FILE *out)
     print_biases(c, out);
     if (c->head_norm != HEAD_NORM_NONE)
         fprintf(out, ", query and key norms (%s)", head_norms[c->head_norm]);
-    if (c->score_cap > 0)
-        fprintf(out, ", scores capped at %g", (double)c->score_cap);
+    if (c->score_softcap > 0)
+        fprintf(out, ", scores capped at %g", (double)c->score_softcap);
     fprintf(out, ", scale %.6g%s\n", (double)c->layer[0].scale,
             c->layers > 1 && c->layer[0].scale != c->layer[1].scale ? " falling by layer" : "");
 }
@@ -94,7 +95,7 @@ static void print_rope(const struct model_config *c, size_t i, FILE *out)
         fprintf(out, ", times %.6g", r->attention_factor);
     if (r->dims != c->head_dim)
         fprintf(out, ", %zu of %zu dimensions", r->dims, c->head_dim);
-    fprintf(out, "%s,", c->rope_neighbours ? ", neighbouring pairs" : "");
+    fprintf(out, "%s,", c->rope_interleaved ? ", neighbouring pairs" : "");
     print_layers(c, out, has_rope, (long)i);
     fprintf(out, "\n");
 }
@@ -123,20 +124,20 @@ static void print_scales(const struct model_config *c, FILE *out)
     if (c->embedding_scale != 1 || c->residual_scale != 1 || c->logit_scale != 1)
         fprintf(out, "multipliers    embedding %.6g, residual %.6g, logits %.6g\n",
                 (double)c->embedding_scale, (double)c->residual_scale, (double)c->logit_scale);
-    if (c->logit_cap > 0)
-        fprintf(out, "logits         capped at %g\n", (double)c->logit_cap);
+    if (c->logit_softcap > 0)
+        fprintf(out, "logits         capped at %g\n", (double)c->logit_softcap);
 }
 
-static void print_extra(const struct model *m, FILE *out)
+static void print_unused(const struct model *m, FILE *out)
 {
     enum { SHOWN = 3 };
-    if (!m->n_extra)
+    if (!m->n_unused)
         return;
-    fprintf(out, "not used       %zu tensor%s of the files:", m->n_extra,
-            m->n_extra > 1 ? "s" : "");
-    for (size_t i = 0; i < m->n_extra && i < SHOWN; i++)
-        fprintf(out, " %.100s", m->extra[i]->name);
-    fprintf(out, "%s\n", m->n_extra > SHOWN ? " ..." : "");
+    fprintf(out, "not used       %zu tensor%s of the files:", m->n_unused,
+            m->n_unused > 1 ? "s" : "");
+    for (size_t i = 0; i < m->n_unused && i < SHOWN; i++)
+        fprintf(out, " %.100s", m->unused[i]->name);
+    fprintf(out, "%s\n", m->n_unused > SHOWN ? " ..." : "");
 }
 
 void describe_print(const struct model *m, FILE *out)
@@ -144,15 +145,14 @@ void describe_print(const struct model *m, FILE *out)
     const struct model_config *c = &m->config;
     fprintf(out, "parameters     %zu in %zu tensors, %zu shard%s\n", m->n_values, m->n_parameters,
             m->n_shards, m->n_shards == 1 ? "" : "s");
-    print_extra(m, out);
+    print_unused(m, out);
     fprintf(out, "stored as      %s\n", m->parameter[0].entry->type);
     fprintf(out, "vocabulary     %zu%s%s\n", c->vocab,
             c->head == HEAD_VOCABULARY && c->tied ? ", head tied to embedding" : "",
             c->has[ROLE_HEAD_BIAS] ? ", head with bias" : "");
     fprintf(out, "hidden         %zu, %zu layers\n", c->hidden, c->layers);
-    fprintf(out, "feed-forward   %zu, %s%s%s\n", c->intermediate,
-            config_activation_name(c->activation), is_gated(c) ? ", gated" : "",
-            c->has[ROLE_DOWN_BIAS] ? ", with biases" : "");
+    fprintf(out, "feed-forward   %zu, %s%s%s\n", c->intermediate, activation_name(c->activation),
+            is_gated(c) ? ", gated" : "", c->has[ROLE_DOWN_BIAS] ? ", with biases" : "");
     print_attention(c, out);
     print_norms(c, out);
     print_positions(c, out);
@@ -205,21 +205,21 @@ static void add_switches(json_t *o, const struct model_config *c)
     add_text(o, "norm", c->norm_centred ? "layernorm" : "rmsnorm");
     add_real(o, "norm_eps", (double)c->norm_eps);
     add_real(o, "norm_offset", (double)c->norm_offset);
-    add_text(o, "activation", config_activation_name(c->activation));
+    add_text(o, "activation", activation_name(c->activation));
     add_flag(o, "gated", is_gated(c));
     add_flag(o, "parallel", c->parallel);
     add_flag(o, "conv1d", c->conv1d);
     add_flag(o, "tied", c->tied);
     add_flag(o, "alibi", c->alibi);
     add_flag(o, "learned_positions", c->has[ROLE_POSITIONS]);
-    add_flag(o, "rope_neighbours", c->rope_neighbours);
+    add_flag(o, "rope_neighbours", c->rope_interleaved);
     add_text(o, "fusion", fusions[c->fusion]);
     add_text(o, "head_norm", head_norms[c->head_norm]);
     add_real(o, "embedding_scale", (double)c->embedding_scale);
     add_real(o, "residual_scale", (double)c->residual_scale);
     add_real(o, "logit_scale", (double)c->logit_scale);
-    add_real(o, "score_cap", (double)c->score_cap);
-    add_real(o, "logit_cap", (double)c->logit_cap);
+    add_real(o, "score_cap", (double)c->score_softcap);
+    add_real(o, "logit_cap", (double)c->logit_softcap);
 }
 
 json_t *describe_json(const struct model *m)
@@ -230,8 +230,8 @@ json_t *describe_json(const struct model *m)
         json_array_append_new(ropes, rope_json(&c->rope[i]));
     for (size_t i = 0; i < c->n_eos; i++)
         json_array_append_new(eos, json_integer(c->eos[i]));
-    for (size_t i = 0; i < m->n_extra; i++)
-        json_array_append_new(extra, json_string(m->extra[i]->name));
+    for (size_t i = 0; i < m->n_unused; i++)
+        json_array_append_new(extra, json_string(m->unused[i]->name));
     add_text(o, "model_type", c->model_type);
     add_text(o, "head", c->head == HEAD_REWARD ? "reward" : "vocabulary");
     add_size(o, "parameters", m->n_values);

@@ -105,15 +105,15 @@ static const struct family families[] = {
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
               LLAMA_OUT_BIAS, LLAMA_MLP, QWEN3_HEAD_NORMS},
      .eps_key = "layer_norm_eps",
-     .absent_eps = 1e-5,
-     .absent_theta = 500000,
-     .absent_positions = 8192,
-     .absent_tied = 1,
+     .default_eps = 1e-5,
+     .default_theta = 500000,
+     .default_positions = 8192,
+     .default_tied = 1,
      .switches = {ATTENTION_BIAS, {"use_qk_norm", 0, PART_HEAD_NORM}},
      .head_norm = HEAD_NORM_EACH,
      .norm_centred = 1,
      .parallel = 1,
-     .rope_neighbours = 1,
+     .rope_interleaved = 1,
      .special = special_cohere},
     {.model_type = "falcon",
      .architecture = ARCHITECTURES("Falcon"),
@@ -126,10 +126,10 @@ static const struct family families[] = {
      .size_key = {[SIZE_KV_HEADS] = "num_kv_heads", [SIZE_INTERMEDIATE] = "ffn_hidden_size"},
      .eps_key = "layer_norm_epsilon",
      .activation_key = "activation",
-     .absent_activation = "gelu",
-     .absent_eps = 1e-5,
-     .absent_positions = 2048,
-     .absent_tied = 1,
+     .default_activation = "gelu",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .default_tied = 1,
      .wide = 1,
      .switches = {{"bias", 0, PART_ALL_BIASES}},
      .norm_centred = 1,
@@ -148,11 +148,11 @@ static const struct family families[] = {
      .architecture = ARCHITECTURES("Gemma"),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
-     .absent_activation = "gelu_pytorch_tanh",
-     .absent_kv_heads = 16,
-     .absent_head_dim = 256,
-     .absent_positions = 8192,
-     .absent_tied = 1,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_kv_heads = 16,
+     .default_head_dim = 256,
+     .default_positions = 8192,
+     .default_tied = 1,
      .switches = {ATTENTION_BIAS},
      .norm_offset = 1,
      .special = special_gemma},
@@ -161,11 +161,11 @@ static const struct family families[] = {
      .base = "model.",
      .name = {GEMMA2_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
      .activation_key = "hidden_activation",
-     .absent_activation = "gelu_pytorch_tanh",
-     .absent_kv_heads = 4,
-     .absent_head_dim = 256,
-     .absent_positions = 8192,
-     .absent_tied = 1,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_positions = 8192,
+     .default_tied = 1,
      .switches = {ATTENTION_BIAS},
      .norm_offset = 1,
      .special = special_gemma2},
@@ -176,11 +176,11 @@ static const struct family families[] = {
      .name = {GEMMA2_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               QWEN3_HEAD_NORMS},
      .activation_key = "hidden_activation",
-     .absent_activation = "gelu_pytorch_tanh",
-     .absent_kv_heads = 4,
-     .absent_head_dim = 256,
-     .absent_positions = 131072,
-     .absent_tied = 1,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_positions = 131072,
+     .default_tied = 1,
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_SHARED,
      .norm_offset = 1,
@@ -192,10 +192,10 @@ static const struct family families[] = {
      .name = {GPT2_NAMES, GPT2_ATTENTION},
      GPT2_KEYS,
      .scaled_init = 1,
-     .absent_activation = "gelu_new",
-     .absent_eps = 1e-5,
-     .absent_positions = 1024,
-     .absent_tied = 1,
+     .default_activation = "gelu_new",
+     .default_eps = 1e-5,
+     .default_positions = 1024,
+     .default_tied = 1,
      .norm_centred = 1,
      .conv1d = 1,
      .no_rope = 1,
@@ -207,10 +207,10 @@ static const struct family families[] = {
      .name = {GPT2_NAMES, GPT2_ATTENTION},
      GPT2_KEYS,
      .scaled_init = 1,
-     .absent_activation = "gelu_pytorch_tanh",
-     .absent_eps = 1e-5,
-     .absent_positions = 1024,
-     .absent_tied = 1,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_eps = 1e-5,
+     .default_positions = 1024,
+     .default_tied = 1,
      .norm_centred = 1,
      .no_rope = 1,
      .fusion = FUSION_BLOCKS,
@@ -227,10 +227,10 @@ static const struct family families[] = {
      .size_key = {[SIZE_LAYERS] = "num_layers", [SIZE_HEADS] = "num_heads"},
      .eps_key = "layer_norm_epsilon",
      .activation_key = "activation_function",
-     .absent_activation = "gelu_new",
-     .absent_eps = 1e-5,
-     .absent_positions = 2048,
-     .absent_tied = 1,
+     .default_activation = "gelu_new",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .default_tied = 1,
      .wide = 1,
      .no_kv_heads = 1,
      .no_head_dim = 1,
@@ -260,13 +260,13 @@ static const struct family families[] = {
               [ROLE_DOWN_BIAS] = "gpt_neox.layers.%d.mlp.dense_4h_to_h.bias"},
      .other_head = "lm_head.weight",
      .eps_key = "layer_norm_eps",
-     .absent_activation = "gelu",
-     .absent_eps = 1e-5,
-     .absent_positions = 2048,
+     .default_activation = "gelu",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
      .switches = {{"attention_bias", 1, PART_QKV_BIAS | PART_OUT_BIAS}},
      .norm_centred = 1,
      .partial_rope = 1,
-     .absent_partial = 0.25,
+     .default_partial = 0.25,
      .neox_rope_keys = 1,
      .no_kv_heads = 1,
      .no_head_dim = 1,
@@ -277,7 +277,7 @@ static const struct family families[] = {
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
-     .absent_positions = 2048,
+     .default_positions = 2048,
      .switches = {ATTENTION_BIAS, MLP_BIAS},
      .special = special_granite},
     {.model_type = "llama",
@@ -285,22 +285,22 @@ static const struct family families[] = {
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
-     .absent_positions = 2048,
+     .default_positions = 2048,
      .switches = {ATTENTION_BIAS, MLP_BIAS}},
     {.model_type = "mistral",
      .architecture = ARCHITECTURES("Mistral"),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_MLP},
-     .absent_kv_heads = 8,
-     .absent_positions = 131072,
+     .default_kv_heads = 8,
+     .default_positions = 131072,
      .special = special_mistral},
     {.model_type = "olmo2",
      .architecture = ARCHITECTURES("Olmo2"),
      .base = "model.",
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
               LLAMA_MLP, QWEN3_HEAD_NORMS, POST_NORMS},
-     .absent_eps = 1e-5,
-     .absent_positions = 2048,
+     .default_eps = 1e-5,
+     .default_positions = 2048,
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_WIDE},
     {.model_type = "phi",
@@ -327,15 +327,15 @@ static const struct family families[] = {
               [ROLE_DOWN] = "model.layers.%d.mlp.fc2.weight",
               [ROLE_DOWN_BIAS] = "model.layers.%d.mlp.fc2.bias"},
      .eps_key = "layer_norm_eps",
-     .absent_activation = "gelu_new",
-     .absent_eps = 1e-5,
-     .absent_positions = 2048,
+     .default_activation = "gelu_new",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
      .switches = {{"qk_layernorm", 0, PART_HEAD_NORM}},
      .head_norm = HEAD_NORM_SHARED,
      .norm_centred = 1,
      .parallel = 1,
      .partial_rope = 1,
-     .absent_partial = 0.5},
+     .default_partial = 0.5},
     {.model_type = "phi3",
      .architecture = ARCHITECTURES("Phi3"),
      .base = "model.",
@@ -343,11 +343,11 @@ static const struct family families[] = {
               [ROLE_ATTENTION_OUT] = "model.layers.%d.self_attn.o_proj.weight",
               [ROLE_GATE_UP] = "model.layers.%d.mlp.gate_up_proj.weight",
               [ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight"},
-     .absent_eps = 1e-5,
-     .absent_positions = 4096,
+     .default_eps = 1e-5,
+     .default_positions = 4096,
      .partial_rope = 1,
-     .absent_partial = 1,
-     .absent_original = 4096,
+     .default_partial = 1,
+     .default_original = 4096,
      .longrope_only = 1,
      .fusion = FUSION_BLOCKS,
      .special = special_phi3},
@@ -355,17 +355,17 @@ static const struct family families[] = {
      .architecture = ARCHITECTURES("Qwen2"),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_MLP},
-     .absent_kv_heads = 32,
-     .absent_positions = 32768,
+     .default_kv_heads = 32,
+     .default_positions = 32768,
      .special = special_qwen},
     {.model_type = "qwen3",
      .architecture = ARCHITECTURES("Qwen3"),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               QWEN3_HEAD_NORMS},
-     .absent_kv_heads = 32,
-     .absent_head_dim = 128,
-     .absent_positions = 32768,
+     .default_kv_heads = 32,
+     .default_head_dim = 128,
+     .default_positions = 32768,
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_SHARED,
      .special = special_qwen},
@@ -374,10 +374,10 @@ static const struct family families[] = {
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
-     .absent_kv_heads = 4,
-     .absent_positions = 32768,
-     .absent_theta = 2000000,
-     .absent_tied = 1,
+     .default_kv_heads = 4,
+     .default_positions = 32768,
+     .default_theta = 2000000,
+     .default_tied = 1,
      .switches = {ATTENTION_BIAS, MLP_BIAS},
      .special = special_smollm3},
     {.model_type = "stablelm",
@@ -388,14 +388,14 @@ static const struct family families[] = {
           LLAMA_MLP, [ROLE_QUERY_NORM] = "model.layers.%d.self_attn.q_layernorm.norms.%d.weight",
           [ROLE_KEY_NORM] = "model.layers.%d.self_attn.k_layernorm.norms.%d.weight"},
      .eps_key = "layer_norm_eps",
-     .absent_eps = 1e-5,
-     .absent_kv_heads = 32,
-     .absent_positions = 4096,
+     .default_eps = 1e-5,
+     .default_kv_heads = 32,
+     .default_positions = 4096,
      .switches = {{"use_qkv_bias", 0, PART_QKV_BIAS}, {"qk_layernorm", 0, PART_HEAD_NORM}},
      .head_norm = HEAD_NORM_EACH,
      .norm_centred = 1,
      .partial_rope = 1,
-     .absent_partial = 0.25,
+     .default_partial = 0.25,
      .no_head_dim = 1,
      .special = special_stablelm},
     {.model_type = "starcoder2",
@@ -407,12 +407,12 @@ static const struct family families[] = {
               [ROLE_DOWN] = "model.layers.%d.mlp.c_proj.weight",
               [ROLE_DOWN_BIAS] = "model.layers.%d.mlp.c_proj.bias"},
      .eps_key = "norm_epsilon",
-     .absent_activation = "gelu_pytorch_tanh",
-     .absent_eps = 1e-5,
-     .absent_kv_heads = 2,
-     .absent_positions = 4096,
-     .absent_initializer_range = 0.018042,
-     .absent_tied = 1,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_eps = 1e-5,
+     .default_kv_heads = 2,
+     .default_positions = 4096,
+     .default_initializer_range = 0.018042,
+     .default_tied = 1,
      .switches = {{"use_bias", 1, PART_ALL_BIASES}},
      .norm_centred = 1,
      .special = special_starcoder2},
@@ -427,11 +427,6 @@ const struct family *family_find(const char *model_type)
     return NULL;
 }
 
-const struct family *family_variant(const struct family *f)
-{
-    return f + 1;
-}
-
 const char *family_list(char *out, size_t size)
 {
     size_t used = 0;
@@ -442,13 +437,13 @@ const char *family_list(char *out, size_t size)
     return out;
 }
 
-int family_is_per_head(const struct family *f, enum role role)
+int family_is_per_head(const struct family *f, enum tensor_role role)
 {
     const char *number = f->name[role] ? strstr(f->name[role], "%d") : NULL;
     return number && strstr(number + 2, "%d");
 }
 
-const char *family_name(const struct family *f, enum role role, size_t layer, size_t head,
+const char *family_name(const struct family *f, enum tensor_role role, size_t layer, size_t head,
                         char *out, size_t size)
 {
 #pragma GCC diagnostic push
@@ -462,7 +457,7 @@ void family_leave_out(struct model_config *c, int parts)
 {
     static const struct {
         int part;
-        enum role role;
+        enum tensor_role role;
     } roles[] = {
         {PART_QKV_BIAS, ROLE_QUERY_BIAS},
         {PART_QKV_BIAS, ROLE_KEY_BIAS},
@@ -491,8 +486,8 @@ static void vector(size_t n, size_t *rows, size_t *cols)
 }
 
 // A norm of query or key vectors; n heads.
-static int head_norm_shape(const struct model_config *c, enum role role, size_t n, size_t *rows,
-                           size_t *cols)
+static int head_norm_shape(const struct model_config *c, enum tensor_role role, size_t n,
+                           size_t *rows, size_t *cols)
 {
     vector(c->head_norm == HEAD_NORM_WIDE ? n * c->head_dim : c->head_dim, rows, cols);
     if (c->head_norm != HEAD_NORM_EACH || family_is_per_head(c->family, role))
@@ -501,7 +496,7 @@ static int head_norm_shape(const struct model_config *c, enum role role, size_t 
     return 2;
 }
 
-int family_is_turned(const struct model_config *c, enum role role)
+int family_is_turned(const struct model_config *c, enum tensor_role role)
 {
     switch (role) {
     case ROLE_QUERY:
@@ -519,7 +514,7 @@ int family_is_turned(const struct model_config *c, enum role role)
     }
 }
 
-int family_shape(const struct model_config *c, enum role role, size_t *rows, size_t *cols)
+int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols)
 {
     size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const struct {

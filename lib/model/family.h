@@ -43,14 +43,14 @@ struct family {
     const char *eps_key, *activation_key;
     // What transformers assumes where a key is absent. Sizes: 0: it must be there; of kv_heads:
     // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
-    uint32_t absent_kv_heads, absent_head_dim, absent_positions;
+    uint32_t default_kv_heads, default_head_dim, default_positions;
     int wide;
     int no_padding;               // pad_token_id means nothing to the embedding
     int scaled_init;              // what adds to the residual stream begins smaller (GPT-2)
     int no_kv_heads, no_head_dim; // there are no such keys: heads, hidden / heads
-    double absent_eps, absent_theta, absent_initializer_range;
-    const char *absent_activation;
-    int absent_tied;
+    double default_eps, default_theta, default_initializer_range;
+    const char *default_activation;
+    int default_tied;
     struct family_switch {
         const char *key; // NULL: ends the list
         int absent;      // its value then
@@ -58,12 +58,12 @@ struct family {
     } switches[FAMILY_SWITCHES];
 
     // Switches of the decoder.
-    int norm_centred, parallel, conv1d, rope_neighbours, no_rope, partial_rope;
+    int norm_centred, parallel, conv1d, rope_interleaved, no_rope, partial_rope;
     float norm_offset;
-    double absent_partial;  // with partial_rope
-    double absent_original; // 0: as for all other families
-    int longrope_only;      // and two more names of that type
-    int neox_rope_keys;     // rotary_emb_base, rotary_pct
+    double default_partial;  // with partial_rope
+    double default_original; // 0: as for all other families
+    int longrope_only;       // and two more names of that type
+    int neox_rope_keys;      // rotary_emb_base, rotary_pct
     enum fusion fusion;
     enum head_norm head_norm;
     // What is left; the sizes and the layers (default rotary, no window, scale 1 / sqrt(head_dim))
@@ -73,19 +73,22 @@ struct family {
 
 const struct family *family_find(const char *model_type); // NULL: unknown
 // The row after `f`: the same family with other names of tensors.
-const struct family *family_variant(const struct family *f);
+static inline const struct family *family_variant(const struct family *f)
+{
+    return f + 1;
+}
 // "gemma, gpt2, ...": the types known.
 const char *family_list(char *out, size_t size);
 // Whether the heads of the role's norm have a tensor each.
-int family_is_per_head(const struct family *f, enum role role);
+int family_is_per_head(const struct family *f, enum tensor_role role);
 // The name of a tensor; `layer` and `head` are used where the role has such.
-const char *family_name(const struct family *f, enum role role, size_t layer, size_t head,
+const char *family_name(const struct family *f, enum tensor_role role, size_t layer, size_t head,
                         char *out, size_t size);
 // Shape of the role's tensor in the files; rows = 1 for vectors. Returns the number of dimensions,
 // 0 where this model has no such tensor.
-int family_shape(const struct model_config *c, enum role role, size_t *rows, size_t *cols);
+int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols);
 // Whether the files keep the role's matrix as [in, out] (Conv1D).
-int family_is_turned(const struct model_config *c, enum role role);
+int family_is_turned(const struct model_config *c, enum tensor_role role);
 // Takes the roles of the PART_... away.
 void family_leave_out(struct model_config *c, int parts);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/family_special.h"
 #include "base/memory.h"
+#include "model/activation.h"
 #include "model/config_layers.h"
 #include "model/config_rope.h"
 #include "model/family.h"
@@ -84,7 +85,7 @@ static int agree_activation(const struct model_config *c, struct config_keys *k,
     if (keys_string(k, key, name, sizeof name, e) < 0)
         return -1;
     if (*name && strcmp(name, "gelu") != 0 && // a legacy value: the tanh form is meant
-        (config_activation(name, &other) < 0 || other != c->activation))
+        (activation_find(name, &other) < 0 || other != c->activation))
         return keys_refuse(k, key, name, e);
     return 0;
 }
@@ -98,18 +99,18 @@ int special_gemma(struct model_config *c, struct config_keys *k, struct err *e)
 }
 
 // A soft cap: null is none.
-static int read_cap(struct config_keys *k, const char *key, double absent, float *out,
-                    struct err *e)
+static int read_softcap(struct config_keys *k, const char *key, double absent, float *out,
+                        struct err *e)
 {
-    double cap = absent;
-    int state = keys_real(k, key, &cap, e);
+    double softcap = absent;
+    int state = keys_real(k, key, &softcap, e);
     if (state < 0)
         return -1;
     if (state == KEY_NULL)
-        cap = 0;
-    if (cap < 0 || (state == KEY_FOUND && cap == 0))
+        softcap = 0;
+    if (softcap < 0 || (state == KEY_FOUND && softcap == 0))
         return err_set(e, STATUS_FAILED, "%s: key `%s` must be positive", k->file, key);
-    *out = (float)cap;
+    *out = (float)softcap;
     return 0;
 }
 
@@ -122,8 +123,8 @@ static int gemma_layers(struct model_config *c, struct config_keys *k, size_t pa
     scale_embedding(c);
     if (agree_activation(c, k, "hidden_act", e) < 0 ||
         keys_real(k, "query_pre_attn_scalar", &scalar, e) < 0 ||
-        read_cap(k, "attn_logit_softcapping", caps[0], &c->score_cap, e) < 0 ||
-        read_cap(k, "final_logit_softcapping", caps[1], &c->logit_cap, e) < 0 ||
+        read_softcap(k, "attn_logit_softcapping", caps[0], &c->score_softcap, e) < 0 ||
+        read_softcap(k, "final_logit_softcapping", caps[1], &c->logit_softcap, e) < 0 ||
         layers_read_window(k, &window, e) < 0)
         return -1;
     if (!(scalar > 0))
@@ -193,7 +194,7 @@ int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e)
         return -1;
     uint8_t *sliding = mem_alloc(c->layers, 1, "layer types", e);
     int result = sliding ? gemma_layers(c, k, pattern, (double[2]){0, 0}, sliding, e) : -1;
-    c->score_cap = 0; // transformers keeps the key of Gemma 2 and does not hand it to attention
+    c->score_softcap = 0; // transformers keeps the key of Gemma 2 and does not hand it to attention
     if (result == 0)
         result = gemma3_ropes(c, k, sliding, e);
     free(sliding);

@@ -22,11 +22,11 @@ int head_logits(struct device *d, const struct model *m, const float *hidden, si
 {
     const struct model_config *c = &m->config;
     size_t values = n * c->vocab;
-    struct linear l = {.y = logits, .w = m->once[ROLE_HEAD], .bias = m->once[ROLE_HEAD_BIAS]};
+    struct linear l = {.y = logits, .w = m->globals[ROLE_HEAD], .bias = m->globals[ROLE_HEAD_BIAS]};
     if (d->ops->linear(d, hidden, n, &l, 1, e) < 0 ||
-        (c->logit_scale != 1 && d->ops->blend(d, logits, 0, logits, c->logit_scale, values, e) < 0))
+        (c->logit_scale != 1 && d->ops->axpby(d, logits, 0, logits, c->logit_scale, values, e) < 0))
         return -1;
-    return c->logit_cap > 0 ? d->ops->cap(d, logits, c->logit_cap, values, e) : 0;
+    return c->logit_softcap > 0 ? d->ops->softcap(d, logits, c->logit_softcap, values, e) : 0;
 }
 
 // The way back of head_logits: from `gradient` of the logits, which is spoiled, the gradient of the
@@ -37,27 +37,27 @@ static int logits_backward(struct device *d, const struct model *m, float *gradi
 {
     const struct model_config *c = &m->config;
     size_t values = n * c->vocab;
-    if (c->logit_cap > 0 &&
-        d->ops->cap_backward(d, gradient, logits, c->logit_cap * scale, values, e) < 0)
+    if (c->logit_softcap > 0 &&
+        d->ops->softcap_backward(d, gradient, logits, c->logit_softcap * scale, values, e) < 0)
         return -1;
     if (c->logit_scale != 1 &&
-        d->ops->blend(d, gradient, 0, gradient, c->logit_scale, values, e) < 0)
+        d->ops->axpby(d, gradient, 0, gradient, c->logit_scale, values, e) < 0)
         return -1;
-    return d->ops->linear_backward(d, dhidden, 0, gradient, hidden, n, &m->once[ROLE_HEAD],
-                                   &m->once[ROLE_HEAD_BIAS], e);
+    return d->ops->linear_backward(d, dhidden, 0, gradient, hidden, n, &m->globals[ROLE_HEAD],
+                                   &m->globals[ROLE_HEAD_BIAS], e);
 }
 
 int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
                 float *value, struct err *e)
 {
-    struct linear l = {.y = value, .w = m->once[ROLE_REWARD_HEAD]};
+    struct linear l = {.y = value, .w = m->globals[ROLE_REWARD_HEAD]};
     return d->ops->linear(d, hidden, n, &l, 1, e);
 }
 
 int head_reward_backward(struct device *d, struct model *m, const float *hidden, size_t n,
                          const float *dvalue, float *dhidden, struct err *e)
 {
-    return d->ops->linear_backward(d, dhidden, 0, dvalue, hidden, n, &m->once[ROLE_REWARD_HEAD],
+    return d->ops->linear_backward(d, dhidden, 0, dvalue, hidden, n, &m->globals[ROLE_REWARD_HEAD],
                                    NULL, e);
 }
 
@@ -267,7 +267,7 @@ int head_train(struct device *d, struct model *m, const float *hidden, const uin
         return -1;
     float *logp = arena_alloc(&d->scratch, chunk.rows, sizeof *logp, e);
     float *c = arena_alloc(&d->scratch, chunk.rows, sizeof *c, e);
-    int apart = terms || m->config.logit_cap > 0;
+    int apart = terms || m->config.logit_softcap > 0;
     float *gradient =
         apart ? arena_alloc(&d->scratch, chunk.rows * m->config.vocab, sizeof *gradient, e)
               : chunk.logits;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model/model.h"
-#include "model/model_bind.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "model/model_bind.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,7 +175,7 @@ void model_close(struct model *m)
     free(m->parameter);
     free(m->layer);
     free(m->head_norm);
-    free(m->extra);
+    free(m->unused);
     free(m->master);
     free(m->gradient);
     free(m->key_bias);

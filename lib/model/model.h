@@ -11,7 +11,7 @@
 
 struct parameter {
     char *name; // in the checkpoint
-    enum role role;
+    enum tensor_role role;
     int layer; // -1: once a model
     int head;  // of a norm with a tensor a head; -1: not such
     int n_dims;
@@ -29,7 +29,7 @@ struct model {
     struct safetensors *shard;
     char **shard_name;
     size_t n_shards;
-    struct tensor once[ROLE_LAYER_FIRST];
+    struct tensor globals[ROLE_LAYER_FIRST];
     struct tensor (
         *layer)[ROLE_COUNT]; // [layers]; only the layer roles; parts of fused tensors too
     // With HEAD_NORM_EACH: [layers][heads of queries, then of keys]
@@ -39,8 +39,8 @@ struct model {
     size_t n_values; // numbers in all parameters
     size_t n_flat;   // length of master and gradient (parameters are padded to 16)
     // Tensors of the files that the decoder does not use, in order of shard and place.
-    const struct safetensors_entry **extra;
-    size_t n_extra;
+    const struct safetensors_entry **unused;
+    size_t n_unused;
     const struct safetensors_entry *tied_head; // a copy of the embedding that the file has as well
     float *master;                             // NULL until model_train
     float *gradient;                           // [n_flat]
@@ -51,7 +51,7 @@ struct model {
 
 // Opens DIR, reads config.json and maps the weights; checks every name, shape and type. A language
 // model is expected: a reward model is refused. A tensor that config.json has no place for and that
-// looks like a weight of the decoder is refused, others are counted in n_extra. As transformers
+// looks like a weight of the decoder is refused, others are counted in n_unused. As transformers
 // does, a head that config.json calls tied but that differs from the embedding is not tied.
 struct model *model_open(const char *path, struct err *e);
 // The same from a directory's descriptor, which the model takes over, also on failure.

@@ -21,8 +21,9 @@ static const struct safetensors *find_entry(const struct model *m, const char *n
 
 // By the family's name, by that without the name of the base model (as a file saved from the base
 // model alone has it), and the head by its other name.
-static const struct safetensors *find_role(const struct model *m, enum role role, size_t layer,
-                                           size_t head, const struct safetensors_entry **entry)
+static const struct safetensors *find_role(const struct model *m, enum tensor_role role,
+                                           size_t layer, size_t head,
+                                           const struct safetensors_entry **entry)
 {
     const struct family *f = m->family;
     char name[NAME_SIZE];
@@ -41,7 +42,7 @@ static const struct safetensors *find_role(const struct model *m, enum role role
 struct tensor *bind_tensor(struct model *m, const struct parameter *p)
 {
     if (p->layer < 0)
-        return &m->once[p->role];
+        return &m->globals[p->role];
     if (p->head < 0)
         return &m->layer[p->layer][p->role];
     const struct model_config *c = &m->config;
@@ -80,7 +81,7 @@ static void set_tensor(struct model *m, const struct parameter *p, const void *d
                                          .grad = grad};
 }
 
-static int is_bias(enum role role)
+static int is_bias(enum tensor_role role)
 {
     switch (role) {
     case ROLE_FINAL_NORM_BIAS:
@@ -120,7 +121,7 @@ static void drop_absent_biases(struct model *m)
 }
 
 // layer, head: -1 where the role has none.
-static int add_parameter(struct model *m, enum role role, int layer, int head, struct err *e)
+static int add_parameter(struct model *m, enum tensor_role role, int layer, int head, struct err *e)
 {
     struct parameter p = {.role = role, .layer = layer, .head = head};
     p.n_dims = family_shape(&m->config, role, &p.rows, &p.cols);
@@ -202,7 +203,7 @@ static void set_views(struct model *m)
             split_head_norms(c, t, m->head_norm + l * (c->heads + c->kv_heads));
     }
     if (c->tied && c->head == HEAD_VOCABULARY)
-        m->once[ROLE_HEAD] = m->once[ROLE_EMBEDDING];
+        m->globals[ROLE_HEAD] = m->globals[ROLE_EMBEDDING];
 }
 
 void bind_masters(struct model *m)
@@ -332,28 +333,28 @@ static int is_weight(const struct model *m, const struct safetensors_entry *t, i
     return strtoull(name + length, NULL, 10) < m->config.layers;
 }
 
-static int add_extra(struct model *m, const struct safetensors *s,
-                     const struct safetensors_entry *t, int bare, struct err *e)
+static int add_unused(struct model *m, const struct safetensors *s,
+                      const struct safetensors_entry *t, int bare, struct err *e)
 {
     if (is_weight(m, t, bare))
         return err_set(e, STATUS_FAILED,
                        "%s: tensor `%.200s` looks like a weight, and config.json has no place for "
                        "it",
                        s->path, t->name);
-    m->extra[m->n_extra++] = t;
+    m->unused[m->n_unused++] = t;
     return 0;
 }
 
-static int find_extra(struct model *m, struct err *e)
+static int find_unused(struct model *m, struct err *e)
 {
     size_t tensors = 0, most = 0;
     for (size_t i = 0; i < m->n_shards; i++) {
         tensors += m->shard[i].n;
         most = m->shard[i].n > most ? m->shard[i].n : most;
     }
-    m->extra = mem_alloc(tensors + 1, sizeof *m->extra, "tensor entries", e);
+    m->unused = mem_alloc(tensors + 1, sizeof *m->unused, "tensor entries", e);
     unsigned char *used = mem_alloc(most + 1, 1, "tensor entries", e);
-    int result = m->extra && used ? 0 : -1;
+    int result = m->unused && used ? 0 : -1;
     int bare = strncmp(m->parameter[0].name, m->family->base, strlen(m->family->base)) != 0 &&
                !ends_with(m->parameter[0].name, "lm_head.weight");
     for (size_t i = 0; i < m->n_shards && result == 0; i++) {
@@ -364,7 +365,7 @@ static int find_extra(struct model *m, struct err *e)
                 used[m->parameter[k].entry - s->entry] = 1;
         for (size_t k = 0; k < s->n && result == 0; k++)
             if (!used[k] && &s->entry[k] != m->tied_head)
-                result = add_extra(m, s, &s->entry[k], bare, e);
+                result = add_unused(m, s, &s->entry[k], bare, e);
     }
     free(used);
     return result;
@@ -424,5 +425,5 @@ int bind_parameters(struct model *m, struct err *e)
         if (add_layer(m, (int)layer, e) < 0)
             return -1;
     set_views(m);
-    return find_extra(m, e);
+    return find_unused(m, e);
 }

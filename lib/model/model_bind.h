@@ -5,7 +5,7 @@
 
 #include "model/model.h"
 
-// Finds every tensor that the configuration asks for, checks it, and sets m->once, m->layer and
+// Finds every tensor that the configuration asks for, checks it, and sets m->globals, m->layer and
 // m->head_norm; counts the others.
 int bind_parameters(struct model *m, struct err *e);
 // Points the tensors to the masters and gradients, once they are there.

@@ -114,7 +114,7 @@ static int prepare(struct rope_tables *t, const struct model_config *c, size_t r
 {
     const struct rope_config *r = &c->rope[rope];
     size_t positions = 0, n_long = 0;
-    *out = (struct rotary){.dims = r->dims, .neighbours = c->rope_neighbours};
+    *out = (struct rotary){.dims = r->dims, .neighbours = c->rope_interleaved};
     for (size_t i = 0; i < b->n_segments; i++) {
         const struct segment *s = &b->segment[i];
         n_long += (size_t)is_long(r, s);

@@ -374,12 +374,12 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
 struct plan {
     struct planned {
         struct safetensors_entry entry;
-        enum role role;
+        enum tensor_role role;
     } * tensor;
     size_t n, capacity;
 };
 
-static int plan_tensor(struct plan *plan, const struct model_config *c, enum role role,
+static int plan_tensor(struct plan *plan, const struct model_config *c, enum tensor_role role,
                        size_t layer, size_t head, enum dtype type, struct err *e)
 {
     size_t rows, cols;
@@ -446,7 +446,7 @@ static void plan_release(struct plan *plan)
     free(plan->tensor);
 }
 
-static int is_norm(enum role role)
+static int is_norm(enum tensor_role role)
 {
     switch (role) {
     case ROLE_FINAL_NORM:
@@ -463,7 +463,7 @@ static int is_norm(enum role role)
 }
 
 // As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
-static int fill_tensor(int fd, const struct safetensors_entry *t, enum role role,
+static int fill_tensor(int fd, const struct safetensors_entry *t, enum tensor_role role,
                        const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
 {
     size_t values = t->bytes / dtype_size(type);

@@ -36,7 +36,8 @@ struct attention {
     size_t heads, kv_heads, head_dim;
     float scale;
     size_t window; // position i sees j with i - j < window; 0: all before it
-    float cap; // scores become cap tanh(score / cap), after the scale and before the mask; 0: none
+    float softcap; // scores become cap tanh(score / cap), after the scale and before the mask; 0:
+                   // none
     // Added to the raw score of head h with the key at position j, before the scale:
     // key_bias[h * key_bias_pitch + j] (ALiBi). NULL: none.
     const float *key_bias;
@@ -145,12 +146,12 @@ struct ops {
     int (*group)(struct device *d, const struct grouping *g, float *fused, const float *q,
                  const float *k, const float *v, size_t n, struct err *e);
     // y = keep * y + factor * x, n elements (keep 0 reads no y).
-    int (*blend)(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
+    int (*axpby)(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
                  struct err *e);
     // z = cap tanh(z / cap), and from the capped z: dz *= 1 - (z / cap)^2.
-    int (*cap)(struct device *d, float *z, float cap, size_t n, struct err *e);
-    int (*cap_backward)(struct device *d, float *dz, const float *z, float cap, size_t n,
-                        struct err *e);
+    int (*softcap)(struct device *d, float *z, float softcap, size_t n, struct err *e);
+    int (*softcap_backward)(struct device *d, float *dz, const float *z, float softcap, size_t n,
+                            struct err *e);
     // For each row of logits [n, vocab]: lse, and where asked (not NULL) the log-probability of
     // target[i], the entropy and the index of the largest.
     int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,

@@ -65,7 +65,7 @@ static double score(const double *q, const double *k, size_t h, size_t j, const 
     for (size_t c = 0; c < a->head_dim; c++)
         sum += q[c] * key[c];
     sum *= (double)a->scale;
-    return a->cap != 0 ? (double)a->cap * tanh(sum / (double)a->cap) : sum;
+    return a->softcap != 0 ? (double)a->softcap * tanh(sum / (double)a->softcap) : sum;
 }
 
 // p [visible]: the weights of head h of position `visible` - 1. Returns the log of the sum.
@@ -143,10 +143,10 @@ void reference_activate(enum activation kind, double *out, const double *g, cons
         out[i] = activation(kind, g[i]) * (u ? u[i] : 1);
 }
 
-void reference_cap(double *z, double cap, size_t n)
+void reference_softcap(double *z, double softcap, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        z[i] = cap * tanh(z[i] / cap);
+        z[i] = softcap * tanh(z[i] / softcap);
 }
 
 void reference_log_softmax(const double *logits, size_t n, size_t vocab, const uint32_t *target,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "stream/frame.h"
-#include "stream/internal.h"
 #include "base/utf8.h"
+#include "stream/parts.h"
 
 #include <math.h>
 #include <stdlib.h>

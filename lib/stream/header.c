@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "stream/header.h"
 #include "base/json.h"
-#include "stream/internal.h"
 #include "base/utf8.h"
+#include "stream/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

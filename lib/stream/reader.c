@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "stream/reader.h"
-#include "stream/internal.h"
-#include "stream/source.h"
-#include "stream/twin.h"
 #include "base/utf8.h"
+#include "stream/parts.h"
+#include "stream/jsonl.h"
+#include "stream/source.h"
 
 #include <endian.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ struct stream_reader {
     struct buffer text;
     size_t at, next; // the current line is text[at .. next)
     int parsing;
-    struct twin_parser parser;
+    struct jsonl_parser parser;
 };
 
 static const char cut_short[] = "stream ended without END: the program that wrote it died";
@@ -408,12 +408,12 @@ static void keep_line(struct stream_reader *r)
     r->next = r->at;
 }
 
-static int open_twin(struct stream_reader *r, struct err *e)
+static int open_jsonl(struct stream_reader *r, struct err *e)
 {
     int more = next_line(r, e);
     if (more <= 0)
         return more < 0 ? -1 : err_set(e, STATUS_STREAM, "no stream: empty input");
-    if (twin_is_header(line_text(r), line_size(r))) {
+    if (jsonl_is_header(line_text(r), line_size(r))) {
         if (header_parse(&r->header, line_text(r), line_size(r), 1, NULL, e) < 0)
             return -1;
         more = r->header.n_columns ? 0 : next_line(r, e);
@@ -424,14 +424,14 @@ static int open_twin(struct stream_reader *r, struct err *e)
     if (more < 0)
         return -1;
     if (more) {
-        if (twin_infer_columns(&r->header, line_text(r), line_size(r), e) < 0)
+        if (jsonl_infer_columns(&r->header, line_text(r), line_size(r), e) < 0)
             return -1;
         keep_line(r);
     } else if (!r->header.n_columns && header_place_first(&r->header, e) < 0) {
         return -1;
     }
     r->parsing = 1;
-    return twin_parser_init(&r->parser, r->header.n_columns, e);
+    return jsonl_parser_init(&r->parser, r->header.n_columns, e);
 }
 
 // A header among the records: of a twin that was put behind this one.
@@ -451,7 +451,7 @@ static int changes_step(const struct frame *f, int step)
     return step >= 0 && n > 1 && f->column[step].u32[n - 1] != f->column[step].u32[n - 2];
 }
 
-static int next_twin(struct stream_reader *r, struct frame *f, size_t *bad, struct err *e)
+static int next_jsonl(struct stream_reader *r, struct frame *f, size_t *bad, struct err *e)
 {
     int step = header_step(&r->header);
     while (!f->n_sequences || !frame_is_full(f)) {
@@ -461,12 +461,12 @@ static int next_twin(struct stream_reader *r, struct frame *f, size_t *bad, stru
         *bad = f->n_sequences;
         if (more < 0)
             return -1;
-        if (twin_is_header(line_text(r), line_size(r))) {
+        if (jsonl_is_header(line_text(r), line_size(r))) {
             if (twin_agrees(r, e) < 0)
                 return -1;
             continue;
         }
-        if (twin_parse_record(&r->parser, line_text(r), line_size(r), f, e) < 0)
+        if (jsonl_parse_record(&r->parser, line_text(r), line_size(r), f, e) < 0)
             return -1;
         if (changes_step(f, step)) {
             frame_drop_last(f);
@@ -480,7 +480,7 @@ static int next_twin(struct stream_reader *r, struct frame *f, size_t *bad, stru
 
 // ---- both
 
-static int is_twin(unsigned char first)
+static int is_jsonl(unsigned char first)
 {
     return first == '{' || first == ' ' || first == '\t' || first == '\r' || first == '\n';
 }
@@ -494,10 +494,10 @@ static int open_stream(struct stream_reader *r, struct err *e)
         return -1;
     if (have == 0)
         return err_set(e, STATUS_STREAM, "no stream: empty input");
-    r->twin = is_twin(head[0]);
+    r->twin = is_jsonl(head[0]);
     if (r->twin) {
         buffer_init(&r->text, FRAME_MAX);
-        return buffer_append(&r->text, head, 1, e) < 0 ? -1 : open_twin(r, e);
+        return buffer_append(&r->text, head, 1, e) < 0 ? -1 : open_jsonl(r, e);
     }
     if (head[0] != TAG_HEADER[0])
         return err_set(e, STATUS_STREAM, "not a token stream, nor its JSONL twin");
@@ -532,7 +532,7 @@ void stream_reader_close(struct stream_reader *r)
     if (r->heads.state)
         hash_release(&r->heads);
     if (r->parsing)
-        twin_parser_release(&r->parser);
+        jsonl_parser_release(&r->parser);
     buffer_release(&r->text);
     free(r->payload);
     free(r);
@@ -557,7 +557,7 @@ int stream_reader_next(struct stream_reader *r, struct frame *f, struct err *e)
     if (f->n_columns < r->header.n_columns)
         return err_set(e, STATUS_FAILED, "%s: a frame without room for the stream's columns",
                        r->source.name);
-    int result = r->twin ? next_twin(r, f, &bad, e) : next_binary(r, f, &bad, e);
+    int result = r->twin ? next_jsonl(r, f, &bad, e) : next_binary(r, f, &bad, e);
     if (result > 0 && check_records(r, f, &bad, e) < 0)
         result = -1;
     if (result < 0) {

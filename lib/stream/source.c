@@ -2,7 +2,7 @@
 #include "stream/source.h"
 #include "base/io.h"
 #include "base/memory.h"
-#include "stream/internal.h"
+#include "stream/parts.h"
 
 #include <endian.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
 #include "stream/writer.h"
 #include "base/hash.h"
 #include "base/io.h"
-#include "stream/internal.h"
 #include "base/utf8.h"
+#include "stream/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

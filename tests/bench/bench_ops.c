@@ -215,7 +215,7 @@ static void attention_backward(void *arg)
 
 // `count` segments of `length` tokens after `past` others; `window` and `cap` may be 0.
 static void attentions(const char *name, size_t count, size_t length, size_t past, int train,
-                       size_t window, float cap)
+                       size_t window, float softcap)
 {
     struct attend t = {
         .a = {.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .scale = 0.125f}};
@@ -227,7 +227,7 @@ static void attentions(const char *name, size_t count, size_t length, size_t pas
     for (size_t i = 0; i < count; i++)
         t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
     t.a.window = window;
-    t.a.cap = cap;
+    t.a.softcap = softcap;
     t.a.segment = t.segment;
     t.a.n_segments = count;
     t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
@@ -344,10 +344,10 @@ ACTIVATE(gelu, ACTIVATION_GELU)
 ACTIVATE(gelu_tanh, ACTIVATION_GELU_TANH)
 ACTIVATE(relu, ACTIVATION_RELU)
 
-static void cap(void *arg)
+static void softcap(void *arg)
 {
     struct rows *r = arg;
-    device.ops->cap(&device, r->x, 30, (size_t)CHUNK * VOCAB, &error);
+    device.ops->softcap(&device, r->x, 30, (size_t)CHUNK * VOCAB, &error);
 }
 
 static void embed(void *arg)
@@ -396,7 +396,7 @@ static void row_operations(void)
     double logits = (double)CHUNK * VOCAB * sizeof(float);
     line("log_softmax", logits, "GB/s   ", log_softmax, NULL, &r);
     line("log_softmax entropy best", logits, "GB/s   ", log_softmax_all, NULL, &r);
-    line("cap", logits * 2, "GB/s   ", cap, NULL, &r);
+    line("cap", logits * 2, "GB/s   ", softcap, NULL, &r);
     line("log_softmax_backward", logits * 2, "GB/s   ", log_softmax_backward, NULL, &r);
     for (size_t i = 0; i < TOKENS; i++)
         r.token[i] = (uint32_t)(i % LENGTH);

@@ -4,8 +4,8 @@
 // CHATS.jsonl holds {"messages": [...]} records. The second rate is that of rendering with the
 // assistant's spans; the third that of the text.
 #include "base/io.h"
-#include "text/chat.h"
-#include "text/corpus.h"
+#include "data/chat.h"
+#include "data/corpus.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/io.h"
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 static double processor_time(void)
 {

@@ -3,9 +3,9 @@
 // and without a chat template, and cut into tokens.
 #include "kit.h"
 
-#include "text/corpus.h"
-#include "text/example.h"
-#include "text/preference.h"
+#include "data/corpus.h"
+#include "data/example.h"
+#include "data/preference.h"
 
 // Bytes, a few merges, and two special tokens.
 static const char *const templates[] = {

@@ -4,7 +4,7 @@
 #include "kit.h"
 
 #include "base/io.h"
-#include "stream/copy.h"
+#include "toks/copy.h"
 
 // A name in the folder.
 static const char *place(const char *name)
@@ -20,7 +20,7 @@ static const char *place(const char *name)
 static int twin(const char *path, struct buffer *text, struct err *e)
 {
     const char *to = place("twin");
-    if (copy_to_twin(path, to, 0, e) < 0)
+    if (copy_to_jsonl(path, to, 0, e) < 0)
         return -1;
     buffer_clear(text);
     MUST(io_read_file(to, text, e) == 0);
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e;
     uint64_t sequences, tokens, n, m;
     const char *path = fuzz_file(0, data, size);
-    int whole = copy_check(path, &sequences, &tokens, &e) == 0;
+    int whole = filter_check(path, &sequences, &tokens, &e) == 0;
     buffer_init(&once, 0);
     buffer_init(&again, 0);
     int result = twin(path, &once, &e);
@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (whole) {
         const char *binary = place("binary");
         MUST(copy_to_binary(path, binary, -1, &e) == 0);
-        MUST(copy_check(binary, &n, &m, &e) == 0 && n == sequences && m == tokens);
+        MUST(filter_check(binary, &n, &m, &e) == 0 && n == sequences && m == tokens);
         MUST(twin(binary, &again, &e) == 0);
         MUST(once.size == again.size && memcmp(once.data, again.data, once.size) == 0);
         MUST(twin(fuzz_file(1, once.data, once.size), &again, &e) == 0);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A template and, after its first NUL, the context as JSON (without: a fixed one). Nothing may
 // crash, hang or use memory without bound; what renders must be valid UTF-8.
-#include "text/chat.h"
-#include "text/template.h"
-#include "text/unicode.h"
+#include "data/chat.h"
+#include "jinja/template.h"
+#include "tokenize/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>

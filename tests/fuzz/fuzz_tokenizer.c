@@ -3,7 +3,7 @@
 // chat template that the folder may have is opened too.
 #include "fuzz_tokenizer.h"
 
-#include "text/chat.h"
+#include "data/chat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,7 +5,7 @@
 
 #include "kit.h"
 
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 // Id by id the text is that of all ids together.
 static void try_stream(const struct tokenizer *t, const struct token_list *ids, int skip,

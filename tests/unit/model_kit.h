@@ -8,9 +8,9 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/thread.h"
-#include "learn/trainer.h"
 #include "model/generate.h"
 #include "model/head.h"
+#include "train/trainer.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 
+#include "base/intern.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/number.h"
@@ -220,6 +221,26 @@ static void utf8_characters_go_there_and_back(void)
     CHECK(s <= end); // also where the text breaks off
 }
 
+static void strings_are_numbered(void)
+{
+    struct err e;
+    struct intern g;
+    intern_init(&g);
+    char name[16];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3000; i++) {
+            int n = snprintf(name, sizeof name, "p%d", i % 1000);
+            CHECK(intern_number(&g, name, (size_t)n, &e) == i % 1000);
+        }
+        CHECK(intern_number(&g, "", 0, &e) == 1000);
+        CHECK(intern_number(&g, "p", 1, &e) == 1001);
+        CHECK(intern_number(&g, "", 0, &e) == 1000);
+        CHECK(g.n == 1002);
+        intern_clear(&g);
+    }
+    intern_release(&g);
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
@@ -231,5 +252,6 @@ int main(void)
     RUN(json_takes_whole_numbers_of_any_size);
     RUN(utf8_is_checked);
     RUN(utf8_characters_go_there_and_back);
+    RUN(strings_are_numbered);
     return test_end();
 }

@@ -3,6 +3,7 @@
 // refused by its name.
 #include "model_kit.h"
 
+#include "model/activation.h"
 #include "model/family.h"
 
 #define CONFIGS "tests/fixtures/configs/"
@@ -87,9 +88,8 @@ static const char *line_of(const struct model_config *c, char *out, size_t size)
     static const char *const norm[] = {"none", "shared", "each", "wide"};
     size_t n = 0;
     n += (size_t)snprintf(out + n, size - n, "kv %zu of %zu, ff %zu %s, positions %zu, %s, %s",
-                          c->kv_heads, c->head_dim, c->intermediate,
-                          config_activation_name(c->activation), c->max_position, fusion[c->fusion],
-                          norm[c->head_norm]);
+                          c->kv_heads, c->head_dim, c->intermediate, activation_name(c->activation),
+                          c->max_position, fusion[c->fusion], norm[c->head_norm]);
     n += (size_t)snprintf(out + n, size - n, ", %zu a layer%s%s%s%s, scale %.4f",
                           tensors_of_layer(c), c->tied ? ", tied" : "",
                           c->parallel ? ", parallel" : "", c->norm_centred ? ", centred" : "",
@@ -187,19 +187,19 @@ static void multipliers_and_caps(void)
     config_release(&c);
     takes(&c, "gemma2", NULL);
     CHECK_NEAR((double)c.embedding_scale, sqrt(24), 1e-6);
-    CHECK(c.score_cap == 5 && c.logit_cap == 8 && c.norm_offset == 1);
+    CHECK(c.score_softcap == 5 && c.logit_softcap == 8 && c.norm_offset == 1);
     config_release(&c);
     takes(&c, "gemma2", "{'attn_logit_softcapping':'-','final_logit_softcapping':'-'}");
-    CHECK(c.score_cap == 50 && c.logit_cap == 30);
+    CHECK(c.score_softcap == 50 && c.logit_softcap == 30);
     config_release(&c);
     takes(&c, "gemma2", "{'attn_logit_softcapping':null,'final_logit_softcapping':null}");
-    CHECK(c.score_cap == 0 && c.logit_cap == 0);
+    CHECK(c.score_softcap == 0 && c.logit_softcap == 0);
     config_release(&c);
     takes(&c, "gemma3", "{'attn_logit_softcapping':5.0,'final_logit_softcapping':4.0}");
-    CHECK(c.score_cap == 0 && c.logit_cap == 4); // attention of Gemma 3 does not look
+    CHECK(c.score_softcap == 0 && c.logit_softcap == 4); // attention of Gemma 3 does not look
     config_release(&c);
     takes(&c, "cohere", NULL);
-    CHECK(c.logit_scale == 0.5f && c.rope_neighbours);
+    CHECK(c.logit_scale == 0.5f && c.rope_interleaved);
     config_release(&c);
     takes(&c, "cohere", "{'logit_scale':'-','use_qk_norm':'-'}");
     CHECK(c.logit_scale == 0.0625f && c.head_norm == HEAD_NORM_NONE && !c.has[ROLE_KEY_NORM]);

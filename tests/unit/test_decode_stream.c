@@ -3,9 +3,9 @@
 #include "tokenizer_kit.h"
 
 #include "base/json.h"
-#include "text/decoder.h"
-#include "text/tokenizer.h"
-#include "text/unicode.h"
+#include "tokenize/token_decoder.h"
+#include "tokenize/tokenizer.h"
+#include "tokenize/unicode.h"
 
 #include <stdlib.h>
 

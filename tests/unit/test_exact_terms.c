@@ -2,7 +2,7 @@
 // Terms that look at whole distributions, in the training step: their values and gradients.
 #include "model_kit.h"
 
-#include "learn/exact_terms.h"
+#include "infer/exact_terms.h"
 
 // A trainer on the model of the tree, its terms against the same model from which a step led away.
 struct bench {

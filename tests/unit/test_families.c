@@ -173,7 +173,7 @@ static void round_trip(const char *name)
                 printf("# %s\n", e.text);
                 CHECK(!"opened");
             }
-            CHECK(m && m->n_extra == 0 && m->n_parameters == m->shard[0].n);
+            CHECK(m && m->n_unused == 0 && m->n_parameters == m->shard[0].n);
             CHECK(m && (!trained || model_train(m, &e) == 0));
             CHECK(m && model_save(m, again.fd, NULL, &e) == 0);
             same_file(&d, &again, "model.safetensors");
@@ -323,13 +323,13 @@ static void fresh_weights(void)
     scratch_make(&d);
     make(&d, "gemma2", NULL, NULL);
     struct model *m = model_open(d.path, &e);
-    CHECK(m && ((const float *)m->once[ROLE_FINAL_NORM].data)[3] == 0); // 1 + 0
+    CHECK(m && ((const float *)m->globals[ROLE_FINAL_NORM].data)[3] == 0); // 1 + 0
     model_close(m);
     scratch_remove(&d);
     scratch_make(&d);
     make(&d, "gpt2", "n_layer", "8");
     m = model_open(d.path, &e);
-    CHECK(m && ((const float *)m->once[ROLE_FINAL_NORM].data)[3] == 1);
+    CHECK(m && ((const float *)m->globals[ROLE_FINAL_NORM].data)[3] == 1);
     double square[2] = {0, 0};
     for (size_t i = 0; m && i < 24 * 96; i++) {
         square[0] += pow((double)((const float *)m->layer[0][ROLE_UP].data)[i], 2) / (24 * 96);
@@ -380,7 +380,7 @@ static void prefix_of(const char *name)
     struct model *m = model_open_any(d.path, &e);
     if (!m)
         printf("# %s\n", e.text);
-    CHECK(m && m->n_parameters == s.n && m->n_extra == 0);
+    CHECK(m && m->n_parameters == s.n && m->n_unused == 0);
     if (m)
         keeps(&d, m);
     model_close(m);
@@ -396,7 +396,7 @@ static void names_without_the_base(void)
     scratch_make(&d);
     struct model *m = edited(
         &d, "gpt_neox", &(struct edit){.name = "embed_out.weight", .rename = "lm_head.weight"}, 1);
-    CHECK(m && m->n_extra == 0);
+    CHECK(m && m->n_unused == 0);
     if (m)
         keeps(&d, m);
     model_close(m);
@@ -411,8 +411,8 @@ static void tied_heads(void)
     scratch_make(&d);
     struct model *m =
         edited(&d, "llama-old", &(struct edit){.name = head, .copy_of = embedding}, 1);
-    CHECK(m && m->config.tied && m->tied_head && m->n_extra == 0);
-    CHECK(m && m->once[ROLE_HEAD].data == m->once[ROLE_EMBEDDING].data);
+    CHECK(m && m->config.tied && m->tied_head && m->n_unused == 0);
+    CHECK(m && m->globals[ROLE_HEAD].data == m->globals[ROLE_EMBEDDING].data);
     if (m) {
         keeps(&d, m);
         struct scratch again;
@@ -429,8 +429,8 @@ static void tied_heads(void)
     // Another head: it counts, as in transformers.
     scratch_make(&d);
     m = edited(&d, "llama-old", &(struct edit){.name = head, .copy_of = embedding, .change = 1}, 1);
-    CHECK(m && !m->config.tied && m->once[ROLE_HEAD].data != m->once[ROLE_EMBEDDING].data);
-    CHECK(m && value(&m->once[ROLE_HEAD], 0, 0) == value(&m->once[ROLE_EMBEDDING], 0, 0) + 1);
+    CHECK(m && !m->config.tied && m->globals[ROLE_HEAD].data != m->globals[ROLE_EMBEDDING].data);
+    CHECK(m && value(&m->globals[ROLE_HEAD], 0, 0) == value(&m->globals[ROLE_EMBEDDING], 0, 0) + 1);
     if (m)
         keeps(&d, m);
     model_close(m);
@@ -438,8 +438,8 @@ static void tied_heads(void)
     // The head alone stands for both.
     scratch_make(&d);
     m = edited(&d, "llama-old", &(struct edit){.name = embedding, .rename = head}, 1);
-    CHECK(m && m->config.tied && m->n_extra == 0);
-    CHECK(m && m->once[ROLE_HEAD].data == m->once[ROLE_EMBEDDING].data);
+    CHECK(m && m->config.tied && m->n_unused == 0);
+    CHECK(m && m->globals[ROLE_HEAD].data == m->globals[ROLE_EMBEDDING].data);
     if (m)
         keeps(&d, m);
     model_close(m);
@@ -526,7 +526,7 @@ static void other_tensors(void)
         struct model *m = edited(&d, cases[i].fixture, &cases[i].edit, 1);
         int right = cases[i].refused
                         ? !m && strstr(e.text, cases[i].refused) != NULL
-                        : m && m->n_extra == 1 && !strcmp(m->extra[0]->name, cases[i].edit.name);
+                        : m && m->n_unused == 1 && !strcmp(m->unused[0]->name, cases[i].edit.name);
         if (!right) {
             printf("# %s: %s: %s\n", cases[i].fixture, cases[i].edit.name, m ? "taken" : e.text);
             CHECK(!"what is right");
@@ -551,7 +551,7 @@ static void absent_biases(void)
     scratch_make(&d);
     struct model *m = edited(&d, "gpt2", all, 4);
     CHECK(m && !m->config.has[ROLE_QKV_BIAS] && !m->layer[0][ROLE_KEY_BIAS].data);
-    CHECK(m && !m->once[ROLE_FINAL_NORM_BIAS].data && m->layer[0][ROLE_UP_BIAS].data);
+    CHECK(m && !m->globals[ROLE_FINAL_NORM_BIAS].data && m->layer[0][ROLE_UP_BIAS].data);
     if (m)
         keeps(&d, m);
     model_close(m);
@@ -691,8 +691,8 @@ static void reward_models(void)
         struct model *r = model_open_reward(to.path, &e);
         if (!r)
             printf("# %s: %s\n", names[i], e.text);
-        CHECK(r && r->n_extra == 0 && r->once[ROLE_REWARD_HEAD].cols == m->config.hidden);
-        CHECK(r && !r->once[ROLE_HEAD_BIAS].data);
+        CHECK(r && r->n_unused == 0 && r->globals[ROLE_REWARD_HEAD].cols == m->config.hidden);
+        CHECK(r && !r->globals[ROLE_HEAD_BIAS].data);
         model_close(r);
         model_close(m);
         scratch_remove(&d);

@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
-#include "learn/loss.h"
+#include "loss/loss.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -124,11 +124,12 @@ static void sequence_losses_by_finite_differences(void)
     struct err e;
     struct loss l;
     struct rng r;
-    double gain[SEQUENCES], value[SEQUENCES], c[SEQUENCES], other[SEQUENCES], ignored[SEQUENCES];
+    double log_ratio[SEQUENCES], value[SEQUENCES], c[SEQUENCES], other[SEQUENCES],
+        ignored[SEQUENCES];
     rng_init(&r, 1, RNG_TEST, 78, 0);
     for (int i = 0; i < SEQUENCES; i++)
-        gain[i] = 8 * rng_normal(&r);
-    struct loss_sequences s = {SEQUENCES, gain};
+        log_ratio[i] = 8 * rng_normal(&r);
+    struct loss_sequences s = {SEQUENCES, log_ratio};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         struct loss_stats stats = {0};
         size_t where;
@@ -138,14 +139,14 @@ static void sequence_losses_by_finite_differences(void)
             l.parameters.alpha = 0.1;
         CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) == 0);
         for (int i = 0; i < SEQUENCES; i++) {
-            double sum[2] = {0}, was = gain[i], h = 1e-5;
+            double sum[2] = {0}, was = log_ratio[i], h = 1e-5;
             for (int side = 0; side < 2; side++) {
-                gain[i] = was + (side ? h : -h);
+                log_ratio[i] = was + (side ? h : -h);
                 CHECK(loss_evaluate_sequences(&l, &s, other, ignored, &stats, &where, &e) == 0);
                 for (int n = 0; n < SEQUENCES; n++)
                     sum[side] += other[n];
             }
-            gain[i] = was;
+            log_ratio[i] = was;
             CHECK_NEAR((sum[1] - sum[0]) / (2 * h), c[i], 1e-6 * (1 + fabs(c[i])));
         }
     }
@@ -157,9 +158,9 @@ static void extreme_gains(void)
     struct err e;
     struct loss l;
     size_t where;
-    double gain[4] = {1e6, -1e6, -1e6, 1e6}, value[4], c[4];
+    double log_ratio[4] = {1e6, -1e6, -1e6, 1e6}, value[4], c[4];
     struct loss_stats stats = {0};
-    struct loss_sequences s = {4, gain};
+    struct loss_sequences s = {4, log_ratio};
     CHECK(loss_init(&l, "logistic", &e) == 0 && l.by_sequence);
     CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) == 0);
     CHECK(value[0] == 0 && c[0] == 0 && c[1] == 0);
@@ -170,7 +171,7 @@ static void extreme_gains(void)
     CHECK_NEAR(value[2], 1e4 - 2, 1e-6);
     CHECK(loss_init(&l, "gsil-lsif", &e) == 0);
     CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) < 0 && where == 0);
-    gain[0] = 0;
+    log_ratio[0] = 0;
     CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) < 0 && where == 3);
     // The touching line: value and slope go on without a step.
     const double ends[] = {-0.9, -log(200.0 / 101), -1 - log(100.0)};
@@ -178,10 +179,10 @@ static void extreme_gains(void)
     for (int k = 0; k < 3; k++) {
         CHECK(loss_init(&l, names[k], &e) == 0);
         l.parameters.beta = 1;
-        gain[0] = ends[k] + 1e-9;
-        gain[1] = ends[k] - 1e-9;
-        gain[2] = ends[k] - 3;
-        gain[3] = -1e6;
+        log_ratio[0] = ends[k] + 1e-9;
+        log_ratio[1] = ends[k] - 1e-9;
+        log_ratio[2] = ends[k] - 3;
+        log_ratio[3] = -1e6;
         stats.clipped = 0;
         CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) == 0);
         CHECK(stats.clipped == 3);

@@ -173,12 +173,12 @@ static struct view view_of(const struct plain *p, const struct tensor *t)
                          .col = t->transposed ? pitch : 1};
 }
 
-static struct view once(const struct plain *p, enum role role)
+static struct view once(const struct plain *p, enum tensor_role role)
 {
-    return view_of(p, &p->m->once[role]);
+    return view_of(p, &p->m->globals[role]);
 }
 
-static struct view of_layer(const struct plain *p, size_t l, enum role role)
+static struct view of_layer(const struct plain *p, size_t l, enum tensor_role role)
 {
     return view_of(p, &p->m->layer[l][role]);
 }
@@ -235,8 +235,8 @@ static void plain_rotate(const struct model_config *c, const struct rope_config 
         for (size_t h = 0; h < heads; h++)
             for (size_t k = 0; k < half; k++) {
                 double *head = x + (i * heads + h) * c->head_dim, angle = (double)i * (double)f[k];
-                double *a = head + (c->rope_neighbours ? 2 * k : k), was = *a;
-                double *b = c->rope_neighbours ? a + 1 : a + half;
+                double *a = head + (c->rope_interleaved ? 2 * k : k), was = *a;
+                double *b = c->rope_interleaved ? a + 1 : a + half;
                 double cosine = cos(angle) * r->attention_factor;
                 double sine = sin(angle) * r->attention_factor;
                 *a = was * cosine - *b * sine;
@@ -254,11 +254,11 @@ static double plain_score(const struct plain *p, size_t l, const double *q, cons
                           size_t h, size_t j)
 {
     const struct model_config *c = &p->m->config;
-    double score = plain_bias(p, h, j), cap = (double)c->score_cap;
+    double score = plain_bias(p, h, j), softcap = (double)c->score_softcap;
     for (size_t d = 0; d < c->head_dim; d++)
         score += q[d] * k[d];
     score *= (double)c->layer[l].scale;
-    return cap > 0 ? cap * tanh(score / cap) : score;
+    return softcap > 0 ? softcap * tanh(score / softcap) : score;
 }
 
 static void plain_attention(const struct plain *p, size_t l, double *out, const double *q,
@@ -404,7 +404,8 @@ static void plain_logp(const struct plain *p, const struct sequence *s, double *
     const struct model_config *c = &p->m->config;
     struct view table = once(p, ROLE_EMBEDDING), positions = once(p, ROLE_POSITIONS);
     size_t n = s->n - 1;
-    double *x = zeros(n * c->hidden), *logits = zeros(n * c->vocab), cap = (double)c->logit_cap;
+    double *x = zeros(n * c->hidden), *logits = zeros(n * c->vocab),
+           softcap = (double)c->logit_softcap;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < c->hidden; k++)
             x[i * c->hidden + k] =
@@ -418,7 +419,7 @@ static void plain_logp(const struct plain *p, const struct sequence *s, double *
         double *z = logits + i * c->vocab, sum = 0;
         for (size_t k = 0; k < c->vocab; k++) {
             z[k] *= (double)c->logit_scale;
-            z[k] = cap > 0 ? cap * tanh(z[k] / cap) : z[k];
+            z[k] = softcap > 0 ? softcap * tanh(z[k] / softcap) : z[k];
             z[k] /= p->temperature > 0 ? p->temperature : 1;
             sum += exp(z[k]);
         }
@@ -790,7 +791,7 @@ static void padding_learns_nothing(void)
     struct reference r;
     struct scratch s;
     if (small_open(&r, &s, &small_families[0]) == 0) {
-        const struct tensor *table = &r.model->once[ROLE_EMBEDDING];
+        const struct tensor *table = &r.model->globals[ROLE_EMBEDDING];
         size_t width = table->cols, size = table->rows * width, row = 7 * width;
         float *free_one = malloc(size * sizeof *free_one);
         CHECK(r.model->config.padding == -1);

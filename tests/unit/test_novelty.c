@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "base/rng.h"
-#include "learn/novelty.h"
+#include "reward/novelty.h"
 
 #include <math.h>
 #include <string.h>

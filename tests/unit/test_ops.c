@@ -457,7 +457,7 @@ static void dress(struct sequences *s, int kind)
 {
     static const float caps[] = {0, 3, 50};
     static const size_t windows[] = {1, 8, 12, 16, 33, 300, 1000};
-    s->a.cap = caps[kind % 3];
+    s->a.softcap = caps[kind % 3];
     s->a.window = kind / 3 % 2 ? windows[rng_below(&rng, 7)] : 0;
     if (kind / 6 % 2) {
         s->a.key_bias_pitch = 600 + rng_below(&rng, 9);
@@ -482,7 +482,7 @@ static void attention(void)
         double *out = doubled(s.out, n), *lse = doubled(s.lse, s.rows * s.a.heads);
         reference_sequences(&s, doubled(s.q, n), doubled(s.k, kv), doubled(s.v, kv), out, lse);
         attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
-        double tolerance = s.a.cap == 0 ? 1e-6 : 4e-6; // a rounding of scores of that size
+        double tolerance = s.a.softcap == 0 ? 1e-6 : 4e-6; // a rounding of scores of that size
         CHECK(near_reference("attention", s.out, out, n, tolerance));
         CHECK(near_reference("lse", s.lse, lse, s.rows * s.a.heads, 1e-6));
         float *whole = copied(s.out, n), *whole_lse = copied(s.lse, s.rows * s.a.heads);
@@ -627,14 +627,14 @@ static void activations(void)
 
 struct cap_case {
     size_t n;
-    double *z, *y, *weight, cap;
+    double *z, *y, *weight, softcap;
 };
 
 static double cap_loss(void *arg)
 {
     struct cap_case *c = arg;
     memcpy(c->y, c->z, c->n * sizeof *c->y);
-    reference_cap(c->y, c->cap, c->n);
+    reference_softcap(c->y, c->softcap, c->n);
     return weighted(c->weight, c->y, c->n);
 }
 
@@ -642,16 +642,16 @@ static void caps(void)
 {
     for (int round = 0; round < 24; round++) {
         kit_begin(round);
-        struct cap_case c = {.n = ONE_OF(1, 3, 8, 15, 17, 33, 1000), .cap = round & 1 ? 30 : 2};
+        struct cap_case c = {.n = ONE_OF(1, 3, 8, 15, 17, 33, 1000), .softcap = round & 1 ? 30 : 2};
         float *z = normals(c.n, round % 3 ? 2 : 60), *dz = normals(c.n, 1);
         c.z = doubled(z, c.n);
         c.y = doubled(z, c.n);
         c.weight = doubled(dz, c.n);
-        reference_cap(c.y, c.cap, c.n);
-        CHECK(device.ops->cap(&device, z, (float)c.cap, c.n, &error) == 0);
+        reference_softcap(c.y, c.softcap, c.n);
+        CHECK(device.ops->softcap(&device, z, (float)c.softcap, c.n, &error) == 0);
         for (size_t i = 0; i < c.n; i++)
             CHECK_NEAR(z[i], c.y[i], 4e-7 * fabs(c.y[i]));
-        CHECK(device.ops->cap_backward(&device, dz, z, (float)c.cap, c.n, &error) == 0);
+        CHECK(device.ops->softcap_backward(&device, dz, z, (float)c.softcap, c.n, &error) == 0);
         CHECK(gradient_is("z", dz, NULL, c.z, c.n, cap_loss, &c, 1e-6));
     }
 }
@@ -669,7 +669,7 @@ static void blends(void)
             expected[i] = (double)keep * y[i] + (double)factor * x[i];
             y[i] = keep == 0 ? NAN : y[i];
         }
-        CHECK(device.ops->blend(&device, y, keep, x, factor, n, &error) == 0);
+        CHECK(device.ops->axpby(&device, y, keep, x, factor, n, &error) == 0);
         for (size_t i = 0; i < n; i++)
             CHECK_NEAR(y[i], expected[i], 5e-7);
     }
@@ -955,10 +955,10 @@ static void rows_alone(void)
             CHECK(device.ops->activate(&device, kind, gate[way] + row * in, in_row, in_row, n * in,
                                        &error) == 0);
             float *c = capped[way] + row * in;
-            CHECK(device.ops->blend(&device, c, 0, in_row, 3, n * in, &error) == 0);
-            CHECK(device.ops->blend(&device, c, 0.3f, in_row, 0.7f, n * in, &error) == 0);
-            CHECK(device.ops->cap(&device, c, 2, n * in, &error) == 0);
-            CHECK(device.ops->cap_backward(&device, c, in_row, 2, n * in, &error) == 0);
+            CHECK(device.ops->axpby(&device, c, 0, in_row, 3, n * in, &error) == 0);
+            CHECK(device.ops->axpby(&device, c, 0.3f, in_row, 0.7f, n * in, &error) == 0);
+            CHECK(device.ops->softcap(&device, c, 2, n * in, &error) == 0);
+            CHECK(device.ops->softcap_backward(&device, c, in_row, 2, n * in, &error) == 0);
             CHECK(device.ops->log_softmax(&device, in_row, n, in, t + row, lse[way] + row,
                                           logp[way] + row, entropy[way] + row, NULL, &error) == 0);
             struct divergence v = {in_row, lse[way] + row, level, flats, n, in};
@@ -1062,9 +1062,9 @@ static void run_everything(struct results *r)
         CHECK(o->activate_backward(&device, (enum activation)kind, g, u, dx, N * IN, &error) == 0);
     }
     float *capped = result(r, copied(y, N * IN), N * IN);
-    CHECK(o->cap(&device, capped, 1.5f, N * IN, &error) == 0);
-    CHECK(o->blend(&device, capped, 0.5f, x, 0.7f, N * IN, &error) == 0);
-    CHECK(o->cap_backward(&device, capped, y, 5, N * IN, &error) == 0);
+    CHECK(o->softcap(&device, capped, 1.5f, N * IN, &error) == 0);
+    CHECK(o->axpby(&device, capped, 0.5f, x, 0.7f, N * IN, &error) == 0);
+    CHECK(o->softcap_backward(&device, capped, y, 5, N * IN, &error) == 0);
     struct grouping grouping = {6, 3, 10};
     float *q = result(r, zeros(N * IN), N * IN), *k = result(r, zeros(N * IN), N * IN);
     float *value = result(r, zeros(N * IN), N * IN), *fused = result(r, zeros(N * IN), N * IN);

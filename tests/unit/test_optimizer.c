@@ -3,7 +3,7 @@
 
 #include "base/rng.h"
 #include "base/thread.h"
-#include "learn/optimizer.h"
+#include "train/optimizer.h"
 
 #include <stdlib.h>
 

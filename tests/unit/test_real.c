@@ -3,8 +3,8 @@
 // computed in double.
 #include "model_kit.h"
 
-#include "learn/scorer.h"
-#include "text/tokenizer.h"
+#include "infer/scorer.h"
+#include "tokenize/tokenizer.h"
 
 enum { TEXTS_MAX = 16, IDS_MAX = 512 };
 

@@ -3,7 +3,7 @@
 
 #include "base/io.h"
 #include "base/json.h"
-#include "text/example.h"
+#include "data/example.h"
 
 #include <stdlib.h>
 

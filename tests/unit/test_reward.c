@@ -3,8 +3,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
-#include "learn/group.h"
-#include "learn/reward.h"
+#include "reward/reward.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -242,26 +241,6 @@ static void options_that_contradict(void)
     CHECK(reward_options_check(&o, &e) < 0);
 }
 
-static void groups_number_strings(void)
-{
-    struct err e;
-    struct group_table g;
-    group_table_init(&g);
-    char name[16];
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < 3000; i++) {
-            int n = snprintf(name, sizeof name, "p%d", i % 1000);
-            CHECK(group_find(&g, name, (size_t)n, &e) == i % 1000);
-        }
-        CHECK(group_find(&g, "", 0, &e) == 1000);
-        CHECK(group_find(&g, "p", 1, &e) == 1001);
-        CHECK(group_find(&g, "", 0, &e) == 1000);
-        CHECK(g.n == 1002);
-        group_table_clear(&g);
-    }
-    group_table_release(&g);
-}
-
 // ------------------------------------------------------------------------- golden values
 
 static size_t numbers(const json_t *array, double *out)
@@ -381,7 +360,6 @@ int main(void)
     RUN(an_empty_batch_is_fine);
     RUN(whitening_is_stable);
     RUN(options_that_contradict);
-    RUN(groups_number_strings);
     RUN(golden_rewards_and_returns);
     RUN(golden_advantages);
     return test_end();

@@ -4,8 +4,8 @@
 #include "family_kit.h"
 
 #include "base/rng.h"
-#include "learn/reward_scorer.h"
-#include "learn/reward_step.h"
+#include "infer/reward_scorer.h"
+#include "train/reward_step.h"
 
 #define GOLDEN SHARED "/golden/methods/methods.json"
 enum { MOST = 32 };
@@ -178,7 +178,7 @@ static void reward_model_close(struct reward_model *r)
     scratch_remove(&r->scratch);
 }
 
-static const struct parameter *find_role(const struct model *m, enum role role)
+static const struct parameter *find_role(const struct model *m, enum tensor_role role)
 {
     for (size_t i = 0; i < m->n_parameters; i++)
         if (m->parameter[i].role == role)
@@ -193,7 +193,7 @@ static void head_in_a_checkpoint(void)
     const struct parameter *head = find_role(r.model, ROLE_REWARD_HEAD);
     CHECK(head && head->rows == 1 && head->cols == r.model->config.hidden && head->n_dims == 2);
     CHECK_TEXT(head->name, "score.weight");
-    CHECK(!find_role(r.model, ROLE_HEAD) && r.model->n_extra == 0);
+    CHECK(!find_role(r.model, ROLE_HEAD) && r.model->n_unused == 0);
     for (size_t i = 0; i < head->cols; i++)
         CHECK(r.model->master[head->offset + i] == 0);
     // All the rest is the language model's.
@@ -255,7 +255,7 @@ static double scored_loss(struct reward_model *r, const struct random_pairs *p,
     struct sequence sequence[2 * PAIRS];
     float reward[2 * PAIRS * 40];
     size_t first[2 * PAIRS], wanted = 0, where;
-    struct reward_figures f;
+    struct reward_stats f;
     for (size_t i = 0; i < (size_t)2 * PAIRS; i++) {
         first[i] = wanted;
         sequence[i] = p->example[i].sequence;
@@ -297,7 +297,7 @@ static void gradient_through_the_model(void)
     struct reward_model r;
     static struct random_pairs p;
     struct step_report report;
-    struct reward_figures figures;
+    struct reward_stats stats;
     struct rng random;
     reward_model_open(&r);
     fill_pairs(&p);
@@ -306,7 +306,7 @@ static void gradient_through_the_model(void)
     const struct parameter *head = find_role(m, ROLE_REWARD_HEAD);
     // With a head of zeros: the loss is ln 2, and only the head has a gradient.
     struct bradley_terry b = {LEVEL_TOKEN, PAD_HOLD, REDUCTION_PAIRS};
-    CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &figures, &e) == 0);
+    CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &stats, &e) == 0);
     CHECK_NEAR(report.loss, log(2), 1e-7);
     for (size_t i = 0; i < m->n_flat; i++)
         if (i < head->offset || i >= head->offset + head->cols)
@@ -318,7 +318,7 @@ static void gradient_through_the_model(void)
     float *direction = calloc(m->n_flat, sizeof *direction);
     for (int round = 0; round < 7; round++) {
         b = (struct bradley_terry){round == 6, round % 3, round / 3 % 2};
-        CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &figures, &e) == 0);
+        CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &stats, &e) == 0);
         CHECK_NEAR(report.loss, scored_loss(&r, &p, &b), 1e-6);
         memcpy(gradient, m->gradient, m->n_flat * sizeof *gradient);
         check_direction(&r, &p, &b, gradient, gradient);

@@ -238,7 +238,7 @@ static void defaults_of_configs(void)
     copy_model(&d, "head_dim", "6");
     struct model *m = model_open(d.path, &e);
     CHECK(m && m->config.n_eos == 2 && m->config.eos[1] == 39);
-    CHECK(m && m->n_extra == 0 && m->config.rope[0].theta == 10000);
+    CHECK(m && m->n_unused == 0 && m->config.rope[0].theta == 10000);
     model_close(m);
     static const char ids[] = "{\"eos_token_id\":[2,3,400,-1]}";
     put(d.fd, "generation_config.json", ids, sizeof ids - 1);
@@ -381,7 +381,7 @@ static void extra_tensors_are_kept(void)
     safetensors_close(&s);
     CHECK(renameat(d.fd, "with", d.fd, "model.safetensors") == 0);
     struct model *m = model_open(d.path, &e);
-    CHECK(m && m->n_extra == 2 && model_train(m, &e) == 0);
+    CHECK(m && m->n_unused == 2 && model_train(m, &e) == 0);
     CHECK(m && model_save(m, to.fd, NULL, &e) == 0);
     same_file(d.fd, "model.safetensors", to.fd, "model.safetensors");
     // Another type for the weights: the integers stay what they are.
@@ -464,7 +464,7 @@ static void shards(void)
     scratch_make(&reward);
     CHECK(whole && m && model_save_as_reward(m, reward.fd, -1, &e) == 0);
     struct model *r = model_open_reward(reward.path, &e);
-    CHECK(r && r->n_shards == 2 && r->n_extra == 0 && r->n_parameters == m->n_parameters);
+    CHECK(r && r->n_shards == 2 && r->n_unused == 0 && r->n_parameters == m->n_parameters);
     CHECK(r && r->n_values == m->n_values - (40 - 1) * 20);
     model_close(r);
     scratch_remove(&reward);

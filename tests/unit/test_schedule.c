@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "base/json.h"
-#include "learn/schedule.h"
+#include "train/schedule.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

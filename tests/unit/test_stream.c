@@ -4,11 +4,11 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/rng.h"
-#include "stream/copy.h"
 #include "stream/reader.h"
-#include "stream/show.h"
-#include "stream/stat.h"
 #include "stream/writer.h"
+#include "toks/copy.h"
+#include "toks/show.h"
+#include "toks/stat.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static int read_all(const char *path, struct err *e)
 {
     uint64_t n, m;
     e->text[0] = 0;
-    return copy_check(path, &n, &m, e) == 0 ? 0 : (int)e->status;
+    return filter_check(path, &n, &m, e) == 0 ? 0 : (int)e->status;
 }
 
 static int read_bytes(const void *data, size_t size, struct err *e)
@@ -195,10 +195,10 @@ static void streams_survive_all_forms(void)
     snprintf(back, sizeof back, "%s", scratch("c"));
     for (uint64_t seed = 0; seed < 40; seed++) {
         write_random(seed, stream, seed % 5 ? 50 : 0, seed % 2 ? 40 : 400, seed % 3 == 0, -1);
-        CHECK(copy_to_twin(stream, twin, 0, &e) == 0);
+        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0);
         CHECK(copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
-        CHECK(copy_to_twin(twin, back, 0, &e) == 0);
+        CHECK(copy_to_jsonl(twin, back, 0, &e) == 0);
         CHECK(same(twin, back));
         CHECK(copy_to_binary(stream, back, -1, &e) == 0);
         CHECK(same(stream, back));
@@ -243,7 +243,7 @@ static void long_streams_are_cut_by_the_rule(void)
         stream_reader_close(r);
         frame_release(&f);
         header_release(&h);
-        CHECK(copy_to_twin(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
+        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
         // Passing through what cat(1) put together makes it canonical again.
         struct buffer bytes;
@@ -251,7 +251,7 @@ static void long_streams_are_cut_by_the_rule(void)
         CHECK(io_read_file(stream, &bytes, &e) == 0);
         struct memory_file both = memory_file(bytes.data, bytes.size);
         CHECK(copy_to_binary(both.path, stream, -1, &e) == 0);
-        CHECK(copy_to_twin(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
+        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
         close(both.fd);
         buffer_release(&bytes);
@@ -339,7 +339,7 @@ static void random_damage_does_not_crash(void)
             struct buffer binary;
             slurp(path, &binary);
             copy = memory_file(binary.data, binary.size);
-            CHECK(copy_to_twin(copy.path, path, 0, &e) == 0);
+            CHECK(copy_to_jsonl(copy.path, path, 0, &e) == 0);
             close(copy.fd);
             buffer_release(&binary);
         }
@@ -544,7 +544,7 @@ static int twin_of(const char *text, struct buffer *out, struct err *e)
     struct memory_file f = memory_file(text, strlen(text));
     const char *path = scratch("twin");
     buffer_init(out, 0);
-    int result = copy_to_twin(f.path, path, 0, e);
+    int result = copy_to_jsonl(f.path, path, 0, e);
     if (result == 0)
         result = io_read_file(path, out, e);
     unlink(path);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 #include "base/json.h"
-#include "text/chat.h"
-#include "text/template.h"
+#include "data/chat.h"
+#include "jinja/template.h"
 
 #include <stdlib.h>
 #include <time.h>

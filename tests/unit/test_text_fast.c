@@ -3,12 +3,12 @@
 #include "test.h"
 
 #include "base/json_read.h"
-#include "text/bpe.h"
-#include "text/normalizer.h"
-#include "text/pattern.h"
-#include "text/tokenizer.h"
-#include "text/unicode.h"
-#include "text/unicode_nfc.h"
+#include "tokenize/bpe.h"
+#include "tokenize/normalizer.h"
+#include "tokenize/pattern.h"
+#include "tokenize/tokenizer.h"
+#include "tokenize/unicode.h"
+#include "tokenize/unicode_nfc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 // what they leave unchanged, and what the losses of the family have in common.
 #include "mdp.h"
 
-#include "learn/loss.h"
-#include "learn/reward.h"
+#include "loss/loss.h"
+#include "reward/reward.h"
 
 #include <stdlib.h>
 

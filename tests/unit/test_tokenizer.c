@@ -3,7 +3,7 @@
 
 #include "base/io.h"
 #include "base/json.h"
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

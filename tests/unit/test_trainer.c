@@ -3,7 +3,7 @@
 // micro-batches, normalisation, what is not finite, states.
 #include "model_kit.h"
 
-#include "learn/checkpoint.h"
+#include "train/checkpoint.h"
 
 #define METHODS SHARED "/golden/methods"
 

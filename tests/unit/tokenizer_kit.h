@@ -5,7 +5,7 @@
 
 #include "test.h"
 
-#include "text/tokenizer.h"
+#include "tokenize/tokenizer.h"
 
 #include <stdio.h>
 #include <unistd.h>

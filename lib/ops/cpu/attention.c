@@ -118,9 +118,9 @@ static float finish_scores(const struct kernels *kernels, const struct attention
 {
     if (a->key_bias)
         kernels->add(scores + from, a->key_bias + h * a->key_bias_pitch + from, to - from);
-    if (a->cap == 0)
+    if (a->softcap == 0)
         return a->scale;
-    kernels->cap(scores + from, a->scale, a->cap, to - from);
+    kernels->softcap(scores + from, a->scale, a->softcap, to - from);
     return 1;
 }
 
@@ -310,7 +310,7 @@ static double last_score(const struct attention *a, const struct segment *s, con
     for (size_t c = 0; c < a->head_dim; c++)
         score += (double)q[c] * (double)key[c * KV_BLOCK];
     score *= (double)a->scale;
-    return a->cap == 0 ? score : (double)a->cap * tanh(score / (double)a->cap);
+    return a->softcap == 0 ? score : (double)a->softcap * tanh(score / (double)a->softcap);
 }
 
 // One row a sequence: too little work for tiles.
@@ -404,13 +404,13 @@ static void score_slopes(const struct backward_job *job, const struct segment *s
         p[i] = -INFINITY;
     for (size_t i = visible; i < to; i++)
         p[i] = -INFINITY;
-    if (a->cap != 0)
+    if (a->softcap != 0)
         memcpy(w->capped + seen, p + seen, (visible - seen) * sizeof *p);
     f->kernels->exp_sum(p + from, p + from, n, scale, lse);
     float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
     f->kernels->score_gradient(ds + from, p + from, delta, a->scale, n);
-    if (a->cap != 0)
-        f->kernels->cap_backward(ds + seen, w->capped + seen, a->cap, visible - seen);
+    if (a->softcap != 0)
+        f->kernels->softcap_backward(ds + seen, w->capped + seen, a->softcap, visible - seen);
 }
 
 static void backward_tile(const struct backward_job *job, const struct segment *s, size_t head,

@@ -36,7 +36,7 @@ static void embed_row(const struct embed_job *j, size_t i)
     for (size_t k = 0; k < width; k += PART) {
         size_t count = width - k < PART ? width - k : PART;
         j->kernels->widen(part, from + k * size, j->table->type, count);
-        j->kernels->blend(out + k, 1, part, j->factor, count);
+        j->kernels->axpby(out + k, 1, part, j->factor, count);
     }
 }
 
@@ -72,7 +72,7 @@ static void embed_gradient(void *arg, size_t begin, size_t end, int worker)
         if (j->factor == 1)
             j->kernels->add(to, from, end - begin);
         else
-            j->kernels->blend(to, 1, from, j->factor, end - begin);
+            j->kernels->axpby(to, 1, from, j->factor, end - begin);
     }
 }
 
@@ -87,21 +87,6 @@ static int cpu_embed_backward(struct device *d, const struct tensor *table, cons
     if (job.grad)
         threads_for(table->cols, column_grain(n, table->cols), embed_gradient, &job);
     return 0;
-}
-
-const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e)
-{
-    size_t lines = t->transposed ? t->cols : t->rows, length = t->transposed ? t->rows : t->cols;
-    size_t apart = tensor_pitch(t), size = dtype_size(t->type);
-    if (pitch)
-        *pitch = t->type == DTYPE_F32 ? apart : length;
-    if (t->type == DTYPE_F32)
-        return t->data;
-    float *wide = arena_alloc(&d->scratch, lines * length, sizeof *wide, e);
-    for (size_t i = 0; wide && i < lines; i++)
-        cpu_kernels(d)->widen(wide + i * length, (const char *)t->data + i * apart * size, t->type,
-                              length);
-    return wide;
 }
 
 struct norm_job {
@@ -331,50 +316,50 @@ static int cpu_group(struct device *d, const struct grouping *g, float *fused, c
     return 0;
 }
 
-struct blend_job {
+struct elementwise_job {
     const struct kernels *kernels;
     float *y;
     const float *x;
     float keep, factor; // factor: the cap too
 };
 
-static void blend_chunk(void *arg, size_t begin, size_t end, int worker)
+static void axpby_chunk(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct blend_job *j = arg;
-    j->kernels->blend(j->y + begin, j->keep, j->x + begin, j->factor, end - begin);
+    const struct elementwise_job *j = arg;
+    j->kernels->axpby(j->y + begin, j->keep, j->x + begin, j->factor, end - begin);
 }
 
-static int cpu_blend(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
+static int cpu_axpby(struct device *d, float *y, float keep, const float *x, float factor, size_t n,
                      struct err *e)
 {
-    struct blend_job job = {cpu_kernels(d), y, x, keep, factor};
-    threads_for(n, ELEMENTS, blend_chunk, &job);
+    struct elementwise_job job = {cpu_kernels(d), y, x, keep, factor};
+    threads_for(n, ELEMENTS, axpby_chunk, &job);
     return 0;
 }
 
 static void cap_chunk(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct blend_job *j = arg;
-    j->kernels->cap(j->y + begin, 1, j->factor, end - begin);
+    const struct elementwise_job *j = arg;
+    j->kernels->softcap(j->y + begin, 1, j->factor, end - begin);
 }
 
-static int cpu_cap(struct device *d, float *z, float cap, size_t n, struct err *e)
+static int cpu_softcap(struct device *d, float *z, float softcap, size_t n, struct err *e)
 {
-    struct blend_job job = {.kernels = cpu_kernels(d), .y = z, .factor = cap};
+    struct elementwise_job job = {.kernels = cpu_kernels(d), .y = z, .factor = softcap};
     threads_for(n, ELEMENTS, cap_chunk, &job);
     return 0;
 }
 
 static void cap_backward_chunk(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct blend_job *j = arg;
-    j->kernels->cap_backward(j->y + begin, j->x + begin, j->factor, end - begin);
+    const struct elementwise_job *j = arg;
+    j->kernels->softcap_backward(j->y + begin, j->x + begin, j->factor, end - begin);
 }
 
-static int cpu_cap_backward(struct device *d, float *dz, const float *z, float cap, size_t n,
-                            struct err *e)
+static int cpu_softcap_backward(struct device *d, float *dz, const float *z, float softcap,
+                                size_t n, struct err *e)
 {
-    struct blend_job job = {.kernels = cpu_kernels(d), .y = dz, .x = z, .factor = cap};
+    struct elementwise_job job = {.kernels = cpu_kernels(d), .y = dz, .x = z, .factor = softcap};
     threads_for(n, ELEMENTS, cap_backward_chunk, &job);
     return 0;
 }
@@ -538,9 +523,9 @@ const struct ops ops_cpu = {
     .activate_backward = cpu_activate_backward,
     .ungroup = cpu_ungroup,
     .group = cpu_group,
-    .blend = cpu_blend,
-    .cap = cpu_cap,
-    .cap_backward = cpu_cap_backward,
+    .axpby = cpu_axpby,
+    .softcap = cpu_softcap,
+    .softcap_backward = cpu_softcap_backward,
     .log_softmax = cpu_log_softmax,
     .softmax = cpu_softmax,
     .log_softmax_backward = cpu_log_softmax_backward,

@@ -47,11 +47,11 @@ struct kernels {
     void (*activate_backward)(enum activation kind, float *g, float *u, const float *dout,
                               size_t n);
     // y = keep * y + factor * x; keep 0 reads no y.
-    void (*blend)(float *y, float keep, const float *x, float factor, size_t n);
+    void (*axpby)(float *y, float keep, const float *x, float factor, size_t n);
     // z = cap tanh(z * scale / cap)
-    void (*cap)(float *z, float scale, float cap, size_t n);
+    void (*softcap)(float *z, float scale, float softcap, size_t n);
     // dz *= 1 - (z / cap)^2
-    void (*cap_backward)(float *dz, const float *z, float cap, size_t n);
+    void (*softcap_backward)(float *dz, const float *z, float softcap, size_t n);
     // logits[i] = -c * exp(logits[i] - shift): the gradient of c * log-probability, without the
     // one-hot part.
     void (*softmax_gradient)(float *logits, size_t n, float shift, float c);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#include "commands.h"
+
+#include "toks/copy.h"
+
+int toks_cat(struct call *c)
+{
+    static const struct option_spec options[] = {OPTIONS_COMMON(&toks_common)};
+    static const struct program program = {
+        .name = "toks cat",
+        .operands = "[STREAM...]",
+        .summary = "Put streams one after the other into one.",
+        .details = "Their columns must be the same, and their tokenizers as far as they are "
+                   "known. What `toks split` cut, `toks cat` makes whole, byte by byte.",
+        .examples = "  toks cat part.*.toks > all.toks\n",
+        .options = options,
+        .operands_max = -1};
+    int status = toks_start(c, &program, c->argc);
+    if (status >= 0)
+        return status;
+    return toks_done(c, copy_cat(c->operands.text, c->operands.n, toks_common.output, &c->e));
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#include "commands.h"
+
+#include "toks/copy.h"
+
+#include <string.h>
+
+int toks_tee(struct call *c)
+{
+    static const struct option_spec options[] = {OPTIONS_COMMON(&toks_common)};
+    static const struct program program = {
+        .name = "toks tee",
+        .operands = "FILE [STREAM]",
+        .summary = "Pass a stream on and keep a copy of it.",
+        .details = "FILE appears when the stream has gone out whole. Ends at once when its reader "
+                   "has gone, even while it waits for input.",
+        .examples = "  rollout -m sft prompts.toks | toks tee samples.toks | toks stat\n",
+        .options = options,
+        .operands_min = 1,
+        .operands_max = 2};
+    int status = toks_start(c, &program, c->argc);
+    if (status >= 0)
+        return status;
+    if (!strcmp(c->operands.text[0], "-"))
+        return program_usage(&program, "FILE cannot be standard output");
+    return toks_done(c, copy_tee(c->operands.n > 1 ? c->operands.text[1] : NULL, toks_common.output,
+                                 c->operands.text[0], &c->e));
+}

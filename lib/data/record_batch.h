@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Some records at a time: read in order, tokenized by all threads, handed out in order.
+#ifndef DATA_RECORD_BATCH_H
+#define DATA_RECORD_BATCH_H
+
+#include "data/corpus.h"
+#include "data/example.h"
+#include "data/record.h"
+
+struct batch_record {
+    struct buffer source; // as it stood in the file
+    struct corpus_entry entry;
+    json_t *json; // NULL for plain text
+    struct buffer id;
+    const char *role;   // of a part of a preference record: chosen, rejected; otherwise NULL
+    struct buffer pair; // with `role`: the id of the whole
+    struct record record;
+    struct example example;
+    int failed;
+    struct err error; // with file, line and id
+};
+
+struct batch {
+    struct batch_record *record;
+    size_t n;
+    struct batch_record *made; // the batch before
+    size_t n_made;
+    struct tokenizer_worker **worker; // one a thread
+    int n_workers;
+};
+
+int batch_init(struct batch *b, struct err *e);
+void batch_release(struct batch *b);
+// Reads the next records; b->n is 0 at the end. -1: a file could not be read; the records before
+// are in the batch all the same.
+int batch_read(struct batch *b, struct corpus *c, struct err *e);
+// Parses the JSON of all records.
+void batch_parse(struct batch *b);
+// Makes two of each parsed preference record, the chosen one first; with settings for prompts
+// alone, its prompt.
+void batch_pair(struct batch *b, const struct record_settings *s);
+// Makes text of the parsed records and, unless `examples` is NULL, tokens. What fails is marked.
+// `beside` is called once while the others work (on one thread, before): for b->made.
+void batch_make(struct batch *b, const struct record_settings *records,
+                const struct example_settings *examples, void (*beside)(void *arg), void *arg);
+// The batch becomes b->made; the next is read in place of the one before it.
+void batch_turn(struct batch *b);
+
+#endif

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "infer/memory_check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static size_t available(void)
+{
+    size_t best = (size_t)-1;
+    FILE *f = fopen("/proc/meminfo", "re");
+    char line[256];
+    unsigned long long kib;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+            best = (size_t)kib * 1024;
+    if (f)
+        fclose(f);
+    unsigned long long limit;
+    f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fscanf(f, "%llu", &limit) == 1 && limit < best)
+        best = (size_t)limit;
+    if (f)
+        fclose(f);
+    return best;
+}
+
+int memory_check(size_t bytes, const char *what, int verbose, struct err *e)
+{
+    size_t room = available();
+    if (verbose)
+        message_note("%s needs about %.1f MiB", what, (double)bytes / (1 << 20));
+    if (bytes <= room)
+        return 0;
+    return err_set(e, STATUS_MEMORY, "%s needs about %zu MiB and %zu MiB are available", what,
+                   bytes >> 20, room >> 20);
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Refuses a job that cannot fit before it starts.
+#ifndef INFER_MEMORY_CHECK_H
+#define INFER_MEMORY_CHECK_H
+
+#include "base/error.h"
+#include <stddef.h>
+
+// With `verbose` prints the estimate. STATUS_MEMORY when the machine (or the control group) has not
+// got so much available.
+int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
+
+#endif

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include "infer/prompts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int prompts_open(struct prompts *p, const char *path, struct err *e)
+{
+    memset(p, 0, sizeof *p);
+    p->reader = stream_reader_open(path, e);
+    if (!p->reader || header_copy(&p->header, stream_reader_header(p->reader), e) < 0)
+        return -1;
+    return frame_init(&p->frame, &p->header, e);
+}
+
+void prompts_close(struct prompts *p)
+{
+    frame_release(&p->frame);
+    if (p->header.column)
+        header_release(&p->header);
+    stream_reader_close(p->reader);
+    memset(p, 0, sizeof *p);
+}
+
+const struct stream_header *prompts_header(const struct prompts *p)
+{
+    return &p->header;
+}
+
+const char *prompts_name(const struct prompts *p)
+{
+    return stream_reader_name(p->reader);
+}
+
+int prompts_add_columns(struct prompts *p, struct stream_header *h, struct err *e)
+{
+    enum { MOST = sizeof p->kept / sizeof *p->kept };
+    for (size_t i = COLUMN_TOKEN + 1; i < p->header.n_columns && p->n_kept < MOST; i++) {
+        const struct column *c = &p->header.column[i];
+        if (c->per != PER_SEQUENCE || header_find(h, c->name) >= 0)
+            continue;
+        p->kept[p->n_kept] = (int)i;
+        p->place[p->n_kept] = header_add_column(h, c->name, c->type, PER_SEQUENCE, e);
+        if (p->place[p->n_kept++] < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int prompts_fill(const struct prompts *p, const struct prompt *q, struct frame *to, struct err *e)
+{
+    size_t last = to->n_sequences - 1;
+    for (size_t k = 0; k < p->n_kept; k++) {
+        const struct column_data *from = &q->frame->column[p->kept[k]];
+        struct column_data *out = &to->column[p->place[k]];
+        size_t size;
+        const char *text;
+        switch (p->header.column[p->kept[k]].type) {
+        case COLUMN_U8:
+            out->u8[last] = from->u8[q->index];
+            break;
+        case COLUMN_U32:
+            out->u32[last] = from->u32[q->index];
+            break;
+        case COLUMN_F32:
+            out->f32[last] = from->f32[q->index];
+            break;
+        case COLUMN_STRING:
+            text = frame_string(q->frame, p->kept[k], q->index, &size);
+            if (frame_set_string(to, p->place[k], text, size, e) < 0)
+                return -1;
+            break;
+        }
+    }
+    return 0;
+}
+
+static struct prompt *make_prompt(struct frame *f, size_t index, uint64_t number, uint64_t pass,
+                                  struct err *e)
+{
+    struct prompt *q = mem_alloc(1, sizeof *q, "a prompt", e);
+    if (!q)
+        return NULL;
+    *q = (struct prompt){.token = f->column[COLUMN_TOKEN].u32 + f->start[index],
+                         .n = frame_length(f, index),
+                         .number = number,
+                         .pass = pass,
+                         .frame = f,
+                         .index = index};
+    return q;
+}
+
+// A prompt that owns a copy of its record.
+struct owned {
+    struct prompt prompt; // first, so that it can be freed as one
+    struct frame frame;
+};
+
+static int copy_record(struct prompts *p, size_t index, struct prompt **out, struct err *e)
+{
+    struct owned *o = mem_alloc(1, sizeof *o, "a prompt", e);
+    if (!o)
+        return -1;
+    if (frame_init(&o->frame, &p->header, e) < 0) {
+        free(o);
+        return -1;
+    }
+    if (frame_append(&o->frame, &p->frame, index, e) < 0) {
+        frame_release(&o->frame);
+        free(o);
+        return -1;
+    }
+    o->prompt = (struct prompt){.token = o->frame.column[COLUMN_TOKEN].u32,
+                                .n = o->frame.n_tokens,
+                                .number = p->number++,
+                                .frame = &o->frame};
+    *out = &o->prompt;
+    return 1;
+}
+
+int prompts_next(struct prompts *p, struct prompt **out, struct err *e)
+{
+    while (p->next == p->frame.n_sequences) {
+        int more = p->ended ? 0 : stream_reader_next(p->reader, &p->frame, e);
+        if (more <= 0) {
+            p->ended |= more == 0;
+            return more;
+        }
+        p->next = 0;
+    }
+    return copy_record(p, p->next++, out, e);
+}
+
+int prompts_load(struct prompts *p, struct err *e)
+{
+    struct frame all;
+    if (frame_init(&all, &p->header, e) < 0)
+        return -1;
+    int more = 1;
+    while (more > 0 && (more = stream_reader_next(p->reader, &p->frame, e)) > 0)
+        for (size_t i = 0; i < p->frame.n_sequences && more > 0; i++)
+            if (frame_append(&all, &p->frame, i, e) < 0)
+                more = -1;
+    if (more == 0 && all.n_sequences == 0)
+        more = err_set(e, STATUS_FAILED, "%s: there are no prompts", prompts_name(p));
+    frame_release(&p->frame);
+    p->frame = all;
+    p->loaded = 1;
+    return more;
+}
+
+uint64_t prompts_count(const struct prompts *p)
+{
+    return p->frame.n_sequences;
+}
+
+struct prompt *prompts_at(struct prompts *p, uint64_t number, struct err *e)
+{
+    uint64_t n = p->frame.n_sequences;
+    return make_prompt(&p->frame, (size_t)(number % n), number, number / n, e);
+}
+
+void prompts_free(struct prompt *q)
+{
+    if (!q)
+        return;
+    // A record of its own lies right behind the prompt.
+    struct owned *o = (struct owned *)q;
+    if (q->frame == &o->frame)
+        frame_release(&o->frame);
+    free(q);
+}
+
+const char *prompts_id(const struct prompt *q, size_t *size)
+{
+    return frame_string(q->frame, COLUMN_ID, q->index, size);
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT
+#include "infer/rollout.h"
+#include "base/hash.h"
+#include "base/io.h"
+#include "base/number.h"
+#include "base/progress.h"
+#include "infer/prompts.h"
+#include "model/directory.h"
+#include "model/generate.h"
+#include "stream/writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// Columns of the output.
+struct columns {
+    int mask, logp, sampled, prompt, sample, generation, step, finish;
+};
+
+struct run {
+    const struct rollout_options *o;
+    struct device device;
+    struct model *model, *reference;
+    struct generator *generator;
+    struct generate_options options;
+    uint32_t stop[EOS_MAX + OPTION_TEXTS_MAX];
+    struct prompts prompts;
+    struct stream_header header;
+    struct frame frame;
+    struct columns column;
+    struct stream_writer *writer;
+    struct progress progress;
+    uint64_t generation, records, tokens;
+    int attached; // to the policy that is followed
+};
+
+static int add_columns(struct run *r, struct err *e)
+{
+    struct stream_header *h = &r->header;
+    struct columns *c = &r->column;
+    int plain = sampling_is_plain(&r->options.sampling) && !r->o->contrast;
+    if ((c->mask = header_add_column(h, "mask", COLUMN_U8, PER_TOKEN, e)) < 0 ||
+        (c->logp = header_add_column(h, "logp:rollout", COLUMN_F32, PER_TOKEN, e)) < 0 ||
+        (!plain &&
+         (c->sampled = header_add_column(h, "logp:sampled", COLUMN_F32, PER_TOKEN, e)) < 0))
+        return -1;
+    if ((c->prompt = header_add_column(h, "prompt", COLUMN_STRING, PER_SEQUENCE, e)) < 0 ||
+        (c->sample = header_add_column(h, "sample", COLUMN_U32, PER_SEQUENCE, e)) < 0 ||
+        (c->generation = header_add_column(h, "generation", COLUMN_U32, PER_SEQUENCE, e)) < 0 ||
+        (c->step = header_add_column(h, "step", COLUMN_U32, PER_SEQUENCE, e)) < 0 ||
+        (c->finish = header_add_column(h, "finish", COLUMN_STRING, PER_SEQUENCE, e)) < 0)
+        return -1;
+    return prompts_add_columns(&r->prompts, h, e);
+}
+
+static int describe(struct run *r, struct err *e)
+{
+    const struct stream_header *in = prompts_header(&r->prompts);
+    struct stream_header *h = &r->header;
+    char fingerprint[24], known[24];
+    int found;
+    if (r->o->text->fingerprint(r->o->model, known, &found, e) < 0 ||
+        header_check_tokenizer(in, found ? known : NULL, prompts_name(&r->prompts), e) < 0 ||
+        model_fingerprint(r->model, fingerprint, e) < 0 || header_init(h, e) < 0)
+        return -1;
+    if (in->tokenizer || found) {
+        h->tokenizer = strdup(in->tokenizer ? in->tokenizer : known);
+        if (!h->tokenizer)
+            return err_memory(e, 24, "a header");
+    }
+    h->vocab_size = (int64_t)r->model->config.vocab;
+    h->level = in->level;
+    json_decref(h->provenance);
+    h->provenance = json_deep_copy(in->provenance);
+    h->sampling = json_pack("{s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I}", "temperature",
+                            r->o->sampling.temperature, "top_k", (json_int_t)r->o->top_k, "top_p",
+                            r->o->sampling.top_p, "min_p", r->o->sampling.min_p,
+                            "repetition_penalty", r->o->sampling.repetition_penalty,
+                            "max_new_tokens", (json_int_t)r->o->max_new_tokens, "num_generations",
+                            (json_int_t)r->o->samples, "batch_size", (json_int_t)r->o->batch_size);
+    if (h->sampling && r->o->contrast)
+        json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
+    if (header_add_provenance(h, "rollout", r->o->argc, r->o->argv, r->o->seed,
+                              json_pack("{s:s}", "policy", fingerprint), e) < 0 ||
+        add_columns(r, e) < 0 || frame_init(&r->frame, h, e) < 0)
+        return -1;
+    r->writer = stream_writer_open(r->o->output, h, e);
+    return r->writer ? 0 : -1;
+}
+
+static int open_reference(struct run *r, struct err *e)
+{
+    if (!r->o->contrast)
+        return 0;
+    r->reference = model_open_weighted(r->o->contrast, "contrast", &r->options.contrast, e);
+    return r->reference ? 0 : -1;
+}
+
+static int add_stop_token(struct run *r, const char *text, struct err *e)
+{
+    size_t vocab = r->model->config.vocab;
+    uint64_t number;
+    int64_t id;
+    if (number_to_u64(text, &number) == 0)
+        id = number < vocab ? (int64_t)number : -1;
+    else if (r->o->text->token_id(r->o->model, text, &id, e) < 0)
+        return -1;
+    if (id < 0 || (size_t)id >= vocab)
+        return err_set(e, STATUS_USAGE, "--stop-token: the model has no token '%s'", text);
+    r->stop[r->options.n_stop++] = (uint32_t)id;
+    return 0;
+}
+
+static void release_prompt(void *prompt)
+{
+    prompts_free(prompt);
+}
+
+static int set_options(struct run *r, struct err *e)
+{
+    struct generate_options *o = &r->options;
+    o->sampling = r->o->sampling;
+    o->sampling.top_k = (size_t)r->o->top_k;
+    o->first_sample = (uint32_t)r->o->first_sample;
+    o->max_new_tokens = (size_t)r->o->max_new_tokens;
+    o->slots = (size_t)r->o->slots;
+    o->seed = r->o->seed;
+    o->release_owner = release_prompt;
+    o->stop = r->stop;
+    for (size_t i = 0; i < r->model->config.n_eos; i++)
+        r->stop[o->n_stop++] = r->model->config.eos[i];
+    for (int i = 0; i < r->o->stop_tokens.n; i++)
+        if (add_stop_token(r, r->o->stop_tokens.text[i], e) < 0)
+            return -1;
+    return open_reference(r, e);
+}
+
+static int open_generator(struct run *r, struct err *e)
+{
+    generator_close(r->generator); // between steps: nothing is in flight
+    r->generator = generator_open(r->model, r->reference, &r->device, &r->options, e);
+    return r->generator ? 0 : -1;
+}
+
+// One sample as a record.
+static int write_sample(struct run *r, const struct request *q, size_t i, uint64_t step,
+                        struct err *e)
+{
+    const struct generated *s = &q->sample[i];
+    const struct columns *c = &r->column;
+    struct frame *f = &r->frame;
+    size_t size;
+    const struct prompt *p = q->owner;
+    const char *prompt = prompts_id(p, &size);
+    char id[96], pass[32] = "";
+    frame_clear(f);
+    if (frame_add(f, q->n_prompt + s->n, e) < 0)
+        return -1;
+    memcpy(f->column[COLUMN_TOKEN].u32, q->prompt, q->n_prompt * sizeof *q->prompt);
+    memcpy(f->column[COLUMN_TOKEN].u32 + q->n_prompt, s->token, s->n * sizeof *s->token);
+    memset(f->column[c->mask].u8 + q->n_prompt, 1, s->n);
+    memcpy(f->column[c->logp].f32 + q->n_prompt, s->logp, s->n * sizeof *s->logp);
+    if (c->sampled)
+        memcpy(f->column[c->sampled].f32 + q->n_prompt, s->sampled, s->n * sizeof *s->sampled);
+    size_t number = i + (size_t)r->o->first_sample;
+    f->column[c->sample].u32[0] = (uint32_t)number;
+    f->column[c->generation].u32[0] = (uint32_t)r->generation;
+    f->column[c->step].u32[0] = (uint32_t)step;
+    if (p->pass)
+        snprintf(pass, sizeof pass, ".%llu", (unsigned long long)p->pass);
+    int n = snprintf(id, sizeof id, "@%llu%s/%zu", (unsigned long long)r->generation, pass, number);
+    struct buffer whole;
+    buffer_init(&whole, 0);
+    int result = buffer_append(&whole, prompt, size, e);
+    if (result == 0)
+        result = buffer_append(&whole, id, (size_t)n, e);
+    if (result == 0)
+        result = frame_set_string(f, COLUMN_ID, whole.data, whole.size, e);
+    buffer_release(&whole);
+    const char *finish = s->finish == FINISH_STOP ? "stop" : "length";
+    if (result < 0 || frame_set_string(f, c->prompt, prompt, size, e) < 0 ||
+        frame_set_string(f, c->finish, finish, strlen(finish), e) < 0 ||
+        prompts_fill(&r->prompts, q->owner, f, e) < 0)
+        return -1;
+    r->records++;
+    r->tokens += s->n;
+    return stream_writer_add(r->writer, f, 0, e);
+}
+
+// Writes what is done, in order, and lets the reader have each step as soon as it is complete.
+static int write_done(struct run *r, struct err *e)
+{
+    struct request *q;
+    while (generator_take(r->generator, &q)) {
+        struct prompt *p = q->owner;
+        uint64_t number = p->number, batch = (uint64_t)r->o->batch_size;
+        int result = 0;
+        for (size_t i = 0; i < q->n_samples && result == 0; i++)
+            result = write_sample(r, q, i, number / batch, e);
+        prompts_free(p);
+        request_free(q);
+        if (result == 0 && number % batch == batch - 1)
+            result = stream_writer_flush(r->writer, e);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void show_progress(struct run *r)
+{
+    double seconds = clock_seconds() - r->progress.started + 1e-9;
+    progress_update(&r->progress, "rollout: %llu samples, generation %llu, %.0f tokens/s",
+                    (unsigned long long)r->records, (unsigned long long)r->generation,
+                    (double)generator_drawn(r->generator) / seconds);
+}
+
+static int add_prompt(struct run *r, struct prompt *p, struct err *e)
+{
+    size_t size;
+    const char *id = prompts_id(p, &size);
+    // Another generation and another pass over the prompts draw other samples.
+    uint64_t turn[3] = {hash_bytes(id, size), r->generation, p->pass};
+    uint64_t key = hash_bytes(turn, sizeof turn);
+    if (generator_add(r->generator, p->token, p->n, (size_t)r->o->samples, key, p, e) == 0)
+        return 0;
+    return err_prefix(e, "%s: record `%.*s`", prompts_name(&r->prompts), (int)size, id);
+}
+
+// Each prompt once, as many in flight as there is room for.
+static int run_once(struct run *r, struct err *e)
+{
+    int more = 1;
+    while (more || generator_pending(r->generator)) {
+        while (more && generator_pending(r->generator) < 2 * (size_t)r->o->slots) {
+            struct prompt *p;
+            more = prompts_next(&r->prompts, &p, e);
+            if (more < 0)
+                return -1;
+            if (more && add_prompt(r, p, e) < 0) {
+                prompts_free(p);
+                return -1;
+            }
+        }
+        if (generator_step(r->generator, e) < 0 || write_done(r, e) < 0)
+            return -1;
+        show_progress(r);
+    }
+    return 0;
+}
+
+static int run_step(struct run *r, uint64_t step, struct err *e)
+{
+    for (int64_t i = 0; i < r->o->batch_size; i++) {
+        struct prompt *p =
+            prompts_at(&r->prompts, step * (uint64_t)r->o->batch_size + (uint64_t)i, e);
+        if (!p)
+            return -1;
+        if (add_prompt(r, p, e) < 0) {
+            prompts_free(p);
+            return -1;
+        }
+    }
+    while (generator_pending(r->generator)) {
+        if (generator_step(r->generator, e) < 0)
+            return -1;
+        show_progress(r);
+    }
+    return write_done(r, e);
+}
+
+static int use_generation(struct run *r, int directory, uint64_t generation, struct err *e)
+{
+    model_close(r->model);
+    r->model = model_open_at(directory, r->o->model, e);
+    r->generation = generation;
+    return r->model ? open_generator(r, e) : -1;
+}
+
+// Steps of a fixed policy, or of one that lives.
+static int run_steps(struct run *r, struct err *e)
+{
+    uint64_t start = r->generation, last = r->o->steps ? (uint64_t)r->o->steps : UINT64_MAX;
+    if (prompts_load(&r->prompts, e) < 0)
+        return -1;
+    if (!r->o->steps)
+        last = (prompts_count(&r->prompts) + (uint64_t)r->o->batch_size - 1) /
+               (uint64_t)r->o->batch_size;
+    for (uint64_t step = start; step < last; step++) {
+        uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
+        if (r->o->follow && wanted != r->generation) {
+            int fd = policy_follow(r->o->model, &wanted, 0, e);
+            if (fd == -2)
+                break; // the trainer has stopped: what it wanted it has
+            if (fd < 0 || use_generation(r, fd, wanted, e) < 0)
+                return -1;
+        }
+        if (run_step(r, step, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int open_policy(struct run *r, struct err *e)
+{
+    int fd = -1;
+    if (r->o->follow) {
+        fd = policy_follow(r->o->model, &r->generation, 1, e);
+        if (fd < 0)
+            return -1;
+        r->model = model_open_at(fd, r->o->model, e);
+        r->attached = policy_attach(r->o->model, e);
+        return r->model && r->attached >= 0 ? 0 : -1;
+    }
+    r->model = model_open(r->o->model, e);
+    if (!r->model)
+        return -1;
+    struct directory_note note;
+    if (directory_read_note(r->model->directory, &note, e) < 0)
+        return -1;
+    r->generation = note.generation;
+    directory_release_note(&note);
+    return 0;
+}
+
+static void release(struct run *r)
+{
+    stream_writer_abort(r->writer);
+    frame_release(&r->frame);
+    header_release(&r->header);
+    generator_close(r->generator);
+    prompts_close(&r->prompts);
+    model_close(r->model);
+    model_close(r->reference);
+    if (r->attached >= 0)
+        close(r->attached);
+    device_release(&r->device);
+}
+
+int rollout_run(const struct rollout_options *o, const char *input, struct err *e)
+{
+    struct run r;
+    memset(&r, 0, sizeof r);
+    r.o = o;
+    r.attached = -1;
+    int result = device_open(&r.device, o->device, e);
+    if (result == 0)
+        result = prompts_open(&r.prompts, input, e);
+    if (result == 0)
+        result = open_policy(&r, e);
+    if (result == 0)
+        result = set_options(&r, e);
+    if (result == 0)
+        result = describe(&r, e);
+    if (result == 0)
+        result = open_generator(&r, e);
+    progress_init(&r.progress, !o->quiet);
+    if (result == 0)
+        result = o->follow || o->steps ? run_steps(&r, e) : run_once(&r, e);
+    progress_clear(&r.progress);
+    if (result == 0) {
+        struct stream_writer *w = r.writer;
+        r.writer = NULL;
+        result = stream_writer_end(w, e);
+    }
+    if (result == 0)
+        message_note("%llu samples, %llu tokens", (unsigned long long)r.records,
+                     (unsigned long long)r.tokens);
+    release(&r);
+    return result;
+}

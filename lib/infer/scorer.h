@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Teacher-forced log-probabilities of given sequences under a model, in packed batches.
+#ifndef INFER_SCORER_H
+#define INFER_SCORER_H
+
+#include "model/head.h"
+
+// A frozen model beside the one that scores; model == NULL: none.
+struct scorer_beside {
+    struct model *model;
+    struct decoder decoder;
+};
+
+struct scorer {
+    struct model *model;
+    struct device *device;
+    struct decoder decoder;
+    struct arena arena;
+    size_t batch_tokens; // packed at a time; a longer sequence goes alone
+    size_t positions;    // that all models have
+    size_t share;        // rope_same_up_to of all models
+    struct scorer_beside contrast, reference;
+    double weight; // of contrast
+};
+
+void scorer_init(struct scorer *s, struct model *m, struct device *device);
+void scorer_release(struct scorer *s);
+// Scores under softmax(z + weight (z - z_other)) from here on. Models are borrowed.
+int scorer_contrast(struct scorer *s, struct model *other, double weight, struct err *e);
+// The model of head_result's kl and reverse.
+int scorer_reference(struct scorer *s, struct model *other, struct err *e);
+// Scores all wanted positions of the sequences. The arrays of `out` hold the wanted positions of
+// sequence 0, then of sequence 1, and so on. A value that is not finite fails with the number of
+// its sequence in *where.
+int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
+               const struct head_result *out, size_t *where, struct err *e);
+
+#endif

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Chat templates: the Jinja that hub models use, rendered byte for byte as transformers does
+// (jinja2's immutable sandbox with trim_blocks, lstrip_blocks, loop controls, transformers' tojson,
+// raise_exception, strftime_now, namespace and the `generation` tag). Templates are hostile input:
+// source, depth, steps, text and memory are bounded; nothing outside the context can be reached.
+//
+// Refused with a message that says so, never rendered otherwise: include, import, extends,
+// autoescape, the filters pprint, random, striptags, urlize and wordwrap, lipsum, \N{...} escapes,
+// whole numbers beyond 38 digits, attributes of numbers, printing what Python prints with an
+// address (generators, functions).
+#ifndef JINJA_TEMPLATE_H
+#define JINJA_TEMPLATE_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include <jansson.h>
+#include <stddef.h>
+
+enum { TEMPLATE_SOURCE_MAX = 4 << 20 }; // bytes of a template
+
+struct template;
+
+// Byte ranges of the output that stand inside {% generation %} ... {% endgeneration %}.
+struct span_list {
+    struct span {
+        size_t start, end;
+    } * span;
+    size_t n, capacity;
+};
+void span_list_init(struct span_list *s);
+void span_list_release(struct span_list *s);
+
+// `name` is for messages. NULL with *e filled ("NAME:LINE: reason") for what does not parse.
+struct template *template_parse(const char *source, size_t size, const char *name, struct err *e);
+void template_free(struct template *t);
+// Renders with `context` (an object: messages, tools, documents, add_generation_prompt, bos_token,
+// eos_token, ... whatever the caller puts there; borrowed, not changed). Its key "strftime_now", a
+// string "YYYY-MM-DDTHH:MM:SS", is the moment that the function strftime_now() formats; without it
+// a template that asks for the time fails. Appends to `out`; spans (or NULL: not wanted) are
+// relative to the beginning of what was appended, ascending, not overlapping, some perhaps empty.
+// raise_exception's text becomes the error. Where a template changes text that holds a marked part
+// (say, with a filter) the spans cannot be told: an error, if they are wanted.
+// On failure nothing is appended. Several threads may render one template at once.
+int template_render(const struct template *t, const json_t *context, struct buffer *out,
+                    struct span_list *spans, struct err *e);
+// Whether the template has a {% generation %} block anywhere.
+int template_marks_generation(const struct template *t);
+
+// White space as Python's str.strip sees it, taken away at both ends; and at the right one alone:
+// the new end.
+void string_trim(const char **s, size_t *n);
+const char *string_strip_right(const char *s, const char *end);
+
+#endif

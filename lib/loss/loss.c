@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "loss/loss.h"
+#include "base/number.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct loss_kind *const kinds[] = {
+    &loss_nll,        &loss_dft,        &loss_tv,         &loss_chi2,
+    &loss_hellinger,  &loss_js,         &loss_kl,         &loss_reinforce,
+    &loss_ppo_clip,   &loss_logistic,   &loss_hinge,      &loss_gsil_bernoulli,
+    &loss_gsil_brier, &loss_gsil_hinge, &loss_gsil_kliep, &loss_gsil_lsif,
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const struct loss_kind *loss_find(const char *name)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (!strcmp(kinds[i]->name, name))
+            return kinds[i];
+    return NULL;
+}
+
+int loss_init(struct loss *l, const char *name, struct err *e)
+{
+    *l = (struct loss){.kind = name ? loss_find(name) : &loss_nll};
+    if (!l->kind)
+        return err_set(e, STATUS_USAGE, "--loss: there is no loss '%s'", name);
+    l->parameters = (struct loss_parameters){
+        .cliprange = 0.2, .beta = 0.1, .alpha = l->kind->alpha, .offset = 2};
+    l->by_sequence = !l->kind->pointwise;
+    while (l->n_columns < LOSS_COLUMNS_MAX && l->kind->columns[l->n_columns])
+        l->n_columns++;
+    return 0;
+}
+
+int loss_needs_reference(const struct loss *l)
+{
+    for (size_t i = 0; i < LOSS_COLUMNS_MAX && l->kind->columns[i]; i++)
+        if (!strcmp(l->kind->columns[i], LOSS_REFERENCE))
+            return 1;
+    return 0;
+}
+
+int loss_set_reference(struct loss *l, const char *name, struct err *e)
+{
+    if (!name) {
+        if (!l->by_sequence)
+            return err_set(e, STATUS_USAGE,
+                           "--loss %s: the policy itself cannot be its frozen side token by token",
+                           l->kind->name);
+        l->frozen_self = 1;
+        l->n_columns = 0;
+        return 0;
+    }
+    size_t length = strlen(name);
+    if (length == 0 || length > sizeof l->reference - sizeof LOSS_REFERENCE)
+        return err_set(e, STATUS_USAGE, "--reference: '%s' is no name of a column", name);
+    snprintf(l->reference, sizeof l->reference, LOSS_REFERENCE "%s", name);
+    return 0;
+}
+
+const char *loss_column(const struct loss *l, size_t i)
+{
+    if (l->has_kl && i + 1 == l->n_columns)
+        return l->kl_column;
+    const char *name = l->kind->columns[i];
+    return strcmp(name, LOSS_REFERENCE) ? name : l->reference;
+}
+
+int loss_set_kl(struct loss *l, const char *text, struct err *e)
+{
+    const char *colon = strrchr(text, ':');
+    size_t length = colon ? (size_t)(colon - text) : 0;
+    if (length == 0 || length > sizeof l->kl_column - sizeof "logp:")
+        return err_set(e, STATUS_USAGE, "--kl: '%s' is not NAME:COEF", text);
+    if (number_to_f64(colon + 1, &l->kl_coefficient) < 0 || !isfinite(l->kl_coefficient) ||
+        l->kl_coefficient < 0)
+        return err_set(e, STATUS_USAGE, "--kl: '%s' is not a coefficient of 0 or more", colon + 1);
+    if (l->by_sequence)
+        return err_set(e, STATUS_USAGE, "--kl: not with the loss %s", l->kind->name);
+    if (l->has_kl || l->n_columns == LOSS_COLUMNS_MAX)
+        return err_set(e, STATUS_USAGE, "--kl: one term at most");
+    snprintf(l->kl_column, sizeof l->kl_column, "logp:%.*s", (int)length, text);
+    l->n_columns++;
+    l->has_kl = 1;
+    return 0;
+}
+
+int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
+                  struct loss_stats *stats, struct err *e)
+{
+    for (size_t k = 0; k < l->n_columns; k++)
+        for (size_t i = 0; i < t->n; i++)
+            if (!isfinite(t->column[k][i]))
+                return err_set(e, STATUS_FAILED, "trained token %zu: `%s` is %s", i,
+                               loss_column(l, k), isnan(t->column[k][i]) ? "null" : "infinite");
+    l->kind->pointwise(&l->parameters, t, value, c, stats);
+    double sum = 0;
+    for (size_t i = 0; i < t->n; i++)
+        sum += (double)value[i];
+    stats->value += sum;
+    if (l->has_kl)
+        stats->kl += loss_kl_add(l->kl_estimator, l->kl_coefficient, t->n, t->lp,
+                                 t->column[l->n_columns - 1], value, c);
+    for (size_t i = 0; i < t->n; i++)
+        if (!isfinite(value[i]) || !isfinite(c[i]))
+            return err_set(e, STATUS_FAILED, "trained token %zu: the loss is not finite", i);
+    return 0;
+}
+
+int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s, double *value,
+                            double *c, struct loss_stats *stats, size_t *where, struct err *e)
+{
+    l->kind->sequences(&l->parameters, s, value, c, stats);
+    for (size_t i = 0; i < s->n; i++) {
+        *where = i;
+        if (!isfinite(value[i]) || !isfinite((float)c[i]))
+            return err_set(e, STATUS_FAILED, "the loss %s is not finite at a log-ratio of %g",
+                           l->kind->name, s->log_ratio[i]);
+        stats->value += value[i];
+    }
+    return 0;
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "train/checkpoint.h"
+#include "base/io.h"
+#include "base/json.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
+                            const char *loss)
+{
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s}", "model", model,
+                     "loss", loss, "seed", (json_int_t)seed, "learning-rate", o->learning_rate,
+                     "weight-decay", o->weight_decay, "adam-beta1", o->beta1, "adam-beta2",
+                     o->beta2, "adam-epsilon", o->epsilon, "max-grad-norm", o->max_grad_norm,
+                     "lr-scheduler-type", schedule_types[o->scheduler], "optim",
+                     optimizer_kinds[o->optim]);
+}
+
+struct part {
+    const char *name;
+    float *data;
+};
+
+enum { PARTS_MAX = 4 };
+
+static size_t parts_of(const struct trainer *t, struct part part[PARTS_MAX])
+{
+    size_t n = 0;
+    part[n++] = (struct part){"master", t->model->master};
+    if (t->m)
+        part[n++] = (struct part){"m", t->m};
+    if (t->v)
+        part[n++] = (struct part){"v", t->v};
+    if (t->ema)
+        part[n++] = (struct part){"ema", t->ema};
+    return n;
+}
+
+static int write_parts(int fd, const struct trainer *t, const json_t *metadata, const char *name,
+                       struct err *e)
+{
+    struct part part[PARTS_MAX];
+    struct safetensors_entry entry[PARTS_MAX];
+    size_t n = parts_of(t, part), values = t->model->n_flat, size;
+    memset(entry, 0, sizeof entry);
+    for (size_t i = 0; i < n; i++) {
+        entry[i].name = (char *)part[i].name;
+        strcpy(entry[i].type, "F32");
+        entry[i].n_dims = 1;
+        entry[i].dim[0] = values;
+        entry[i].bytes = values * sizeof(float);
+    }
+    char *header = safetensors_header(entry, n, metadata, &size, e);
+    if (!header)
+        return -1;
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)size >> (8 * i));
+    int result = io_write(fd, prefix, 8, name, e);
+    if (result == 0)
+        result = io_write(fd, header, size, name, e);
+    for (size_t i = 0; i < n && result == 0; i++)
+        result = io_write(fd, part[i].data, values * sizeof(float), name, e);
+    free(header);
+    return result;
+}
+
+int checkpoint_save(int at, const char *name, const struct trainer *t, const json_t *settings,
+                    struct err *e)
+{
+    char temporary[256];
+    snprintf(temporary, sizeof temporary, "%s.new", name);
+    char *text = json_dumps(settings, JSON_COMPACT);
+    json_t *metadata =
+        text ? json_pack("{s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "settings", text,
+                         "step", json_sprintf("%lld", (long long)t->step), "num_tokens",
+                         json_sprintf("%llu", (unsigned long long)t->num_tokens), "updates",
+                         json_sprintf("%lld", (long long)t->optimizer.step))
+             : NULL;
+    free(text);
+    if (!metadata)
+        return err_memory(e, 0, "a state");
+    int fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int result = fd < 0 ? err_errno(e, name) : write_parts(fd, t, metadata, name, e);
+    json_decref(metadata);
+    if (fd >= 0 && close(fd) < 0 && result == 0)
+        result = err_errno(e, name);
+    if (result == 0 && renameat(at, temporary, at, name) < 0)
+        result = err_errno(e, name);
+    if (result < 0 && fd >= 0)
+        unlinkat(at, temporary, 0);
+    return result;
+}
+
+static int load_parts(const struct safetensors *s, struct trainer *t, struct err *e)
+{
+    struct part part[PARTS_MAX];
+    size_t n = parts_of(t, part);
+    for (size_t i = 0; i < n; i++) {
+        const struct safetensors_entry *entry = safetensors_find(s, part[i].name);
+        if (!entry || entry->dtype != DTYPE_F32 || entry->bytes != t->model->n_flat * sizeof(float))
+            return err_set(e, STATUS_FAILED,
+                           "%s: the state is that of another model or optimizer (`%s`)", s->path,
+                           part[i].name);
+        memcpy(part[i].data, safetensors_data(s, entry), entry->bytes);
+    }
+    return 0;
+}
+
+static int64_t counter(const json_t *metadata, const char *key)
+{
+    const char *text = json_string_value(json_object_get(metadata, key));
+    return text ? strtoll(text, NULL, 10) : -1;
+}
+
+int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e)
+{
+    struct safetensors s;
+    *settings = NULL;
+    if (safetensors_open(&s, at, name, e) < 0)
+        return -1;
+    const char *text = json_string_value(json_object_get(s.metadata, "settings"));
+    int64_t step = counter(s.metadata, "step"), tokens = counter(s.metadata, "num_tokens");
+    int64_t updates = counter(s.metadata, "updates");
+    int result = 0;
+    if (!text || step < 0 || tokens < 0 || updates < 0)
+        result = err_set(e, STATUS_FAILED, "%s: not the state of a training run", name);
+    if (result == 0)
+        result = load_parts(&s, t, e);
+    if (result == 0) {
+        *settings = json_parse(text, strlen(text), name, e);
+        result = *settings ? 0 : -1;
+        t->step = step;
+        t->num_tokens = (uint64_t)tokens;
+        t->optimizer.step = updates;
+    }
+    safetensors_close(&s);
+    return result;
+}
+
+int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(
+        (json_t *)now, key,
+        value) if (!json_equal(value,
+                               json_object_get(
+                                   then, key))) return err_set(e, STATUS_USAGE,
+                                                               "--resume: `%s` is not what it was "
+                                                               "when the run was stopped",
+                                                               key);
+    return 0;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// The state of a run: fp32 masters, moments, counters. One file, replaced atomically; a run that
+// starts from it gives the same bits as one that was never stopped.
+#ifndef TRAIN_CHECKPOINT_H
+#define TRAIN_CHECKPOINT_H
+
+#include "train/trainer.h"
+#include <jansson.h>
+
+// The options that must be the same for a resumed run to give the same bits; programs add their
+// own.
+json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
+                            const char *loss);
+// Writes NAME (a safetensors file with tensors master, m, v, ema and the JSON `settings` in its
+// metadata) in the directory `at`. `settings`: what must be the same when the run goes on, and the
+// program's own counters; borrowed.
+int checkpoint_save(int at, const char *name, const struct trainer *t, const json_t *settings,
+                    struct err *e);
+// Loads it into a trainer made with the same model and options. *settings: a new reference.
+int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e);
+// Refuses (naming the first key) when `now` and `then` differ in a key of `now`.
+int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e);
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+#include "train/dataset.h"
+#include "base/hash.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Indices in a stream's header of what the dataset keeps.
+struct source {
+    int mask;
+    int column[LOSS_COLUMNS_MAX];
+    const char *const *text_name;
+    int text[DATASET_TEXTS_MAX];
+    size_t n_text;
+};
+
+static int find_columns(struct dataset *d, const struct stream_header *h, const struct loss *loss,
+                        const char *where, struct source *source, struct err *e)
+{
+    source->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e);
+    if (source->mask < 0 || header_init(&d->header, e) < 0 ||
+        header_add_column(&d->header, "mask", COLUMN_U8, PER_TOKEN, e) < 0)
+        return -1;
+    for (size_t i = 0; i < loss->n_columns; i++) {
+        const char *name = loss_column(loss, i);
+        source->column[i] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
+        if (source->column[i] < 0 ||
+            header_add_column(&d->header, name, COLUMN_F32, PER_TOKEN, e) < 0)
+            return -1;
+    }
+    d->first_text = d->header.n_columns;
+    for (size_t i = 0; i < source->n_text; i++) {
+        const char *name = source->text_name[i];
+        source->text[i] = header_require(h, name, COLUMN_STRING, PER_SEQUENCE, where, e);
+        if (source->text[i] < 0 ||
+            header_add_column(&d->header, name, COLUMN_STRING, PER_SEQUENCE, e) < 0)
+            return -1;
+    }
+    return frame_init(&d->all, &d->header, e);
+}
+
+int dataset_reference(struct loss *loss, const struct stream_header *h, const char *where,
+                      struct err *e)
+{
+    static const char prefix[] = LOSS_REFERENCE;
+    const char *only = NULL;
+    if (!loss_needs_reference(loss) || loss->frozen_self || loss->reference[0])
+        return 0;
+    for (size_t i = 0; i < h->n_columns; i++) {
+        const char *name = h->column[i].name;
+        // What the sampler writes is of samples alone.
+        if (strncmp(name, prefix, sizeof prefix - 1) || !strcmp(name, "logp:rollout") ||
+            !strcmp(name, "logp:sampled"))
+            continue;
+        if (only)
+            return err_set(e, STATUS_USAGE,
+                           "%s: `%s` or `%s`? --reference NAME tells which is the frozen model's",
+                           where, only, name);
+        only = name;
+    }
+    if (!only)
+        return err_set(e, STATUS_STREAM,
+                       "%s: no column logp:NAME of a frozen model: logprob --as NAME adds one",
+                       where);
+    return loss_set_reference(loss, only + sizeof prefix - 1, e);
+}
+
+int dataset_check(const struct frame *f, size_t i, int mask, const struct loss *loss,
+                  const int *column, size_t vocab, size_t positions, const char *where,
+                  struct err *e)
+{
+    size_t n = frame_length(f, i), size;
+    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    if (n > positions + 1)
+        return err_set(e, STATUS_FAILED,
+                       "%s: record `%.*s`: %zu tokens are more than the model's %zu positions",
+                       where, (int)size, id, n, positions);
+    if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
+        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
+    const uint8_t *trained = f->column[mask].u8 + f->start[i];
+    for (size_t k = 0; k < loss->n_columns; k++) {
+        const float *value = f->column[column[k]].f32 + f->start[i];
+        for (size_t t = 1; t < n; t++)
+            if (trained[t] && !isfinite(value[t]))
+                return err_set(e, STATUS_STREAM, "%s: record `%.*s`: %s is %s at trained token %zu",
+                               where, (int)size, id, loss_column(loss, k),
+                               isnan(value[t]) ? "null" : "infinite", t);
+    }
+    return 0;
+}
+
+enum { MASK = 2, FIRST_COLUMN = 3 }; // in the dataset's own frame
+
+static int keep_record(struct dataset *d, const struct frame *f, size_t i,
+                       const struct source *source, const struct loss *loss, struct err *e)
+{
+    size_t n = frame_length(f, i), from = f->start[i];
+    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + from,
+                         .mask = f->column[source->mask].u8 + from,
+                         .n = n};
+    if (!sequence_wanted(&s)) {
+        d->untrained++;
+        if (!source->n_text)
+            return 0;
+    }
+    int64_t at = frame_add(&d->all, n, e);
+    if (at < 0)
+        return -1;
+    size_t to = d->all.start[at], size;
+    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    memcpy(d->all.column[COLUMN_TOKEN].u32 + to, s.token, n * sizeof *s.token);
+    memcpy(d->all.column[MASK].u8 + to, s.mask, n);
+    for (size_t k = 0; k < loss->n_columns; k++)
+        memcpy(d->all.column[FIRST_COLUMN + k].f32 + to, f->column[source->column[k]].f32 + from,
+               n * sizeof(float));
+    for (size_t k = 0; k < source->n_text; k++) {
+        size_t length;
+        const char *text = frame_string(f, source->text[k], i, &length);
+        if (frame_set_string(&d->all, (int)(d->first_text + k), text, length, e) < 0)
+            return -1;
+    }
+    return frame_set_string(&d->all, COLUMN_ID, id, size, e);
+}
+
+static int read_all(struct dataset *d, struct stream_reader *r, const struct source *source,
+                    const struct loss *loss, size_t vocab, size_t positions, struct err *e)
+{
+    struct stream_header header;
+    struct frame f;
+    if (header_copy(&header, stream_reader_header(r), e) < 0)
+        return -1;
+    if (frame_init(&f, &header, e) < 0) {
+        header_release(&header);
+        return -1;
+    }
+    int more = 1;
+    while (more > 0 && (more = stream_reader_next(r, &f, e)) > 0)
+        for (size_t i = 0; i < f.n_sequences && more > 0; i++)
+            if (dataset_check(&f, i, source->mask, loss, source->column, vocab, positions,
+                              stream_reader_name(r), e) < 0 ||
+                keep_record(d, &f, i, source, loss, e) < 0)
+                more = -1;
+    frame_release(&f);
+    header_release(&header);
+    return more;
+}
+
+static int make_examples(struct dataset *d, const struct loss *loss, struct err *e)
+{
+    const struct frame *f = &d->all;
+    d->n = f->n_sequences;
+    d->example = mem_alloc(d->n, sizeof *d->example, "examples", e);
+    if (!d->example)
+        return -1;
+    for (size_t i = 0; i < d->n; i++) {
+        size_t at = f->start[i];
+        d->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
+                                                   .mask = f->column[MASK].u8 + at,
+                                                   .n = frame_length(f, i)};
+        for (size_t k = 0; k < loss->n_columns; k++)
+            d->example[i].column[k] = f->column[FIRST_COLUMN + k].f32 + at;
+    }
+    d->fingerprint = hash_bytes(f->column[COLUMN_TOKEN].u32, f->n_tokens * sizeof(uint32_t)) ^
+                     hash_bytes(f->column[MASK].u8, f->n_tokens);
+    for (size_t k = 0; k < loss->n_columns; k++)
+        d->fingerprint = 31 * d->fingerprint +
+                         hash_bytes(f->column[FIRST_COLUMN + k].f32, f->n_tokens * sizeof(float));
+    return 0;
+}
+
+int dataset_read_with(struct dataset *d, const char *path, struct loss *loss,
+                      const char *const *text, size_t n_text, size_t vocab, size_t positions,
+                      struct err *e)
+{
+    memset(d, 0, sizeof *d);
+    struct stream_reader *r = stream_reader_open(path, e);
+    if (!r)
+        return -1;
+    struct source source = {.text_name = text, .n_text = n_text};
+    const char *where = stream_reader_name(r);
+    int result = dataset_reference(loss, stream_reader_header(r), where, e);
+    if (result == 0)
+        result = find_columns(d, stream_reader_header(r), loss, where, &source, e);
+    if (result == 0)
+        result = read_all(d, r, &source, loss, vocab, positions, e);
+    if (result == 0 && d->all.n_sequences == (n_text ? d->untrained : 0))
+        result = err_set(e, STATUS_FAILED,
+                         "%s: nothing to train: none of %zu records has a trained token", where,
+                         d->untrained);
+    if (result == 0)
+        result = header_copy(&d->stream, stream_reader_header(r), e);
+    if (result == 0)
+        result = make_examples(d, loss, e);
+    stream_reader_close(r);
+    return result;
+}
+
+int dataset_read(struct dataset *d, const char *path, struct loss *loss, size_t vocab,
+                 size_t positions, struct err *e)
+{
+    return dataset_read_with(d, path, loss, NULL, 0, vocab, positions, e);
+}
+
+const char *dataset_id(const struct dataset *d, size_t i, size_t *size)
+{
+    return frame_string(&d->all, COLUMN_ID, i, size);
+}
+
+void dataset_release(struct dataset *d)
+{
+    free(d->example);
+    frame_release(&d->all);
+    header_release(&d->header);
+    header_release(&d->stream);
+    memset(d, 0, sizeof *d);
+}
+
+void index_order(size_t *order, size_t n, int shuffle, uint64_t seed, uint64_t epoch)
+{
+    for (size_t i = 0; i < n; i++)
+        order[i] = i;
+    if (!shuffle)
+        return;
+    struct rng rng;
+    rng_init(&rng, seed, RNG_SHUFFLE, epoch, 0);
+    for (size_t i = n; i > 1; i--) {
+        size_t k = rng_below(&rng, i), swap = order[i - 1];
+        order[i - 1] = order[k];
+        order[k] = swap;
+    }
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+#include "train/reward_train.h"
+#include "base/io.h"
+#include "infer/reward_scorer.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct loss_kind no_columns = {.name = "bradley-terry"};
+static const struct loss_kind reward_column = {.name = "bradley-terry", .columns = {"reward"}};
+
+struct run {
+    const struct reward_train_options *o;
+    struct course course;
+    struct pairs data, eval;
+    struct reward_scorer scorer;
+    struct loss loss;   // for the course: it has no columns, and reward_step none of its calls
+    struct pair *batch; // of the course's examples: 0 and 1, 2 and 3 ...
+    struct reward_stats stats;
+};
+
+static void fill(void *arg, size_t i, struct example *out)
+{
+    const struct run *r = arg;
+    for (int k = 0; k < 2; k++)
+        out[k] = r->data.data.example[r->data.pair[i].member[k]];
+}
+
+static const char *name_of(void *arg, size_t i, size_t k, size_t *size)
+{
+    const struct run *r = arg;
+    return dataset_id(&r->data.data, r->data.pair[i].member[k], size);
+}
+
+static int step(void *arg, const struct example *batch, size_t n, struct step_report *report,
+                struct err *e)
+{
+    struct run *r = arg;
+    return reward_step(&r->course.trainer, batch, r->batch, n, &r->o->loss, report, &r->stats, e);
+}
+
+// Where the trained tokens of each record begin when all lie behind one another; returns how many.
+static size_t lay_out(const struct dataset *d, size_t *first)
+{
+    size_t wanted = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        first[i] = wanted;
+        wanted += sequence_wanted(&d->example[i].sequence);
+    }
+    return wanted;
+}
+
+static int score_pairs(struct run *r, const struct pairs *p, struct reward_stats *f, struct err *e)
+{
+    size_t where = 0;
+    size_t *first = mem_alloc(p->data.n, sizeof *first, "offsets", e);
+    struct sequence *sequence = mem_alloc(p->data.n, sizeof *sequence, "sequences", e);
+    size_t wanted = first ? lay_out(&p->data, first) : 0;
+    float *reward = mem_alloc(wanted, sizeof *reward, "rewards", e);
+    int result = first && sequence && reward ? 0 : -1;
+    for (size_t i = 0; i < p->data.n && result == 0; i++)
+        sequence[i] = p->data.example[i].sequence;
+    if (result == 0)
+        result = reward_scorer_run(&r->scorer, sequence, p->data.n, reward, NULL, &where, e);
+    if (result == 0)
+        result = reward_measure(p->data.example, p->pair, p->n, &r->o->loss, reward, first, f, e);
+    free(first);
+    free(sequence);
+    free(reward);
+    return result;
+}
+
+// `with_loss`: where the line does not have it from elsewhere.
+static void add_stats(json_t *line, const char *prefix, int with_loss, const struct reward_stats *f)
+{
+    const struct {
+        const char *name;
+        double value;
+    } figure[] = {{"loss", f->loss},
+                  {"accuracy", f->accuracy},
+                  {"margin", f->margin},
+                  {"aligned_accuracy", f->aligned_accuracy},
+                  {"aligned_margin", f->aligned_margin}};
+    char name[64];
+    for (size_t i = with_loss ? 0 : 1; i < sizeof figure / sizeof *figure; i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, figure[i].name);
+        json_object_set_new(line, name, json_real(figure[i].value));
+    }
+}
+
+// Loss and accuracy of the evaluation's pairs.
+static int evaluate(struct run *r, json_t *line, struct err *e)
+{
+    struct reward_stats f;
+    if (score_pairs(r, &r->eval, &f, e) < 0)
+        return err_prefix(e, "%s", r->o->eval_path);
+    add_stats(line, "eval_", 1, &f);
+    message_note("update %lld: eval_loss %.5f, eval_accuracy %.4f",
+                 (long long)r->course.trainer.step, f.loss, f.accuracy);
+    return 0;
+}
+
+static int note(void *arg, const struct step_report *report, int last, json_t *line, struct err *e)
+{
+    struct run *r = arg;
+    int64_t every = r->o->eval_steps, at = r->course.trainer.step;
+    (void)report;
+    add_stats(line, "", 0, &r->stats);
+    return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
+}
+
+// A language model gets its head, in the course's scratch directory.
+static int begin(void *arg, struct err *e)
+{
+    struct run *r = arg;
+    struct course *c = &r->course;
+    if (c->model->config.head == HEAD_REWARD) {
+        reward_scorer_init(&r->scorer, c->model, &c->device);
+        return 0;
+    }
+    if (io_remove_tree(c->out.fd, course_scratch, e) < 0 ||
+        io_make_directory(c->out.fd, course_scratch, e) < 0)
+        return -1;
+    int fd = openat(c->out.fd, course_scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, course_scratch);
+    int result = model_save_as_reward(c->model, fd, r->o->pad, e);
+    close(fd);
+    char *path = result == 0 ? io_path(c->out.partial, course_scratch, e) : NULL;
+    if (!path)
+        return -1;
+    model_close(c->model);
+    c->model = model_open_reward(path, e);
+    free(path);
+    if (!c->model)
+        return -1;
+    reward_scorer_init(&r->scorer, c->model, &c->device);
+    return 0;
+}
+
+static int read_pairs(struct run *r, struct pairs *p, const char *path, struct err *e)
+{
+    const struct model *m = r->course.model;
+    // The last token passes through the model too: one position less than a language model's.
+    if (pairs_read(p, path, &r->loss, m->config.vocab, model_positions(m) - 1, e) < 0)
+        return -1;
+    return header_check_tokenizer(&p->data.stream, r->o->course.run.tokenizer, io_name(path), e);
+}
+
+static int open_data(struct run *r, const char *input, struct err *e)
+{
+    size_t batch = (size_t)r->o->course.run.train.batch_size;
+    if (read_pairs(r, &r->data, input, e) < 0 ||
+        (r->o->eval_path && read_pairs(r, &r->eval, r->o->eval_path, e) < 0))
+        return -1;
+    message_note("%zu pairs", r->data.n);
+    if (batch > r->data.n)
+        batch = r->data.n;
+    r->batch = mem_alloc(batch, sizeof *r->batch, "a batch", e);
+    for (size_t i = 0; r->batch && i < batch; i++)
+        r->batch[i] = (struct pair){{2 * i, 2 * i + 1}};
+    return r->batch ? 0 : -1;
+}
+
+static json_t *settings(const struct bradley_terry *b)
+{
+    return json_pack("{s:s, s:s, s:s}", "loss", bradley_terry_levels[b->level], "pad",
+                     bradley_terry_pads[b->pad], "reduction",
+                     bradley_terry_reductions[b->reduction]);
+}
+
+static int run(struct run *r, const char *input, struct err *e)
+{
+    struct course *c = &r->course;
+    if (course_open(c, &r->o->course, e) < 0 || open_data(r, input, e) < 0)
+        return -1;
+    c->program = "reward-train";
+    c->loss = &r->loss;
+    c->n = r->data.n;
+    c->unit = 2;
+    c->fingerprint = r->data.fingerprint;
+    c->stream = &r->data.data.stream;
+    c->where = io_name(input);
+    c->fill = fill;
+    c->name = name_of;
+    c->note = note;
+    c->step = step;
+    c->begin = begin;
+    c->own = settings(&r->o->loss);
+    c->arg = r;
+    return course_run(c, e);
+}
+
+int reward_train_run(const struct reward_train_options *o, const char *input, struct err *e)
+{
+    struct run r;
+    memset(&r, 0, sizeof r);
+    r.o = o;
+    r.loss.kind = &no_columns;
+    int result = run(&r, input, e);
+    if (r.scorer.model)
+        reward_scorer_release(&r.scorer);
+    course_close(&r.course, result < 0, e);
+    pairs_release(&r.data);
+    pairs_release(&r.eval);
+    free(r.batch);
+    return result;
+}
+
+// The column's values at the trained tokens, behind one another.
+static void given_rewards(const struct pairs *p, float *reward)
+{
+    for (size_t i = 0; i < p->data.n; i++) {
+        const struct example *x = &p->data.example[i];
+        for (size_t t = 1; t < x->sequence.n; t++)
+            if (x->sequence.mask[t])
+                *reward++ = x->column[0][t];
+    }
+}
+
+static int write_stats(const struct reward_stats *f, const char *output, struct err *e)
+{
+    struct output out;
+    json_t *line = json_pack("{s:I, s:I}", "pairs", (json_int_t)f->pairs, "positions",
+                             (json_int_t)f->positions);
+    if (!line)
+        return err_memory(e, 0, "stats");
+    add_stats(line, "", 1, f);
+    char *text = json_dumps(line, JSON_COMPACT);
+    json_decref(line);
+    if (!text)
+        return err_memory(e, 0, "stats");
+    int result = output_open(&out, output, e);
+    if (result == 0 && (output_printf(&out, e, "%s\n", text) < 0 || output_commit(&out, e) < 0)) {
+        output_abort(&out);
+        result = -1;
+    }
+    free(text);
+    return result;
+}
+
+int reward_train_measure(const struct bradley_terry *loss, const char *input, const char *output,
+                         struct err *e)
+{
+    struct loss wanted = {.kind = &reward_column, .n_columns = 1};
+    struct pairs p;
+    struct reward_stats f;
+    int result = pairs_read(&p, input, &wanted, SIZE_MAX, SIZE_MAX - 1, e);
+    size_t *first = result == 0 ? mem_alloc(p.data.n, sizeof *first, "offsets", e) : NULL;
+    size_t n = first ? lay_out(&p.data, first) : 0;
+    float *reward = first ? mem_alloc(n, sizeof *reward, "rewards", e) : NULL;
+    result = reward ? 0 : -1;
+    if (result == 0) {
+        given_rewards(&p, reward);
+        result = reward_measure(p.data.example, p.pair, p.n, loss, reward, first, &f, e);
+    }
+    if (result == 0)
+        result = write_stats(&f, output, e);
+    pairs_release(&p);
+    free(first);
+    free(reward);
+    return result;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// A run of supervised fine-tuning: a course of training over a stream in memory, with evaluation.
+#ifndef TRAIN_SFT_H
+#define TRAIN_SFT_H
+
+#include "train/offline.h"
+
+struct sft_options {
+    struct course_options course;
+    const char *loss;
+    const char *reference; // NAME of column logp:NAME for losses that need it; NULL: the only one
+    int per_sequence;
+    double beta, alpha;    // of losses that have them
+    const char *eval_path; // stream, or NULL
+    int64_t eval_steps;
+};
+
+// Reads `input` (NULL: standard input) whole, then trains. STATUS_AGAIN: stopped by a signal, with
+// the state saved in PATH.partial.
+int sft_run(const struct sft_options *o, const char *input, struct err *e);
+
+#endif
