@@ -261,7 +261,7 @@ static const struct program program = {
                "info DIR: shape, parameters, memory\n"
                "diff A B: largest differences, a tensor a line\n"
                "average A:W B:W... -o DIR: weighted sums, extrapolation too",
-    .examples = "  model init pipelines/annotators/model -o base --seed 1\n  model info base\n",
+    .examples = "  model init pipelines/tasks/annotators/model -o base --seed 1\n  model info base\n",
     .options = no_options,
     .operands_min = 1,
     .operands_max = -1,

@@ -284,7 +284,7 @@ SH
 }
 
 @test "questions in text: what tok -d writes" {
-    model=$BATS_TEST_DIRNAME/../pipelines/annotators/model
+    model=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     printf '%s\n' '{"id":"a","prompt":"1+2=","completion":"3"}' '{"id":"b","prompt":"2+2=","completion":"5"}' > sums.jsonl
     "$BIN/tok" -q -m "$model" sums.jsonl -o sums.toks
     "$toks" annotate -m "$model" -o out sums.toks -- sh -c 'tee asked | jq -c "{id, n: (.completion | tonumber)}"'
@@ -311,7 +311,7 @@ SH
     run "$exact" --nothing
     [ "$status" -eq 2 ]
     # With the program: a stream without the column fails at its first record.
-    model=$BATS_TEST_DIRNAME/../pipelines/annotators/model
+    model=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     printf '%s\n' '{"id":"a","prompt":"1+2=","completion":";3","gold":"3"}' '{"id":"b","prompt":"2+2=","completion":";5","gold":"4"}' > sums.jsonl
     "$BIN/tok" -q -m "$model" --keep-columns gold sums.jsonl |
         "$toks" annotate -m "$model" -- "$exact" --after ';' | "$toks" view |

@@ -5,7 +5,7 @@ bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
-    task=$BATS_TEST_DIRNAME/../pipelines/annotators
+    task=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators
     cd "$BATS_TEST_TMPDIR" || return
 }
 

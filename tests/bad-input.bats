@@ -11,11 +11,11 @@ P=$BATS_TEST_DIRNAME/../pipelines
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || return
     PATH=$(cd "$BIN" && pwd):$PATH
-    "$P/annotators/generate" --n 24 --seed 1 |
+    "$P/tasks/annotators/generate" --n 24 --seed 1 |
         jq -c '.gold = (.prompt | rtrimstr("=") | split("+") | map(tonumber) | add | tostring)' >demos.jsonl
-    cp -r "$P/annotators/model" shape
+    cp -r "$P/tasks/annotators/model" shape
     jq '.hidden_size = 16 | .num_hidden_layers = 1 | .num_attention_heads = 2 | .num_key_value_heads = 2
-        | .head_dim = 8 | .intermediate_size = 24' "$P/annotators/model/config.json" >shape/config.json
+        | .head_dim = 8 | .intermediate_size = 24' "$P/tasks/annotators/model/config.json" >shape/config.json
     model init -q shape -o base --seed 1
     tok -q -m base --prompts demos.jsonl | rollout -q -m base -n 2 --batch-size 4 --steps 2 \
         --max-new-tokens 6 -o samples.toks

@@ -5,7 +5,7 @@ bats_require_minimum_version 1.5.0
 load helpers
 
 P=$BATS_TEST_DIRNAME/../pipelines
-A=$P/annotators
+A=$P/tasks/annotators
 
 setup() {
     export BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}
@@ -37,7 +37,7 @@ compare() { # what is the same in all calls
     run -0 --separate-stderr compare --seeds 1 -j 2
     [[ ${lines[0]} == "1 seed;"* ]]
     # All but those that the task goes without.
-    arms=$(make -s -f "$P/compare.mk" known | tr ' ' '\n' | grep -cv '^dpr-paper-')
+    arms=$(make -s -f "$P/comparison/compare.mk" known | tr ' ' '\n' | grep -cv '^dpr-paper-')
     [ "$arms" -ge 50 ]
     [ "$(cut -f2 out/results.tsv | sort -u | wc -l)" -eq "$arms" ]
     [ -z "$("$P/table" --missing out)" ]
@@ -273,8 +273,8 @@ END
     "$P/table" --claims claims.tsv --measures 'loss ↓' --format tsv loss.tsv | cut -f5,9 | paste -sd' ' |
         grep -qx $'b\tworse c\tbetter d\tnot told apart e\tone seed'
     # Those of the paper speak of arms that exist.
-    known=" $(make -s -f "$P/compare.mk" known) "
-    grep -v '^#' "$P/arms/claims.tsv" | cut -f2,3 | tr '\t' '\n' | while read -r arm; do
+    known=" $(make -s -f "$P/comparison/compare.mk" known) "
+    grep -v '^#' "$P/comparison/arms/claims.tsv" | cut -f2,3 | tr '\t' '\n' | while read -r arm; do
         [[ $known == *" $arm "* ]] || { echo "$arm"; exit 1; }
     done
 }

@@ -6,7 +6,7 @@ load helpers
 
 setup() {
     PATH=$(cd "$BIN" && pwd):$PATH
-    model=$BATS_TEST_DIRNAME/../pipelines/annotators/model
+    model=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     cd "$BATS_TEST_TMPDIR" || return
 }
 
@@ -289,11 +289,11 @@ P=$BATS_TEST_DIRNAME/../pipelines
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || return
     PATH=$(cd "$BIN" && pwd):$PATH
-    "$P/annotators/generate" --n 48 --seed 1 |
+    "$P/tasks/annotators/generate" --n 48 --seed 1 |
         jq -c '.gold = (.prompt | rtrimstr("=") | split("+") | map(tonumber) | add | tostring)' >demos.jsonl
     jq '.hidden_size = 16 | .num_hidden_layers = 1 | .num_attention_heads = 2 | .num_key_value_heads = 2
-        | .head_dim = 8 | .intermediate_size = 24' "$P/annotators/model/config.json" >config
-    cp -r "$P/annotators/model" shape && mv config shape/config.json
+        | .head_dim = 8 | .intermediate_size = 24' "$P/tasks/annotators/model/config.json" >config
+    cp -r "$P/tasks/annotators/model" shape && mv config shape/config.json
     model init -q shape -o base --seed 1
     tok -q -m base demos.jsonl | sft-train -q -m base -o sft --batch-size 8 --learning-rate 1e-2 --max-steps 20
 }

@@ -12,11 +12,11 @@ setup_file() {
     BIN=$(cd "$BIN" && pwd)
     PATH=$BIN:$PATH
     cd "$BATS_FILE_TMPDIR" || return
-    cp -r "$P/sort/model" shape
+    cp -r "$P/tasks/sort/model" shape
     jq '.hidden_size = 16 | .num_hidden_layers = 1 | .num_attention_heads = 2 | .num_key_value_heads = 2
-        | .head_dim = 8 | .intermediate_size = 24 | .initializer_range = 0.3' "$P/sort/model/config.json" >shape/config.json
+        | .head_dim = 8 | .intermediate_size = 24 | .initializer_range = 0.3' "$P/tasks/sort/model/config.json" >shape/config.json
     model init -q shape -o base --seed 1
-    "$P/sort-noisy/generate" --n 100 --seed 1 >demos.jsonl
+    "$P/tasks/sort-noisy/generate" --n 100 --seed 1 >demos.jsonl
     # Two that are equal but for their id.
     sed -n 4p demos.jsonl | sed 's/000004/000101/' >>demos.jsonl
     "$P/crossfit" -m base -o out --folds 3 --threads 1 -j 2 --metrics metrics demos.jsonl -- "${options[@]}"
@@ -60,7 +60,7 @@ sums() { # STREAM
 }
 
 @test "--apply: samples go by their prompt, and held-out ones always the same way" {
-    "$P/sort/generate" --held-out --n 5 >held.jsonl
+    "$P/tasks/sort/generate" --held-out --n 5 >held.jsonl
     cat "$D/demos.jsonl" held.jsonl | tok -q -m "$D/base" --prompts |
         rollout -q -m "$D/out/fold-1" -n 2 --max-new-tokens 10 >samples.toks
     "$P/crossfit" --apply "$D/out" --reference 0.25 --floor 0 samples.toks >rewarded.toks
@@ -145,9 +145,9 @@ sums() { # STREAM
 }
 
 @test "ranking: the AUC, counted in pairs" {
-    score="'$P/sort/score'"
+    score="'$P/tasks/sort/score'"
     run -0 "$P/ranking" -m "$D/base" --score "$score" "$D/out/rewarded.toks"
-    paste -d' ' <(sums "$D/out/rewarded.toks" | jq -r '.[1]') <("$P/sort/score" "$D/demos.jsonl" | jq .score) | awk '
+    paste -d' ' <(sums "$D/out/rewarded.toks" | jq -r '.[1]') <("$P/tasks/sort/score" "$D/demos.jsonl" | jq .score) | awk '
         { r[NR] = $1; s[NR] = $2 }
         END {
             for (i = 1; i <= NR; i++)
@@ -166,31 +166,31 @@ sums() { # STREAM
 }
 
 @test "crossfit-study: a small one" {
-    mkdir task && cp -r "$D/shape" task/model && cp "$P/sort-noisy/recipe.mk" "$P/sort/score" task/
-    printf '#!/bin/sh\nexec "%s/sort-noisy/generate" "$@"\n' "$P" >task/generate && chmod +x task/generate
-    "$P/crossfit-study" -o study --task task --seeds 1,2 --demonstrations 60 --held-out 10 --folds 2 --tsv tsv \
+    mkdir task && cp -r "$D/shape" task/model && cp "$P/tasks/sort-noisy/recipe.mk" "$P/tasks/sort/score" task/
+    printf '#!/bin/sh\nexec "%s/tasks/sort-noisy/generate" "$@"\n' "$P" >task/generate && chmod +x task/generate
+    "$P/studies/crossfit-study" -o study --task task --seeds 1,2 --demonstrations 60 --held-out 10 --folds 2 --tsv tsv \
         -- -q --batch-size 16 --learning-rate 1e-2 >table 2>/dev/null
     [ "$(wc -l <tsv/ranking.tsv)" -eq 36 ]
     [ "$(wc -l <tsv/scores.tsv)" -eq 6 ]
     grep -q '^  half, floor .* ± ' table
     # The line of one seed, another way.
     "$P/select" -m study/seed-1/sft -o x --select-only --stream all.toks --top 60 study/seed-1/demos.jsonl
-    "$P/ranking" -m study/seed-1/base --score "'$P/sort/score'" all.toks | cut -f1 |
+    "$P/ranking" -m study/seed-1/base --score "'$P/tasks/sort/score'" all.toks | cut -f1 |
         cmp - <(awk -F'\t' '$1 == 1 && $2 == "half, floor own" { print $3 }' tsv/ranking.tsv)
-    "$P/ranking" -m study/seed-1/base --score "'$P/sort/score'" study/seed-1/crossfit/rewarded.toks | cut -f1 |
+    "$P/ranking" -m study/seed-1/base --score "'$P/tasks/sort/score'" study/seed-1/crossfit/rewarded.toks | cut -f1 |
         cmp - <(awk -F'\t' '$1 == 1 && $2 == "half, floor crossfitted" { print $3 }' tsv/ranking.tsv)
     # On the first of them only.
-    "$P/crossfit-study" -o study --task task --seeds 1 --demonstrations 60 --held-out 10 --folds 2 --tsv few \
+    "$P/studies/crossfit-study" -o study --task task --seeds 1 --demonstrations 60 --held-out 10 --folds 2 --tsv few \
         --ranked 40 -- -q --batch-size 16 --learning-rate 1e-2 >/dev/null 2>&1
     toks head -q -n 40 study/seed-1/crossfit/rewarded.toks -o few.toks
-    "$P/ranking" -m study/seed-1/base --score "'$P/sort/score'" few.toks | cut -f1 |
+    "$P/ranking" -m study/seed-1/base --score "'$P/tasks/sort/score'" few.toks | cut -f1 |
         cmp - <(awk -F'\t' '$2 == "half, floor crossfitted" { print $3 }' few/ranking.tsv)
 }
 
 @test "usage" {
-    for program in crossfit crossfit-study ranking; do
+    for program in crossfit studies/crossfit-study ranking; do
         run -0 "$P/$program" --help
-        [[ ${lines[0]} == "Usage: $program "* ]]
+        [[ ${lines[0]} == "Usage: ${program##*/} "* ]]
         run -2 "$P/$program" --nothing
         [ "${#lines[@]}" -eq 1 ]
     done

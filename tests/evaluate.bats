@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 load helpers
 
 P=$BATS_TEST_DIRNAME/../pipelines
-A=$P/annotators
+A=$P/tasks/annotators
 
 setup_file() {
     export BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}

@@ -148,13 +148,13 @@ run_tests() {
 
 @test "README and densepath(7) name each pipeline, and each explains itself" {
     cd "$tree"
-    find pipelines -maxdepth 1 -type f -executable -printf '%f\n' | sort >"$BATS_TEST_TMPDIR/there"
+    find pipelines pipelines/studies -maxdepth 1 -type f -executable -printf '%f\n' | sort >"$BATS_TEST_TMPDIR/there"
     sed -nE 's/^\| `([a-z-]+)` \| .*/\1/p' <(sed '/<!-- packages -->/,$d' README.md) | sort |
         diff - "$BATS_TEST_TMPDIR/there"
     sed -n '/^\.Sh PIPELINES/,/^\.Sh THEORY/s/^\.It Cm //p' man/densepath.7 | sort |
         diff - "$BATS_TEST_TMPDIR/there"
     while read -r name; do
-        "pipelines/$name" --help | grep -q "^Usage: $name "
+        "$(find pipelines pipelines/studies -maxdepth 1 -name "$name")" --help | grep -q "^Usage: $name "
     done <"$BATS_TEST_TMPDIR/there"
 }
 
@@ -170,7 +170,7 @@ run_tests() {
 
 @test "NEWS names each program and pipeline" {
     cd "$tree"
-    for file in bin/*.c pipelines/*; do
+    for file in bin/*.c pipelines/* pipelines/studies/*; do
         name=$(basename "$file" .c)
         [[ ! -f $file || $name == *.* ]] || tr -c 'a-z0-9-' '\n' <NEWS | grep -qxF -- "$name" ||
             { echo "$name"; return 1; }

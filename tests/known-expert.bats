@@ -10,7 +10,7 @@ setup() {
     export BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}
     BIN=$(cd "$BIN" && pwd)
     PATH=$BIN:$PATH
-    expert=$P/known-expert
+    expert=$P/tasks/known-expert
     cd "$BATS_TEST_TMPDIR" || return
 }
 
@@ -167,15 +167,15 @@ END
 # ---- sorted letters, mixtures ----
 
 @test "sort: what is asked, and the answer is right" {
-    "$P/sort/generate" --seed 3 --n 50 >fifty
-    "$P/sort/generate" --seed 3 --n 20 | cmp - <(head -20 fifty)
-    "$P/sort/generate" --n 3000 | "$P/sort/score" --summary | jq -e '.n == 3000 and .score == 1'
+    "$P/tasks/sort/generate" --seed 3 --n 50 >fifty
+    "$P/tasks/sort/generate" --seed 3 --n 20 | cmp - <(head -20 fifty)
+    "$P/tasks/sort/generate" --n 3000 | "$P/tasks/sort/score" --summary | jq -e '.n == 3000 and .score == 1'
     jq -se 'all((.prompt | test("^[a-z]{8}>$")) and (.completion | test("^[a-z]{8}$")))' fifty
-    for seed in 1 2; do "$P/sort/generate" --seed $seed --n 3000 | jq -r .prompt; done | sort -u >trained
-    "$P/sort/generate" --held-out --n 3000 | jq -r .prompt | sort >held
+    for seed in 1 2; do "$P/tasks/sort/generate" --seed $seed --n 3000 | jq -r .prompt; done | sort -u >trained
+    "$P/tasks/sort/generate" --held-out --n 3000 | jq -r .prompt | sort >held
     [ "$(uniq held | wc -l)" -eq 3000 ]
     [ "$(comm -12 trained held | wc -l)" -eq 0 ]
-    run -0 "$P/sort/score" <<'END'
+    run -0 "$P/tasks/sort/score" <<'END'
 {"prompt":"hgfedcba>","completion":"abcdefgh"}
 {"prompt":"hgfedcbb>","completion":"bcdefgh"}
 {"prompt":"hgfedcba>","completion":"hgfedcba"}
@@ -185,42 +185,42 @@ END
 }
 
 @test "sort-noisy: 30 % have one other letter, the rest is as without" {
-    "$P/sort/generate" --n 5000 >clean
-    "$P/sort-noisy/generate" --n 5000 >noisy
+    "$P/tasks/sort/generate" --n 5000 >clean
+    "$P/tasks/sort-noisy/generate" --n 5000 >noisy
     cmp <(jq -r .prompt clean) <(jq -r .prompt noisy)
     paste <(jq -r .completion clean) <(jq -r .completion noisy) | awk '
         { differ = 0; for (i = 1; i <= 8; i++) differ += substr($1, i, 1) != substr($2, i, 1)
           if (differ > 1 || length($2) != 8) exit 1
           faults += differ }
         END { exit !(faults > 1400 && faults < 1600) }'
-    cmp <("$P/sort/generate" --held-out --n 100) <("$P/sort-noisy/generate" --held-out --n 100)
+    cmp <("$P/tasks/sort/generate" --held-out --n 100) <("$P/tasks/sort-noisy/generate" --held-out --n 100)
     # Three tasks of characters have one tokenizer.
-    cmp "$P/sort/model/tokenizer.json" "$P/sort-noisy/model/tokenizer.json"
-    cmp "$P/sort/model/tokenizer.json" "$P/known-expert/model/tokenizer.json"
+    cmp "$P/tasks/sort/model/tokenizer.json" "$P/tasks/sort-noisy/model/tokenizer.json"
+    cmp "$P/tasks/sort/model/tokenizer.json" "$P/tasks/known-expert/model/tokenizer.json"
 }
 
 @test "mixture: shares and sizes by settings; the annotators' own stay as they are" {
-    printf 'include %s/mixture/recipe.mk\nall:\n\t@%s/mixture/generate --n 4000 | %s/mixture/score --summary\n' \
-        "$P" "$P" "$P" >mix.mk
+    printf 'include %s/recipe.mk\nall:\n\t@%s/generate --n 4000 | %s/score --summary\n' \
+        "$P/tasks/mixture" "$P/tasks/mixture" "$P/tasks/mixture" >mix.mk
     printf '\t@echo $(DEMONSTRATIONS) $(SELECT_FROM) $(SELECT_TOP)\n' >>mix.mk
     run -0 make -s -f mix.mk PIPELINES="$P" SHARE=10 EPOCHS=4 UPDATES=600
     jq -e '(.worked - 0.1 | fabs) < 0.02 and (.refusal - 0.62 | fabs) < 0.03' <<<"${lines[0]}"
     [ "${lines[1]}" = '4800 4800 0.1' ]
     run -0 make -s -f mix.mk PIPELINES="$P"
     [ "${lines[1]}" = '38400 23040 1/3' ]
-    cmp <("$P/mixture/generate" --n 50) <("$P/annotators/generate" --n 50)
-    run -2 "$P/annotators/generate" --refuse 60 --guess 50
+    cmp <("$P/tasks/mixture/generate" --n 50) <("$P/tasks/annotators/generate" --n 50)
+    run -2 "$P/tasks/annotators/generate" --refuse 60 --guess 50
 }
 
 @test "each task's recipe has the settings of a comparison" {
     for task in known-expert sort sort-noisy mixture; do
         for name in DEMONSTRATIONS HELD_OUT STOP_RULE MAX_NEW_TOKENS SFT CONTINUED DPR DPR_OPTIMIZER FLOOR \
             SELECT_FROM SELECT_TOP COLD BEST_OF PRECHECK; do
-            printf 'include %s/recipe.mk\nall: ; @echo $(%s)\n' "$P/$task" $name |
+            printf 'include %s/recipe.mk\nall: ; @echo $(%s)\n' "$P/tasks/$task" $name |
                 make -s PIPELINES="$P" -f - all | grep -q . || { echo "$task: $name"; return 1; }
         done
-        model init -q "$P/$task/model" -o "$task" --seed 1
-        "$P/$task/generate" --n 20 >demos
+        model init -q "$P/tasks/$task/model" -o "$task" --seed 1
+        "$P/tasks/$task/generate" --n 20 >demos
         tok -q -m "$task" demos | tok -q -d -m "$task" | jq -c '{prompt, completion}' |
             cmp - <(jq -c '{prompt, completion}' demos)
     done
@@ -228,14 +228,14 @@ END
 
 @test "tasks: usage" {
     for program in known-expert/{generate,world,score} sort/{generate,score}; do
-        run -0 "$P/$program" --help
+        run -0 "$P/tasks/$program" --help
         [[ ${lines[0]} == Usage:* ]]
-        run -2 "$P/$program" --nothing
+        run -2 "$P/tasks/$program" --nothing
         [ "${#lines[@]}" -eq 1 ]
     done
-    run -2 "$P/known-expert/generate" --n x
-    run -2 "$P/known-expert/world" --symbols 13
-    run -2 "$P/sort/generate" --corrupt 101
+    run -2 "$P/tasks/known-expert/generate" --n x
+    run -2 "$P/tasks/known-expert/world" --symbols 13
+    run -2 "$P/tasks/sort/generate" --corrupt 101
 }
 
 # ---- figures ----
@@ -251,7 +251,7 @@ END
 }
 
 @test "intervals: mean and half the interval" {
-    printf '%s\n' $'1\ta\t1\t-' $'2\ta\t3\t5' $'1\tb\t4\t-' | awk -f "$P/student.awk" -f "$P/intervals.awk" >out
+    printf '%s\n' $'1\ta\t1\t-' $'2\ta\t3\t5' $'1\tb\t4\t-' | awk -f "$P/lib/student.awk" -f "$P/lib/intervals.awk" >out
     # Half: 12.706 times sqrt(2 / 2).
     [ "$(cat out)" = $'a\t2\t12.706\t5\t-\nb\t4\t-\t-\t-' ]
 }
@@ -260,7 +260,7 @@ END
     jq '.hidden_size = 32 | .intermediate_size = 64' "$expert/model/config.json" >config.json
     cp -r "$expert/model" shape && cp config.json shape/
     recover() {
-        "$P/known-expert-recovery" -o out --seeds 1 --demonstrations 400 --samples 300 --model shape --folds "$1" \
+        "$P/studies/known-expert-recovery" -o out --seeds 1 --demonstrations 400 --samples 300 --model shape --folds "$1" \
             --tsv "$2" again=out/seed-%s/sft -- -q --batch-size 32 --max-steps 80 --learning-rate 1e-2
     }
     recover 2 one >table 2>/dev/null
@@ -285,8 +285,8 @@ END
     recover 0 two >/dev/null 2>&1
     [ "$before" = "$(stat -c %Y out/seed-1/sft/model.safetensors out/seed-1/crossfit/fold-*/model.safetensors)" ]
     cmp <(grep -v cross-fitted one/recovery.tsv) two/recovery.tsv
-    run -0 "$P/known-expert-recovery" --help
-    run -2 "$P/known-expert-recovery" -o x --folds 1
-    run -2 "$P/known-expert-recovery" -o x nothing
-    run -2 "$P/known-expert-recovery" -o x --samples 3000
+    run -0 "$P/studies/known-expert-recovery" --help
+    run -2 "$P/studies/known-expert-recovery" -o x --folds 1
+    run -2 "$P/studies/known-expert-recovery" -o x nothing
+    run -2 "$P/studies/known-expert-recovery" -o x --samples 3000
 }

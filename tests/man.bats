@@ -64,7 +64,7 @@ commands_of() { # PROGRAM
 @test "each program has a page, and each page of section 1 a program or a pipeline" {
     diff <(cd "$tree/bin" && printf '%s\n' *.c | sed 's/\.c$//' | sort) \
         <(cd "$man" && printf '%s\n' *.1 | grep -v '^densepath-' | sed 's/\.1$//' | sort)
-    diff <(find "$tree/pipelines" -maxdepth 1 -type f -executable -printf '%f\n' | sort) \
+    diff <(find "$tree"/pipelines{,/studies} -maxdepth 1 -type f -executable -printf '%f\n' | sort) \
         <(cd "$man" && printf '%s\n' densepath-*.1 | sed 's/^densepath-\(.*\)\.1$/\1/' | sort)
 }
 
@@ -72,7 +72,7 @@ commands_of() { # PROGRAM
 @test "each pipeline's page has the options of its --help, and no others" {
     for page in "$man"/densepath-*.1; do
         name=${page##*/densepath-}
-        "$tree/pipelines/${name%.1}" --help >help
+        "$(find "$tree"/pipelines{,/studies} -maxdepth 1 -name "${name%.1}")" --help >help
         awk '/^\.It Fl / { for (i = 2; i <= NF; i++) if ($i == "Fl") print "-" $(i + 1) }' "$page" | sort -u >documented
         grep -E '^ +-' help | grep -oE '^ +-[-a-z]+|, --?[-a-z]+|[A-Z]  ? ?, --[a-z]+' |
             grep -oE -- '--?[a-z][-a-z]*' | sort -u >listed
@@ -124,7 +124,7 @@ make_world() {
     (
         set -euo pipefail
         mkdir "$1" && cd "$1"
-        cp -r "$tree/pipelines/annotators" "$tree/pipelines/rewards" .
+        cp -r "$tree/pipelines/tasks/annotators" "$tree/pipelines/rewards" .
         ln -s "$tree/pipelines" pipelines
         annotators/generate --n 48 >demos.jsonl
         model init annotators/model -o base --seed 1

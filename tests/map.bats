@@ -33,7 +33,7 @@ map_of() {
 40-1-9 1 half dpr 0.4  0.1 0.3  0.4 1  0.2  neither
 40-1-9 1 base -   -    -   0    0.5 0  0.0  neither
 END
-    run -0 "$P/map" --from map.tsv
+    run -0 "$P/studies/map" --from map.tsv
     tr -s ' ' <<<"$output" >said
     grep -qx ' all S(1) - S(0) 4/4 3/3 +1.00 \[+1.00, +1.00\]' said
     grep -qx ' all slope of S at 0 3/4 3/3 +0.77 \[.*\]' said
@@ -56,7 +56,7 @@ END
 30-1-9 1 half dpr 0.4  0.1 0 0.5 1 0.1  rising
 40-1-9 1 half dpr 0.3  0.1 0 0.5 1 0.2  rising
 END
-    run -0 "$P/map" --from map.tsv
+    run -0 "$P/studies/map" --from map.tsv
     grep -qE 'all +S\(1\) - S\(0\) +3/4 +2/3 +\+0\.32 \[' <<<"$output"
     # What does not vary has no correlation.
     grep -qE 'all +slope of S at 0 +4/4 +3/3 +-$' <<<"$output"
@@ -70,7 +70,7 @@ END
 10-1-9 2 quarter   dpr       0.1  0.1 0.2 0.5 1 0.2 rising
 10-1-9 1 quarter   best-of   0.1  0.1 0.2 0.5 1 0.2 rising
 END
-    run -0 "$P/map" --from map.tsv
+    run -0 "$P/studies/map" --from map.tsv
     tr -s ' ' <<<"$output" >said
     grep -qx ' dpr highest S(1) - S(0) 1/2 0.150' said
     grep -qx ' dpr highest learned later 1/2 0.100' said
@@ -83,24 +83,24 @@ END
 @test "map: the picture" {
     command -v gnuplot >/dev/null || skip 'needs gnuplot'
     printf '10-1-9 1 half dpr 0.1 0.1 0.1 0.6 1 0.3 rising\n' | map_of >map.tsv
-    "$P/map" --from map.tsv --plot pictures/map >tables
+    "$P/studies/map" --from map.tsv --plot pictures/map >tables
     grep -q '^</svg>' pictures/map.svg
     grep -q 'AUC of good demonstrations' pictures/map.txt
 }
 
 @test "map: usage, and what is no map" {
-    run -2 "$P/map" 35-1-1200
-    run -2 "$P/map" -o out
-    run -2 "$P/map" -o out 35-1
-    run -2 "$P/map" -o out 100-1-10
-    run -2 "$P/map" -o out --arms dpr-half,nothing 35-1-10
+    run -2 "$P/studies/map" 35-1-1200
+    run -2 "$P/studies/map" -o out
+    run -2 "$P/studies/map" -o out 35-1
+    run -2 "$P/studies/map" -o out 100-1-10
+    run -2 "$P/studies/map" -o out --arms dpr-half,nothing 35-1-10
     [[ $output == *"no 'nothing' here; there are: best-base "* ]]
-    run -2 "$P/map" -o out --seeds 0 35-1-10
-    run -2 "$P/map" --from map.tsv 35-1-10
-    run -1 "$P/map" --from map.tsv
+    run -2 "$P/studies/map" -o out --seeds 0 35-1-10
+    run -2 "$P/studies/map" --from map.tsv 35-1-10
+    run -1 "$P/studies/map" --from map.tsv
     printf 'share\tepochs\n1\t2\n' >map.tsv
-    run -1 "$P/map" --from map.tsv
+    run -1 "$P/studies/map" --from map.tsv
     [ "$output" = 'map: not a map.tsv' ]
     : >map.tsv
-    run -1 "$P/map" --from map.tsv
+    run -1 "$P/studies/map" --from map.tsv
 }

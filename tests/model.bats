@@ -188,7 +188,7 @@ comes_back() { # DIRECTORY
 }
 
 @test "a pipe among a model's files is refused, not waited for" {
-    cp -r "$BATS_TEST_DIRNAME/../pipelines/annotators/model" base
+    cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model" base
     for file in config.json tokenizer.json tokenizer_config.json; do
         "$BIN/model" init base -o piped
         rm -f piped/$file

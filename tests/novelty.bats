@@ -7,7 +7,7 @@ load helpers
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || return
     PATH=$(cd "$BIN" && pwd):$PATH
-    A=$BATS_TEST_DIRNAME/../pipelines/annotators
+    A=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators
     jq '.hidden_size = 16 | .num_hidden_layers = 1 | .num_attention_heads = 2 | .num_key_value_heads = 2
         | .head_dim = 8 | .intermediate_size = 24' "$A/model/config.json" >config
     cp -r "$A/model" shape && mv config shape/config.json

@@ -6,8 +6,8 @@ load helpers
 setup_file() {
     BIN=$(cd "${BIN:-$BATS_TEST_DIRNAME/../bin}" && pwd)
     export BIN P=$BATS_TEST_DIRNAME/../pipelines D=$BATS_FILE_TMPDIR
-    "$P/annotators/generate" --n 24 --seed 1 >"$D/demos.jsonl"
-    "$BIN/model" init "$P/annotators/model" -o "$D/base" --seed 1
+    "$P/tasks/annotators/generate" --n 24 --seed 1 >"$D/demos.jsonl"
+    "$BIN/model" init "$P/tasks/annotators/model" -o "$D/base" --seed 1
     "$BIN/tok" -q -m "$D/base" "$D/demos.jsonl" -o "$D/demos.toks"
     "$BIN/sft-train" -q -m "$D/base" -o "$D/sft" --learning-rate 3e-3 "$D/demos.toks"
     # shellcheck disable=SC2089

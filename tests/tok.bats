@@ -6,7 +6,7 @@ load text
 
 setup() {
     fixtures=$BATS_TEST_DIRNAME/fixtures/tokenizers
-    model=$BATS_TEST_DIRNAME/../pipelines/annotators/model
+    model=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     tok=$BIN/tok
     cd "$BATS_TEST_TMPDIR" || return
     cat >sums.jsonl <<'END'

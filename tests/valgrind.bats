@@ -12,7 +12,7 @@ checked() { # PROGRAM [ARGUMENT...]
 @test "valgrind finds nothing in the main job" {
     command -v valgrind >/dev/null || skip 'needs valgrind'
     if grep -aq __asan_init "$BIN/toks"; then skip 'needs a build without sanitizers'; fi
-    local task=$BATS_TEST_DIRNAME/../pipelines/annotators
+    local task=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators
     cd "$BATS_TEST_TMPDIR" || return
     "$task/generate" --n 8 >demos.jsonl
     checked model init "$task/model" -o base --seed 1

@@ -514,11 +514,11 @@ static void spoilt_models(void)
 // Every character of the demo's tasks is a token of its own.
 static void annotators_spell_by_character(void)
 {
-    NEED("pipelines/annotators/model/tokenizer.json");
+    NEED("pipelines/tasks/annotators/model/tokenizer.json");
     static const char text[] = "347+685=7+5+0=12,4+8+1=13,3+6+1=10;1032no,icannotworkoutthissum;";
     struct err e;
     struct token_list l;
-    struct tokenizer *t = tokenizer_open("pipelines/annotators/model", &e);
+    struct tokenizer *t = tokenizer_open("pipelines/tasks/annotators/model", &e);
     CHECK(t != NULL);
     if (!t)
         return;

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+# The comparison on one task as a graph: what is there and was made from the same is not made again.
+# `compare` runs it; by hand: make -f pipelines/comparison/compare.mk OUT=out/compare SEEDS='1 2 3' -j2
+#
+# A task is a directory with
+#   model/      configuration and tokenizer of a model, initialised for each seed; or BASE := DIR in
+#               recipe.mk, a model to start from
+#   generate    --n N --seed N [--held-out]: demonstrations as JSONL
+#   score       adds "score" to JSONL {"id","prompt","completion"}, and other members that MEASURES
+#               names
+#   measure     may be absent: -m MODEL prints lines NAME<TAB>VALUE of what is measured on the
+#               model itself; it runs in the folder of the seed
+#   recipe.mk   sizes and settings; WITHOUT: patterns of arms that are left out; MEASURES [score]; KEEP_COLUMNS: members of the held-out records
+#               that `score` needs; PRIMARY [sampled]: the measure that tuning looks at
+#
+# An arm is a file of arms/: see arms/README.md.
+#
+# In OUT:
+#   seed-S/demos.jsonl, demos.toks          what the model learns from
+#   seed-S/test.jsonl, stop.jsonl, valid.jsonl   held out: for the score, the stop rule and tuning
+#   seed-S/base, sft, ARM                   models; ARM.done when the run is complete
+#   seed-S/ARM.metrics.jsonl                training curves
+#   seed-S/ARM.*.toks                       what was sampled or scored
+#   seed-S/ARM.updates.tsv                  score of what DPR drew for each update
+#   seed-S/ARM.answers.1, .0                scored completions, sampled and greedy
+#   seed-S/ARM.tsv, ARM.cost.tsv            measures, and what they cost
+#   seed-S/precheck.tsv, precheck.txt       S(h) before any update (first seed only)
+#   seed-T/ARM@X...                         trials of tuning
+#   inputs/NAME.sh                          what is run, and checksums of the programs that run it
+#   tune/ARM.choice                         the chosen factor
+#   results.tsv     task, arm, seed, measure, value
+#   cost.tsv        task, arm, seed, tokens trained, sampled, scored, updates, seconds, memory
+#   tuned.tsv       task, arm, factor, value on the validation split, `chosen` or `-`
+#   asked.tsv       task, arm, seed, title: what was asked for, in the order of the table
+
+PIPELINES := $(patsubst %/comparison/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+TASK      ?= $(PIPELINES)/tasks/annotators
+OUT       ?= out/compare
+SEEDS     ?= 1 2 3
+THREADS   ?= 1
+# Tuning: a seed of its own, and factors on each arm's learning rate or other strength.
+TUNE      ?= no
+TUNE_SEED ?= 1001
+GRID      ?= 0.333 1 3
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all known absent FORCE
+all:
+
+, := ,
+include $(sort $(wildcard $(PIPELINES)/comparison/arms/*.mk))
+known:
+	@echo $(KNOWN)
+
+# Several tasks: each is a graph of its own, in a folder of OUT, and all share the jobs.
+ifdef TASKS
+all: $(TASKS)
+.PHONY: $(TASKS)
+$(TASKS):
+	@$(MAKE) --no-print-directory -f $(PIPELINES)/comparison/compare.mk TASK=$@ OUT=$(OUT)/$(notdir $@) TASKS=
+else
+
+include $(TASK)/recipe.mk
+NAME       ?= $(notdir $(abspath $(TASK)))
+MEASURES   ?= score
+PRIMARY    ?= sampled
+VALIDATION ?= $(HELD_OUT)
+
+# The model that the task starts from, when it is not there.
+absent:
+	@[ -z '$(BASE)' ] || [ -e '$(BASE)/config.json' ] || echo '$(BASE)'
+
+# A program of the tree, or of PATH: as lib/pipeline.bash finds them.
+export BIN ?= $(if $(wildcard $(PIPELINES)/../bin/toks),$(realpath $(PIPELINES)/../bin))
+export PATH := $(if $(BIN),$(abspath $(BIN)):)$(abspath $(PIPELINES)):$(PATH)
+
+ARMS ?= sft continued $(filter-out sft continued $(WITHOUT),$(KNOWN))
+$(foreach a,$(ARMS),$(if $(filter $a,$(KNOWN)),,$(error there is no arm '$a'; there are: $(KNOWN))))
+$(if $(findstring .,$(KNOWN)),$(error names of arms have no dots))
+# And those that they need.
+tuned  = $(and $(filter yes,$(TUNE)),$(tuned.$(1)))
+wanted = $(sort $(1) $(foreach a,$(1),$(call wanted,$(needs.$a) $(filter-out $a,$(call tuned,$a)))))
+MADE := $(call wanted,$(ARMS))
+
+# ---- what is run ----
+
+# OUT/inputs/NAME.sh changes when its text does, or the bytes of a program that it names.
+inputs = $(OUT)/inputs/$(1).sh
+define newline
+
+
+endef
+$(OUT)/inputs/sums: FORCE
+	@mkdir -p $(@D)
+	@$(PIPELINES)/comparison/arms/inputs --sums $(TASK) >$@
+
+text.task     = $(TASK)/generate --n $(DEMONSTRATIONS) --held-out $(HELD_OUT) $(STOP_RULE) $(VALIDATION)
+text.base     = model init $(BASE)
+text.precheck = precheck $(PRECHECK) $(MAX_NEW_TOKENS) $(FLOOR) $(TASK)/score
+text.results  = $(NAME) $(SEEDS) $(ARMS) $(TUNE) $(GRID)
+text.answered = # evaluate $(TASK)/score
+ANSWER = --max-new-tokens $(MAX_NEW_TOKENS) $(addprefix --keep-columns ,$(KEEP_COLUMNS))
+define text.score
+# evaluate $(TASK)/score $(TASK)/measure
+measured $$A
+answer $$A 1 $(ANSWER)
+rows $(NAME) $(MEASURES)
+endef
+$(foreach a,$(KNOWN),$(eval text.$a = $$(or $$(model.$a),$$(text.answered)$$(newline)$$(answers.$a)$$(newline)rows $$(NAME) $$(MEASURES))))
+
+$(OUT)/inputs/%.sh: $(OUT)/inputs/sums FORCE
+	@$(file >$@.new,$(text.$*))$(PIPELINES)/comparison/arms/inputs $< $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# ---- data and the fresh model ----
+
+$(OUT)/seed-%/demos.jsonl: $(call inputs,task)
+	@mkdir -p $(@D)
+	@$(TASK)/generate --n $(DEMONSTRATIONS) --seed $* >$@
+
+$(OUT)/seed-%/held-out.jsonl: $(call inputs,task)
+	@mkdir -p $(@D)
+	@$(TASK)/generate --held-out --n $$(($(HELD_OUT) + $(STOP_RULE) + $(VALIDATION))) --seed $* >$@
+
+$(OUT)/seed-%/test.jsonl: $(OUT)/seed-%/held-out.jsonl
+	@sed -n '1,$(HELD_OUT)p' $< >$@
+
+$(OUT)/seed-%/stop.jsonl: $(OUT)/seed-%/held-out.jsonl
+	@sed -n "$$(($(HELD_OUT) + 1)),$$(($(HELD_OUT) + $(STOP_RULE)))p" $< >$@
+
+$(OUT)/seed-%/valid.jsonl: $(OUT)/seed-%/held-out.jsonl
+	@sed "1,$$(($(HELD_OUT) + $(STOP_RULE)))d" $< >$@
+
+$(OUT)/seed-%/base.done: $(call inputs,base) $(wildcard $(or $(BASE),$(TASK)/model)/*)
+	@mkdir -p $(@D)
+	@rm -rf $(@D)/base
+ifdef BASE
+	@cp -rL $(BASE) $(@D)/base && chmod -R u+w $(@D)/base
+else
+	@model init -q $(TASK)/model -o $(@D)/base --seed $*
+endif
+	@cat $(@D)/base/* | sha256sum >$@
+
+$(OUT)/seed-%/demos.toks: $(OUT)/seed-%/demos.jsonl $(OUT)/seed-%/base.done
+	@tok -q -m $(@D)/base $(TOK_DEMOS) $< -o $@
+
+# ---- arms ----
+
+stage = $(PIPELINES)/comparison/arms/stage -o $@ -s $< --seed $* --threads $(THREADS) --task $(TASK)
+made = $(addprefix $(OUT)/seed-%/,$(addsuffix .done,$(needs.$(1))) $(files.$(1)))
+
+# $(1): arm, $(2): its name in files, $(3): options that give it the factor, $(4): the file to
+# answer, $(5): what the factor depends on
+define trained
+$$(OUT)/seed-%/$(2).done: $$(call inputs,$(1)) $$(OUT)/seed-%/demos.toks $$(call made,$(1)) $(5)
+	@$$(stage) $(3) --say '$$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' $$(filter $$(@D)/%,$$^)
+$$(OUT)/seed-%/$(2).tsv: $$(call inputs,score) $$(OUT)/seed-%/$(2).done $$(OUT)/seed-%/$(4)
+	@$$(stage) --prompts $$(@D)/$(4) --say 'score of $(2)' $$(@D)/$(2).done
+endef
+define answered
+$$(OUT)/seed-%/$(2).tsv: $$(call inputs,$(1)) $$(OUT)/seed-%/$(4) $$(call made,$(1)) $(5)
+	@$$(stage) $(3) --prompts $$(@D)/$(4) --say '$$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' \
+		$$(filter-out $$(@D)/$(4),$$(filter $$(@D)/%,$$^))
+endef
+rules = $(if $(model.$(1)),$(trained),$(answered))
+choice = $(OUT)/tune/$(1).choice
+$(foreach a,$(MADE),$(eval $(call rules,$a,$a,$(if $(call tuned,$a),--choice $(call choice,$(tuned.$a))),test.jsonl,$(if $(call tuned,$a),$(call choice,$(tuned.$a))))))
+
+# ---- tuning ----
+
+# The factor with the highest value on the validation split of a seed that is not reported; the
+# smaller one where values are equal.
+TUNED := $(sort $(foreach a,$(MADE),$(call tuned,$a)))
+define trial
+$(foreach x,$(GRID),$(call rules,$(1),$(1)@$x,-x $x,valid.jsonl)$(newline))
+$$(OUT)/tune/$(1).choice: $$(GRID:%=$$(OUT)/seed-$$(TUNE_SEED)/$(1)@%.tsv)
+	@mkdir -p $$(@D)
+	@$$(PIPELINES)/comparison/arms/choose $$(PRIMARY) $$(GRID:%=$$(OUT)/seed-$$(TUNE_SEED)/$(1)@%.tsv) >$$@.new || rm -f $$@ $$@.new
+	@if [ ! -e $$@.new ] || cmp -s $$@.new $$@; then rm -f $$@.new; else mv $$@.new $$@; fi
+endef
+$(foreach a,$(TUNED),$(eval $(call trial,$a)))
+
+# ---- before any update, and the score of what was drawn for each ----
+
+$(OUT)/seed-%/precheck.tsv: $(call inputs,precheck) $(OUT)/seed-%/sft.done $(OUT)/seed-%/stop.jsonl
+	@[ -e $(@D)/sft.done ] || exit 0; printf 'seed %s: check before any update\n' '$*' >&2; \
+		sed -n '1,$(PRECHECK)p' $(@D)/stop.jsonl >$(@D)/precheck.jsonl; \
+		precheck -m $(@D)/sft --reference 0.25,half,0.75 --floor $(FLOOR) --score '$(TASK)/score' \
+		--max-new-tokens $(MAX_NEW_TOKENS) $(addprefix --keep-columns ,$(KEEP_COLUMNS)) --tsv $@ \
+		--seed $* --threads $(THREADS) $(@D)/precheck.jsonl >$(@D)/precheck.txt
+
+$(OUT)/seed-%.updates.tsv: $(OUT)/seed-%.done
+	@if [ -e $< ]; then tok -q -d -m $(@D)/sft $(@:.updates.tsv=.samples.toks) | $(TASK)/score | \
+		jq -rs 'group_by(.step)[] | [.[0].step, (map(.score) | add / length)] | @tsv' >$@; fi
+
+# ---- results ----
+
+seeds = $(foreach s,$(SEEDS),$(foreach a,$(ARMS),$(OUT)/seed-$s/$a.$(1)))
+trials = $(foreach a,$(TUNED),$(GRID:%=$(OUT)/seed-$(TUNE_SEED)/$a@%.tsv))
+# What was drawn has no columns for the score to look at.
+DRAWN := $(if $(KEEP_COLUMNS),,$(filter $(DRAWS),$(ARMS)))
+
+# Task, arm, seed, title: what was asked for, in the order of the table.
+$(OUT)/asked.tsv: $(call inputs,results)
+	@{ $(foreach a,$(ARMS),for s in $(SEEDS); do printf '%s\t' $(NAME) $a $$s; echo '$(title.$a)'; done;) } >$@
+
+$(OUT)/results.tsv: $(call inputs,results) $(call seeds,tsv) $(OUT)/asked.tsv
+	@cat /dev/null $$(ls -d $(call seeds,tsv) 2>/dev/null) >$@
+
+$(OUT)/cost.tsv: $(OUT)/results.tsv
+	@for a in $(ARMS); do for s in $(SEEDS); do f=$(OUT)/seed-$$s/$$a.cost.tsv; [ ! -e $$f ] || \
+		{ printf '%s\t%s\t%s\t' $(NAME) $$a $$s && cat $$f; }; done; done >$@
+
+$(OUT)/tuned.tsv: $(call inputs,results) $(TUNED:%=$(OUT)/tune/%.choice)
+	@$(PIPELINES)/comparison/arms/choose --list $(NAME) $(PRIMARY) '$(GRID)' $(OUT)/seed-$(TUNE_SEED) $(TUNED) >$@
+
+all: $(OUT)/results.tsv $(OUT)/cost.tsv $(OUT)/tuned.tsv $(OUT)/seed-$(firstword $(SEEDS))/precheck.tsv \
+	$(foreach s,$(SEEDS),$(DRAWN:%=$(OUT)/seed-$s/%.updates.tsv))
+endif

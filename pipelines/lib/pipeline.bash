@@ -1,0 +1,303 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# shellcheck disable=SC2016 # dollars in single quotes are of jq
+# What the pipelines share. Sourced; the name in messages is that of the script.
+# Programs are those of BIN if it is set, else of the tree around this file if they were built
+# there, else of PATH.
+set -euo pipefail
+
+pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [[ -n ${BIN-} ]]; then
+    PATH=$(cd "$BIN" && pwd):$PATH
+elif [[ -x $pipelines/../bin/toks ]]; then
+    PATH=$(cd "$pipelines/../bin" && pwd):$PATH
+fi
+# awk, sort and printf write numbers one way everywhere.
+export LC_ALL=C
+
+me=${0##*/}
+
+fail() { # MESSAGE [STATUS]
+    printf '%s: %s\n' "$me" "$1" >&2
+    exit "${2-1}"
+}
+
+usage_error() { # MESSAGE
+    fail "$1 (see $me --help)" 2
+}
+
+need_programs() { # NAME...
+    local name
+    for name; do
+        command -v "$name" >/dev/null || fail "the program $name was not found: run make first"
+    done
+}
+
+# Values of options: each takes the option's name and its value, and ends the script if it is not
+# what it should be.
+need_value() {
+    [[ $# -ge 2 && -n $2 ]] || usage_error "$1 needs a value"
+}
+need_whole() {
+    [[ ${2-} =~ ^[0-9]{1,9}$ ]] || usage_error "$1 needs a whole number"
+}
+need_positive() {
+    [[ ${2-} =~ ^[0-9]{1,9}$ && ! $2 =~ ^0+$ ]] || usage_error "$1 needs a whole number above 0"
+}
+need_number() {
+    [[ ${2-} =~ ^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] ||
+        usage_error "$1 needs a number"
+}
+need_file() { # WHAT PATH
+    [[ -n ${2-} ]] || usage_error "$1 is missing"
+    [[ -r $2 ]] || fail "$2: cannot read $1"
+    # What is read more than once, and looked into first, cannot be a pipe.
+    [[ -f $2 ]] || fail "$2: not a regular file ($1)"
+}
+need_model() { # WHAT DIR
+    [[ -n ${2-} ]] || usage_error "$1 is missing"
+    [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
+}
+
+# The directory of a reference: what sft-train kept under that name, or any model.
+reference_of() { # SFT NAME
+    if [[ -r $1/$2/config.json ]]; then
+        printf '%s\n' "$1/$2"
+    elif [[ -r $2/config.json ]]; then
+        printf '%s\n' "$2"
+    else
+        fail "the reference $2 is neither kept in $1 nor a model directory"
+    fi
+}
+
+# The same of a list with commas; `none` stays.
+references_of() { # SFT LIST
+    local name directory list='' IFS=,
+    for name in $2; do
+        directory=none
+        [[ $2 == none ]] || directory=$(reference_of "$1" "$name") || exit
+        list+=${list:+,}$directory
+    done
+    printf '%s\n' "$list"
+}
+
+# A folder for stage files that goes away with the script: its path in $work.
+make_work() {
+    work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+}
+
+is_stream() { # FILE: a binary token stream, not text
+    [[ $1 == *.toks || $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]]
+}
+
+# Demonstrations as a token stream: a stream passes, records are tokenised. More arguments are
+# options of tok.
+as_stream() { # MODEL FILE [OPTION...]
+    local model=$1 file=$2
+    shift 2
+    if is_stream "$file"; then
+        cat -- "$file"
+    else
+        tok -q -m "$model" "$@" -- "$file"
+    fi
+}
+
+# stdin to stdout: a column for each model: logp:reference, logp:reference-2, ...
+with_references() { # THREADS NUMBER DIR...
+    local threads=$1 number=$2 name=reference
+    ((number == 1)) || name+=-$number
+    if (($# == 3)); then
+        logprob -q -m "$3" --as "$name" --threads "$threads"
+    else
+        logprob -q -m "$3" --as "$name" --threads "$threads" |
+            with_references "$threads" $((number + 1)) "${@:4}"
+    fi
+}
+
+# stdin to stdout: the columns logp:sft and logp:reference (of several references also
+# logp:reference-2, ...), reward, return and advantage. More arguments are options of dense-reward.
+with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
+    local sft=$1 threads=$3 floor=$4 directories names=reference i
+    IFS=, read -ra directories <<<"$2"
+    shift 4
+    if [[ ${directories[0]} == none ]]; then
+        logprob -q -m "$sft" --as sft --threads "$threads" |
+            dense-reward -q --threads "$threads" "$@" sft none
+        return
+    fi
+    for ((i = 2; i <= ${#directories[@]}; i++)); do
+        names+=,reference-$i
+    done
+    logprob -q -m "$sft" --as sft --threads "$threads" |
+        with_references "$threads" 1 "${directories[@]}" |
+        dense-reward -q --threads "$threads" --floor "$floor" "$@" sft "$names"
+}
+
+# Asks COMMAND, a shell command, about the completions of STREAM: it reads them as decode gives them,
+# one JSON object a line, and gives them back in their order, each with the member NAME (KIND: number
+# or string). A command that dies, is silent for $timeout seconds, drops records or puts them
+# elsewhere ends the script. The stream with that column goes to stdout; what was answered stays in
+# the file JOURNAL, whose answers are not asked for again.
+timeout=600
+ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
+    local asked
+    asked=$(mktemp "$work/asked.XXXXXX")
+    # Nobody waits for a step's answers: records are asked about in parts of any size.
+    toks view "$2" | jq -c --arg name "$3" '
+        if has("token") then del(.step, .[$name])
+        else .columns |= map(select(.name != "step" and .name != $name)) end' | toks view -b -o "$asked"
+    toks annotate -q -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
+        bash -o pipefail -c "$5" || fail "the command has not answered for all records: $5"
+    rm -f "$asked"
+}
+
+# The stream with the column NAME that COMMAND answers, as ask has it, in place of one of that name.
+with_column() { # MODEL STREAM NAME number|string COMMAND JOURNAL
+    local answered
+    answered=$(mktemp "$work/answered.XXXXXX")
+    ask "$@" >"$answered"
+    toks view "$2" | jq -c --arg name "$3" '
+        if has("token") then del(.[$name]) else .columns |= map(select(.name != $name)) end' |
+        toks view -b | toks join - "$answered" -c "$3"
+    rm -f "$answered"
+}
+
+# The completions of STREAM with what COMMAND answers, JSON lines, each with a number `score`.
+scored() { # MODEL STREAM COMMAND JOURNAL
+    ask "$1" "$2" score number "$3" "$4" >/dev/null
+    strict_jq 'the command' -c 'select(has("answer")).answer
+        | if .score == null then error("record \(.id): the score is null") else . end
+        | .score |= (numbers // if . then 1 else 0 end)' "$4"
+}
+
+# A journal's name: another command has another one.
+journal_of() { # PREFIX COMMAND
+    printf '%s.answers-%s\n' "$1" "$(cksum <<<"$2" | cut -d' ' -f1)"
+}
+
+# The update after which the state of a policy that reinforce-step makes was saved; 0: there is none.
+saved_step() { # DIR
+    local state=$1/state.safetensors size
+    [[ -r $state ]] || { echo 0 && return; }
+    size=$(od -An -N8 -tu8 "$state")
+    # In this order: a head that ends early would be a failure of the tail before it.
+    head -c "$((size + 8))" "$state" | tail -c +9 | jq -r .__metadata__.step
+}
+
+# The samples of a round that was stopped in its midst, but for the updates that are done: STREAM
+# from update FROM on. The policy that drew them has gone.
+rest_of_round() { # STREAM FROM
+    toks view "$1" | jq -c --argjson from "$2" 'select(has("columns") or .step == null or .step >= $from)' | toks view -b
+}
+
+# The sum of the reward of each record of a stream, one a line.
+reward_sums() {
+    toks view | jq -r 'select(has("token")) | [.reward[] | numbers] | add // 0'
+}
+
+# The value below which a share of the numbers on stdin lies (between two, by interpolation).
+quantile() { # SHARE
+    sort -g | awk -v share="$1" '
+        { x[NR] = $1 }
+        END {
+            if (NR == 0)
+                exit 1
+            at = 1 + share * (NR - 1)
+            low = int(at)
+            print x[low] + (at - low) * ((low < NR ? x[low + 1] : x[low]) - x[low])
+        }'
+}
+
+# Completions as text: {"id","prompt","completion",...}, one record a line.
+decode() { # MODEL
+    tok -q -d -m "$1"
+}
+
+# stdin to stdout: a reward model's columns reward and score, or the dense reward of two models, or
+# the stream as it is where neither is named.
+rewarded() { # REWARD-MODEL SFT REFERENCE THREADS FLOOR
+    if [[ -n $1 ]]; then
+        reward-train -q --score -m "$1" --threads "$4"
+    elif [[ -n $2 ]]; then
+        with_reward "$2" "$3" "$4" "$5"
+    else
+        cat
+    fi
+}
+
+# Jq: what a record is worth. `sum:COLUMN` and `mean:COLUMN` go over the trained tokens (all, where
+# there is no mask), COLUMN alone is a value a record.
+# shellcheck disable=SC2034 # used by the pipelines
+jq_value='
+    def trained: .mask as $m | if $m == null then .token | length else [$m[] | select(. == 1)] | length end;
+    def value($by):
+        . as $r
+        | ($by | index(":")) as $at
+        | (if $at == null then "" else $by[:$at] end) as $how
+        | (if $at == null then $by else $by[$at + 1:] end) as $column
+        | if has($column) | not then error("record \(.id) has no column \($column)") else . end
+        | if $how == "" then .[$column]
+          else [range(.token | length) | select($r.mask == null or $r.mask[.] == 1) | $r[$column][.]]
+            | if length == 0 then error("record \($r.id) has no trained token")
+              elif any(. == null) then error("record \($r.id): \($column) was not computed everywhere")
+              else add / (if $how == "mean" then length else 1 end) end
+          end
+        | if type == "number" then . else error("record \($r.id): \($by) is not a number") end;'
+
+# Jq: a number with k decimal places.
+# shellcheck disable=SC2034
+jq_places='
+    def places($k): . * pow(10; $k) | round / pow(10; $k);'
+
+# Jq: the 95 % interval of a share by Wilson: never wider than [0, 1], never empty.
+# shellcheck disable=SC2034
+jq_wilson='
+    def wilson($n):
+        . as $p | 1.959963984540054 as $z | ($z * $z / $n) as $zz
+        | ($z * ($p * (1 - $p) / $n + $zz / (4 * $n) | sqrt)) as $half
+        | [($p + $zz / 2 - $half) / (1 + $zz), ($p + $zz / 2 + $half) / (1 + $zz)]
+        | map([[., 0] | max, 1] | min);'
+
+need_by() { # OPTION VALUE: sum:COLUMN, mean:COLUMN or COLUMN
+    [[ $2 =~ ^((sum|mean):)?[^:]+(:[^:]+)?$ ]] || usage_error "$1: '$2' is not sum:COLUMN, mean:COLUMN or COLUMN"
+}
+
+# JSONL {"id","text"} on stdin: each text's own tokens, as a stream's twin. The end token, which tok
+# writes after every text, is taken away.
+plain_tokens() { # MODEL SPECIAL-TOKENS
+    local end
+    end=$(printf '{"text":""}\n' | tok -q -m "$1" --format text --special-tokens "$2" - | toks view |
+        jq 'select(has("token")).token[-1]')
+    tok -q -m "$1" --format text --special-tokens "$2" - | toks view |
+        jq -c --argjson last "$end" '
+            if has("token") and .token[-1] == $last then .token |= .[:-1] | .mask |= .[:-1] else . end'
+}
+
+# The token that stands before a text without a beginning: the beginning token, or else the end token.
+prefix_token() { # MODEL
+    jq -e '[.bos_token_id, .eos_token_id] | flatten | map(numbers) | first // empty' "$1/config.json" ||
+        fail "$1/config.json names neither bos_token_id nor eos_token_id"
+}
+
+# Most tokens that the model has positions for.
+positions_of() { # MODEL
+    jq -e '.max_position_embeddings // .n_positions // empty' "$1/config.json" ||
+        fail "$1/config.json does not say how many positions there are: --max-length is needed"
+}
+
+# jq, whose complaint becomes one line of the script's own, and its end.
+strict_jq() { # WHAT JQ-ARGUMENT...
+    local what=$1 reason
+    shift
+    { reason=$(jq "$@" 2>&1 >&3); } 3>&1 ||
+        fail "$what: $(sed -n '1{s/^jq: error ([^)]*): //;s/^jq: //;p}' <<<"$reason")"
+}
+
+# A setting of a task's recipe.mk.
+recipe() { # TASK NAME
+    # shellcheck disable=SC2016 # for make
+    printf 'PIPELINES := %s\ninclude %s/recipe.mk\nall: ; @echo $(%s)\n' "$pipelines" "$1" "$2" |
+        env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u MAKEOVERRIDES \
+            make -s --no-print-directory -f - all
+}
