@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # toks annotate: columns that a command answers, and every way in which it may not.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0

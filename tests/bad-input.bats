@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Input and commands that are not what they should be, through the pipelines that ask a command: one
 # clear line at the end, no result that looks whole, and nothing lost: what was answered is not asked
 # again, and a run that goes on ends as one that was never stopped.

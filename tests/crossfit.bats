@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Cross-fitting: who saw what, order, going on, and its uses.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0
