@@ -75,8 +75,8 @@ each_refuses() {
 
 @test "a reward command that hangs" {
     limit=3 each_refuses 'gave no answer for 3 seconds' 'head -n 2; sleep 77.5'
-    sleep 0.5
-    run ! pgrep -f -x 'sleep 77[.]5'
+    is_over() { ! pgrep -f -x 'sleep 77[.]5' >/dev/null; }
+    await is_over
 }
 
 @test "a reward command that says nonsense" {
