@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # toks annotate: columns that a command answers, and every way in which it may not.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0
@@ -139,8 +140,8 @@ scores() { # STREAM: are they 1 .. 40?
     bad 'record 1 (id `r1`): the command `sleep` gave no answer for 0.5 seconds' \
         --timeout 0.5 --in-flight 100000 -- sleep 71.25
     [ $((SECONDS - started)) -lt 60 ]
-    sleep 0.2
-    ! ps -e -o args | grep -q '^sleep 71[.]25'
+    is_over() { ! pgrep -f -x 'sleep 71[.]25' >/dev/null; }
+    await is_over
 }
 
 @test "no deadlock: commands that buffer, or read all before they answer" {
@@ -231,24 +232,31 @@ SH
     [ "$status" -eq 1 ]
     one_line
     # Two runs at a time.
-    "$toks" annotate -q --journal k -o no in.toks -- sh -c 'sleep 2; ./good' &
-    sleep 0.5
+    "$toks" annotate -q --journal k -o no in.toks -- sh -c ': >begun; until [ -e go ]; do sleep 0.02; done; ./good' &
+    await test -e begun
     run --separate-stderr "$toks" annotate --journal k -o no in.toks -- ./good
     [ "$status" -eq 1 ]
     one_line
+    : >go
     wait
 }
 
 @test "killed in the middle: the journal has what was answered, the command is gone" {
     cat > slow <<'SH'
 #!/bin/sh
-./good | while read -r line; do sleep 0.05; echo "$line"; done
+n=0
+./good | while read -r line; do
+    n=$((n + 1))
+    [ "$n" -le 5 ] || until [ -e go ]; do sleep 0.02; done
+    echo "$line"
+done
 SH
     chmod +x slow
     "$toks" annotate --journal j -o out in.toks -- ./slow &
-    sleep 0.6
+    await has_lines j 4
     kill -9 $!
     wait $! || true
+    : >go
     [ ! -e out ]
     [ "$(wc -l < j)" -ge 2 ]
     "$toks" annotate -q --journal j -o out in.toks -- ./slow

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Input and commands that are not what they should be, through the pipelines that ask a command: one
 # clear line at the end, no result that looks whole, and nothing lost: what was answered is not asked
 # again, and a run that goes on ends as one that was never stopped.
@@ -74,8 +75,8 @@ each_refuses() {
 
 @test "a reward command that hangs" {
     limit=3 each_refuses 'gave no answer for 3 seconds' 'head -n 2; sleep 77.5'
-    sleep 0.5
-    run ! pgrep -f -x 'sleep 77[.]5'
+    is_over() { ! pgrep -f -x 'sleep 77[.]5' >/dev/null; }
+    await is_over
 }
 
 @test "a reward command that says nonsense" {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # The comparison: its graph, tuning, costs, table and claims.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Cross-fitting: who saw what, order, going on, and its uses.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0
@@ -101,10 +102,9 @@ sums() { # STREAM
     [[ $output == *'not all folds were trained'* ]]
     [ ! -e bad/rewarded.toks ]
     "$P/crossfit" -m "$D/base" -o out --folds 2 --threads 1 --jobs 2 "$D/demos.jsonl" \
-        -- "${options[@]}" --max-steps 3000 3>&- 2>stopped &
+        -- "${options[@]}" --max-steps 1000000 --save-steps 5 3>&- 2>stopped &
     pid=$!
-    for _ in $(seq 100); do [ -e out/fold-2.partial ] && break; sleep 0.1; done
-    sleep 0.5
+    for fold in 1 2; do await test -e "out/fold-$fold.partial/state.safetensors"; done
     kill -TERM $pid
     status=0
     wait $pid || status=$?

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # What is equal to the reference implementations, case by case: tests/fidelity/run.
 load helpers
 

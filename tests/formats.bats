@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Records in every format, packed files, what is said of them, and the reference's own cases.
 bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2016,SC2030,SC2031,SC2053

@@ -46,20 +46,15 @@ figures() { # METRICS: without what depends on the clock
 }
 
 @test "irft: killed anywhere and resumed, it ends the same; finished stages stay" {
-    "${irft[@]}" -o straight --stages 3 --steps 40 --metrics straight.log seven.toks -- -q --save-steps 5
-    local got=1 rounds=0
-    while [ "$got" -ne 0 ] && [ "$rounds" -lt 60 ]; do
-        rounds=$((rounds + 1))
-        setsid "${irft[@]}" -o out --stages 3 --steps 40 --metrics log --resume seven.toks -- -q --save-steps 5 2>said 3>&- &
-        local pid=$!
-        sleep "0.$((rounds < 10 ? rounds : 9))"
-        if [ "$rounds" -lt 12 ]; then kill -9 -- "-$pid" 2>/dev/null || true; fi
-        got=0
-        wait "$pid" || got=$?
-    done
-    [ "$got" -eq 0 ] && [ "$rounds" -gt 2 ]
-    cmp straight/model.safetensors out/model.safetensors
-    cmp <(figures straight.log) <(figures log)
+    timed "${irft[@]}" -o straight --stages 3 --steps 40 --metrics straight.log seven.toks -- -q --save-steps 5
+    # shellcheck disable=SC2034
+    local span=$took
+    afresh() { rm -rf out out.* log; }
+    same_as_straight() {
+        cmp straight/model.safetensors out/model.safetensors && cmp <(figures straight.log) <(figures log)
+    }
+    hit_and_resumed 3 KILL at_random "${irft[@]}" -o out --stages 3 --steps 40 --metrics log --resume seven.toks \
+        -- -q --save-steps 5
     local before
     before=$(stat -c %Y%i out.stages/1 out.stages/2 out)
     "${irft[@]}" -o out --stages 3 --steps 40 --resume seven.toks -- -q --save-steps 5

@@ -142,7 +142,7 @@ check_death() { # OUT VICTIM: the others have ended rightly
     for victim in 0 1 2 3 4; do
         rm -rf out out.log out.lock out.partial
         begin_loop out
-        while [ ! -e out.log ] || [ "$(wc -l <out.log)" -lt 7 ]; do sleep 0.01; done
+        await has_lines out.log 7
         kill -9 "${pid[victim]}"
         end_loop
         [ "${ended[victim]}" -eq 137 ]
@@ -156,18 +156,17 @@ check_death() { # OUT VICTIM: the others have ended rightly
 
 # ROUNDS: any member at any instant, often more than once
 kill_often() {
-    local rounds=$1 landed=0 i begin span
+    local rounds=$1 landed=0 i took span
     STEPS=30
-    begin=$(date +%s%N)
-    loop straight 0 --save-steps 3
-    span=$((($(date +%s%N) - begin) / 1000000 + 20)) # milliseconds that a run takes here
+    timed loop straight 0 --save-steps 3
+    span=$((took + 20)) # milliseconds that a run takes here
     for ((i = 0; landed < rounds; i++)); do
         [ "$i" -lt $((4 * rounds + 10)) ] || break
         rm -rf out out.log out.lock out.partial
         local victim=$((RANDOM % 5))
         begin_loop out --resume
         local wait=$((RANDOM % span))
-        sleep "$((wait / 1000)).$(printf %03d "$((wait % 1000))")"
+        nap "$wait"
         kill -9 "${pid[victim]}" 2>/dev/null || true
         end_loop
         [ "${ended[victim]}" -ne 137 ] || landed=$((landed + 1))
@@ -194,7 +193,7 @@ kill_often() {
     STEPS=40
     loop straight 0 --save-steps 3
     begin_loop out
-    while [ ! -e out.log ] || [ "$(wc -l <out.log)" -lt 7 ]; do sleep 0.01; done
+    await has_lines out.log 7
     kill -TERM "${pid[4]}"
     end_loop
     [ "${ended[4]}" -eq 75 ]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Manual pages: the options are those that the programs list, and the examples run.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0

@@ -183,7 +183,7 @@ comes_back() { # DIRECTORY
     fails 1 'bad: model.safetensors' "$BIN/model" info bad
     rmdir bad/model.safetensors
     mkfifo bad/model.safetensors
-    run -1 timeout 10 "$BIN/model" info bad
+    run -1 timeout 120 "$BIN/model" info bad
     [[ $output == *"not a regular file"* ]]
 }
 
@@ -194,12 +194,12 @@ comes_back() { # DIRECTORY
         rm -f piped/$file
         mkfifo piped/$file
         case $file in
-        config.json) fails 1 'config.json: not a regular file' timeout 10 "$BIN/model" info piped ;;
-        *) fails 1 "$file: not a regular file" timeout 10 "$BIN/tok" -q -m piped -o out.toks - <<<'{"text":"1+2"}' ;;
+        config.json) fails 1 'config.json: not a regular file' timeout 120 "$BIN/model" info piped ;;
+        *) fails 1 "$file: not a regular file" timeout 120 "$BIN/tok" -q -m piped -o out.toks - <<<'{"text":"1+2"}' ;;
         esac
         # The fingerprint of the tokenizer is the trainers'.
         [[ $file == tokenizer_config.json ]] ||
-            fails 1 "$file: not a regular file" timeout 10 "$BIN/sft-train" -m piped -o trained demos.toks
+            fails 1 "$file: not a regular file" timeout 120 "$BIN/sft-train" -m piped -o trained demos.toks
         rm -r piped
     done
 }

@@ -135,31 +135,16 @@ changed() { # FILTER
 @test "pair-train: stopped and killed and resumed: the same as straight through" {
     local long=(--max-steps 900 --keep half --ema 0.999 --batch-size 2 --save-steps 50)
     "${train[@]}" "${long[@]}" --metrics straight.log -o straight pairs.toks
-    local rounds=0 got=75 signal=TERM from
-    while [ "$got" -ne 0 ] && [ "$rounds" -lt 50 ]; do
-        rounds=$((rounds + 1))
-        [ "$signal" = KILL ] && signal=TERM || signal=KILL
-        from=0
-        [ ! -e log ] || from=$(wc -l <log)
-        "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks 2>said 3>&- &
-        local pid=$! lines=0
-        while kill -0 "$pid" 2>/dev/null && [ "$lines" -lt $((from + 200)) ]; do
-            sleep 0.02
-            [ ! -e log ] || lines=$(wc -l <log)
-        done
-        kill -$signal "$pid" 2>/dev/null || true
-        got=0
-        wait "$pid" || got=$?
-        [ "$got" -eq 0 ] || [ "$got" -eq 137 ] || [ "$got" -eq 75 ] || { cat said && return 1; }
-    done
-    [ "$got" -eq 0 ] && [ "$rounds" -gt 1 ]
-    same_model straight out
-    cmp <(figures straight.log) <(figures log)
-    [ ! -e out.partial ] && [ ! -e out.lock ]
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        same_model straight out && cmp <(figures straight.log) <(figures log) &&
+            [ ! -e out.partial ] && [ ! -e out.lock ]
+    }
+    hit_and_resumed 2 'KILL TERM' 'after_lines log 200' "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks
     # It goes on only with the same run.
     "${train[@]}" --max-steps 100000 --save-steps 3 --metrics log2 -o other2 pairs.toks 2>/dev/null 3>&- &
     local pid=$!
-    while [ ! -e log2 ] || [ "$(wc -l <log2)" -lt 5 ]; do sleep 0.02; done
+    await has_lines log2 5
     kill -9 $pid
     wait $pid || true
     local again=("${train[@]}" --resume --max-steps 100000 -o other2)
@@ -225,11 +210,11 @@ loop() {
     { "$BIN/toks" view --header pairs.toks && for i in {1..300}; do records pairs.toks | sed "s/\"pair\":\"/&$i-/"; done; } |
         "$BIN/toks" view -b >long.toks
     "${o[@]}" --metrics straight.log -o straight long.toks
-    "${o[@]}" --metrics log -o out long.toks 2>said 3>&- &
-    local pid=$! got=0 reached
-    while [ ! -e log ] || [ "$(wc -l <log)" -lt 20 ]; do sleep 0.02; done
-    kill -TERM "$pid"
-    wait "$pid" || got=$?
+    local got=0 tries reached
+    for ((tries = 0; got == 0 && tries < 20; tries++)); do # anew where it was over before
+        rm -rf out log
+        hit TERM 'after_lines log 20' "${o[@]}" --metrics log -o out long.toks
+    done
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
     [ ! -e out.lock ] && [ ! -e out.partial ]

@@ -113,7 +113,7 @@ rewards() { # REFERENCE STREAM
     echo mine >mine/notes
     for more in '' '--samples kept.toks'; do
         # shellcheck disable=SC2086
-        run -1 timeout 30 "$P/dpr" -m "$D/sft" -o mine --steps 2 --batch-size 2 -n 2 --max-new-tokens 5 \
+        run -1 timeout 300 "$P/dpr" -m "$D/sft" -o mine --steps 2 --batch-size 2 -n 2 --max-new-tokens 5 \
             --threads 1 $more "$D/demos.jsonl" -- -q
         [[ $output == *"reinforce-step: mine"* ]]
     done

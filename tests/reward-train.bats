@@ -172,31 +172,21 @@ with_rewards() {
 
 @test "reward-train: kill -9 and --resume: the same as straight through" {
     local long=(--max-steps 400 --save-steps 7)
-    "${train[@]}" "${long[@]}" --metrics straight.log -o straight pairs.toks
-    local landed=0 i
-    for ((i = 0; landed < 2 && i < 40; i++)); do
-        rm -rf out out.partial out.lock log
-        while :; do
-            "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks 2>said 3>&- &
-            local pid=$! got=0
-            sleep "0.$(printf %03d $((RANDOM % 200)))"
-            kill -9 "$pid" 2>/dev/null || true
-            wait "$pid" 2>/dev/null || got=$?
-            [ "$got" -ne 0 ] || break
-            [ "$got" -eq 137 ] || { cat said && return 1; }
-            landed=$((landed + 1))
-        done
-        same_model straight out
-        cmp <(figures straight.log) <(figures log)
-        [ ! -e out.partial ] && [ ! -e out.lock ]
-    done
-    [ "$landed" -ge 2 ]
+    timed "${train[@]}" "${long[@]}" --metrics straight.log -o straight pairs.toks
+    # shellcheck disable=SC2034
+    local span=$took
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        same_model straight out && cmp <(figures straight.log) <(figures log) &&
+            [ ! -e out.partial ] && [ ! -e out.lock ]
+    }
+    hit_and_resumed 2 KILL at_random "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks
 }
 
 @test "reward-train: --resume goes on only with the same run" {
     "${train[@]}" --max-steps 100000 --save-steps 3 --metrics log -o out pairs.toks 2>/dev/null 3>&- &
     local pid=$! got=0
-    while [ ! -e log ] || [ "$(wc -l <log)" -lt 5 ]; do sleep 0.02; done
+    await has_lines log 5
     kill -TERM "$pid"
     wait "$pid" || got=$?
     [ "$got" -eq 75 ]

@@ -92,56 +92,35 @@ figures() { # METRICS: without what depends on the clock
 @test "sft-train: stopped by SIGTERM and resumed: the same as straight through" {
     local long=(--max-steps 1500 --keep half --batch-size 2)
     "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
-    local rounds=0 got=75 from
-    while [ "$got" -eq 75 ] && [ "$rounds" -lt 50 ]; do
-        rounds=$((rounds + 1))
-        # Only lines of this round show that its signals are caught.
-        from=0
-        [ ! -e log ] || from=$(wc -l <log)
-        "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
-        local pid=$! lines=0
-        while kill -0 "$pid" 2>/dev/null && [ "$lines" -lt $((from + 300)) ]; do
-            sleep 0.02
-            [ ! -e log ] || lines=$(wc -l <log)
-        done
-        kill -TERM "$pid" 2>/dev/null || true
-        got=0
-        wait "$pid" || got=$?
-        if [ "$got" -eq 75 ]; then
-            [ -e out.partial/state.safetensors ] && [ ! -e out ] && [ ! -e out.lock ]
-            grep -q "stopped after update.*--resume" said
-        fi
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.partial ]
+    }
+    # Only lines of this round show that its signals are caught.
+    stopped() { after_lines log 300; }
+    hit_and_resumed 2 TERM stopped "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
+    # What stands there when it was stopped.
+    for ((i = 0, got = 0; got == 0 && i < 20; i++)); do
+        afresh
+        hit TERM stopped "${train[@]}" "${long[@]}" --metrics log -o out demos.toks
     done
-    [ "$got" -eq 0 ]
-    [ "$rounds" -gt 1 ]
-    same_model straight out
-    cmp <(figures straight.log) <(figures log)
-    [ ! -e out.partial ]
+    [ "$got" -eq 75 ]
+    [ -e out.partial/state.safetensors ] && [ ! -e out ] && [ ! -e out.lock ]
+    grep -q "stopped after update.*--resume" said
 }
 
 # ROUNDS: kill -9 at random instants, then to the end.
 killed() {
     local rounds=$1 long=(--max-steps 600 --keep half --batch-size 2 --save-steps 7)
-    "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
-    local landed=0 i
-    for ((i = 0; landed < rounds && i < 10 * rounds + 20; i++)); do
-        rm -rf out out.partial out.lock log
-        while :; do
-            "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks 2>said 3>&- &
-            local pid=$! got=0
-            sleep "$((landed / (20 * rounds))).$(printf %03d $((RANDOM % 300)))"
-            kill -9 "$pid" 2>/dev/null || true
-            wait "$pid" 2>/dev/null || got=$?
-            [ "$got" -ne 0 ] || break
-            [ "$got" -eq 137 ] || { cat said && return 1; }
-            landed=$((landed + 1))
-        done
-        same_model straight out
-        cmp <(figures straight.log) <(figures log)
-        [ ! -e out.partial ] && [ ! -e out.lock ]
-    done
-    echo "# $landed kills"
-    [ "$landed" -ge "$rounds" ]
+    timed "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
+    # shellcheck disable=SC2034
+    local span=$took
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        same_model straight out && cmp <(figures straight.log) <(figures log) &&
+            [ ! -e out.partial ] && [ ! -e out.lock ]
+    }
+    hit_and_resumed "$rounds" KILL at_random "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
 }
 
 @test "sft-train: kill -9 at a few random instants" {
@@ -183,7 +162,7 @@ END
 @test "sft-train: two trainers do not share a directory" {
     "${train[@]}" --max-steps 100000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
     local pid=$!
-    while [ ! -e log ] || [ ! -s log ]; do sleep 0.02; done
+    await has_lines log 1
     fails 1 "out: another trainer" "${train[@]}" -o out demos.toks
     kill -0 "$pid"
     kill -9 "$pid"

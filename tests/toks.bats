@@ -372,8 +372,8 @@ EOF
     rm kept
     # From a pipe that stays open: its reader has gone, so it ends.
     mkfifo in
-    sleep 20 > in &
-    run --separate-stderr timeout 10 bash -c "'$toks' tee kept < in | true; echo \${PIPESTATUS[0]}"
+    sleep 600 > in &
+    run --separate-stderr timeout 120 bash -c "'$toks' tee kept < in | true; echo \${PIPESTATUS[0]}"
     kill $!
     [ "$output" = 141 ]
     [ -z "$stderr" ]
