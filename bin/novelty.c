@@ -125,7 +125,7 @@ static int judge_stream(struct run *r, const char *input, const struct provenanc
     r->reward = header_find(h, as) >= 0 ? header_require(h, as, COLUMN_F32, PER_TOKEN,
                                                          stream_reader_name(r->pass.reader), e)
                                         : header_add_column(h, as, COLUMN_F32, PER_TOKEN, e);
-    if (r->reward < 0 || model_fingerprint(r->states.model, fingerprint, e) < 0 ||
+    if (r->reward < 0 || model_fingerprint(r->states.pass.model, fingerprint, e) < 0 ||
         header_add_provenance(h, line->program, line->argc, line->argv, line->seed,
                               json_pack("{s:s}", "states", fingerprint), e) < 0 ||
         filter_start(&r->pass, common.output, e) < 0)
@@ -147,7 +147,7 @@ static int run_model(struct model *m, struct device *device, const char *input,
     memset(&r, 0, sizeof r);
     states_init(&r.states, m, device);
     arena_init(&r.arena);
-    size_t tokens = r.states.batch_tokens, width = m->config.hidden;
+    size_t tokens = r.states.pass.batch_tokens, width = m->config.hidden;
     int result = memory_check(decoder_work_bytes(m, tokens, tokens, 0) +
                                   novelty_bytes(width, (size_t)features),
                               "scoring", common.verbose, e);

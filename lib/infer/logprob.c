@@ -78,7 +78,7 @@ static const uint8_t *mask_of(const struct run *r, const struct frame *f, size_t
 // at the end, whose state is the last. It is never stored, so any token will do.
 static int widen_sequence(struct run *r, struct sequence *s, struct err *e)
 {
-    size_t n = s->n, end = n < r->scorer.positions + 1 ? n + 1 : n;
+    size_t n = s->n, end = n < r->scorer.pass.positions + 1 ? n + 1 : n;
     if (!sequence_wanted(s))
         return 0;
     uint32_t *token = arena_alloc(&r->arena, end, sizeof *token, e);
@@ -258,11 +258,12 @@ static int add_provenance(struct run *r, struct err *e)
 
 static size_t work_bytes(const struct scorer *s)
 {
-    size_t bytes = decoder_work_bytes(s->model, s->batch_tokens, s->batch_tokens, 0);
+    size_t tokens = s->pass.batch_tokens,
+           bytes = decoder_work_bytes(s->pass.model, tokens, tokens, 0);
     if (s->contrast.model)
-        bytes += decoder_work_bytes(s->contrast.model, s->batch_tokens, s->batch_tokens, 0);
+        bytes += decoder_work_bytes(s->contrast.model, tokens, tokens, 0);
     if (s->reference.model)
-        bytes += decoder_work_bytes(s->reference.model, s->batch_tokens, s->batch_tokens, 0);
+        bytes += decoder_work_bytes(s->reference.model, tokens, tokens, 0);
     return bytes;
 }
 

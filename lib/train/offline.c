@@ -4,6 +4,7 @@
 #include "infer/memory_check.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
+#include "train/token_objective.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -63,10 +64,10 @@ static int write_metrics(struct course *c, const struct step_report *p, struct e
                              "num_tokens", (json_int_t)t->num_tokens);
     if (!line)
         return err_memory(e, 0, "metrics");
-    if (!c->step)
+    if (c->loss) {
         json_object_set_new(line, "mean_token_accuracy", json_real(p->accuracy));
-    if (t->entropy && !c->step)
         json_object_set_new(line, "entropy", json_real(p->entropy));
+    }
     json_object_set_new(line, "step_time", json_real(p->seconds));
     json_object_set_new(line, "tokens_per_second", json_real((double)p->tokens / p->seconds));
     if (c->note && c->note(c->arg, p, t->step == c->total_steps, line, e) < 0) {
@@ -138,11 +139,8 @@ static int one_update(struct course *c, struct err *e)
 {
     struct step_report report;
     size_t first, n = next_batch(c, &first), size;
-    int result = c->step ? c->step(c->arg, c->batch, n, &report, e)
-                         : trainer_step(&c->trainer, c->batch, n * c->unit, c->loss,
-                                        NORMALIZE_TOKENS, 0, &report, e);
-    if (result < 0) {
-        if (c->step || report.where >= n * c->unit)
+    if (trainer_step(&c->trainer, c->batch, n * c->unit, c->objective, &report, e) < 0) {
+        if (report.where >= n * c->unit)
             return -1;
         const char *id = c->name(c->arg, c->order[first + report.where / c->unit],
                                  report.where % c->unit, &size);
@@ -172,27 +170,37 @@ static int run_updates(struct course *c, struct err *e)
     return result;
 }
 
+static json_t *loss_settings(const struct loss *l)
+{
+    const struct loss_parameters *p = &l->parameters;
+    return json_pack("{s:s, s:f, s:f, s:f, s:i}", "reference",
+                     l->frozen_self ? "self" : l->reference, "beta", p->beta, "alpha", p->alpha,
+                     "offset", p->offset, "per-sequence", l->by_sequence);
+}
+
 // What must be the same for a resumed run to give the same bits.
 static int make_settings(struct course *c, const char *model, struct err *e)
 {
     const struct trainer_options *t = &c->o->run.train;
-    const struct loss_parameters *p = &c->loss->parameters;
-    json_t *s = checkpoint_settings(t, c->o->run.seed, model, c->loss->kind->name);
-    json_t *own = json_pack(
-        "{s:I, s:I, s:I, s:I, s:i, s:s, s:f, s:f, s:s, s:f, s:f, s:f, s:i}", "data",
-        (json_int_t)(c->fingerprint >> 1), "batch-size", (json_int_t)t->batch_size, "updates",
-        (json_int_t)c->total_steps, "warmup-steps",
-        (json_int_t)schedule_warmup(t->warmup_steps, t->warmup_ratio, c->total_steps), "shuffle",
-        c->o->shuffle, "keep", c->o->keep ? c->o->keep : "", "ema", t->ema, "temperature",
-        t->temperature, "reference", c->loss->frozen_self ? "self" : c->loss->reference, "beta",
-        p->beta, "alpha", p->alpha, "offset", p->offset, "per-sequence", c->loss->by_sequence);
-    if (s && own)
+    json_t *s = checkpoint_settings(t, c->o->run.seed, model, c->loss ? c->loss->kind->name : "");
+    json_t *own =
+        json_pack("{s:I, s:I, s:I, s:I, s:i, s:s, s:f, s:f}", "data",
+                  (json_int_t)(c->fingerprint >> 1), "batch-size", (json_int_t)t->batch_size,
+                  "updates", (json_int_t)c->total_steps, "warmup-steps",
+                  (json_int_t)schedule_warmup(t->warmup_steps, t->warmup_ratio, c->total_steps),
+                  "shuffle", c->o->shuffle, "keep", c->o->keep ? c->o->keep : "", "ema", t->ema,
+                  "temperature", t->temperature);
+    json_t *of_loss = c->loss ? loss_settings(c->loss) : json_object();
+    if (s && own && of_loss) {
         json_object_update(s, own);
+        json_object_update(s, of_loss);
+    }
     json_decref(own);
+    json_decref(of_loss);
     if (s && c->own)
         json_object_update(s, c->own);
     c->settings = s;
-    return s && own ? 0 : err_memory(e, 0, "settings");
+    return s && own && of_loss ? 0 : err_memory(e, 0, "settings");
 }
 
 static int describe(struct course *c, struct err *e)
@@ -230,8 +238,8 @@ static int prepare(struct course *c, struct err *e)
 {
     const struct run_options *r = &c->o->run;
     size_t bytes = trainer_bytes(c->model, &r->train);
-    if (c->loss->by_sequence)
-        bytes += trainer_first_pass_bytes(c->model, &r->train);
+    if (c->loss)
+        bytes += token_objective_bytes(c->loss, c->model, &r->train);
     if (plan(c, e) < 0 || describe(c, e) < 0 || memory_check(bytes, "training", r->verbose, e) < 0)
         return -1;
     c->order = mem_alloc(c->n, sizeof *c->order, "an order", e);
@@ -241,7 +249,6 @@ static int prepare(struct course *c, struct err *e)
         (c->begin && c->begin(c->arg, e) < 0) ||
         trainer_init(&c->trainer, c->model, &c->device, &r->train, c->total_steps, e) < 0)
         return -1;
-    c->trainer.entropy = r->metrics != NULL;
     return 0;
 }
 

@@ -43,9 +43,6 @@ typedef const char *course_name(void *arg, size_t i, size_t k, size_t *size);
 typedef int course_note(void *arg, const struct step_report *report, int last, json_t *line,
                         struct err *e);
 
-// One update from n units, in place of trainer_step; its figures are the note's business.
-typedef int course_step(void *arg, const struct example *batch, size_t n,
-                        struct step_report *report, struct err *e);
 // Called with PATH.partial there, before the model is given its masters: the last moment to put
 // another model in the place of c->model. What it leaves in the directory course_scratch of
 // PATH.partial goes away at the end.
@@ -56,7 +53,7 @@ struct course {
     const struct course_options *o;
     // The program fills these in between course_open and course_run.
     const char *program;
-    const struct loss *loss;
+    const struct loss *loss;      // NULL: no loss of tokens
     size_t n, unit;               // units in the data, examples in a unit
     uint64_t fingerprint;         // of the data
     struct stream_header *stream; // of the data; gets this run's provenance. Borrowed
@@ -64,7 +61,7 @@ struct course {
     course_fill *fill;
     course_name *name;
     course_note *note;
-    course_step *step;   // NULL: trainer_step
+    struct objective *objective;
     course_begin *begin; // NULL: nothing
     json_t *own;         // settings of the program that must be the same on --resume; taken over
     void *arg;

@@ -306,8 +306,7 @@ json_t *living_metrics(const struct living *l, const struct step_report *p, stru
 
 int living_write_metrics(struct living *l, const struct step_report *p, json_t *line, struct err *e)
 {
-    if (l->trainer.entropy)
-        json_object_set_new(line, "entropy", json_real(p->entropy));
+    json_object_set_new(line, "entropy", json_real(p->entropy));
     json_object_set_new(line, "step_time", json_real(p->seconds));
     json_object_set_new(line, "tokens_per_second", json_real((double)p->tokens / p->seconds));
     return metrics_write(&l->metrics, line, e);
@@ -382,7 +381,6 @@ int living_prepare(struct living *l, size_t bytes, struct err *e)
     if (memory_check(trainer_bytes(l->model, &o->train) + bytes, "training", o->verbose, e) < 0 ||
         trainer_init(&l->trainer, l->model, &l->device, &o->train, o->train.max_steps, e) < 0)
         return -1;
-    l->trainer.entropy = o->metrics != NULL;
     return 0;
 }
 

@@ -14,6 +14,7 @@ enum { ONLINE_BATCH = 8 }; // pairs an update, where neither option nor stream t
 struct run {
     const struct pair_train_options *o;
     struct loss loss;
+    struct token_objective objective;
     // Off-line.
     struct course course;
     struct pairs pairs;
@@ -21,9 +22,8 @@ struct run {
     struct living living;
     struct frame batch;
     struct pairing pairing; // of `batch`
-    struct {
-        int mask, pair, role, generation, loss[LOSS_COLUMNS_MAX];
-    } column;
+    struct token_columns columns;
+    int pair, role, generation; // columns too
     size_t batch_size;
     struct example *example;
 };
@@ -61,14 +61,16 @@ static int note(void *arg, const struct step_report *report, int last, json_t *l
     const struct run *r = arg;
     (void)report;
     (void)last;
-    return pair_stats_add(&r->course.trainer.sums, &r->loss, line, e);
+    return pair_stats_add(&r->objective.sums, &r->loss, line, e);
 }
 
 static int open_data(struct run *r, const char *input, struct err *e)
 {
     const struct run_options *o = &r->o->course.run;
     const struct model *m = r->course.model;
-    if (pairs_read(&r->pairs, input, &r->loss, m->config.vocab, model_positions(m), e) < 0 ||
+    struct dataset_wish wish = {
+        .loss = &r->loss, .vocab = m->config.vocab, .positions = model_positions(m)};
+    if (pairs_read(&r->pairs, input, wish, e) < 0 ||
         header_check_tokenizer(&r->pairs.data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;
     message_note("%zu pairs, frozen side: %s", r->pairs.n,
@@ -83,6 +85,9 @@ static int run_course(struct run *r, const char *input, struct err *e)
         return -1;
     c->program = "pair-train";
     c->loss = &r->loss;
+    c->objective = &r->objective.objective;
+    token_objective_init(&r->objective, &r->loss, c->model, &c->device, &r->o->course.run.train);
+    r->objective.entropy = r->o->course.run.metrics != NULL;
     c->n = r->pairs.n;
     c->unit = 2;
     c->fingerprint = r->pairs.fingerprint;
@@ -103,22 +108,15 @@ static int open_stream(void *arg, struct err *e)
     struct living *l = &r->living;
     const struct stream_header *h = &l->header;
     const char *where = stream_reader_name(l->reader);
-    r->column.mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e);
-    if (r->column.mask < 0 || dataset_reference(&r->loss, h, where, e) < 0)
+    if (token_columns_find(&r->columns, &r->loss, h, where, e) < 0)
         return -1;
-    r->column.pair = header_require(h, "pair", COLUMN_STRING, PER_SEQUENCE, where, e);
-    if (r->column.pair < 0)
+    r->pair = header_require(h, "pair", COLUMN_STRING, PER_SEQUENCE, where, e);
+    if (r->pair < 0)
         return -1;
-    r->column.role = header_require(h, "role", COLUMN_STRING, PER_SEQUENCE, where, e);
-    if (r->column.role < 0)
+    r->role = header_require(h, "role", COLUMN_STRING, PER_SEQUENCE, where, e);
+    if (r->role < 0)
         return -1;
-    r->column.generation = header_find(h, "generation");
-    for (size_t k = 0; k < r->loss.n_columns; k++) {
-        const char *name = loss_column(&r->loss, k);
-        r->column.loss[k] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
-        if (r->column.loss[k] < 0)
-            return -1;
-    }
+    r->generation = header_find(h, "generation");
     int64_t told = living_batch_size(l);
     r->batch_size = (size_t)(r->o->batch_given ? r->o->course.run.train.batch_size
                              : told            ? told
@@ -148,11 +146,11 @@ static int write_metrics(struct run *r, const struct step_report *p, struct err 
     struct living *l = &r->living;
     const struct frame *f = &r->batch;
     int64_t lag = 0;
-    for (size_t k = 0; k < r->pairing.names.n && r->column.generation >= 0; k++) {
+    for (size_t k = 0; k < r->pairing.names.n && r->generation >= 0; k++) {
         const size_t *member = r->pairing.pair[k].member;
         if (!pair_is_complete(&r->pairing.pair[k]))
             continue;
-        uint32_t drawn = f->column[r->column.generation].u32[member[PAIR_OTHER]];
+        uint32_t drawn = f->column[r->generation].u32[member[PAIR_OTHER]];
         int64_t behind = l->trainer.step - 1 - (int64_t)drawn;
         lag = behind > lag ? behind : lag;
     }
@@ -160,7 +158,7 @@ static int write_metrics(struct run *r, const struct step_report *p, struct err 
     if (!line)
         return -1;
     json_object_set_new(line, "lag", json_integer(lag));
-    if (pair_stats_add(&l->trainer.sums, &r->loss, line, e) < 0) {
+    if (pair_stats_add(&r->objective.sums, &r->loss, line, e) < 0) {
         json_decref(line);
         return -1;
     }
@@ -175,15 +173,8 @@ static void make_examples(struct run *r)
         const size_t *member = r->pairing.pair[k].member;
         if (!pair_is_complete(&r->pairing.pair[k]))
             continue;
-        for (int side = 0; side < 2; side++) {
-            size_t at = f->start[member[side]];
-            struct example *x = &r->example[n++];
-            x->sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
-                                            .mask = f->column[r->column.mask].u8 + at,
-                                            .n = frame_length(f, member[side])};
-            for (size_t c = 0; c < r->loss.n_columns; c++)
-                x->column[c] = f->column[r->column.loss[c]].f32 + at;
-        }
+        for (int side = 0; side < 2; side++)
+            r->example[n++] = token_columns_example(&r->columns, f, member[side]);
     }
 }
 
@@ -209,7 +200,7 @@ static int keep_open(struct run *r, struct err *e)
     r->batch = rest;
     pairing_clear(&r->pairing);
     for (size_t i = 0; i < rest.n_sequences && result == 0; i++)
-        result = pairing_add(&r->pairing, &r->batch, r->column.pair, r->column.role, i, where, e);
+        result = pairing_add(&r->pairing, &r->batch, r->pair, r->role, i, where, e);
     return result;
 }
 
@@ -221,7 +212,7 @@ static int update(struct run *r, struct err *e)
     make_examples(r);
     if (living_before(l, e) < 0)
         return -1;
-    if (trainer_step(&l->trainer, r->example, n, &r->loss, NORMALIZE_TOKENS, 0, &report, e) < 0)
+    if (trainer_step(&l->trainer, r->example, n, &r->objective.objective, &report, e) < 0)
         return err_prefix(e, "%s", stream_reader_name(l->reader));
     if (write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || living_after(l, e) < 0)
         return -1;
@@ -238,17 +229,15 @@ static int use_record(struct run *r, size_t i, struct err *e)
     const struct living *l = &r->living;
     const struct frame *f = &l->read;
     const char *where = stream_reader_name(l->reader);
-    if (dataset_check(f, i, r->column.mask, &r->loss, r->column.loss, l->model->config.vocab,
-                      model_positions(l->model), where, e) < 0)
+    if (token_columns_check(&r->columns, f, i, l->model->config.vocab, model_positions(l->model),
+                            where, e) < 0)
         return -1;
-    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                         .mask = f->column[r->column.mask].u8 + f->start[i],
-                         .n = frame_length(f, i)};
-    if (!sequence_wanted(&s))
+    struct example x = token_columns_example(&r->columns, f, i);
+    if (!sequence_wanted(&x.sequence))
         return pairs_refuse_untrained(f, i, where, e);
     if (frame_append(&r->batch, f, i, e) < 0 ||
-        pairing_add(&r->pairing, &r->batch, r->column.pair, r->column.role,
-                    r->batch.n_sequences - 1, where, e) < 0)
+        pairing_add(&r->pairing, &r->batch, r->pair, r->role, r->batch.n_sequences - 1, where, e) <
+            0)
         return -1;
     return r->pairing.complete == r->batch_size ? update(r, e) : 0;
 }
@@ -265,8 +254,7 @@ static int use_frame(void *arg, struct err *e)
 static int use_rest(void *arg, struct err *e)
 {
     struct run *r = arg;
-    if (pairing_check(&r->pairing, &r->batch, r->column.pair, stream_reader_name(r->living.reader),
-                      e) < 0)
+    if (pairing_check(&r->pairing, &r->batch, r->pair, stream_reader_name(r->living.reader), e) < 0)
         return -1;
     return r->pairing.complete ? update(r, e) : 0;
 }
@@ -294,7 +282,11 @@ static int run_living(struct run *r, const struct run_options *o, const char *in
     pairing_init(&r->pairing);
     int result = living_open(l, o, e);
     if (result == 0)
-        result = living_prepare(l, trainer_first_pass_bytes(l->model, &o->train), e);
+        result = living_prepare(l, token_objective_bytes(&r->loss, l->model, &o->train), e);
+    if (result == 0) {
+        token_objective_init(&r->objective, &r->loss, l->model, &l->device, &o->train);
+        r->objective.entropy = o->metrics != NULL;
+    }
     l->program = "pair-train";
     l->open = open_stream;
     l->frame = use_frame;
@@ -317,9 +309,10 @@ int pair_train_run(const struct pair_train_options *o, const char *input, struct
     r.o = &own;
     if (open_loss(&r, e) < 0 || (o->online && check_online(&r, &own.course.run.train, e) < 0))
         return -1;
+    int result = o->online ? run_living(&r, &own.course.run, input, e) : run_course(&r, input, e);
+    token_objective_release(&r.objective);
     if (o->online)
-        return run_living(&r, &own.course.run, input, e);
-    int result = run_course(&r, input, e);
+        return result;
     course_close(&r.course, result < 0, e);
     pairs_release(&r.pairs);
     return result;

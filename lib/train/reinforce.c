@@ -5,15 +5,16 @@
 #include "train/checkpoint.h"
 #include "train/dataset.h"
 #include "train/online.h"
+#include "train/token_objective.h"
 #include "train/window.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Columns of the stream, -1 where absent.
+// Columns of the stream beside the loss's, -1 where absent.
 struct columns {
-    int mask, reward, loss[LOSS_COLUMNS_MAX], rollout, reference, generation;
+    int reward, rollout, reference, generation;
 };
 
 struct run {
@@ -23,9 +24,9 @@ struct run {
     struct loss loss;
     struct exact_terms exact;
     struct window last_reward, last_kl; // of the batches before, for the stop rules
-    enum normalize normalize;
-    double constant;
+    struct token_objective objective;
     struct frame batch; // fills up
+    struct token_columns trained;
     struct columns column;
     struct example *example;
 };
@@ -34,13 +35,14 @@ static int set_normalize(struct run *r, struct err *e)
 {
     static const char prefix[] = "constant:";
     if (!strcmp(r->o->normalize_text, "tokens")) {
-        r->normalize = NORMALIZE_TOKENS;
+        r->objective.normalize = NORMALIZE_TOKENS;
     } else if (!strcmp(r->o->normalize_text, "sequences")) {
-        r->normalize = NORMALIZE_SEQUENCES;
+        r->objective.normalize = NORMALIZE_SEQUENCES;
     } else if (!strncmp(r->o->normalize_text, prefix, sizeof prefix - 1) &&
-               number_to_f64(r->o->normalize_text + sizeof prefix - 1, &r->constant) == 0 &&
-               r->constant > 0) {
-        r->normalize = NORMALIZE_CONSTANT;
+               number_to_f64(r->o->normalize_text + sizeof prefix - 1, &r->objective.constant) ==
+                   0 &&
+               r->objective.constant > 0) {
+        r->objective.normalize = NORMALIZE_CONSTANT;
     } else {
         return err_set(e, STATUS_USAGE, "--normalize: '%s' is not tokens, sequences or constant:N",
                        r->o->normalize_text);
@@ -60,13 +62,8 @@ static int find_columns(struct run *r, struct err *e)
 {
     struct columns *c = &r->column;
     const struct stream_header *h = &r->living.header;
-    c->mask =
-        header_require(h, "mask", COLUMN_U8, PER_TOKEN, stream_reader_name(r->living.reader), e);
-    if (c->mask < 0)
+    if (token_columns_find(&r->trained, &r->loss, h, stream_reader_name(r->living.reader), e) < 0)
         return -1;
-    for (size_t i = 0; i < r->loss.n_columns; i++)
-        if (need(r, loss_column(&r->loss, i), &c->loss[i], e) < 0)
-            return -1;
     c->reward = header_find(h, "reward");
     c->generation = header_find(h, "generation");
     if (isfinite(r->o->stop_reward) && need(r, "reward", &c->reward, e) < 0)
@@ -143,7 +140,7 @@ static void measure(const struct run *r, struct batch_stats *out)
     for (size_t i = 0; i < f->n_sequences; i++) {
         double reward = 0;
         for (size_t t = f->start[i]; t < f->start[i + 1]; t++) {
-            if (!f->column[c->mask].u8[t])
+            if (!f->column[r->trained.mask].u8[t])
                 continue;
             out->length++;
             if (c->reward >= 0)
@@ -213,14 +210,8 @@ static int check_stats(struct run *r, const struct batch_stats *f, struct err *e
 static void make_examples(struct run *r)
 {
     const struct frame *f = &r->batch;
-    for (size_t i = 0; i < f->n_sequences; i++) {
-        size_t at = f->start[i];
-        r->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
-                                                   .mask = f->column[r->column.mask].u8 + at,
-                                                   .n = frame_length(f, i)};
-        for (size_t k = 0; k < r->loss.n_columns; k++)
-            r->example[i].column[k] = f->column[r->column.loss[k]].f32 + at;
-    }
+    for (size_t i = 0; i < f->n_sequences; i++)
+        r->example[i] = token_columns_example(&r->trained, f, i);
 }
 
 static int update(struct run *r, struct err *e)
@@ -238,8 +229,8 @@ static int update(struct run *r, struct err *e)
     make_examples(r);
     if (living_before(l, e) < 0)
         return -1;
-    if (trainer_step(&l->trainer, r->example, r->batch.n_sequences, &r->loss, r->normalize,
-                     r->constant, &report, e) < 0)
+    if (trainer_step(&l->trainer, r->example, r->batch.n_sequences, &r->objective.objective,
+                     &report, e) < 0)
         return err_prefix(e, "%s", stream_reader_name(l->reader));
     frame_clear(&r->batch);
     // The metrics come before the state: a run that is killed here and goes on must not lack a
@@ -259,9 +250,9 @@ static int use_frame(void *arg, struct err *e)
     struct run *r = arg;
     const struct living *l = &r->living;
     for (size_t i = 0; i < l->read.n_sequences && living_goes_on(l); i++) {
-        if (dataset_check(&l->read, i, r->column.mask, &r->loss, r->column.loss,
-                          l->model->config.vocab, exact_terms_positions(&r->exact, l->model),
-                          stream_reader_name(l->reader), e) < 0 ||
+        if (token_columns_check(&r->trained, &l->read, i, l->model->config.vocab,
+                                exact_terms_positions(&r->exact, l->model),
+                                stream_reader_name(l->reader), e) < 0 ||
             frame_append(&r->batch, &l->read, i, e) < 0)
             return -1;
         if (r->batch.n_sequences == (size_t)r->batch_size && update(r, e) < 0)
@@ -279,7 +270,7 @@ static int use_rest(void *arg, struct err *e)
 static int open_loss(struct run *r, struct err *e)
 {
     if (loss_init(&r->loss, r->o->loss, e) < 0 ||
-        (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0) || set_normalize(r, e) < 0)
+        (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0))
         return -1;
     r->loss.parameters.cliprange = r->o->cliprange;
     r->loss.kl_estimator = r->o->kl_estimator;
@@ -302,8 +293,10 @@ static int prepare(struct run *r, struct err *e)
     size_t tokens = (size_t)o->run.train.micro_batch_tokens;
     if (living_prepare(l, exact_terms_bytes(&r->exact, l->model, tokens), e) < 0)
         return -1;
-    l->trainer.exact = exact_terms_any(&r->exact) ? &r->exact : NULL;
-    return 0;
+    token_objective_init(&r->objective, &r->loss, l->model, &l->device, &o->run.train);
+    r->objective.exact = exact_terms_any(&r->exact) ? &r->exact : NULL;
+    r->objective.entropy = o->run.metrics != NULL;
+    return set_normalize(r, e);
 }
 
 int reinforce_run(const struct reinforce_options *o, const char *input, struct err *e)
@@ -332,6 +325,7 @@ int reinforce_run(const struct reinforce_options *o, const char *input, struct e
     free(r.example);
     window_release(&r.last_reward);
     window_release(&r.last_kl);
+    token_objective_release(&r.objective);
     exact_terms_release(&r.exact);
     return living_close(l, result, e);
 }

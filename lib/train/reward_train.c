@@ -8,17 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct loss_kind no_columns = {.name = "bradley-terry"};
-static const struct loss_kind reward_column = {.name = "bradley-terry", .columns = {"reward"}};
-
 struct run {
     const struct reward_train_options *o;
     struct course course;
     struct pairs data, eval;
     struct reward_scorer scorer;
-    struct loss loss;   // for the course: it has no columns, and reward_step none of its calls
-    struct pair *batch; // of the course's examples: 0 and 1, 2 and 3 ...
-    struct reward_stats stats;
+    struct reward_objective objective;
 };
 
 static void fill(void *arg, size_t i, struct example *out)
@@ -32,13 +27,6 @@ static const char *name_of(void *arg, size_t i, size_t k, size_t *size)
 {
     const struct run *r = arg;
     return dataset_id(&r->data.data, r->data.pair[i].member[k], size);
-}
-
-static int step(void *arg, const struct example *batch, size_t n, struct step_report *report,
-                struct err *e)
-{
-    struct run *r = arg;
-    return reward_step(&r->course.trainer, batch, r->batch, n, &r->o->loss, report, &r->stats, e);
 }
 
 // Where the trained tokens of each record begin when all lie behind one another; returns how many.
@@ -107,7 +95,7 @@ static int note(void *arg, const struct step_report *report, int last, json_t *l
     struct run *r = arg;
     int64_t every = r->o->eval_steps, at = r->course.trainer.step;
     (void)report;
-    add_stats(line, "", 0, &r->stats);
+    add_stats(line, "", 0, &r->objective.stats);
     return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
 }
 
@@ -144,24 +132,19 @@ static int read_pairs(struct run *r, struct pairs *p, const char *path, struct e
 {
     const struct model *m = r->course.model;
     // The last token passes through the model too: one position less than a language model's.
-    if (pairs_read(p, path, &r->loss, m->config.vocab, model_positions(m) - 1, e) < 0)
+    struct dataset_wish wish = {.vocab = m->config.vocab, .positions = model_positions(m) - 1};
+    if (pairs_read(p, path, wish, e) < 0)
         return -1;
     return header_check_tokenizer(&p->data.stream, r->o->course.run.tokenizer, io_name(path), e);
 }
 
 static int open_data(struct run *r, const char *input, struct err *e)
 {
-    size_t batch = (size_t)r->o->course.run.train.batch_size;
     if (read_pairs(r, &r->data, input, e) < 0 ||
         (r->o->eval_path && read_pairs(r, &r->eval, r->o->eval_path, e) < 0))
         return -1;
     message_note("%zu pairs", r->data.n);
-    if (batch > r->data.n)
-        batch = r->data.n;
-    r->batch = mem_alloc(batch, sizeof *r->batch, "a batch", e);
-    for (size_t i = 0; r->batch && i < batch; i++)
-        r->batch[i] = (struct pair){{2 * i, 2 * i + 1}};
-    return r->batch ? 0 : -1;
+    return 0;
 }
 
 static json_t *settings(const struct bradley_terry *b)
@@ -177,7 +160,8 @@ static int run(struct run *r, const char *input, struct err *e)
     if (course_open(c, &r->o->course, e) < 0 || open_data(r, input, e) < 0)
         return -1;
     c->program = "reward-train";
-    c->loss = &r->loss;
+    c->objective = &r->objective.objective;
+    reward_objective_init(&r->objective, &r->o->loss);
     c->n = r->data.n;
     c->unit = 2;
     c->fingerprint = r->data.fingerprint;
@@ -186,7 +170,6 @@ static int run(struct run *r, const char *input, struct err *e)
     c->fill = fill;
     c->name = name_of;
     c->note = note;
-    c->step = step;
     c->begin = begin;
     c->own = settings(&r->o->loss);
     c->arg = r;
@@ -198,14 +181,13 @@ int reward_train_run(const struct reward_train_options *o, const char *input, st
     struct run r;
     memset(&r, 0, sizeof r);
     r.o = o;
-    r.loss.kind = &no_columns;
     int result = run(&r, input, e);
-    if (r.scorer.model)
+    if (r.scorer.pass.model)
         reward_scorer_release(&r.scorer);
     course_close(&r.course, result < 0, e);
     pairs_release(&r.data);
     pairs_release(&r.eval);
-    free(r.batch);
+    reward_objective_release(&r.objective);
     return result;
 }
 
@@ -244,10 +226,11 @@ static int write_stats(const struct reward_stats *f, const char *output, struct 
 int reward_train_measure(const struct bradley_terry *loss, const char *input, const char *output,
                          struct err *e)
 {
-    struct loss wanted = {.kind = &reward_column, .n_columns = 1};
+    const struct dataset_wish wish = {
+        .column = "reward", .vocab = SIZE_MAX, .positions = SIZE_MAX - 1};
     struct pairs p;
     struct reward_stats f;
-    int result = pairs_read(&p, input, &wanted, SIZE_MAX, SIZE_MAX - 1, e);
+    int result = pairs_read(&p, input, wish, e);
     size_t *first = result == 0 ? mem_alloc(p.data.n, sizeof *first, "offsets", e) : NULL;
     size_t n = first ? lay_out(&p.data, first) : 0;
     float *reward = first ? mem_alloc(n, sizeof *reward, "rewards", e) : NULL;

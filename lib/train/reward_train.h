@@ -4,7 +4,7 @@
 #define TRAIN_REWARD_TRAIN_H
 
 #include "train/offline.h"
-#include "train/reward_step.h"
+#include "train/reward_objective.h"
 
 struct reward_train_options {
     struct course_options course; // batch_size counts pairs; `model`: of either kind

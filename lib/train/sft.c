@@ -2,6 +2,7 @@
 #include "train/sft.h"
 #include "base/io.h"
 #include "train/dataset.h"
+#include "train/token_objective.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@ struct run {
     struct dataset data, eval;
     struct scorer scorer; // of the evaluation
     struct loss loss;
+    struct token_objective objective;
 };
 
 static void fill(void *arg, size_t i, struct example *out)
@@ -99,9 +101,9 @@ static int open_data(struct run *r, const char *input, struct err *e)
 {
     const struct run_options *o = &r->o->course.run;
     const struct model *m = r->course.model;
-    size_t vocab = m->config.vocab, positions = model_positions(m);
-    struct loss plain;
-    if (dataset_read(&r->data, input, &r->loss, vocab, positions, e) < 0 ||
+    struct dataset_wish wish = {
+        .loss = &r->loss, .vocab = m->config.vocab, .positions = model_positions(m)};
+    if (dataset_read(&r->data, input, &wish, e) < 0 ||
         header_check_tokenizer(&r->data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;
     message_note("%zu records, %zu of them without trained tokens", r->data.n + r->data.untrained,
@@ -110,8 +112,8 @@ static int open_data(struct run *r, const char *input, struct err *e)
         return 0;
     const char *path = r->o->eval_path;
     scorer_init(&r->scorer, r->course.model, &r->course.device);
-    if (loss_init(&plain, NULL, e) < 0 ||
-        dataset_read(&r->eval, path, &plain, vocab, positions, e) < 0)
+    wish.loss = NULL; // the negative log-likelihood is measured, whatever is trained
+    if (dataset_read(&r->eval, path, &wish, e) < 0)
         return -1;
     return header_check_tokenizer(&r->eval.stream, o->tokenizer, path, e);
 }
@@ -123,6 +125,9 @@ static int run(struct run *r, const char *input, struct err *e)
         return -1;
     c->program = "sft-train";
     c->loss = &r->loss;
+    c->objective = &r->objective.objective;
+    token_objective_init(&r->objective, &r->loss, c->model, &c->device, &r->o->course.run.train);
+    r->objective.entropy = r->o->course.run.metrics != NULL;
     c->n = r->data.n;
     c->fingerprint = r->data.fingerprint;
     c->stream = &r->data.stream;
@@ -141,6 +146,7 @@ int sft_run(const struct sft_options *o, const char *input, struct err *e)
     r.o = o;
     int result = run(&r, input, e);
     course_close(&r.course, result < 0, e);
+    token_objective_release(&r.objective);
     scorer_release(&r.scorer);
     if (r.data.header.column)
         dataset_release(&r.data);

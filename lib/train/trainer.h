@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The one training step that every objective goes through: micro-batches, normalisation over the
-// whole step, clipping, optimizer. What is trained and why is the loss's business.
+// The one training step that every objective goes through: micro-batches, forward and back,
+// clipping, optimizer. What is trained and why is the objective's business.
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
 #include "base/option.h"
-#include "infer/exact_terms.h"
-#include "infer/scorer.h"
+#include "infer/pass.h"
 #include "loss/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -62,29 +61,16 @@ struct run_options {
 
 struct trainer {
     struct model *model;
-    struct device *device;
-    struct decoder decoder;
-    struct arena arena;
+    struct pass pass;   // over the micro-batches
+    struct arena arena; // of one step
     struct optimizer optimizer;
     struct schedule schedule;
     double max_grad_norm;
-    size_t micro_batch_tokens;
     float *m, *v;        // [model->n_flat]; NULL where the optimizer has none
     float *ema;          // [model->n_flat] moving average of the masters, or NULL
     double ema_decay;    // ema <- decay ema + (1 - decay) master, after each update
     int64_t step;        // updates done
     uint64_t num_tokens; // trained tokens so far
-    int entropy;         // also measure the policy's entropy
-    float temperature;
-    struct exact_terms *exact; // what the loss has beside c, or NULL; borrowed
-    // Of a loss by sequence: what the step found, each [n] of its examples.
-    struct scorer scorer;
-    struct sequence_sums {
-        double *policy, *frozen; // sums of log-probabilities over trained tokens
-        double *log_ratio;       // their difference
-        double *value, *c;
-        size_t n, capacity;
-    } sums;
 };
 
 // A sequence with the columns that the loss wants, each [n] along its tokens.
@@ -93,13 +79,36 @@ struct example {
     const float *column[LOSS_COLUMNS_MAX];
 };
 
-enum normalize { NORMALIZE_TOKENS, NORMALIZE_SEQUENCES, NORMALIZE_CONSTANT };
-
 struct step_report {
     double loss, grad_norm, learning_rate, accuracy, entropy, kl, clipped, seconds;
-    double kl_exact, kl_exact_reverse; // means over trained tokens, where t->exact has them
+    double kl_exact, kl_exact_reverse; // means over trained tokens, where they are measured
     size_t trained, tokens;            // positions with a loss; tokens passed through the model
     size_t where;                      // of a failure: see trainer_step
+};
+
+// The batch of an update, as an objective sees it.
+struct step {
+    const struct example *example;   // [n]
+    const struct sequence *sequence; // [n] theirs
+    size_t n, counted;               // examples; those with a trained position
+    struct step_report *report;      // trained is there; the loss and its company to be filled in
+};
+
+// What is trained: a head of the model and a loss at it. token_objective.h is the vocabulary's,
+// reward_objective.h that of one number a position. All calls return 0, or -1 with the error.
+struct objective {
+    int after;    // the head stands after the trained tokens, not before them: see packer
+    size_t group; // examples that must be in one micro-batch
+    // Once a step, before the first micro-batch: finds what the sums are divided by. A failure that
+    // is one example's fault has its index in report->where.
+    int (*begin)(struct objective *o, const struct step *s, struct err *e);
+    // A micro-batch is packed, the model has not run; or NULL. What it allocates may be p->arena's.
+    int (*prepare)(struct objective *o, const struct step *s, struct pass *p, struct err *e);
+    // The model has run: adds to the gradient of the head and to the report, and fills
+    // dhidden [p->batch.n_wanted, hidden].
+    int (*head)(struct objective *o, const struct step *s, struct pass *p, float *dhidden,
+                struct err *e);
+    void (*end)(struct objective *o, const struct step *s); // the report's sums become means
 };
 
 // Gives the model masters and gradients, and the moments. total_steps: of the whole run, for the
@@ -107,22 +116,12 @@ struct step_report {
 int trainer_init(struct trainer *t, struct model *m, struct device *device,
                  const struct trainer_options *o, int64_t total_steps, struct err *e);
 void trainer_release(struct trainer *t);
-// Bytes that training this model will hold, work space included; a loss by sequence needs
-// trainer_first_pass_bytes more.
+// Bytes that training this model will hold, work space included; an objective may need more.
 size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
-size_t trainer_first_pass_bytes(const struct model *m, const struct trainer_options *o);
-// One update from n examples, all trained positions of which count as one batch: the loss is their
-// sum divided by their number (or by n, or by n * constant). With a loss by sequence it is the sum
-// over sequences divided by the number of those with a trained position, or of pairs; what
-// `normalize` says does not count. Fails without touching the weights when the loss or the gradient
-// is not finite; where that is one example's fault, report->where is its index, otherwise n. A
-// batch without trained positions is an error.
+// One update from n examples, all trained positions of which count as one batch. Fails without
+// touching the weights when the loss or the gradient is not finite; where that is one example's
+// fault, report->where is its index, otherwise n. A batch without trained positions is an error.
 int trainer_step(struct trainer *t, const struct example *example, size_t n,
-                 const struct loss *loss, enum normalize normalize, double constant,
-                 struct step_report *report, struct err *e);
-// The end of an update, for objectives that go through the model on their own: from the gradients
-// as they are, report->loss and ->trained; fills in the norm and the rate. Fails without touching
-// the weights when loss or gradient is not finite.
-int trainer_update(struct trainer *t, struct step_report *report, struct err *e);
+                 struct objective *objective, struct step_report *report, struct err *e);
 
 #endif

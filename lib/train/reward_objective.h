@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One update of a reward model from pairs, and the same stats without an update.
-#ifndef TRAIN_REWARD_STEP_H
-#define TRAIN_REWARD_STEP_H
+// One reward a position as an objective: the Bradley-Terry loss of pairs of completions. Its stats
+// may be had without an update.
+#ifndef TRAIN_REWARD_OBJECTIVE_H
+#define TRAIN_REWARD_OBJECTIVE_H
 
 #include "loss/bradley_terry.h"
 #include "train/pairs.h"
@@ -16,11 +17,17 @@ struct reward_stats {
     size_t pairs, positions;
 };
 
-// One update from n pairs (indices into `example`), all positions of which count as one batch.
-// Fails without touching the weights when loss or gradient is not finite.
-int reward_step(struct trainer *t, const struct example *example, const struct pair *pair, size_t n,
-                const struct bradley_terry *loss, struct step_report *report,
-                struct reward_stats *stats, struct err *e);
+// A step's examples are pairs: 2k is what is preferred, 2k + 1 the other one.
+struct reward_objective {
+    struct objective objective;
+    const struct bradley_terry *loss; // borrowed
+    struct reward_stats stats;        // of the last step
+    struct arena arena;               // of one pair
+    double divisor;                   // of the step
+};
+
+void reward_objective_init(struct reward_objective *r, const struct bradley_terry *loss);
+void reward_objective_release(struct reward_objective *r);
 // The stats of given rewards, those of the trained tokens of example i from reward[first[i]] on.
 int reward_measure(const struct example *example, const struct pair *pair, size_t n,
                    const struct bradley_terry *loss, const float *reward, const size_t *first,
