@@ -16,7 +16,7 @@ static struct common common;
 static struct engine_options engine;
 static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
-    .course = {.epochs = 1, .shuffle = 1, .any_head = 1}};
+    .result = {.epochs = 1, .shuffle = 1}};
 static int score, measure, attention;
 
 static const struct option_spec options[] = {
@@ -36,12 +36,12 @@ static const struct option_spec options[] = {
     OPT_CHOICE("reduction", &run.loss.reduction, bradley_terry_reductions,
                "every position of a batch counts the same, or every pair does"),
     OPT_GROUP("Training"),
-    OPT_INT(0, "batch-size", &run.course.run.train.batch_size, "N", 1, 1 << 24, "pairs an update"),
-    OPTIONS_COURSE(&run.course),
+    OPT_INT(0, "batch-size", &run.result.run.batch_size, "N", 1, 1 << 24, "pairs an update"),
+    OPTIONS_RESULT(&run.result),
     OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure these pairs too"),
     OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
-    OPTIONS_TRAINER(&run.course.run.train),
+    OPTIONS_TRAINER(&run.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -232,7 +232,7 @@ static int start_training(int argc, char **argv)
     struct operands operands;
     struct err e;
     char tokenizer[24];
-    struct run_options *r = &run.course.run;
+    struct run_options *r = &run.result.run;
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",
                              r, tokenizer, &operands);
     if (status >= 0)
@@ -247,8 +247,9 @@ int main(int argc, char **argv)
 {
     struct operands operands;
     struct err e;
-    run.course.run.train = trainer_defaults;
-    run.course.run.train.learning_rate = 1e-4; // as TRL's RewardTrainer
+    run.result.run.train = trainer_defaults;
+    run.result.run.batch_size = 8;
+    run.result.run.train.learning_rate = 1e-4; // as TRL's RewardTrainer
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;

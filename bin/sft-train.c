@@ -8,7 +8,7 @@ static struct engine_options engine;
 static const char *const losses[] = {"nll", "dft", "tv", "chi2", "hellinger", "js", "kl", NULL};
 static const char *const units[] = {"token", "sequence", NULL};
 static int loss;
-static struct sft_options sft = {.course = {.epochs = 1, .shuffle = 1}, .beta = 0.1, .alpha = 0.5};
+static struct sft_options sft = {.result = {.epochs = 1, .shuffle = 1}, .beta = 0.1, .alpha = 0.5};
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
@@ -23,15 +23,14 @@ static const struct option_spec options[] = {
     OPT_REAL("alpha", &sft.alpha, "X", 1e-300, 1e300, "chi2: -rho + rho^2 / (4 ALPHA)"),
     OPT_CHOICE("per", &sft.per_sequence, units,
                "f-divergences: rho of each token, or of each sequence's sum"),
-    OPT_REAL("temperature", &sft.course.run.train.temperature, "X", 1e-6, 1e6,
+    OPT_REAL("temperature", &sft.result.run.train.temperature, "X", 1e-6, 1e6,
              "train softmax(logits / X)"),
-    OPT_INT(0, "batch-size", &sft.course.run.train.batch_size, "N", 1, 1 << 24,
-            "sequences an update"),
-    OPTIONS_COURSE(&sft.course),
+    OPT_INT(0, "batch-size", &sft.result.run.batch_size, "N", 1, 1 << 24, "sequences an update"),
+    OPTIONS_RESULT(&sft.result),
     OPT_TEXT(0, "eval-stream", &sft.eval_path, "FILE", "measure the loss on this stream too"),
     OPT_INT(0, "eval-steps", &sft.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
-    OPTIONS_TRAINER(&sft.course.run.train),
+    OPTIONS_TRAINER(&sft.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -56,13 +55,14 @@ int main(int argc, char **argv)
 {
     struct operands operands;
     struct err e;
-    struct trainer_options *train = &sft.course.run.train;
+    struct trainer_options *train = &sft.result.run.train;
     char tokenizer[24];
     *train = trainer_defaults;
+    sft.result.run.batch_size = 8;
     train->learning_rate = 2e-5; // as TRL's SFTTrainer
     train->temperature = 1;
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",
-                             &sft.course.run, tokenizer, &operands);
+                             &sft.result.run, tokenizer, &operands);
     if (status >= 0)
         return status;
     sft.loss = losses[loss];

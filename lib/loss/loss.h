@@ -72,6 +72,7 @@ struct loss_kind {
     void (*sequences)(const struct loss_parameters *p, const struct loss_sequences *s,
                       double *value, double *c, struct loss_stats *stats);
     int pairs;
+    int clips;    // stats->clipped is worth a metric
     double alpha; // default of that parameter
 };
 

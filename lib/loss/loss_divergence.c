@@ -103,6 +103,7 @@ static void by_sequence(divergence *g, double last, const struct loss_parameters
                                           .columns = {LOSS_REFERENCE},                             \
                                           .pointwise = NAME##_tokens,                              \
                                           .sequences = NAME##_sequences,                           \
+                                          .clips = 1,                                              \
                                           .alpha = 0.5}
 
 DIVERGENCE(tv, -INFINITY);

@@ -22,5 +22,7 @@ static void ppo_clip(const struct loss_parameters *p, const struct loss_tokens *
     }
 }
 
-const struct loss_kind loss_ppo_clip = {
-    .name = "ppo-clip", .columns = {"advantage", "logp:rollout"}, .pointwise = ppo_clip};
+const struct loss_kind loss_ppo_clip = {.name = "ppo-clip",
+                                        .columns = {"advantage", "logp:rollout"},
+                                        .pointwise = ppo_clip,
+                                        .clips = 1};

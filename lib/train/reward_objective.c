@@ -2,6 +2,7 @@
 #include "train/reward_objective.h"
 #include "model/head.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // The trained tokens of a sequence; returns how many.
@@ -162,11 +163,34 @@ static void end(struct objective *o, const struct step *s)
     s->report->loss = r->stats.loss;
 }
 
+void reward_stats_add(const struct reward_stats *f, json_t *line, const char *prefix, int with_loss)
+{
+    const struct {
+        const char *name;
+        double value;
+    } figure[] = {{"loss", f->loss},
+                  {"accuracy", f->accuracy},
+                  {"margin", f->margin},
+                  {"aligned_accuracy", f->aligned_accuracy},
+                  {"aligned_margin", f->aligned_margin}};
+    char name[64];
+    for (size_t i = with_loss ? 0 : 1; i < sizeof figure / sizeof *figure; i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, figure[i].name);
+        json_object_set_new(line, name, json_real(figure[i].value));
+    }
+}
+
+static void metrics(const struct objective *o, const struct step_report *report, json_t *line)
+{
+    (void)report;
+    reward_stats_add(&((const struct reward_objective *)o)->stats, line, "", 0);
+}
+
 void reward_objective_init(struct reward_objective *r, const struct bradley_terry *loss)
 {
     memset(r, 0, sizeof *r);
-    r->objective =
-        (struct objective){.after = 1, .group = 2, .begin = begin, .head = head, .end = end};
+    r->objective = (struct objective){
+        .after = 1, .group = 2, .begin = begin, .head = head, .end = end, .metrics = metrics};
     r->loss = loss;
     arena_init(&r->arena);
 }

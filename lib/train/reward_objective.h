@@ -28,6 +28,10 @@ struct reward_objective {
 
 void reward_objective_init(struct reward_objective *r, const struct bradley_terry *loss);
 void reward_objective_release(struct reward_objective *r);
+// Adds stats to a line of metrics, their names after `prefix`; `with_loss`: where the line does not
+// have the loss from elsewhere.
+void reward_stats_add(const struct reward_stats *f, json_t *line, const char *prefix,
+                      int with_loss);
 // The stats of given rewards, those of the trained tokens of example i from reward[first[i]] on.
 int reward_measure(const struct example *example, const struct pair *pair, size_t n,
                    const struct bradley_terry *loss, const float *reward, const size_t *first,

@@ -191,12 +191,42 @@ static void end(struct objective *o, const struct step *s)
     r->clipped = t->stats.clipped / (by_sequence ? (double)s->counted : trained);
 }
 
+static void metrics(const struct objective *o, const struct step_report *p, json_t *line)
+{
+    const struct token_objective *t = (const struct token_objective *)o;
+    const struct {
+        int measured;
+        const char *name;
+        double value;
+    } figure[] = {{1, "mean_token_accuracy", p->accuracy},
+                  {t->entropy, "entropy", p->entropy},
+                  {t->loss->has_kl, "kl", p->kl},
+                  {t->exact && t->exact->has_kl, "kl_exact", p->kl_exact},
+                  {t->exact && t->exact->has_reverse, "kl_exact_reverse", p->kl_exact_reverse},
+                  {t->loss->kind->clips, "clip_fraction", p->clipped}};
+    for (size_t i = 0; i < sizeof figure / sizeof *figure; i++)
+        if (figure[i].measured)
+            json_object_set_new(line, figure[i].name, json_real(figure[i].value));
+}
+
+json_t *token_objective_settings(const struct loss *l)
+{
+    const struct loss_parameters *p = &l->parameters;
+    return json_pack("{s:s, s:f, s:f, s:f, s:i}", "reference",
+                     l->frozen_self ? "self" : l->reference, "beta", p->beta, "alpha", p->alpha,
+                     "offset", p->offset, "per-sequence", l->by_sequence);
+}
+
 void token_objective_init(struct token_objective *t, const struct loss *loss, struct model *m,
                           struct device *device, const struct trainer_options *o)
 {
     memset(t, 0, sizeof *t);
-    t->objective = (struct objective){
-        .group = 1, .begin = begin, .prepare = prepare, .head = head, .end = end};
+    t->objective = (struct objective){.group = 1,
+                                      .begin = begin,
+                                      .prepare = prepare,
+                                      .head = head,
+                                      .end = end,
+                                      .metrics = metrics};
     t->loss = loss;
     t->temperature = (float)o->temperature;
     scorer_init(&t->scorer, m, device);

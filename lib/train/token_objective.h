@@ -49,5 +49,7 @@ void token_objective_release(struct token_objective *t);
 // Bytes that it holds beside trainer_bytes.
 size_t token_objective_bytes(const struct loss *loss, const struct model *m,
                              const struct trainer_options *o);
+// What of the loss must be the same when a run goes on; NULL when memory is out.
+json_t *token_objective_settings(const struct loss *loss);
 
 #endif

@@ -15,7 +15,6 @@ const struct trainer_options trainer_defaults = {
     .scheduler = SCHEDULE_LINEAR,
     .optim = OPTIMIZER_ADAMW,
     .micro_batch_tokens = 1024,
-    .batch_size = 8,
 };
 
 static float *make_moment(const struct model *m, struct err *e)

@@ -4,60 +4,22 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
-#include "base/option.h"
 #include "infer/pass.h"
 #include "loss/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
+#include <jansson.h>
 
-// Options of every training program, with their names in the contract.
+// What decides on the size of a step, and how much of it is in memory.
 struct trainer_options {
     double learning_rate, warmup_ratio, weight_decay, beta1, beta2, epsilon, max_grad_norm;
     int scheduler, optim;
     const char *scheduler_kwargs;
-    int64_t warmup_steps, micro_batch_tokens, max_steps, save_steps, batch_size;
-    const char *save_dtype;
-    int resume;
+    int64_t warmup_steps, micro_batch_tokens;
     double temperature; // the policy is softmax(logits / temperature); 0: 1
     double ema;         // decay of the moving average of the weights; 0: none is kept
 };
 extern const struct trainer_options trainer_defaults;
-
-// What the main of every training program fills in.
-struct run_options {
-    struct trainer_options train;
-    const char *model, *device; // directory to start from
-    const char *output;         // directory of the result
-    const char *tokenizer;      // fingerprint of the model's, or NULL
-    const char *metrics;        // file, or NULL
-    int quiet, verbose;
-    uint64_t seed;
-    int argc; // for provenance
-    char **argv;
-};
-
-#define OPTIONS_TRAINER(t)                                                                         \
-    OPT_GROUP("Optimizer"),                                                                        \
-        OPT_REAL("learning-rate", &(t)->learning_rate, "X", 0, 1e6, "peak learning rate"),         \
-        OPT_CHOICE("lr-scheduler-type", &(t)->scheduler, schedule_types,                           \
-                   "how the rate goes on after the warm-up"),                                      \
-        OPT_TEXT(0, "lr-scheduler-kwargs", &(t)->scheduler_kwargs, "JSON",                         \
-                 "parameters of the schedule, as transformers names them"),                        \
-        OPT_INT(0, "warmup-steps", &(t)->warmup_steps, "N", 0, 1e15, "updates of warm-up"),        \
-        OPT_REAL("warmup-ratio", &(t)->warmup_ratio, "X", 0, 1,                                    \
-                 "warm-up as a share of all updates, where --warmup-steps is 0"),                  \
-        OPT_CHOICE("optim", &(t)->optim, optimizer_kinds, "the optimizer"),                        \
-        OPT_REAL("weight-decay", &(t)->weight_decay, "X", 0, 1e6,                                  \
-                 "decoupled; acts on tensors of two or more dimensions only"),                     \
-        OPT_REAL("adam-beta1", &(t)->beta1, "X", 0, 0.999999, "AdamW's first decay rate"),         \
-        OPT_REAL("adam-beta2", &(t)->beta2, "X", 0, 0.999999999, "AdamW's second decay rate"),     \
-        OPT_REAL("adam-epsilon", &(t)->epsilon, "X", 0, 1, "epsilon of AdamW and RMSprop"),        \
-        OPT_REAL("max-grad-norm", &(t)->max_grad_norm, "X", 0, 1e30,                               \
-                 "clip the gradient's norm; 0: never"),                                            \
-        OPT_INT(0, "micro-batch-tokens", &(t)->micro_batch_tokens, "N", 1, 1 << 30,                \
-                "tokens packed into one pass: bounds memory, does not change the result"),         \
-        OPT_TEXT(0, "save-dtype", &(t)->save_dtype, "fp32|bf16|fp16",                              \
-                 "type of the saved weights; without it, the checkpoint's own")
 
 struct trainer {
     struct model *model;
@@ -109,6 +71,8 @@ struct objective {
     int (*head)(struct objective *o, const struct step *s, struct pass *p, float *dhidden,
                 struct err *e);
     void (*end)(struct objective *o, const struct step *s); // the report's sums become means
+    // Adds to the metrics of an update what it knows of it beside the loss.
+    void (*metrics)(const struct objective *o, const struct step_report *report, json_t *line);
 };
 
 // Gives the model masters and gradients, and the moments. total_steps: of the whole run, for the
