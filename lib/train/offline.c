@@ -150,9 +150,8 @@ static int one_update(struct course *c, struct err *e)
     }
     if (keep_due_models(c, e) < 0 || write_metrics(c, &report, e) < 0)
         return -1;
-    progress_update(&c->progress, "update %lld/%lld  loss %.4f  norm %.3g  %.0f tokens/s",
-                    (long long)c->trainer.step, (long long)c->total_steps, report.loss,
-                    report.grad_norm, (double)report.tokens / report.seconds);
+    progress_update(&c->progress, c->trainer.step, "loss %.4f  norm %.3g  %.0f tokens/s",
+                    report.loss, report.grad_norm, (double)report.tokens / report.seconds);
     if (c->o->run.verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", (long long)c->trainer.step,
                      report.loss, report.grad_norm, report.learning_rate);
@@ -164,11 +163,12 @@ static int one_update(struct course *c, struct err *e)
 
 static int run_updates(struct course *c, struct err *e)
 {
-    progress_init(&c->progress, !c->o->run.quiet);
+    progress_init(&c->progress, "update", c->total_steps, c->o->run.quiet);
+    progress_resume(&c->progress, c->trainer.step);
     int result = 0;
     while (result == 0 && c->trainer.step < c->total_steps)
         result = io_stop_requested() ? stop(c, e) : one_update(c, e);
-    progress_clear(&c->progress);
+    progress_end(&c->progress);
     return result;
 }
 

@@ -265,7 +265,6 @@ static int start(struct living *l, const char *input, struct err *e)
 void living_take_back(struct living *l, const char *rule, double value, double limit)
 {
     long long generation = l->trainer.step, kept = l->before_step;
-    progress_clear(&l->progress);
     message_note("stopped: %s %.6g passes %.6g at generation %lld; generation %lld is kept", rule,
                  value, limit, generation, kept);
     memcpy(l->model->master, l->before, l->model->n_flat * sizeof *l->before);
@@ -318,7 +317,7 @@ int living_write_metrics(struct living *l, const struct step_report *p, json_t *
 static int run_updates(struct living *l, struct err *e)
 {
     int more = 1, finished = 0;
-    progress_init(&l->progress, !l->o->quiet);
+    progress_resume(&l->progress, l->trainer.step);
     while (more > 0) {
         more = stream_reader_next(l->reader, &l->read, e);
         if (more > 0 && !finished && l->frame(l->arg, e) < 0)
@@ -334,7 +333,7 @@ static int run_updates(struct living *l, struct err *e)
         more = -1;
     if (more == 0 && !finished)
         more = publish(l, 1, 1, e);
-    progress_clear(&l->progress);
+    progress_end(&l->progress);
     return more;
 }
 
@@ -365,6 +364,7 @@ int living_open(struct living *l, const struct run_options *o, struct err *e)
     memset(l, 0, sizeof *l);
     l->o = o;
     l->metrics.fd = -1;
+    progress_init(&l->progress, "update", o->train.max_steps, o->quiet);
     if (device_open(&l->device, o->device, e) < 0)
         return -1;
     // The lock comes before everything that can take time, so that a second trainer is refused at

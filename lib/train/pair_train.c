@@ -123,6 +123,7 @@ static int open_stream(void *arg, struct err *e)
     r->batch_size = (size_t)(r->o->batch_given ? r->o->course.run.train.batch_size
                              : told            ? told
                                                : ONLINE_BATCH);
+    progress_follow(&l->progress, 0.5 / (double)r->batch_size);
     r->example = mem_alloc(r->batch_size, 2 * sizeof *r->example, "a batch", e);
     return r->example ? frame_init(&r->batch, &l->header, e) : -1;
 }
@@ -225,8 +226,7 @@ static int update(struct run *r, struct err *e)
         return err_prefix(e, "%s", stream_reader_name(l->reader));
     if (write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || living_after(l, e) < 0)
         return -1;
-    progress_update(&l->progress, "generation %lld  loss %.4f", (long long)l->trainer.step,
-                    report.loss);
+    progress_update(&l->progress, l->trainer.step, "loss %.4f", report.loss);
     if (r->o->course.run.verbose)
         message_note("generation %lld loss %.6f norm %.4g", (long long)l->trainer.step, report.loss,
                      report.grad_norm);

@@ -84,6 +84,7 @@ static int open_stream(void *arg, struct err *e)
         return -1;
     int64_t told = living_batch_size(&r->living);
     r->batch_size = r->o->batch_given ? r->o->run.train.batch_size : told ? told : REINFORCE_BATCH;
+    progress_follow(&r->living.progress, 1 / (double)r->batch_size);
     r->example = mem_alloc((size_t)r->batch_size, sizeof *r->example, "a batch", e);
     return r->example ? 0 : -1;
 }
@@ -246,8 +247,8 @@ static int update(struct run *r, struct err *e)
     // line.
     if (write_metrics(r, &report, &stats, e) < 0 || living_after(l, e) < 0)
         return -1;
-    progress_update(&l->progress, "generation %lld  loss %.4f  reward %.4f  length %.1f",
-                    (long long)l->trainer.step, report.loss, stats.reward, stats.length);
+    progress_update(&l->progress, l->trainer.step, "loss %.4f  reward %.4f  length %.1f",
+                    report.loss, stats.reward, stats.length);
     if (r->o->run.verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)l->trainer.step,
                      report.loss, stats.reward, report.grad_norm);
