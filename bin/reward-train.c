@@ -144,7 +144,8 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
     struct arena arena;
     struct progress progress;
     arena_init(&arena);
-    progress_init(&progress, !common.quiet);
+    progress_init(&progress, "record", 0, common.quiet);
+    progress_follow(&progress, 1);
     int more;
     while ((more = filter_next(p, e)) > 0) {
         if (score_frame(scorer, &p->frame, c, &arena, stream_reader_name(p->reader), e) < 0 ||
@@ -152,12 +153,11 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
             more = -1;
             break;
         }
-        uint64_t tokens = stream_reader_tokens(p->reader);
-        progress_update(&progress, "reward-train: %llu tokens, %.0f a second",
-                        (unsigned long long)tokens,
-                        (double)tokens / (clock_seconds() - progress.started + 1e-9));
+        progress_estimate(&progress, stream_reader_expected(p->reader));
+        progress_update(&progress, (int64_t)stream_reader_sequences(p->reader), "%.0f tokens/s",
+                        (double)stream_reader_tokens(p->reader) / progress_seconds(&progress));
     }
-    progress_clear(&progress);
+    progress_end(&progress);
     arena_release(&arena);
     return more < 0 ? -1 : filter_end(p, e);
 }

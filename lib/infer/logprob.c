@@ -24,6 +24,7 @@ struct logprob {
     struct scorer scorer;
     struct columns column;
     struct arena arena; // of one frame
+    struct progress progress;
 };
 
 // ---------------------------------------------------------------------------------- columns
@@ -294,22 +295,25 @@ static int start(struct logprob *r, const char *input, struct err *e)
     return filter_start(&r->pass, r->o->output, e);
 }
 
+static void show_progress(struct logprob *r)
+{
+    const struct stream_reader *in = r->pass.reader;
+    struct progress *p = &r->progress;
+    progress_estimate(p, stream_reader_expected(in));
+    progress_update(p, (int64_t)stream_reader_sequences(in), "%s  %.0f tokens/s", r->o->name,
+                    (double)stream_reader_tokens(in) / progress_seconds(p));
+}
+
 static int score_stream(struct logprob *r, struct err *e)
 {
-    struct progress progress;
     int more;
-    progress_init(&progress, !r->o->quiet);
     while ((more = filter_next(&r->pass, e)) > 0) {
         if (score_frame(r, &r->pass.frame, e) < 0 || filter_write(&r->pass, e) < 0) {
             more = -1;
             break;
         }
-        uint64_t tokens = stream_reader_tokens(r->pass.reader);
-        progress_update(&progress, "logprob: %llu tokens, %.0f a second",
-                        (unsigned long long)tokens,
-                        (double)tokens / (clock_seconds() - progress.started + 1e-9));
+        show_progress(r);
     }
-    progress_clear(&progress);
     return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
@@ -320,10 +324,13 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     r.o = o;
     if (device_open(&r.device, o->device, e) < 0)
         return -1;
+    progress_init(&r.progress, "record", 0, o->quiet);
+    progress_follow(&r.progress, 1);
     arena_init(&r.arena);
     int result = start(&r, input, e);
     if (result == 0)
         result = score_stream(&r, e);
+    progress_end(&r.progress);
     filter_release(&r.pass);
     if (r.model)
         scorer_release(&r.scorer);

@@ -210,10 +210,10 @@ static int write_done(struct rollout *r, struct err *e)
 
 static void show_progress(struct rollout *r)
 {
-    double seconds = clock_seconds() - r->progress.started + 1e-9;
-    progress_update(&r->progress, "rollout: %llu samples, generation %llu, %.0f tokens/s",
-                    (unsigned long long)r->records, (unsigned long long)r->generation,
-                    (double)generator_drawn(r->generator) / seconds);
+    struct progress *p = &r->progress;
+    progress_update(p, (int64_t)r->records, "generation %llu  %.0f tokens/s",
+                    (unsigned long long)r->generation,
+                    (double)generator_drawn(r->generator) / progress_seconds(p));
 }
 
 static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
@@ -226,6 +226,16 @@ static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
     if (generator_add(r->generator, p->token, p->n, (size_t)r->o->samples, key, p, e) == 0)
         return 0;
     return err_prefix(e, "%s: record `%.*s`", prompts_name(&r->prompts), (int)size, id);
+}
+
+// A file tells how many prompts there will be, the end of the input how many there are.
+static void expect_prompts(struct rollout *r, int more)
+{
+    double samples = (double)r->o->samples;
+    if (!more)
+        progress_total(&r->progress, (int64_t)r->prompts.number * r->o->samples);
+    else
+        progress_estimate(&r->progress, stream_reader_expected(r->prompts.reader) * samples);
 }
 
 // Each prompt once, as many in flight as there is room for.
@@ -245,6 +255,7 @@ static int run_once(struct rollout *r, struct err *e)
         }
         if (generator_step(r->generator, e) < 0 || write_done(r, e) < 0)
             return -1;
+        expect_prompts(r, more);
         show_progress(r);
     }
     return 0;
@@ -287,6 +298,9 @@ static int run_steps(struct rollout *r, struct err *e)
     if (!r->o->steps)
         last = (prompts_count(&r->prompts) + (uint64_t)r->o->batch_size - 1) /
                (uint64_t)r->o->batch_size;
+    uint64_t prompts =
+        r->o->steps ? (last - start) * (uint64_t)r->o->batch_size : prompts_count(&r->prompts);
+    progress_total(&r->progress, last < UINT64_MAX ? (int64_t)prompts * r->o->samples : 0);
     for (uint64_t step = start; step < last; step++) {
         uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
         if (r->o->follow && wanted != r->generation) {
@@ -344,6 +358,8 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     memset(&r, 0, sizeof r);
     r.o = o;
     r.attached = -1;
+    progress_init(&r.progress, "sample", 0, o->quiet);
+    progress_follow(&r.progress, (double)o->samples);
     int result = device_open(&r.device, o->device, e);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);
@@ -355,10 +371,9 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
         result = describe(&r, e);
     if (result == 0)
         result = open_generator(&r, e);
-    progress_init(&r.progress, !o->quiet);
     if (result == 0)
         result = o->follow || o->steps ? run_steps(&r, e) : run_once(&r, e);
-    progress_clear(&r.progress);
+    progress_end(&r.progress);
     if (result == 0) {
         struct stream_writer *w = r.writer;
         r.writer = NULL;

@@ -40,6 +40,7 @@ static int open_stream(void *arg, struct err *e)
     r->generation = header_find(h, "generation");
     int64_t given = r->o->result.run.batch_size, told = online_batch_size(s);
     r->batch_size = (size_t)(given ? given : told ? told : BATCH);
+    progress_follow(&r->publisher.run.progress, 0.5 / (double)r->batch_size);
     r->example = mem_alloc(r->batch_size, 2 * sizeof *r->example, "a batch", e);
     return r->example ? frame_init(&r->batch, h, e) : -1;
 }
@@ -137,7 +138,7 @@ static int update(struct pair_online *r, struct err *e)
         write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
-    progress_update(&p->run.progress, "generation %lld  loss %.4f", generation, report.loss);
+    progress_update(&p->run.progress, generation, "loss %.4f", report.loss);
     if (p->run.o->verbose)
         message_note("generation %lld loss %.6f norm %.4g", generation, report.loss,
                      report.grad_norm);

@@ -230,7 +230,6 @@ static int start(struct publisher *p, const char *input, struct err *e)
 void publisher_take_back(struct publisher *p, const char *rule, double value, double limit)
 {
     long long generation = p->run.trainer.step, kept = p->before_step;
-    progress_clear(&p->run.progress);
     message_note("stopped: %s %.6g passes %.6g at generation %lld; generation %lld is kept", rule,
                  value, limit, generation, kept);
     memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
@@ -287,7 +286,7 @@ static int use_frame(struct publisher *p, struct err *e)
 static int run_updates(struct publisher *p, struct err *e)
 {
     int more = 1, finished = 0;
-    progress_init(&p->run.progress, !p->run.o->quiet);
+    progress_resume(&p->run.progress, p->run.trainer.step);
     while (more > 0) {
         more = online_next(&p->source, e);
         if (more > 0 && !finished && use_frame(p, e) < 0)
@@ -303,7 +302,7 @@ static int run_updates(struct publisher *p, struct err *e)
         more = -1;
     if (more == 0 && !finished)
         more = publish(p, 1, 1, e);
-    progress_clear(&p->run.progress);
+    progress_end(&p->run.progress);
     return more;
 }
 

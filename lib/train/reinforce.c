@@ -80,6 +80,7 @@ static int open_stream(void *arg, struct err *e)
         return -1;
     int64_t given = r->o->run.batch_size, told = online_batch_size(&r->publisher.source);
     r->batch_size = given ? given : told ? told : REINFORCE_BATCH;
+    progress_follow(&r->publisher.run.progress, 1 / (double)r->batch_size);
     r->example = mem_alloc((size_t)r->batch_size, sizeof *r->example, "a batch", e);
     return r->example ? 0 : -1;
 }
@@ -225,8 +226,8 @@ static int update(struct reinforce_run *r, struct err *e)
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
-    progress_update(&p->run.progress, "generation %lld  loss %.4f  reward %.4f  length %.1f",
-                    generation, report.loss, stats.reward, stats.length);
+    progress_update(&p->run.progress, generation, "loss %.4f  reward %.4f  length %.1f",
+                    report.loss, stats.reward, stats.length);
     if (r->o->run.verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", generation, report.loss,
                      stats.reward, report.grad_norm);

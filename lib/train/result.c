@@ -19,6 +19,7 @@ static int plan_steps(struct result *r, struct err *e)
                          : (int64_t)ceil(epochs * (double)offline_epoch_steps(&r->source) - 1e-9);
     if (r->total_steps < 1)
         return err_set(e, STATUS_USAGE, "--num-train-epochs %g makes no update", epochs);
+    progress_total(&r->run.progress, r->total_steps);
     message_note("%lld updates of up to %lld", (long long)r->total_steps, (long long)o->batch_size);
     return 0;
 }
@@ -118,9 +119,8 @@ static int one_update(struct result *r, struct err *e)
     if (step(r, &report, e) < 0 || keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
         return -1;
     long long at = run->trainer.step;
-    progress_update(&run->progress, "update %lld/%lld  loss %.4f  norm %.3g  %.0f tokens/s", at,
-                    (long long)r->total_steps, report.loss, report.grad_norm,
-                    (double)report.tokens / report.seconds);
+    progress_update(&run->progress, at, "loss %.4f  norm %.3g  %.0f tokens/s", report.loss,
+                    report.grad_norm, (double)report.tokens / report.seconds);
     if (run->o->verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
                      report.learning_rate);
@@ -131,11 +131,11 @@ static int one_update(struct result *r, struct err *e)
 static int run_updates(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
-    progress_init(&run->progress, !run->o->quiet);
     int result = 0;
+    progress_resume(&run->progress, run->trainer.step);
     while (result == 0 && run->trainer.step < r->total_steps)
         result = io_stop_requested() ? stop(r, e) : one_update(r, e);
-    progress_clear(&run->progress);
+    progress_end(&run->progress);
     return result;
 }
 

@@ -13,6 +13,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->o = o;
     r->program = program;
     r->metrics.fd = -1;
+    progress_init(&r->progress, "update", o->max_steps, o->quiet);
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
@@ -75,6 +76,7 @@ json_t *run_metrics(const struct run *r, const struct objective *objective,
 void run_close(struct run *r)
 {
     struct err ignored;
+    progress_end(&r->progress);
     metrics_close(&r->metrics, &ignored);
     trainer_release(&r->trainer);
     model_close(r->model);
