@@ -1,26 +1,22 @@
 // SPDX-License-Identifier: MIT
 // reinforce-step: policy-gradient updates, one a batch; publishes each new policy atomically.
 #include "train/reinforce.h"
+#include "losses.h"
 #include "train.h"
 
 #include <math.h>
 
 static struct common common;
 static struct engine_options engine;
-static const char *const losses[] = {"reinforce", "ppo-clip", NULL};
-static int loss, batch_given;
-static struct reinforce_options reinforce = {.normalize_text = "tokens",
-                                             .cliprange = 0.2,
-                                             .stop_reward = INFINITY,
-                                             .stop_kl = INFINITY,
-                                             .stop_window = 1};
+static struct loss_options losses;
+static int batch_given;
+static struct reinforce_options reinforce = {
+    .normalize_text = "tokens", .stop_reward = INFINITY, .stop_kl = INFINITY, .stop_window = 1};
 
-static const struct option_spec options[] = {
+static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Training"),
-    OPT_CHOICE("loss", &loss, losses, "-A log p, or PPO's clipped ratio against logp:rollout"),
-    OPT_REAL("cliprange", &reinforce.cliprange, "X", 0, 1e6,
-             "ppo-clip: the ratio counts in 1-X .. 1+X"),
+    OPTIONS_LOSS,
     {OPTION_INT, "batch-size", 0, &reinforce.run.batch_size, "N",
      "sequences an update; without it, a step of the rollout that the stream's header tells, or 64",
      NULL, 1, 1 << 24, &batch_given},
@@ -89,11 +85,12 @@ int main(int argc, char **argv)
     train->scheduler = SCHEDULE_CONSTANT;
     reinforce.run.save_steps = 10;
     reinforce.run.batch_size = REINFORCE_BATCH; // where the stream does not tell
+    loss_options_init(&losses, LOSS_ON_ADVANTAGES, options);
     int status = train_start(&program, argc, argv, &common, &engine,
                              "where should the policy live?", &reinforce.run, tokenizer, &operands);
     if (status >= 0)
         return status;
-    reinforce.loss = losses[loss];
+    reinforce.loss = loss_options_take(&losses, &reinforce.parameters);
     if (!batch_given)
         reinforce.run.batch_size = 0;
     if (reinforce_run(&reinforce, operands.n ? operands.text[0] : NULL, &e) < 0)

@@ -48,13 +48,13 @@ static int open_stream(void *arg, struct err *e)
 static json_t *make_settings(void *arg, const char *model)
 {
     const struct pair_online *r = arg;
-    const struct loss_parameters *p = &r->loss->parameters;
+    const double *p = r->loss->parameters.value;
     const struct run_options *o = r->publisher.run.o;
     json_t *s = checkpoint_settings(&o->train, o->seed, model, r->o->loss);
     json_t *own =
         json_pack("{s:I, s:s, s:f, s:f, s:f, s:b}", "batch-size", (json_int_t)r->batch_size,
-                  "reference", r->loss->frozen_self ? "self" : r->loss->reference, "beta", p->beta,
-                  "alpha", p->alpha, "offset", p->offset, "online", 1);
+                  "reference", r->loss->frozen_self ? "self" : r->loss->reference, "beta",
+                  p[LOSS_BETA], "alpha", p[LOSS_ALPHA], "offset", p[LOSS_OFFSET], "online", 1);
     if (s && own)
         json_object_update(s, own);
     json_decref(own);

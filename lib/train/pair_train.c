@@ -19,9 +19,7 @@ static int open_loss(struct loss *l, const struct pair_train_options *o, struct 
 {
     if (loss_init(l, o->loss, e) < 0)
         return -1;
-    l->parameters.beta = o->beta;
-    l->parameters.alpha = o->alpha;
-    l->parameters.offset = o->offset;
+    l->parameters = o->parameters;
     if (!o->reference)
         return 0;
     return loss_set_reference(l, strcmp(o->reference, "self") ? o->reference : NULL, e);

@@ -116,9 +116,9 @@ static json_t *make_settings(void *arg, const char *model)
 {
     const struct reinforce_run *r = arg;
     json_t *s = checkpoint_settings(&r->o->run.train, r->o->run.seed, model, r->o->loss);
-    json_t *own =
-        json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size, "normalize",
-                  r->o->normalize_text, "kl", term_settings(r->o), "cliprange", r->o->cliprange);
+    json_t *own = json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size,
+                            "normalize", r->o->normalize_text, "kl", term_settings(r->o),
+                            "cliprange", r->o->parameters.value[LOSS_CLIPRANGE]);
     if (s && own)
         json_object_update(s, own);
     json_decref(own);
@@ -258,7 +258,7 @@ static int open_loss(struct reinforce_run *r, struct err *e)
     if (loss_init(&r->loss, r->o->loss, e) < 0 ||
         (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0) || set_normalize(r, e) < 0)
         return -1;
-    r->loss.parameters.cliprange = r->o->cliprange;
+    r->loss.parameters = r->o->parameters;
     r->loss.kl_estimator = r->o->kl_estimator;
     if (isfinite(r->o->stop_kl) && !r->o->kl)
         return err_set(e, STATUS_USAGE, "--stop-kl needs --kl NAME:COEF: the KL to which model?");

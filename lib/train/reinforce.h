@@ -17,7 +17,7 @@ struct reinforce_options {
     const char *kl_exact, *kl_exact_reverse;
     double entropy_bonus;
     const char *normalize_text; // "tokens", "sequences", "constant:N"
-    double cliprange;
+    struct loss_parameters parameters;
     double stop_reward, stop_kl; // INFINITY: never
     int64_t stop_window;         // batches whose mean a stop rule looks at
 };

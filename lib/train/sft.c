@@ -64,8 +64,7 @@ static int open_loss(struct sft_run *r, struct err *e)
     struct loss *l = &r->loss;
     if (loss_init(l, o->loss, e) < 0)
         return -1;
-    l->parameters.beta = o->beta;
-    l->parameters.alpha = o->alpha;
+    l->parameters = o->parameters;
     int frozen = loss_needs_reference(l);
     if (!frozen && o->reference)
         return err_set(e, STATUS_USAGE, "--reference: the loss %s has none", o->loss);

@@ -10,7 +10,7 @@ struct sft_options {
     const char *loss;
     const char *reference; // NAME of column logp:NAME for losses that need it; NULL: the only one
     int per_sequence;
-    double beta, alpha;    // of losses that have them
+    struct loss_parameters parameters;
     const char *eval_path; // stream, or NULL
     int64_t eval_steps;
 };

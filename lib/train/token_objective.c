@@ -54,7 +54,7 @@ static double find_divisor(const struct token_objective *t, const struct step *s
 {
     double counted = (double)s->counted;
     if (t->loss->by_sequence)
-        return counted / (t->loss->kind->pairs ? 2 : 1);
+        return counted / (t->loss->kind->use == LOSS_ON_PAIRS ? 2 : 1);
     switch (t->normalize) {
     case NORMALIZE_TOKENS:
         return (double)s->report->trained;
@@ -211,10 +211,10 @@ static void metrics(const struct objective *o, const struct step_report *p, json
 
 json_t *token_objective_settings(const struct loss *l)
 {
-    const struct loss_parameters *p = &l->parameters;
+    const double *p = l->parameters.value;
     return json_pack("{s:s, s:f, s:f, s:f, s:i}", "reference",
-                     l->frozen_self ? "self" : l->reference, "beta", p->beta, "alpha", p->alpha,
-                     "offset", p->offset, "per-sequence", l->by_sequence);
+                     l->frozen_self ? "self" : l->reference, "beta", p[LOSS_BETA], "alpha",
+                     p[LOSS_ALPHA], "offset", p[LOSS_OFFSET], "per-sequence", l->by_sequence);
 }
 
 void token_objective_init(struct token_objective *t, const struct loss *loss, struct model *m,

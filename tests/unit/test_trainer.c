@@ -198,12 +198,12 @@ static void check_method(const struct method *method, const json_t *j, int64_t m
     o.micro_batch_tokens = micro;
     o.temperature = method->temperature;
     CHECK(loss_init(&loss, method->loss, &e) == 0);
-    loss.parameters.cliprange = 0.2;
+    loss.parameters.value[LOSS_CLIPRANGE] = 0.2;
     if (method->beta > 0)
-        loss.parameters.beta = method->beta;
+        loss.parameters.value[LOSS_BETA] = method->beta;
     if (method->alpha > 0) {
-        loss.parameters.alpha = method->alpha;
-        loss.parameters.offset = method->offset;
+        loss.parameters.value[LOSS_ALPHA] = method->alpha;
+        loss.parameters.value[LOSS_OFFSET] = method->offset;
     }
     loss.by_sequence |= method->by_sequence;
     if (method->reference)
