@@ -48,7 +48,7 @@ static const struct program program = {
 };
 
 // One stream that states are taken from.
-struct run {
+struct familiarity {
     struct states states;
     struct novelty novelty;
     struct stream_filter pass;
@@ -58,19 +58,19 @@ struct run {
 
 static void learn(void *arg, size_t sequence, size_t t, const float *state)
 {
-    struct run *r = arg;
+    struct familiarity *r = arg;
     novelty_add(&r->novelty, state);
 }
 
 static void judge(void *arg, size_t sequence, size_t t, const float *state)
 {
-    struct run *r = arg;
+    struct familiarity *r = arg;
     struct frame *f = &r->pass.frame;
     f->column[r->reward].f32[f->start[sequence] + t] =
         (float)(scale * exp(-steepness * novelty_error(&r->novelty, state)));
 }
 
-static int visit_frame(struct run *r, states_visit *visit, struct err *e)
+static int visit_frame(struct familiarity *r, states_visit *visit, struct err *e)
 {
     struct frame *f = &r->pass.frame;
     size_t where, size;
@@ -88,7 +88,7 @@ static int visit_frame(struct run *r, states_visit *visit, struct err *e)
     return err_prefix(e, "%s: record `%.*s`", stream_reader_name(r->pass.reader), (int)size, id);
 }
 
-static int open_stream(struct run *r, const char *path, struct err *e)
+static int open_stream(struct familiarity *r, const char *path, struct err *e)
 {
     char fingerprint[24];
     int found;
@@ -102,7 +102,7 @@ static int open_stream(struct run *r, const char *path, struct err *e)
     return r->mask < 0 ? -1 : 0;
 }
 
-static int learn_stream(struct run *r, struct err *e)
+static int learn_stream(struct familiarity *r, struct err *e)
 {
     int more = open_stream(r, demonstrations, e) < 0 ? -1 : 1;
     while (more > 0 && (more = filter_next(&r->pass, e)) > 0)
@@ -115,7 +115,7 @@ static int learn_stream(struct run *r, struct err *e)
     return more < 0 ? -1 : novelty_fit(&r->novelty, ridge, e);
 }
 
-static int judge_stream(struct run *r, const char *input, const struct provenance *line,
+static int judge_stream(struct familiarity *r, const char *input, const struct provenance *line,
                         struct err *e)
 {
     char fingerprint[24];
@@ -125,7 +125,7 @@ static int judge_stream(struct run *r, const char *input, const struct provenanc
     r->reward = header_find(h, as) >= 0 ? header_require(h, as, COLUMN_F32, PER_TOKEN,
                                                          stream_reader_name(r->pass.reader), e)
                                         : header_add_column(h, as, COLUMN_F32, PER_TOKEN, e);
-    if (r->reward < 0 || model_fingerprint(r->states.model, fingerprint, e) < 0 ||
+    if (r->reward < 0 || model_fingerprint(r->states.pass.model, fingerprint, e) < 0 ||
         header_add_provenance(h, line->program, line->argc, line->argv, line->seed,
                               json_pack("{s:s}", "states", fingerprint), e) < 0 ||
         filter_start(&r->pass, common.output, e) < 0)
@@ -143,11 +143,11 @@ static int judge_stream(struct run *r, const char *input, const struct provenanc
 static int run_model(struct model *m, struct device *device, const char *input,
                      const struct provenance *line, struct err *e)
 {
-    struct run r;
+    struct familiarity r;
     memset(&r, 0, sizeof r);
     states_init(&r.states, m, device);
     arena_init(&r.arena);
-    size_t tokens = r.states.batch_tokens, width = m->config.hidden;
+    size_t tokens = r.states.pass.batch_tokens, width = m->config.hidden;
     int result = memory_check(decoder_work_bytes(m, tokens, tokens, 0) +
                                   novelty_bytes(width, (size_t)features),
                               "scoring", common.verbose, e);

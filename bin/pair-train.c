@@ -1,38 +1,31 @@
 // SPDX-License-Identifier: MIT
 // pair-train: training on pairs, a demonstration against a sample of an earlier policy.
 #include "train/pair_train.h"
+#include "losses.h"
 #include "train.h"
 
 static struct common common;
 static struct engine_options engine;
-static const char *const losses[] = {"logistic",   "hinge",      "gsil-bernoulli", "gsil-brier",
-                                     "gsil-hinge", "gsil-kliep", "gsil-lsif",      NULL};
-static int loss;
-static struct pair_train_options pair = {
-    .course = {.epochs = 1, .shuffle = 1}, .beta = 0.1, .alpha = 0.01, .offset = 2};
+static struct loss_options losses;
+static int batch_given;
+static struct pair_train_options pair = {.result = {.epochs = 1, .shuffle = 1}};
 
-static const struct option_spec options[] = {
+static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Training"),
-    OPT_CHOICE(
-        "loss", &loss, losses,
-        "of a pair's two gains (log p - log p_reference, summed): SPIN's and IRFT's logistic "
-        "or hinge, or one of GSIL's"),
+    OPTIONS_LOSS,
     OPT_TEXT(0, "reference", &pair.reference, "NAME",
              "the frozen model is column logp:NAME; `self`: the policy before each update; without "
              "it, the only such column beside rollout's own"),
-    OPT_REAL("beta", &pair.beta, "X", 1e-300, 1e300, "logistic and hinge: scale of the gains"),
-    OPT_REAL("alpha", &pair.alpha, "X", 1e-300, 1e300, "gsil: scale of the gains"),
-    OPT_REAL("offset", &pair.offset, "X", -1e300, 1e300, "gsil: added to the scaled gains"),
-    {OPTION_INT, "batch-size", 0, &pair.course.run.train.batch_size, "N",
+    {OPTION_INT, "batch-size", 0, &pair.result.run.batch_size, "N",
      "pairs an update; without it 8, or, on-line, a step of the rollout that the stream's header "
      "tells",
-     NULL, 1, 1 << 24, &pair.batch_given},
+     NULL, 1, 1 << 24, &batch_given},
     OPT_FLAG(0, "online", &pair.online,
              "take the pairs as they come, once, and publish a generation an update: "
              "`rollout --follow` waits for them"),
-    OPTIONS_COURSE(&pair.course),
-    OPTIONS_TRAINER(&pair.course.run.train),
+    OPTIONS_RESULT(&pair.result),
+    OPTIONS_TRAINER(&pair.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -58,15 +51,19 @@ int main(int argc, char **argv)
 {
     struct operands operands;
     struct err e;
-    struct trainer_options *train = &pair.course.run.train;
+    struct trainer_options *train = &pair.result.run.train;
     char tokenizer[24];
     *train = trainer_defaults;
+    pair.result.run.batch_size = 8;
     train->learning_rate = 5e-7; // as SPIN, IRFT and GSIL
+    loss_options_init(&losses, LOSS_ON_PAIRS, options);
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",
-                             &pair.course.run, tokenizer, &operands);
+                             &pair.result.run, tokenizer, &operands);
     if (status >= 0)
         return status;
-    pair.loss = losses[loss];
+    pair.loss = loss_options_take(&losses, &pair.parameters);
+    if (pair.online && !batch_given)
+        pair.result.run.batch_size = 0;
     if (pair_train_run(&pair, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));
     return STATUS_DONE;

@@ -1,29 +1,25 @@
 // SPDX-License-Identifier: MIT
 // reinforce-step: policy-gradient updates, one a batch; publishes each new policy atomically.
 #include "train/reinforce.h"
+#include "losses.h"
 #include "train.h"
 
 #include <math.h>
 
 static struct common common;
 static struct engine_options engine;
-static const char *const losses[] = {"reinforce", "ppo-clip", NULL};
-static int loss;
-static struct reinforce_options reinforce = {.normalize_text = "tokens",
-                                             .cliprange = 0.2,
-                                             .stop_reward = INFINITY,
-                                             .stop_kl = INFINITY,
-                                             .stop_window = 1};
+static struct loss_options losses;
+static int batch_given;
+static struct reinforce_options reinforce = {
+    .normalize_text = "tokens", .stop_reward = INFINITY, .stop_kl = INFINITY, .stop_window = 1};
 
-static const struct option_spec options[] = {
+static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Training"),
-    OPT_CHOICE("loss", &loss, losses, "-A log p, or PPO's clipped ratio against logp:rollout"),
-    OPT_REAL("cliprange", &reinforce.cliprange, "X", 0, 1e6,
-             "ppo-clip: the ratio counts in 1-X .. 1+X"),
-    {OPTION_INT, "batch-size", 0, &reinforce.run.train.batch_size, "N",
+    OPTIONS_LOSS,
+    {OPTION_INT, "batch-size", 0, &reinforce.run.batch_size, "N",
      "sequences an update; without it, a step of the rollout that the stream's header tells, or 64",
-     NULL, 1, 1 << 24, &reinforce.batch_given},
+     NULL, 1, 1 << 24, &batch_given},
     OPT_TEXT(0, "normalize", &reinforce.normalize_text, "tokens|sequences|constant:N",
              "divide the sum over tokens by the number of trained tokens, of sequences, or of "
              "sequences times N"),
@@ -41,7 +37,7 @@ static const struct option_spec options[] = {
     OPT_REAL("entropy-bonus", &reinforce.entropy_bonus, "COEF", 0, 1e6,
              "subtract COEF times the mean entropy of the policy"),
     OPT_GROUP("Stopping"),
-    OPT_INT(0, "max-steps", &reinforce.run.train.max_steps, "N", 0, 1e15,
+    OPT_INT(0, "max-steps", &reinforce.run.max_steps, "N", 0, 1e15,
             "updates in all, those before --resume included; 0: until the stream ends"),
     OPT_REAL("stop-reward", &reinforce.stop_reward, "X", -1e300, 1e300,
              "end with the generation before when a batch's mean sum of reward passes X"),
@@ -51,11 +47,10 @@ static const struct option_spec options[] = {
         "passes X"),
     OPT_INT(0, "stop-window", &reinforce.stop_window, "N", 1, 1 << 20,
             "a stop rule looks at the mean over the last N batches, and not before there are N"),
-    OPT_INT(0, "save-steps", &reinforce.run.train.save_steps, "N", 0, 1e15,
+    OPT_INT(0, "save-steps", &reinforce.run.save_steps, "N", 0, 1e15,
             "save the optimizer's state every N updates and at the end; 0: at the end only"),
-    OPT_FLAG(0, "resume", &reinforce.run.train.resume,
-             "go on from the state in OUT, if there is one"),
-    OPTIONS_TRAINER(&reinforce.run.train),
+    OPT_FLAG(0, "resume", &reinforce.run.resume, "go on from the state in OUT, if there is one"),
+    OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -88,13 +83,16 @@ int main(int argc, char **argv)
     *train = trainer_defaults;
     train->learning_rate = 1e-6; // as TRL's GRPOTrainer
     train->scheduler = SCHEDULE_CONSTANT;
-    train->save_steps = 10;
-    train->batch_size = REINFORCE_BATCH; // where the stream does not tell
+    reinforce.run.save_steps = 10;
+    reinforce.run.batch_size = REINFORCE_BATCH; // where the stream does not tell
+    loss_options_init(&losses, LOSS_ON_ADVANTAGES, options);
     int status = train_start(&program, argc, argv, &common, &engine,
                              "where should the policy live?", &reinforce.run, tokenizer, &operands);
     if (status >= 0)
         return status;
-    reinforce.loss = losses[loss];
+    reinforce.loss = loss_options_take(&losses, &reinforce.parameters);
+    if (!batch_given)
+        reinforce.run.batch_size = 0;
     if (reinforce_run(&reinforce, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));
     return STATUS_DONE;

@@ -16,7 +16,7 @@ static struct common common;
 static struct engine_options engine;
 static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
-    .course = {.epochs = 1, .shuffle = 1, .any_head = 1}};
+    .result = {.epochs = 1, .shuffle = 1}};
 static int score, measure, attention;
 
 static const struct option_spec options[] = {
@@ -36,12 +36,12 @@ static const struct option_spec options[] = {
     OPT_CHOICE("reduction", &run.loss.reduction, bradley_terry_reductions,
                "every position of a batch counts the same, or every pair does"),
     OPT_GROUP("Training"),
-    OPT_INT(0, "batch-size", &run.course.run.train.batch_size, "N", 1, 1 << 24, "pairs an update"),
-    OPTIONS_COURSE(&run.course),
+    OPT_INT(0, "batch-size", &run.result.run.batch_size, "N", 1, 1 << 24, "pairs an update"),
+    OPTIONS_RESULT(&run.result),
     OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure these pairs too"),
     OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
-    OPTIONS_TRAINER(&run.course.run.train),
+    OPTIONS_TRAINER(&run.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
 };
@@ -144,7 +144,8 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
     struct arena arena;
     struct progress progress;
     arena_init(&arena);
-    progress_init(&progress, !common.quiet);
+    progress_init(&progress, "record", 0, common.quiet);
+    progress_follow(&progress, 1);
     int more;
     while ((more = filter_next(p, e)) > 0) {
         if (score_frame(scorer, &p->frame, c, &arena, stream_reader_name(p->reader), e) < 0 ||
@@ -152,12 +153,11 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
             more = -1;
             break;
         }
-        uint64_t tokens = stream_reader_tokens(p->reader);
-        progress_update(&progress, "reward-train: %llu tokens, %.0f a second",
-                        (unsigned long long)tokens,
-                        (double)tokens / (clock_seconds() - progress.started + 1e-9));
+        progress_estimate(&progress, stream_reader_expected(p->reader));
+        progress_update(&progress, (int64_t)stream_reader_sequences(p->reader), "%.0f tokens/s",
+                        (double)stream_reader_tokens(p->reader) / progress_seconds(&progress));
     }
-    progress_clear(&progress);
+    progress_end(&progress);
     arena_release(&arena);
     return more < 0 ? -1 : filter_end(p, e);
 }
@@ -178,8 +178,9 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
     reward_scorer_init(&scorer, m, &device);
     int result = filter_open(&pass, input, e);
     if (result == 0)
-        result = memory_check(decoder_work_bytes(m, scorer.batch_tokens, scorer.batch_tokens, 0),
-                              "scoring", common.verbose, e);
+        result = memory_check(
+            decoder_work_bytes(m, scorer.pass.batch_tokens, scorer.pass.batch_tokens, 0), "scoring",
+            common.verbose, e);
     if (result == 0)
         result = open_output(&pass, m, &columns, argc, argv, e);
     if (result == 0)
@@ -231,7 +232,7 @@ static int start_training(int argc, char **argv)
     struct operands operands;
     struct err e;
     char tokenizer[24];
-    struct run_options *r = &run.course.run;
+    struct run_options *r = &run.result.run;
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",
                              r, tokenizer, &operands);
     if (status >= 0)
@@ -246,8 +247,9 @@ int main(int argc, char **argv)
 {
     struct operands operands;
     struct err e;
-    run.course.run.train = trainer_defaults;
-    run.course.run.train.learning_rate = 1e-4; // as TRL's RewardTrainer
+    run.result.run.train = trainer_defaults;
+    run.result.run.batch_size = 8;
+    run.result.run.train.learning_rate = 1e-4; // as TRL's RewardTrainer
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;

@@ -6,9 +6,51 @@
 #include "base/io.h"
 #include "base/option.h"
 #include "tokenize/tokenizer.h"
-#include "train/trainer.h"
+#include "train/result.h"
 
 #include <string.h>
+
+// The optimizer's options, of struct run_options.
+#define OPTIONS_TRAINER(r)                                                                         \
+    OPT_GROUP("Optimizer"),                                                                        \
+        OPT_REAL("learning-rate", &(r)->train.learning_rate, "X", 0, 1e6, "peak learning rate"),   \
+        OPT_CHOICE("lr-scheduler-type", &(r)->train.scheduler, schedule_types,                     \
+                   "how the rate goes on after the warm-up"),                                      \
+        OPT_TEXT(0, "lr-scheduler-kwargs", &(r)->train.scheduler_kwargs, "JSON",                   \
+                 "parameters of the schedule, as transformers names them"),                        \
+        OPT_INT(0, "warmup-steps", &(r)->train.warmup_steps, "N", 0, 1e15, "updates of warm-up"),  \
+        OPT_REAL("warmup-ratio", &(r)->train.warmup_ratio, "X", 0, 1,                              \
+                 "warm-up as a share of all updates, where --warmup-steps is 0"),                  \
+        OPT_CHOICE("optim", &(r)->train.optim, optimizer_kinds, "the optimizer"),                  \
+        OPT_REAL("weight-decay", &(r)->train.weight_decay, "X", 0, 1e6,                            \
+                 "decoupled; acts on tensors of two or more dimensions only"),                     \
+        OPT_REAL("adam-beta1", &(r)->train.beta1, "X", 0, 0.999999, "AdamW's first decay rate"),   \
+        OPT_REAL("adam-beta2", &(r)->train.beta2, "X", 0, 0.999999999,                             \
+                 "AdamW's second decay rate"),                                                     \
+        OPT_REAL("adam-epsilon", &(r)->train.epsilon, "X", 0, 1, "epsilon of AdamW and RMSprop"),  \
+        OPT_REAL("max-grad-norm", &(r)->train.max_grad_norm, "X", 0, 1e30,                         \
+                 "clip the gradient's norm; 0: never"),                                            \
+        OPT_INT(0, "micro-batch-tokens", &(r)->train.micro_batch_tokens, "N", 1, 1 << 30,          \
+                "tokens packed into one pass: bounds memory, does not change the result"),         \
+        OPT_TEXT(0, "save-dtype", &(r)->save_dtype, "fp32|bf16|fp16",                              \
+                 "type of the saved weights; without it, the checkpoint's own")
+
+// Those of a run over data in memory, of struct result_options.
+#define OPTIONS_RESULT(c)                                                                          \
+    OPT_REAL("num-train-epochs", &(c)->epochs, "X", 0, 1e9, "passes over the data"),               \
+        OPT_INT(0, "max-steps", &(c)->run.max_steps, "N", 0, 1e15,                                 \
+                "updates in all; overrides the epochs and starts the data over as often as "       \
+                "needed; 0: off"),                                                                 \
+        OPT_YESNO("shuffle", &(c)->shuffle, "another order of the data in every epoch"),           \
+        OPT_TEXT(0, "keep", &(c)->keep, "LIST",                                                    \
+                 "keep the model at these fractions of the training samples: `half` or numbers, "  \
+                 "as OUT/half, OUT/0.25"),                                                         \
+        OPT_REAL("ema", &(c)->run.train.ema, "DECAY", 0, 0.999999999,                              \
+                 "keep a moving average of the weights over the updates as OUT/ema; 0: none"),     \
+        OPT_INT(0, "save-steps", &(c)->run.save_steps, "N", 0, 1e15,                               \
+                "save the state of the run every N updates; 0: only when stopped by a signal"),    \
+        OPT_FLAG(0, "resume", &(c)->run.resume,                                                    \
+                 "go on from the state in OUT.partial, if there is one")
 
 // Parses the command line, checks what every trainer needs and fills `run` with it, `tokenizer`
 // (char [24]) included. `question`: what to ask where -o is missing. Returns -1 to go on, otherwise

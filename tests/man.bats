@@ -105,6 +105,18 @@ commands_of() { # PROGRAM
     done
 }
 
+@test "pages describe the losses that a program has, and no others" {
+    # The names in the item of --loss, and the losses that the program says it has.
+    for program in sft-train reinforce-step pair-train; do
+        "$program" --list-options | awk -F'\t' '$1 == "loss" { gsub(/\|/, "\n", $3); print $3 }' |
+            sort >choices
+        awk '/^\.(It|El)/ { inside = /^\.It Fl -loss / } inside && /^\.Cm / { print $2 }' \
+            "$man/$program.1" | sort -u >described
+        [ "$(wc -l <choices)" -ge 2 ]
+        diff choices described || { echo "$program.1: losses"; return 1; }
+    done
+}
+
 @test "each page names only pages that exist" {
     awk '/^\.Xr / { print $2 "." $3 }' "$man"/*.[157] | sort -u |
         grep -Ev '^(jq|cat|zstd)\.1$' | while read -r page; do

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "base/error.h"
+#include "base/board.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *program_name = "densepath";
 static int program_quiet;
@@ -54,6 +54,11 @@ void message_program(const char *name)
     program_name = name;
 }
 
+const char *message_name(void)
+{
+    return program_name;
+}
+
 void message_quiet(int quiet)
 {
     program_quiet = quiet;
@@ -77,8 +82,7 @@ static void print_line(const char *kind, const char *format, va_list ap)
     mask_controls(line);
     size_t length = strlen(line);
     line[length++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, length);
-    (void)written; // nowhere left to complain
+    board_message(line, length);
 }
 
 void message_note(const char *format, ...)

@@ -33,6 +33,7 @@ int err_memory(struct err *e, size_t bytes, const char *what);
 int err_prefix(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
 
 // For main and its helpers only. Each message is one line in one write, control characters masked.
+const char *message_name(void);         // as message_program was told
 void message_program(const char *name); // kept by reference
 void message_quiet(int quiet);          // with quiet, message_note prints nothing
 void message_note(const char *format, ...) ERR_PRINTF(1, 2);

@@ -5,55 +5,150 @@
 #include "base/memory.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-double clock_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+// A rate forgets what is a minute old, so that the time left follows a run that changes its pace.
+static const double RATE_SECONDS = 60;
 
-void progress_init(struct progress *p, int enabled)
+void progress_init(struct progress *p, const char *unit, int64_t total, int quiet)
 {
     memset(p, 0, sizeof *p);
-    p->enabled = enabled && isatty(STDERR_FILENO);
-    p->started = clock_seconds();
+    p->unit = unit;
+    p->total = total;
+    p->exact = total > 0;
+    p->started = p->measured = p->printed = clock_seconds();
+    p->form = quiet ? PROGRESS_OFF : board_terminal() ? PROGRESS_TERMINAL : PROGRESS_PLAIN;
+    if (p->form != PROGRESS_OFF)
+        board_join(p->form == PROGRESS_TERMINAL);
+    p->due = -INFINITY;
+    progress_update(p, 0, "%s", "");
 }
 
-void progress_update(struct progress *p, const char *format, ...)
+void progress_resume(struct progress *p, int64_t position)
 {
-    if (!p->enabled)
+    p->start = p->position = position;
+    p->due = -INFINITY;
+    progress_update(p, position, "%s", "");
+}
+
+void progress_total(struct progress *p, int64_t total)
+{
+    p->total = total;
+    p->exact = total > 0;
+}
+
+void progress_follow(struct progress *p, double units_per_record)
+{
+    p->follow = units_per_record;
+}
+
+void progress_estimate(struct progress *p, double total)
+{
+    if (!p->exact && total > 0 && total < 1e15)
+        p->total = llround(total);
+}
+
+void progress_advance(struct progress *p, int64_t position, double now)
+{
+    double seconds = now - p->measured, keep = exp(-seconds / RATE_SECONDS);
+    if (position > p->position) {
+        p->recent_units = keep * p->recent_units + (double)(position - p->position);
+        p->recent_seconds = keep * p->recent_seconds + seconds;
+        p->measured = now;
+    }
+    p->position = position;
+}
+
+double progress_left(const struct progress *p, double now)
+{
+    double units = (double)(p->total - p->position);
+    if (p->total <= 0 || units < 0 || p->recent_units <= 0 || now - p->started < 1)
+        return -1;
+    double left = units * p->recent_seconds / p->recent_units - (now - p->measured);
+    return left > 0 ? left : 0;
+}
+
+int progress_due(const struct progress *p, double now)
+{
+    double every = fmin(fmax(30, (now - p->started) / 10), 600);
+    return now - p->printed >= every;
+}
+
+void progress_print(const struct progress *p, char *out, size_t size, const char *details)
+{
+    char total[64] = "";
+    int known = p->total > 0 && p->total >= p->position;
+    if (known)
+        snprintf(total, sizeof total, "/%s%" PRId64 "  %d %%", p->exact ? "" : "~", p->total,
+                 (int)(100 * (double)p->position / (double)p->total));
+    snprintf(out, size, "%s %" PRId64 "%s%s%s", p->unit, p->position, total, *details ? "  " : "",
+             details);
+}
+
+// What the program before this one in the pipeline says.
+static void ask_upstream(struct progress *p)
+{
+    int exact = 0;
+    int64_t records = p->follow > 0 && !p->exact ? board_upstream(&exact) : 0;
+    if (records > 0) {
+        p->total = (int64_t)ceil((double)records * p->follow);
+        p->exact = exact;
+    }
+}
+
+static void show(struct progress *p, const char *details, double now)
+{
+    struct board_line line = {.started = p->started, .records = p->total, .exact = p->exact};
+    double left = progress_left(p, now);
+    snprintf(line.name, sizeof line.name, "%s", message_name());
+    progress_print(p, line.text, sizeof line.text, details);
+    line.ends = left >= 0 ? now + left : 0;
+    board_show(&line);
+    if (p->form == PROGRESS_PLAIN && progress_due(p, now)) {
+        char text[400];
+        line.name[0] = '\0';
+        board_print(text, sizeof text, &line, 0, sizeof text, now);
+        p->printed = now;
+        message_note("%s", text);
+    }
+}
+
+void progress_update(struct progress *p, int64_t position, const char *format, ...)
+{
+    char details[160];
+    if (p->form == PROGRESS_OFF)
         return;
     double now = clock_seconds();
-    if (p->shown && now - p->last < 0.1)
+    progress_advance(p, position, now);
+    if (now < p->due)
         return;
-    p->last = now;
-    p->shown = 1;
-    char line[256] = "\r";
+    p->due = now + 0.1;
     va_list ap;
     va_start(ap, format);
-    vsnprintf(line + 1, sizeof line - 8, format, ap);
+    vsnprintf(details, sizeof details, format, ap);
     va_end(ap);
-    strcat(line, "\033[K");
-    ssize_t written = write(STDERR_FILENO, line, strlen(line));
-    (void)written;
+    ask_upstream(p);
+    show(p, details, now);
 }
 
-void progress_clear(struct progress *p)
+void progress_end(struct progress *p)
 {
-    if (!p->enabled || !p->shown)
+    if (p->form == PROGRESS_OFF)
         return;
-    p->shown = 0;
-    ssize_t written = write(STDERR_FILENO, "\r\033[K", 4);
-    (void)written;
+    p->form = PROGRESS_OFF;
+    board_leave(p->position);
 }
 
+double progress_seconds(const struct progress *p)
+{
+    return clock_seconds() - p->started;
+}
 int metrics_open(struct metrics *m, const char *path, struct err *e)
 {
     m->fd = -1;

@@ -1,24 +1,58 @@
 // SPDX-License-Identifier: MIT
-// Progress on a terminal, and metrics as JSONL.
+// Progress of a run on stderr, and metrics as JSONL.
 #ifndef BASE_PROGRESS_H
 #define BASE_PROGRESS_H
 
+#include "base/board.h"
 #include "base/error.h"
 #include <jansson.h>
 #include <stdint.h>
 
-// A line on stderr that renews itself at most ten times a second; silent when stderr is no terminal
-// or `enabled` is 0.
+// How far a run is, in its own unit:
+//     update 404/935  43 %  loss 2.8191  8152 tokens/s  1:12 elapsed  1:35 left
+// On a terminal one line that renews itself at most ten times a second, below those of the other
+// programs of the pipeline (base/board.h). Where stderr is no terminal, a message every 30 seconds,
+// later every tenth of the time that has passed, at least every ten minutes; a run that ends before
+// that prints none. A process has one progress at a time.
+//     progress_init(&p, "update", updates, quiet);
+//     for (...) progress_update(&p, done, "loss %.4f  %.0f tokens/s", loss, rate);
+//     progress_end(&p); message_note(...);
+enum progress_form { PROGRESS_OFF, PROGRESS_TERMINAL, PROGRESS_PLAIN };
+
 struct progress {
-    int enabled;
-    int shown;
-    double started, last;
+    enum progress_form form;
+    const char *unit; // singular, kept by reference
+    int64_t total;    // in all, what an earlier run did included; 0: unknown
+    int exact;        // 0: total is an estimate
+    int64_t position, start;
+    double follow;        // units per record of the input
+    double started;       // this run; times are of clock_seconds
+    double measured, due; // when position rose last; when to show again on a terminal
+    double printed;       // last message
+    double recent_units, recent_seconds; // of this run, older ones weighing less
 };
 
-void progress_init(struct progress *p, int enabled);
-void progress_update(struct progress *p, const char *format, ...) ERR_PRINTF(2, 3);
-void progress_clear(struct progress *p); // before any other message
-double clock_seconds(void);              // monotonic
+// `total` 0: unknown. Shows a line at once, so that a program that waits for its input is seen.
+void progress_init(struct progress *p, const char *unit, int64_t total, int quiet);
+// The run goes on from `position`, where an earlier one stopped.
+void progress_resume(struct progress *p, int64_t position);
+void progress_total(struct progress *p, int64_t total); // known now
+// The total follows the records that the program before this one in the pipeline will write.
+void progress_follow(struct progress *p, double units_per_record);
+// An estimate of the total, as long as nothing better is known; 0 or less: none.
+void progress_estimate(struct progress *p, double total);
+// `position` units are done; `format` says more ("" for nothing), for the middle of the line.
+void progress_update(struct progress *p, int64_t position, const char *format, ...)
+    ERR_PRINTF(3, 4);
+// Takes the line away; what follows on stderr stands where it was. Idempotent.
+void progress_end(struct progress *p);
+double progress_seconds(const struct progress *p); // since the start of this run
+
+// The parts of progress_update, for a clock of the caller's.
+void progress_advance(struct progress *p, int64_t position, double now);
+double progress_left(const struct progress *p, double now); // seconds; -1: cannot be told
+int progress_due(const struct progress *p, double now);     // the next message
+void progress_print(const struct progress *p, char *out, size_t size, const char *details);
 
 // One object a line, written whole, so that a reader never sees half a line.
 struct metrics {

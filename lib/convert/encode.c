@@ -413,7 +413,10 @@ static int encode_batches(struct job *j, struct err *e)
             *e = j->commit_error;
             return -1;
         }
-        progress_update(&j->progress, "%" PRIu64 " records, %" PRIu64 " tokens", j->in, j->tokens);
+        double share = corpus_share(&j->corpus);
+        progress_estimate(&j->progress, share > 0 ? (double)j->in / share : 0);
+        progress_update(&j->progress, (int64_t)j->in, "%.0f tokens/s",
+                        (double)j->tokens / progress_seconds(&j->progress));
     }
     if (result < 0)
         *e = read_error;
@@ -560,7 +563,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     j->o = o;
     j->stop = j->turn_end = -1;
     id_set_init(&j->ids);
-    progress_init(&j->progress, !j->o->quiet);
+    progress_init(&j->progress, "record", 0, j->o->quiet);
     int result = settings(j, e);
     if (result == 0)
         result = batch_init(&j->batch, e);
@@ -571,7 +574,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     j->corpus.sample = o->sample;
     if (result == 0)
         result = encode_batches(j, e);
-    progress_clear(&j->progress);
+    progress_end(&j->progress);
     if (result == 0)
         result = finish(j, e);
     if (result == 0)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -435,4 +436,22 @@ json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
         err_set(e, STATUS_FAILED, "%s:%zu: not a JSON object", entry->file, entry->line);
     }
     return value;
+}
+
+double corpus_share(const struct corpus *c)
+{
+    struct stat st;
+    double size = 0, done = 0;
+    for (size_t i = 0; i < c->n_paths; i++) {
+        int known = strcmp(c->paths[i], "-") ? stat(c->paths[i], &st) : fstat(STDIN_FILENO, &st);
+        if (known < 0 || !S_ISREG(st.st_mode))
+            return 0;
+        size += (double)st.st_size;
+        if (i + 1 < c->next_path)
+            done += (double)st.st_size;
+    }
+    off_t at = c->fd >= 0 ? lseek(c->fd, 0, SEEK_CUR) : 0;
+    if (at > 0)
+        done += (double)at - (unpack_kind(c->unpack) ? 0 : (double)(c->end - c->begin));
+    return size > 0 ? done / size : 0;
 }

@@ -14,7 +14,7 @@ struct columns {
     int top[LOGPROB_TOP_MAX], top_logp[LOGPROB_TOP_MAX];
 };
 
-struct run {
+struct logprob {
     const struct logprob_options *o;
     struct stream_filter pass;
     const char *where; // name of the input
@@ -24,12 +24,13 @@ struct run {
     struct scorer scorer;
     struct columns column;
     struct arena arena; // of one frame
+    struct progress progress;
 };
 
 // ---------------------------------------------------------------------------------- columns
 
-static int add_column(struct run *r, const char *prefix, enum column_type type, enum column_per per,
-                      int *index, struct err *e)
+static int add_column(struct logprob *r, const char *prefix, enum column_type type,
+                      enum column_per per, int *index, struct err *e)
 {
     char text[300];
     if ((size_t)snprintf(text, sizeof text, "%s:%s", prefix, r->o->name) >= sizeof text)
@@ -38,7 +39,7 @@ static int add_column(struct run *r, const char *prefix, enum column_type type, 
     return *index < 0 ? -1 : 0;
 }
 
-static int add_columns(struct run *r, struct err *e)
+static int add_columns(struct logprob *r, struct err *e)
 {
     struct columns *c = &r->column;
     const struct logprob_options *o = r->o;
@@ -69,16 +70,16 @@ static int add_columns(struct run *r, struct err *e)
 
 // ---------------------------------------------------------------------------------- a frame
 
-static const uint8_t *mask_of(const struct run *r, const struct frame *f, size_t i)
+static const uint8_t *mask_of(const struct logprob *r, const struct frame *f, size_t i)
 {
     return r->o->all ? NULL : f->column[r->column.mask].u8 + f->start[i];
 }
 
 // With values: the same sequence with the tokens behind scored ones wanted too, and one token more
 // at the end, whose state is the last. It is never stored, so any token will do.
-static int widen_sequence(struct run *r, struct sequence *s, struct err *e)
+static int widen_sequence(struct logprob *r, struct sequence *s, struct err *e)
 {
-    size_t n = s->n, end = n < r->scorer.positions + 1 ? n + 1 : n;
+    size_t n = s->n, end = n < r->scorer.pass.positions + 1 ? n + 1 : n;
     if (!sequence_wanted(s))
         return 0;
     uint32_t *token = arena_alloc(&r->arena, end, sizeof *token, e);
@@ -96,7 +97,7 @@ static int widen_sequence(struct run *r, struct sequence *s, struct err *e)
     return 0;
 }
 
-static int make_sequences(struct run *r, const struct frame *f, struct sequence **out,
+static int make_sequences(struct logprob *r, const struct frame *f, struct sequence **out,
                           size_t *wanted, struct err *e)
 {
     struct sequence *s = arena_alloc(&r->arena, f->n_sequences, sizeof *s, e);
@@ -115,13 +116,13 @@ static int make_sequences(struct run *r, const struct frame *f, struct sequence 
     return 0;
 }
 
-static int make_floats(struct run *r, float **out, int asked, size_t n, struct err *e)
+static int make_floats(struct logprob *r, float **out, int asked, size_t n, struct err *e)
 {
     *out = asked ? arena_alloc(&r->arena, n, sizeof **out, e) : NULL;
     return asked && !*out ? -1 : 0;
 }
 
-static int make_results(struct run *r, struct head_result *out, size_t n, struct err *e)
+static int make_results(struct logprob *r, struct head_result *out, size_t n, struct err *e)
 {
     const struct logprob_options *o = r->o;
     memset(out, 0, sizeof *out);
@@ -145,7 +146,7 @@ static void store(float *from, struct frame *f, int column, size_t place, size_t
 }
 
 // What was computed for the token at `place`.
-static void store_token(const struct run *r, const struct head_result *out, struct frame *f,
+static void store_token(const struct logprob *r, const struct head_result *out, struct frame *f,
                         size_t place, size_t at)
 {
     const struct columns *c = &r->column;
@@ -160,7 +161,7 @@ static void store_token(const struct run *r, const struct head_result *out, stru
     }
 }
 
-static void store_results(const struct run *r, const struct sequence *s,
+static void store_results(const struct logprob *r, const struct sequence *s,
                           const struct head_result *out, struct frame *f)
 {
     const struct columns *c = &r->column;
@@ -180,7 +181,7 @@ static void store_results(const struct run *r, const struct sequence *s,
     }
 }
 
-static int score_frame(struct run *r, struct frame *f, struct err *e)
+static int score_frame(struct logprob *r, struct frame *f, struct err *e)
 {
     struct sequence *s;
     struct head_result out;
@@ -199,7 +200,7 @@ static int score_frame(struct run *r, struct frame *f, struct err *e)
 
 // ---------------------------------------------------------------------------------- the stream
 
-static int check_tokenizer(const struct run *r, const char *directory, struct err *e)
+static int check_tokenizer(const struct logprob *r, const char *directory, struct err *e)
 {
     char fingerprint[24];
     int found;
@@ -208,7 +209,7 @@ static int check_tokenizer(const struct run *r, const char *directory, struct er
     return header_check_tokenizer(&r->pass.header, found ? fingerprint : NULL, r->where, e);
 }
 
-static int check_models(const struct run *r, struct err *e)
+static int check_models(const struct logprob *r, struct err *e)
 {
     const struct model *m = r->model;
     const struct stream_header *h = &r->pass.header;
@@ -238,7 +239,7 @@ static int name_model(json_t *models, const char *name, const struct model *m, s
                : 0;
 }
 
-static int add_provenance(struct run *r, struct err *e)
+static int add_provenance(struct logprob *r, struct err *e)
 {
     char contrast[300], reference[300];
     json_t *models = json_object();
@@ -258,15 +259,16 @@ static int add_provenance(struct run *r, struct err *e)
 
 static size_t work_bytes(const struct scorer *s)
 {
-    size_t bytes = decoder_work_bytes(s->model, s->batch_tokens, s->batch_tokens, 0);
+    size_t tokens = s->pass.batch_tokens,
+           bytes = decoder_work_bytes(s->pass.model, tokens, tokens, 0);
     if (s->contrast.model)
-        bytes += decoder_work_bytes(s->contrast.model, s->batch_tokens, s->batch_tokens, 0);
+        bytes += decoder_work_bytes(s->contrast.model, tokens, tokens, 0);
     if (s->reference.model)
-        bytes += decoder_work_bytes(s->reference.model, s->batch_tokens, s->batch_tokens, 0);
+        bytes += decoder_work_bytes(s->reference.model, tokens, tokens, 0);
     return bytes;
 }
 
-static int open_models(struct run *r, struct err *e)
+static int open_models(struct logprob *r, struct err *e)
 {
     const struct logprob_options *o = r->o;
     if (!(r->model = model_open(o->model, e)))
@@ -282,7 +284,7 @@ static int open_models(struct run *r, struct err *e)
     return 0;
 }
 
-static int start(struct run *r, const char *input, struct err *e)
+static int start(struct logprob *r, const char *input, struct err *e)
 {
     if (open_models(r, e) < 0 || filter_open(&r->pass, input, e) < 0)
         return -1;
@@ -293,36 +295,42 @@ static int start(struct run *r, const char *input, struct err *e)
     return filter_start(&r->pass, r->o->output, e);
 }
 
-static int score_stream(struct run *r, struct err *e)
+static void show_progress(struct logprob *r)
 {
-    struct progress progress;
+    const struct stream_reader *in = r->pass.reader;
+    struct progress *p = &r->progress;
+    progress_estimate(p, stream_reader_expected(in));
+    progress_update(p, (int64_t)stream_reader_sequences(in), "%s  %.0f tokens/s", r->o->name,
+                    (double)stream_reader_tokens(in) / progress_seconds(p));
+}
+
+static int score_stream(struct logprob *r, struct err *e)
+{
     int more;
-    progress_init(&progress, !r->o->quiet);
     while ((more = filter_next(&r->pass, e)) > 0) {
         if (score_frame(r, &r->pass.frame, e) < 0 || filter_write(&r->pass, e) < 0) {
             more = -1;
             break;
         }
-        uint64_t tokens = stream_reader_tokens(r->pass.reader);
-        progress_update(&progress, "logprob: %llu tokens, %.0f a second",
-                        (unsigned long long)tokens,
-                        (double)tokens / (clock_seconds() - progress.started + 1e-9));
+        show_progress(r);
     }
-    progress_clear(&progress);
     return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
 {
-    struct run r;
+    struct logprob r;
     memset(&r, 0, sizeof r);
     r.o = o;
     if (device_open(&r.device, o->device, e) < 0)
         return -1;
+    progress_init(&r.progress, "record", 0, o->quiet);
+    progress_follow(&r.progress, 1);
     arena_init(&r.arena);
     int result = start(&r, input, e);
     if (result == 0)
         result = score_stream(&r, e);
+    progress_end(&r.progress);
     filter_release(&r.pass);
     if (r.model)
         scorer_release(&r.scorer);

@@ -3,14 +3,11 @@
 #ifndef INFER_REWARD_SCORER_H
 #define INFER_REWARD_SCORER_H
 
+#include "infer/pass.h"
 #include "model/head.h"
 
 struct reward_scorer {
-    struct model *model;
-    struct device *device;
-    struct decoder decoder;
-    struct arena arena;
-    size_t batch_tokens; // packed at a time; a longer sequence goes alone
+    struct pass pass;
 };
 
 void reward_scorer_init(struct reward_scorer *s, struct model *m, struct device *device);

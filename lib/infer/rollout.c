@@ -18,7 +18,7 @@ struct columns {
     int mask, logp, sampled, prompt, sample, generation, step, finish;
 };
 
-struct run {
+struct rollout {
     const struct rollout_options *o;
     struct device device;
     struct model *model, *reference;
@@ -35,7 +35,7 @@ struct run {
     int attached; // to the policy that is followed
 };
 
-static int add_columns(struct run *r, struct err *e)
+static int add_columns(struct rollout *r, struct err *e)
 {
     struct stream_header *h = &r->header;
     struct columns *c = &r->column;
@@ -54,7 +54,7 @@ static int add_columns(struct run *r, struct err *e)
     return prompts_add_columns(&r->prompts, h, e);
 }
 
-static int describe(struct run *r, struct err *e)
+static int describe(struct rollout *r, struct err *e)
 {
     const struct stream_header *in = prompts_header(&r->prompts);
     struct stream_header *h = &r->header;
@@ -89,7 +89,7 @@ static int describe(struct run *r, struct err *e)
     return r->writer ? 0 : -1;
 }
 
-static int open_reference(struct run *r, struct err *e)
+static int open_reference(struct rollout *r, struct err *e)
 {
     if (!r->o->contrast)
         return 0;
@@ -97,7 +97,7 @@ static int open_reference(struct run *r, struct err *e)
     return r->reference ? 0 : -1;
 }
 
-static int add_stop_token(struct run *r, const char *text, struct err *e)
+static int add_stop_token(struct rollout *r, const char *text, struct err *e)
 {
     size_t vocab = r->model->config.vocab;
     uint64_t number;
@@ -117,7 +117,7 @@ static void release_prompt(void *prompt)
     prompts_free(prompt);
 }
 
-static int set_options(struct run *r, struct err *e)
+static int set_options(struct rollout *r, struct err *e)
 {
     struct generate_options *o = &r->options;
     o->sampling = r->o->sampling;
@@ -136,7 +136,7 @@ static int set_options(struct run *r, struct err *e)
     return open_reference(r, e);
 }
 
-static int open_generator(struct run *r, struct err *e)
+static int open_generator(struct rollout *r, struct err *e)
 {
     generator_close(r->generator); // between steps: nothing is in flight
     r->generator = generator_open(r->model, r->reference, &r->device, &r->options, e);
@@ -144,7 +144,7 @@ static int open_generator(struct run *r, struct err *e)
 }
 
 // One sample as a record.
-static int write_sample(struct run *r, const struct request *q, size_t i, uint64_t step,
+static int write_sample(struct rollout *r, const struct request *q, size_t i, uint64_t step,
                         struct err *e)
 {
     const struct generated *s = &q->sample[i];
@@ -189,7 +189,7 @@ static int write_sample(struct run *r, const struct request *q, size_t i, uint64
 }
 
 // Writes what is done, in order, and lets the reader have each step as soon as it is complete.
-static int write_done(struct run *r, struct err *e)
+static int write_done(struct rollout *r, struct err *e)
 {
     struct request *q;
     while (generator_take(r->generator, &q)) {
@@ -208,15 +208,15 @@ static int write_done(struct run *r, struct err *e)
     return 0;
 }
 
-static void show_progress(struct run *r)
+static void show_progress(struct rollout *r)
 {
-    double seconds = clock_seconds() - r->progress.started + 1e-9;
-    progress_update(&r->progress, "rollout: %llu samples, generation %llu, %.0f tokens/s",
-                    (unsigned long long)r->records, (unsigned long long)r->generation,
-                    (double)generator_drawn(r->generator) / seconds);
+    struct progress *p = &r->progress;
+    progress_update(p, (int64_t)r->records, "generation %llu  %.0f tokens/s",
+                    (unsigned long long)r->generation,
+                    (double)generator_drawn(r->generator) / progress_seconds(p));
 }
 
-static int add_prompt(struct run *r, struct prompt *p, struct err *e)
+static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
 {
     size_t size;
     const char *id = prompts_id(p, &size);
@@ -228,8 +228,18 @@ static int add_prompt(struct run *r, struct prompt *p, struct err *e)
     return err_prefix(e, "%s: record `%.*s`", prompts_name(&r->prompts), (int)size, id);
 }
 
+// A file tells how many prompts there will be, the end of the input how many there are.
+static void expect_prompts(struct rollout *r, int more)
+{
+    double samples = (double)r->o->samples;
+    if (!more)
+        progress_total(&r->progress, (int64_t)r->prompts.number * r->o->samples);
+    else
+        progress_estimate(&r->progress, stream_reader_expected(r->prompts.reader) * samples);
+}
+
 // Each prompt once, as many in flight as there is room for.
-static int run_once(struct run *r, struct err *e)
+static int run_once(struct rollout *r, struct err *e)
 {
     int more = 1;
     while (more || generator_pending(r->generator)) {
@@ -245,12 +255,13 @@ static int run_once(struct run *r, struct err *e)
         }
         if (generator_step(r->generator, e) < 0 || write_done(r, e) < 0)
             return -1;
+        expect_prompts(r, more);
         show_progress(r);
     }
     return 0;
 }
 
-static int run_step(struct run *r, uint64_t step, struct err *e)
+static int run_step(struct rollout *r, uint64_t step, struct err *e)
 {
     for (int64_t i = 0; i < r->o->batch_size; i++) {
         struct prompt *p =
@@ -270,7 +281,7 @@ static int run_step(struct run *r, uint64_t step, struct err *e)
     return write_done(r, e);
 }
 
-static int use_generation(struct run *r, int directory, uint64_t generation, struct err *e)
+static int use_generation(struct rollout *r, int directory, uint64_t generation, struct err *e)
 {
     model_close(r->model);
     r->model = model_open_at(directory, r->o->model, e);
@@ -279,7 +290,7 @@ static int use_generation(struct run *r, int directory, uint64_t generation, str
 }
 
 // Steps of a fixed policy, or of one that lives.
-static int run_steps(struct run *r, struct err *e)
+static int run_steps(struct rollout *r, struct err *e)
 {
     uint64_t start = r->generation, last = r->o->steps ? (uint64_t)r->o->steps : UINT64_MAX;
     if (prompts_load(&r->prompts, e) < 0)
@@ -287,6 +298,9 @@ static int run_steps(struct run *r, struct err *e)
     if (!r->o->steps)
         last = (prompts_count(&r->prompts) + (uint64_t)r->o->batch_size - 1) /
                (uint64_t)r->o->batch_size;
+    uint64_t prompts =
+        r->o->steps ? (last - start) * (uint64_t)r->o->batch_size : prompts_count(&r->prompts);
+    progress_total(&r->progress, last < UINT64_MAX ? (int64_t)prompts * r->o->samples : 0);
     for (uint64_t step = start; step < last; step++) {
         uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
         if (r->o->follow && wanted != r->generation) {
@@ -302,7 +316,7 @@ static int run_steps(struct run *r, struct err *e)
     return 0;
 }
 
-static int open_policy(struct run *r, struct err *e)
+static int open_policy(struct rollout *r, struct err *e)
 {
     int fd = -1;
     if (r->o->follow) {
@@ -324,7 +338,7 @@ static int open_policy(struct run *r, struct err *e)
     return 0;
 }
 
-static void release(struct run *r)
+static void release(struct rollout *r)
 {
     stream_writer_abort(r->writer);
     frame_release(&r->frame);
@@ -340,10 +354,12 @@ static void release(struct run *r)
 
 int rollout_run(const struct rollout_options *o, const char *input, struct err *e)
 {
-    struct run r;
+    struct rollout r;
     memset(&r, 0, sizeof r);
     r.o = o;
     r.attached = -1;
+    progress_init(&r.progress, "sample", 0, o->quiet);
+    progress_follow(&r.progress, (double)o->samples);
     int result = device_open(&r.device, o->device, e);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);
@@ -355,10 +371,9 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
         result = describe(&r, e);
     if (result == 0)
         result = open_generator(&r, e);
-    progress_init(&r.progress, !o->quiet);
     if (result == 0)
         result = o->follow || o->steps ? run_steps(&r, e) : run_once(&r, e);
-    progress_clear(&r.progress);
+    progress_end(&r.progress);
     if (result == 0) {
         struct stream_writer *w = r.writer;
         r.writer = NULL;

@@ -3,6 +3,7 @@
 #ifndef INFER_SCORER_H
 #define INFER_SCORER_H
 
+#include "infer/pass.h"
 #include "model/head.h"
 
 // A frozen model beside the one that scores; model == NULL: none.
@@ -12,13 +13,7 @@ struct scorer_beside {
 };
 
 struct scorer {
-    struct model *model;
-    struct device *device;
-    struct decoder decoder;
-    struct arena arena;
-    size_t batch_tokens; // packed at a time; a longer sequence goes alone
-    size_t positions;    // that all models have
-    size_t share;        // rope_same_up_to of all models
+    struct pass pass; // its positions and rope_same_up_to are those of all models
     struct scorer_beside contrast, reference;
     double weight; // of contrast
 };

@@ -4,53 +4,44 @@
 #include <math.h>
 #include <string.h>
 
-enum { BATCH_TOKENS = 2048 };
-
 void states_init(struct states *s, struct model *m, struct device *device)
 {
-    memset(s, 0, sizeof *s);
-    s->model = m;
-    s->batch_tokens = BATCH_TOKENS;
-    decoder_init(&s->decoder, m, device);
+    pass_init(&s->pass, m, device);
+    s->pass.share = rope_same_up_to(&m->config);
     arena_init(&s->arena);
 }
 
 void states_release(struct states *s)
 {
-    decoder_release(&s->decoder);
+    pass_release(&s->pass);
     arena_release(&s->arena);
 }
 
 // A packed sequence is asked for the states *before* its wanted tokens. So each gets one token more
 // at its end, which is never read, and a mask that is late by one.
-static int pack(struct states *s, struct packer *p, const struct sequence *sequence, struct err *e)
+static int shift(struct states *s, const struct sequence *from, struct sequence *to, struct err *e)
 {
-    size_t n = sequence->n;
-    if (batch_check_tokens(sequence->token, n, s->model->config.vocab, e) < 0)
-        return -1;
-    if (n > model_positions(s->model))
-        return err_set(e, STATUS_FAILED, "%zu tokens are more than the model's %zu positions", n,
-                       model_positions(s->model));
+    size_t n = from->n;
     uint32_t *token = arena_alloc(&s->arena, n + 1, sizeof *token, e);
     uint8_t *mask = token ? arena_alloc(&s->arena, n + 1, 1, e) : NULL;
     if (!mask)
         return -1;
     if (n) {
-        memcpy(token, sequence->token, n * sizeof *token);
-        memcpy(mask + 1, sequence->mask, n);
+        memcpy(token, from->token, n * sizeof *token);
+        memcpy(mask + 1, from->mask, n);
     }
     token[n] = 0;
     mask[0] = 0;
-    packer_add(p, &(struct sequence){.token = token, .mask = mask, .n = n + 1, .beyond = 1});
+    *to = (struct sequence){.token = token, .mask = mask, .n = n + 1, .beyond = 1};
     return 0;
 }
 
-static int visit_all(const struct states *s, const struct sequence *sequence, size_t first,
-                     size_t end, states_visit *visit, void *arg, size_t *where, struct err *e)
+static int visit_batch(const struct pass *p, const struct sequence *sequence, states_visit *visit,
+                       void *arg, size_t *where, struct err *e)
 {
-    const float *state = s->decoder.hidden;
-    size_t width = s->model->config.hidden;
-    for (size_t i = first; i < end; i++)
+    const float *state = p->decoder.hidden;
+    size_t width = p->model->config.hidden;
+    for (size_t i = p->first; i < p->first + p->n; i++)
         for (size_t t = 0; t < sequence[i].n; t++) {
             if (!sequence[i].mask[t])
                 continue;
@@ -68,27 +59,22 @@ static int visit_all(const struct states *s, const struct sequence *sequence, si
 int states_run(struct states *s, const struct sequence *sequence, size_t n, states_visit *visit,
                void *arg, size_t *where, struct err *e)
 {
-    for (size_t first = 0; first < n;) {
-        size_t end = first, tokens = 0;
-        while (end < n && (end == first || tokens + sequence[end].n + 1 <= s->batch_tokens))
-            tokens += sequence[end++].n + 1;
-        struct packer p;
-        struct batch b;
-        arena_clear(&s->arena);
-        *where = first;
-        if (packer_init(&p, &s->arena, tokens, end - first, e) < 0)
+    struct pass *p = &s->pass;
+    int more;
+    *where = 0;
+    arena_clear(&s->arena);
+    struct sequence *shifted = arena_alloc(&s->arena, n, sizeof *shifted, e);
+    for (size_t i = 0; shifted && i < n; i++)
+        if (shift(s, &sequence[i], &shifted[i], e) < 0)
             return -1;
-        p.share = rope_same_up_to(&s->model->config);
-        for (size_t i = first; i < end; i++) {
-            *where = i;
-            if (pack(s, &p, &sequence[i], e) < 0)
-                return -1;
-        }
-        packer_batch(&p, &b);
-        if (p.n_wanted && (decoder_forward(&s->decoder, &b, NULL, 0, e) < 0 ||
-                           visit_all(s, sequence, first, end, visit, arg, where, e) < 0))
+    if (!shifted)
+        return -1;
+    pass_begin(p, shifted, n);
+    while ((more = pass_next(p, e)) > 0) {
+        *where = p->where;
+        if (pass_forward(p, 0, e) < 0 || visit_batch(p, sequence, visit, arg, where, e) < 0)
             return -1;
-        first = end;
     }
-    return 0;
+    *where = p->where;
+    return more;
 }

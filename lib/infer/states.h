@@ -3,13 +3,11 @@
 #ifndef INFER_STATES_H
 #define INFER_STATES_H
 
-#include "model/decoder.h"
+#include "infer/pass.h"
 
 struct states {
-    struct model *model;
-    struct decoder decoder;
-    struct arena arena;
-    size_t batch_tokens; // packed at a time; a longer sequence goes alone
+    struct pass pass;
+    struct arena arena; // of one call
 };
 
 // Is told of the state [hidden size] in which the model is once it has read token t.

@@ -6,13 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct loss_kind *const kinds[] = {
-    &loss_nll,        &loss_dft,        &loss_tv,         &loss_chi2,
-    &loss_hellinger,  &loss_js,         &loss_kl,         &loss_reinforce,
-    &loss_ppo_clip,   &loss_logistic,   &loss_hinge,      &loss_gsil_bernoulli,
-    &loss_gsil_brier, &loss_gsil_hinge, &loss_gsil_kliep, &loss_gsil_lsif,
-};
+#define ROW(name) &loss_##name,
+static const struct loss_kind *const kinds[] = {LOSS_KINDS(ROW)};
 enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const struct loss_parameter_spec loss_parameter_specs[LOSS_PARAMETERS] = {
+    [LOSS_CLIPRANGE] = {"cliprange", 0, 1e6, 0.2},
+    [LOSS_BETA] = {"beta", 1e-300, 1e300, 0.1},
+    [LOSS_ALPHA] = {"alpha", 1e-300, 1e300, 0},
+    [LOSS_OFFSET] = {"offset", -1e300, 1e300, 2},
+};
+
+const struct loss_kind *loss_at(size_t i)
+{
+    return i < KINDS ? kinds[i] : NULL;
+}
 
 const struct loss_kind *loss_find(const char *name)
 {
@@ -27,8 +35,9 @@ int loss_init(struct loss *l, const char *name, struct err *e)
     *l = (struct loss){.kind = name ? loss_find(name) : &loss_nll};
     if (!l->kind)
         return err_set(e, STATUS_USAGE, "--loss: there is no loss '%s'", name);
-    l->parameters = (struct loss_parameters){
-        .cliprange = 0.2, .beta = 0.1, .alpha = l->kind->alpha, .offset = 2};
+    for (int i = 0; i < LOSS_PARAMETERS; i++)
+        l->parameters.value[i] =
+            l->kind->takes[i].help ? l->kind->takes[i].value : loss_parameter_specs[i].value;
     l->by_sequence = !l->kind->pointwise;
     while (l->n_columns < LOSS_COLUMNS_MAX && l->kind->columns[l->n_columns])
         l->n_columns++;

@@ -3,10 +3,11 @@
 // the tokens. It answers with its value and with c = d value / d lp, and reaches the model through
 // c alone. A loss never sees a model.
 //
-// A kind is one `struct loss_kind` and stands in the list of loss.c; a kind, or a family of kinds
-// that share their formula, is one file (loss_NAME.c). Nothing is normalised here: the trainer
-// divides the sums by the tokens, sequences or pairs of the whole step. All losses are to be
-// minimised.
+// A kind is one `struct loss_kind loss_NAME` and one row of LOSS_KINDS; a kind, or a family of
+// kinds that share their formula, is one file (loss_NAME.c). Which program offers it, what --help
+// says of it and which parameters it has are told by the kind. Nothing is normalised here: the
+// trainer divides the sums by the tokens, sequences or pairs of the whole step. All losses are to
+// be minimised.
 //
 // There are two ways to depend on the policy, and a kind may know both:
 //   pointwise   value[t] depends on lp[t] of trained token t alone, so that the engine may ask for
@@ -24,12 +25,37 @@ enum { LOSS_COLUMNS_MAX = 4 };
 // In a kind's columns: log-probabilities of a frozen model, which loss_set_reference names.
 #define LOSS_REFERENCE "logp:"
 
+// All kinds, in the order of --help; the first of a use is its default.
+// clang-format off
+#define LOSS_KINDS(row)                                                                            \
+    row(nll)                                                                                       \
+    row(dft)                                                                                       \
+    row(tv)                                                                                        \
+    row(chi2)                                                                                      \
+    row(hellinger)                                                                                 \
+    row(js)                                                                                        \
+    row(kl)                                                                                        \
+    row(reinforce)                                                                                 \
+    row(ppo_clip)                                                                                  \
+    row(logistic)                                                                                  \
+    row(hinge)                                                                                     \
+    row(gsil_bernoulli)                                                                            \
+    row(gsil_brier)                                                                                \
+    row(gsil_hinge)                                                                                \
+    row(gsil_kliep)                                                                                \
+    row(gsil_lsif)
+// clang-format on
+
+// Numbers that a loss may have, and the names of their options.
+enum loss_parameter { LOSS_CLIPRANGE, LOSS_BETA, LOSS_ALPHA, LOSS_OFFSET, LOSS_PARAMETERS };
 struct loss_parameters {
-    double cliprange; // ppo-clip: default 0.2
-    double beta;      // pairs and divergences: default 0.1
-    double alpha;     // chi2: default 0.5; gsil: default 0.01
-    double offset;    // gsil: default 2
+    double value[LOSS_PARAMETERS];
 };
+extern const struct loss_parameter_spec {
+    const char *name;
+    double low, high;
+    double value; // where no kind says another
+} loss_parameter_specs[LOSS_PARAMETERS];
 
 // Trained tokens, or a piece of them.
 struct loss_tokens {
@@ -38,7 +64,7 @@ struct loss_tokens {
     const float *column[LOSS_COLUMNS_MAX]; // each [n], in the order of the loss's `column`
 };
 
-// All sequences of a step. Of kinds with `pairs`, 2k is a demonstration (what is preferred) and
+// All sequences of a step. Of kinds on pairs, 2k is a demonstration (what is preferred) and
 // 2k + 1 its sample.
 struct loss_sequences {
     size_t n;
@@ -63,16 +89,29 @@ enum kl_estimator {
 };
 extern const char *const kl_estimators[]; // names in this order, NULL-ended
 
+// What is trained on: which program has the loss as a choice.
+enum loss_use {
+    LOSS_ON_DEMONSTRATIONS, // sft-train
+    LOSS_ON_ADVANTAGES,     // reinforce-step
+    LOSS_ON_PAIRS,          // pair-train
+};
+
 struct loss_kind {
     const char *name;
+    const char *formula; // for --help: what follows the name and a colon
+    enum loss_use use;
     const char *columns[LOSS_COLUMNS_MAX]; // token columns it needs; ends with NULL
     // Writes value[n] and c[n], and adds to what it knows of `stats` beside `value`.
     void (*pointwise)(const struct loss_parameters *p, const struct loss_tokens *t, float *value,
                       float *c, struct loss_stats *stats);
     void (*sequences)(const struct loss_parameters *p, const struct loss_sequences *s,
                       double *value, double *c, struct loss_stats *stats);
-    int pairs;
-    double alpha; // default of that parameter
+    int clips; // stats->clipped is worth a metric
+    // The parameters that it has: their defaults, and what they are for --help; NULL: not this one.
+    struct {
+        double value;
+        const char *help;
+    } takes[LOSS_PARAMETERS];
 };
 
 // A loss as a trainer uses it: a kind, its parameters, and on demand a KL term.
@@ -89,11 +128,11 @@ struct loss {
     int kl_estimator;    // enum kl_estimator
 };
 
-extern const struct loss_kind loss_nll, loss_dft, loss_reinforce, loss_ppo_clip;
-extern const struct loss_kind loss_tv, loss_chi2, loss_hellinger, loss_js, loss_kl;
-extern const struct loss_kind loss_logistic, loss_hinge;
-extern const struct loss_kind loss_gsil_bernoulli, loss_gsil_brier, loss_gsil_hinge,
-    loss_gsil_kliep, loss_gsil_lsif;
+#define LOSS_DECLARE(name) extern const struct loss_kind loss_##name;
+LOSS_KINDS(LOSS_DECLARE)
+#undef LOSS_DECLARE
+// Kind number i in the list, or NULL behind the last.
+const struct loss_kind *loss_at(size_t i);
 // NULL when there is no loss of that name.
 const struct loss_kind *loss_find(const char *name);
 

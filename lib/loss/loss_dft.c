@@ -17,4 +17,7 @@ static void dft(const struct loss_parameters *p, const struct loss_tokens *t, fl
     }
 }
 
-const struct loss_kind loss_dft = {.name = "dft", .columns = {NULL}, .pointwise = dft};
+const struct loss_kind loss_dft = {.name = "dft",
+                                   .formula = "-p lp, weighted by the token's own probability p",
+                                   .use = LOSS_ON_DEMONSTRATIONS,
+                                   .pointwise = dft};

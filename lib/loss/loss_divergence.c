@@ -70,9 +70,9 @@ static void by_token(divergence *g, double last, const struct loss_parameters *p
 {
     const float *reference = t->column[0];
     for (size_t i = 0; i < t->n; i++) {
-        double slope, rho = p->beta * ((double)t->lp[i] - (double)reference[i]);
-        value[i] = (float)bounded(g, last, rho, p->alpha, &slope, stats);
-        c[i] = (float)(p->beta * slope);
+        double slope, rho = p->value[LOSS_BETA] * ((double)t->lp[i] - (double)reference[i]);
+        value[i] = (float)bounded(g, last, rho, p->value[LOSS_ALPHA], &slope, stats);
+        c[i] = (float)(p->value[LOSS_BETA] * slope);
     }
 }
 
@@ -82,13 +82,15 @@ static void by_sequence(divergence *g, double last, const struct loss_parameters
 {
     for (size_t i = 0; i < s->n; i++) {
         double slope;
-        value[i] = bounded(g, last, p->beta * s->log_ratio[i], p->alpha, &slope, stats);
-        c[i] = p->beta * slope;
+        value[i] = bounded(g, last, p->value[LOSS_BETA] * s->log_ratio[i], p->value[LOSS_ALPHA],
+                           &slope, stats);
+        c[i] = p->value[LOSS_BETA] * slope;
     }
 }
 
-// LAST: where the slope is -steepest; -INFINITY where the function needs no bound.
-#define DIVERGENCE(NAME, LAST)                                                                     \
+// LAST: where the slope is -steepest; -INFINITY where the function needs no bound. Behind the
+// formula: what alpha is.
+#define DIVERGENCE(NAME, LAST, FORMULA, ...)                                                       \
     static void NAME##_tokens(const struct loss_parameters *p, const struct loss_tokens *t,        \
                               float *value, float *c, struct loss_stats *stats)                    \
     {                                                                                              \
@@ -99,14 +101,18 @@ static void by_sequence(divergence *g, double last, const struct loss_parameters
     {                                                                                              \
         by_sequence(NAME, LAST, p, s, value, c, stats);                                            \
     }                                                                                              \
-    const struct loss_kind loss_##NAME = {.name = #NAME,                                           \
-                                          .columns = {LOSS_REFERENCE},                             \
-                                          .pointwise = NAME##_tokens,                              \
-                                          .sequences = NAME##_sequences,                           \
-                                          .alpha = 0.5}
+    const struct loss_kind loss_##NAME = {                                                         \
+        .name = #NAME,                                                                             \
+        .formula = FORMULA,                                                                        \
+        .use = LOSS_ON_DEMONSTRATIONS,                                                             \
+        .columns = {LOSS_REFERENCE},                                                               \
+        .pointwise = NAME##_tokens,                                                                \
+        .sequences = NAME##_sequences,                                                             \
+        .clips = 1,                                                                                \
+        .takes = {[LOSS_BETA] = {0.1, "scale of rho"}, [LOSS_ALPHA] = {__VA_ARGS__}}}
 
-DIVERGENCE(tv, -INFINITY);
-DIVERGENCE(chi2, -INFINITY);
-DIVERGENCE(hellinger, 1 / sqrt(steepest) - 1);
-DIVERGENCE(js, -log(2 * steepest / (1 + steepest)));
-DIVERGENCE(kl, -1 - log(steepest));
+DIVERGENCE(tv, -INFINITY, "-rho with the f-divergences' rho = BETA (lp - lp_reference)", 0, NULL);
+DIVERGENCE(chi2, -INFINITY, "-rho + rho^2 / (4 ALPHA)", 0.5, "of the formula");
+DIVERGENCE(hellinger, 1 / sqrt(steepest) - 1, "-rho / (1 + rho)", 0, NULL);
+DIVERGENCE(js, -log(2 * steepest / (1 + steepest)), "-log(2 - e^-rho)", 0, NULL);
+DIVERGENCE(kl, -1 - log(steepest), "e^(-rho - 1)", 0, NULL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // GSIL: demonstration and sample told apart by a density-ratio loss (arXiv 2410.10093). With
-// s = alpha * gain + offset, of a demonstration (first) and of a sample (second):
+// s = alpha * log-ratio + offset, of a demonstration (first) and of a sample (second):
 //   bernoulli -log sigmoid(s), -log sigmoid(-s);  brier (sigmoid(s) - 1)^2, sigmoid(s)^2;
 //   hinge max(0, 1 - s), max(0, 1 + s);  kliep -s, e^s;  lsif -e^s, e^2s / 2
 #include "loss/loss.h"
@@ -53,26 +53,31 @@ static void by_term(term *f, const struct loss_parameters *p, const struct loss_
 {
     for (size_t i = 0; i < s->n; i++) {
         double slope;
-        value[i] = f(p->alpha * s->log_ratio[i] + p->offset, i % 2 == 0, &slope);
-        c[i] = p->alpha * slope;
+        value[i] =
+            f(p->value[LOSS_ALPHA] * s->log_ratio[i] + p->value[LOSS_OFFSET], i % 2 == 0, &slope);
+        c[i] = p->value[LOSS_ALPHA] * slope;
     }
 }
 
-#define GSIL(NAME)                                                                                 \
+#define GSIL(NAME, FORMULA)                                                                        \
     static void NAME##_sequences(const struct loss_parameters *p, const struct loss_sequences *s,  \
                                  double *value, double *c, struct loss_stats *stats)               \
     {                                                                                              \
         (void)stats;                                                                               \
         by_term(NAME, p, s, value, c);                                                             \
     }                                                                                              \
-    const struct loss_kind loss_gsil_##NAME = {.name = "gsil-" #NAME,                              \
-                                               .columns = {LOSS_REFERENCE},                        \
-                                               .sequences = NAME##_sequences,                      \
-                                               .pairs = 1,                                         \
-                                               .alpha = 0.01}
+    const struct loss_kind loss_gsil_##NAME = {                                                    \
+        .name = "gsil-" #NAME,                                                                     \
+        .formula = FORMULA,                                                                        \
+        .use = LOSS_ON_PAIRS,                                                                      \
+        .columns = {LOSS_REFERENCE},                                                               \
+        .sequences = NAME##_sequences,                                                             \
+        .takes = {[LOSS_ALPHA] = {0.01, "scale of the log-ratios"},                                \
+                  [LOSS_OFFSET] = {2, "added to the scaled log-ratios"}}}
 
-GSIL(bernoulli);
-GSIL(brier);
-GSIL(hinge);
-GSIL(kliep);
-GSIL(lsif);
+GSIL(bernoulli, "-log sigmoid(s), -log sigmoid(-s) with s = ALPHA log-ratio + OFFSET of the "
+                "demonstration and of the sample");
+GSIL(brier, "(sigmoid(s) - 1)^2, sigmoid(s)^2");
+GSIL(hinge, "max(0, 1 - s), max(0, 1 + s)");
+GSIL(kliep, "-s, e^s");
+GSIL(lsif, "-e^s, e^(2s) / 2");

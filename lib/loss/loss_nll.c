@@ -13,4 +13,7 @@ static void nll(const struct loss_parameters *p, const struct loss_tokens *t, fl
     }
 }
 
-const struct loss_kind loss_nll = {.name = "nll", .columns = {NULL}, .pointwise = nll};
+const struct loss_kind loss_nll = {.name = "nll",
+                                   .formula = "the negative log-likelihood -lp",
+                                   .use = LOSS_ON_DEMONSTRATIONS,
+                                   .pointwise = nll};

@@ -9,7 +9,7 @@ static void ppo_clip(const struct loss_parameters *p, const struct loss_tokens *
                      float *c, struct loss_stats *stats)
 {
     const float *advantage = t->column[0], *old = t->column[1];
-    double low = 1 - p->cliprange, high = 1 + p->cliprange;
+    double low = 1 - p->value[LOSS_CLIPRANGE], high = 1 + p->value[LOSS_CLIPRANGE];
     for (size_t i = 0; i < t->n; i++) {
         double a = advantage[i];
         double u = exp((double)t->lp[i] - (double)old[i]);
@@ -23,4 +23,10 @@ static void ppo_clip(const struct loss_parameters *p, const struct loss_tokens *
 }
 
 const struct loss_kind loss_ppo_clip = {
-    .name = "ppo-clip", .columns = {"advantage", "logp:rollout"}, .pointwise = ppo_clip};
+    .name = "ppo-clip",
+    .formula = "-min(u A, clip(u) A) with u = exp(lp - logp:rollout)",
+    .use = LOSS_ON_ADVANTAGES,
+    .columns = {"advantage", "logp:rollout"},
+    .pointwise = ppo_clip,
+    .clips = 1,
+    .takes = {[LOSS_CLIPRANGE] = {0.2, "u counts in 1-X .. 1+X"}}};

@@ -14,5 +14,8 @@ static void reinforce(const struct loss_parameters *p, const struct loss_tokens 
     }
 }
 
-const struct loss_kind loss_reinforce = {
-    .name = "reinforce", .columns = {"advantage"}, .pointwise = reinforce};
+const struct loss_kind loss_reinforce = {.name = "reinforce",
+                                         .formula = "-A lp with the advantage A",
+                                         .use = LOSS_ON_ADVANTAGES,
+                                         .columns = {"advantage"},
+                                         .pointwise = reinforce};

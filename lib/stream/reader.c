@@ -579,3 +579,9 @@ uint64_t stream_reader_tokens(const struct stream_reader *r)
 {
     return r->tokens;
 }
+
+double stream_reader_expected(const struct stream_reader *r)
+{
+    double share = source_share(&r->source);
+    return share > 0 ? (double)r->sequences / share : 0;
+}

@@ -21,5 +21,7 @@ const char *stream_reader_name(const struct stream_reader *r); // for messages
 int stream_reader_next(struct stream_reader *r, struct frame *f, struct err *e);
 uint64_t stream_reader_sequences(const struct stream_reader *r); // read so far
 uint64_t stream_reader_tokens(const struct stream_reader *r);
+// An estimate of the sequences in all, from the share of the file that they take; 0: a pipe.
+double stream_reader_expected(const struct stream_reader *r);
 
 #endif

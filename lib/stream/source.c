@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -205,4 +206,13 @@ int64_t source_read(struct source *s, void *to, size_t size, struct err *e)
 void source_next_stream(struct source *s)
 {
     s->fresh = 1;
+}
+
+double source_share(const struct source *s)
+{
+    struct stat st;
+    off_t at = lseek(s->fd, 0, SEEK_CUR);
+    if (at < 0 || fstat(s->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0)
+        return 0;
+    return (double)(at - (off_t)(s->end - s->begin)) / (double)st.st_size;
 }

@@ -29,6 +29,8 @@ void source_release(struct source *s);
 // Reads 1 .. size bytes, waiting only while there are none; 0 at the end, -1 on failure. Errors
 // name no file. A compressed frame that breaks off is an error with STATUS_STREAM.
 int64_t source_read(struct source *s, void *to, size_t size, struct err *e);
+// How much of a file has been used, 0 .. 1; 0 where that cannot be told (a pipe).
+double source_share(const struct source *s);
 // The stream has ended: another one may begin, in either form, with a seal of its own.
 void source_next_stream(struct source *s);
 

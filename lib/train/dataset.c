@@ -7,42 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Indices in a stream's header of what the dataset keeps.
-struct source {
-    int mask;
-    int column[LOSS_COLUMNS_MAX];
-    const char *const *text_name;
-    int text[DATASET_TEXTS_MAX];
-    size_t n_text;
-};
-
-static int find_columns(struct dataset *d, const struct stream_header *h, const struct loss *loss,
-                        const char *where, struct source *source, struct err *e)
-{
-    source->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e);
-    if (source->mask < 0 || header_init(&d->header, e) < 0 ||
-        header_add_column(&d->header, "mask", COLUMN_U8, PER_TOKEN, e) < 0)
-        return -1;
-    for (size_t i = 0; i < loss->n_columns; i++) {
-        const char *name = loss_column(loss, i);
-        source->column[i] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
-        if (source->column[i] < 0 ||
-            header_add_column(&d->header, name, COLUMN_F32, PER_TOKEN, e) < 0)
-            return -1;
-    }
-    d->first_text = d->header.n_columns;
-    for (size_t i = 0; i < source->n_text; i++) {
-        const char *name = source->text_name[i];
-        source->text[i] = header_require(h, name, COLUMN_STRING, PER_SEQUENCE, where, e);
-        if (source->text[i] < 0 ||
-            header_add_column(&d->header, name, COLUMN_STRING, PER_SEQUENCE, e) < 0)
-            return -1;
-    }
-    return frame_init(&d->all, &d->header, e);
-}
-
-int dataset_reference(struct loss *loss, const struct stream_header *h, const char *where,
-                      struct err *e)
+static int find_reference(struct loss *loss, const struct stream_header *h, const char *where,
+                          struct err *e)
 {
     static const char prefix[] = LOSS_REFERENCE;
     const char *only = NULL;
@@ -67,9 +33,29 @@ int dataset_reference(struct loss *loss, const struct stream_header *h, const ch
     return loss_set_reference(loss, only + sizeof prefix - 1, e);
 }
 
-int dataset_check(const struct frame *f, size_t i, int mask, const struct loss *loss,
-                  const int *column, size_t vocab, size_t positions, const char *where,
-                  struct err *e)
+static int add_column(struct token_columns *c, const char *name, const struct stream_header *h,
+                      const char *where, struct err *e)
+{
+    c->name[c->n] = name;
+    c->index[c->n] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
+    return c->index[c->n++] < 0 ? -1 : 0;
+}
+
+int token_columns_find(struct token_columns *c, struct loss *loss, const struct stream_header *h,
+                       const char *where, struct err *e)
+{
+    c->n = 0;
+    c->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e);
+    if (c->mask < 0 || (loss && find_reference(loss, h, where, e) < 0))
+        return -1;
+    for (size_t i = 0; loss && i < loss->n_columns; i++)
+        if (add_column(c, loss_column(loss, i), h, where, e) < 0)
+            return -1;
+    return 0;
+}
+
+int token_columns_check(const struct token_columns *c, const struct frame *f, size_t i,
+                        size_t vocab, size_t positions, const char *where, struct err *e)
 {
     size_t n = frame_length(f, i), size;
     const char *id = frame_string(f, COLUMN_ID, i, &size);
@@ -79,30 +65,73 @@ int dataset_check(const struct frame *f, size_t i, int mask, const struct loss *
                        where, (int)size, id, n, positions);
     if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
         return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
-    const uint8_t *trained = f->column[mask].u8 + f->start[i];
-    for (size_t k = 0; k < loss->n_columns; k++) {
-        const float *value = f->column[column[k]].f32 + f->start[i];
+    const uint8_t *trained = f->column[c->mask].u8 + f->start[i];
+    for (size_t k = 0; k < c->n; k++) {
+        const float *value = f->column[c->index[k]].f32 + f->start[i];
         for (size_t t = 1; t < n; t++)
             if (trained[t] && !isfinite(value[t]))
                 return err_set(e, STATUS_STREAM, "%s: record `%.*s`: %s is %s at trained token %zu",
-                               where, (int)size, id, loss_column(loss, k),
+                               where, (int)size, id, c->name[k],
                                isnan(value[t]) ? "null" : "infinite", t);
     }
     return 0;
 }
 
-enum { MASK = 2, FIRST_COLUMN = 3 }; // in the dataset's own frame
+struct example token_columns_example(const struct token_columns *c, const struct frame *f, size_t i)
+{
+    size_t at = f->start[i];
+    struct example x = {.sequence = {.token = f->column[COLUMN_TOKEN].u32 + at,
+                                     .mask = f->column[c->mask].u8 + at,
+                                     .n = frame_length(f, i)}};
+    for (size_t k = 0; k < c->n; k++)
+        x.column[k] = f->column[c->index[k]].f32 + at;
+    return x;
+}
+
+// What the dataset keeps: where it stands in the stream, and in the dataset's own frame.
+struct source {
+    const struct dataset_wish *wish;
+    struct token_columns columns, own;
+    int text[DATASET_TEXTS_MAX];
+};
+
+static int find_columns(struct dataset *d, const struct stream_header *h, const char *where,
+                        struct source *source, struct err *e)
+{
+    const struct dataset_wish *wish = source->wish;
+    struct token_columns *c = &source->columns, *own = &source->own;
+    if (token_columns_find(c, wish->loss, h, where, e) < 0 ||
+        (wish->column && add_column(c, wish->column, h, where, e) < 0) ||
+        header_init(&d->header, e) < 0 ||
+        (own->mask = header_add_column(&d->header, "mask", COLUMN_U8, PER_TOKEN, e)) < 0)
+        return -1;
+    for (; own->n < c->n; own->n++) {
+        own->name[own->n] = c->name[own->n];
+        own->index[own->n] =
+            header_add_column(&d->header, c->name[own->n], COLUMN_F32, PER_TOKEN, e);
+        if (own->index[own->n] < 0)
+            return -1;
+    }
+    d->first_text = d->header.n_columns;
+    for (size_t i = 0; i < wish->n_text; i++) {
+        const char *name = wish->text[i];
+        source->text[i] = header_require(h, name, COLUMN_STRING, PER_SEQUENCE, where, e);
+        if (source->text[i] < 0 ||
+            header_add_column(&d->header, name, COLUMN_STRING, PER_SEQUENCE, e) < 0)
+            return -1;
+    }
+    return frame_init(&d->all, &d->header, e);
+}
 
 static int keep_record(struct dataset *d, const struct frame *f, size_t i,
-                       const struct source *source, const struct loss *loss, struct err *e)
+                       const struct source *source, struct err *e)
 {
-    size_t n = frame_length(f, i), from = f->start[i];
-    struct sequence s = {.token = f->column[COLUMN_TOKEN].u32 + from,
-                         .mask = f->column[source->mask].u8 + from,
-                         .n = n};
-    if (!sequence_wanted(&s)) {
+    const struct token_columns *c = &source->columns, *own = &source->own;
+    struct example x = token_columns_example(c, f, i);
+    size_t n = x.sequence.n;
+    if (!sequence_wanted(&x.sequence)) {
         d->untrained++;
-        if (!source->n_text)
+        if (!source->wish->n_text)
             return 0;
     }
     int64_t at = frame_add(&d->all, n, e);
@@ -110,12 +139,11 @@ static int keep_record(struct dataset *d, const struct frame *f, size_t i,
         return -1;
     size_t to = d->all.start[at], size;
     const char *id = frame_string(f, COLUMN_ID, i, &size);
-    memcpy(d->all.column[COLUMN_TOKEN].u32 + to, s.token, n * sizeof *s.token);
-    memcpy(d->all.column[MASK].u8 + to, s.mask, n);
-    for (size_t k = 0; k < loss->n_columns; k++)
-        memcpy(d->all.column[FIRST_COLUMN + k].f32 + to, f->column[source->column[k]].f32 + from,
-               n * sizeof(float));
-    for (size_t k = 0; k < source->n_text; k++) {
+    memcpy(d->all.column[COLUMN_TOKEN].u32 + to, x.sequence.token, n * sizeof *x.sequence.token);
+    memcpy(d->all.column[own->mask].u8 + to, x.sequence.mask, n);
+    for (size_t k = 0; k < c->n; k++)
+        memcpy(d->all.column[own->index[k]].f32 + to, x.column[k], n * sizeof(float));
+    for (size_t k = 0; k < source->wish->n_text; k++) {
         size_t length;
         const char *text = frame_string(f, source->text[k], i, &length);
         if (frame_set_string(&d->all, (int)(d->first_text + k), text, length, e) < 0)
@@ -125,8 +153,9 @@ static int keep_record(struct dataset *d, const struct frame *f, size_t i,
 }
 
 static int read_all(struct dataset *d, struct stream_reader *r, const struct source *source,
-                    const struct loss *loss, size_t vocab, size_t positions, struct err *e)
+                    struct err *e)
 {
+    const struct dataset_wish *wish = source->wish;
     struct stream_header header;
     struct frame f;
     if (header_copy(&header, stream_reader_header(r), e) < 0)
@@ -138,69 +167,54 @@ static int read_all(struct dataset *d, struct stream_reader *r, const struct sou
     int more = 1;
     while (more > 0 && (more = stream_reader_next(r, &f, e)) > 0)
         for (size_t i = 0; i < f.n_sequences && more > 0; i++)
-            if (dataset_check(&f, i, source->mask, loss, source->column, vocab, positions,
-                              stream_reader_name(r), e) < 0 ||
-                keep_record(d, &f, i, source, loss, e) < 0)
+            if (token_columns_check(&source->columns, &f, i, wish->vocab, wish->positions,
+                                    stream_reader_name(r), e) < 0 ||
+                keep_record(d, &f, i, source, e) < 0)
                 more = -1;
     frame_release(&f);
     header_release(&header);
     return more;
 }
 
-static int make_examples(struct dataset *d, const struct loss *loss, struct err *e)
+static int make_examples(struct dataset *d, const struct token_columns *own, struct err *e)
 {
     const struct frame *f = &d->all;
     d->n = f->n_sequences;
     d->example = mem_alloc(d->n, sizeof *d->example, "examples", e);
     if (!d->example)
         return -1;
-    for (size_t i = 0; i < d->n; i++) {
-        size_t at = f->start[i];
-        d->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
-                                                   .mask = f->column[MASK].u8 + at,
-                                                   .n = frame_length(f, i)};
-        for (size_t k = 0; k < loss->n_columns; k++)
-            d->example[i].column[k] = f->column[FIRST_COLUMN + k].f32 + at;
-    }
+    for (size_t i = 0; i < d->n; i++)
+        d->example[i] = token_columns_example(own, f, i);
     d->fingerprint = hash_bytes(f->column[COLUMN_TOKEN].u32, f->n_tokens * sizeof(uint32_t)) ^
-                     hash_bytes(f->column[MASK].u8, f->n_tokens);
-    for (size_t k = 0; k < loss->n_columns; k++)
+                     hash_bytes(f->column[own->mask].u8, f->n_tokens);
+    for (size_t k = 0; k < own->n; k++)
         d->fingerprint = 31 * d->fingerprint +
-                         hash_bytes(f->column[FIRST_COLUMN + k].f32, f->n_tokens * sizeof(float));
+                         hash_bytes(f->column[own->index[k]].f32, f->n_tokens * sizeof(float));
     return 0;
 }
 
-int dataset_read_with(struct dataset *d, const char *path, struct loss *loss,
-                      const char *const *text, size_t n_text, size_t vocab, size_t positions,
-                      struct err *e)
+int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
+                 struct err *e)
 {
     memset(d, 0, sizeof *d);
     struct stream_reader *r = stream_reader_open(path, e);
     if (!r)
         return -1;
-    struct source source = {.text_name = text, .n_text = n_text};
+    struct source source = {.wish = wish};
     const char *where = stream_reader_name(r);
-    int result = dataset_reference(loss, stream_reader_header(r), where, e);
+    int result = find_columns(d, stream_reader_header(r), where, &source, e);
     if (result == 0)
-        result = find_columns(d, stream_reader_header(r), loss, where, &source, e);
-    if (result == 0)
-        result = read_all(d, r, &source, loss, vocab, positions, e);
-    if (result == 0 && d->all.n_sequences == (n_text ? d->untrained : 0))
+        result = read_all(d, r, &source, e);
+    if (result == 0 && d->all.n_sequences == (wish->n_text ? d->untrained : 0))
         result = err_set(e, STATUS_FAILED,
                          "%s: nothing to train: none of %zu records has a trained token", where,
                          d->untrained);
     if (result == 0)
         result = header_copy(&d->stream, stream_reader_header(r), e);
     if (result == 0)
-        result = make_examples(d, loss, e);
+        result = make_examples(d, &source.own, e);
     stream_reader_close(r);
     return result;
-}
-
-int dataset_read(struct dataset *d, const char *path, struct loss *loss, size_t vocab,
-                 size_t positions, struct err *e)
-{
-    return dataset_read_with(d, path, loss, NULL, 0, vocab, positions, e);
 }
 
 const char *dataset_id(const struct dataset *d, size_t i, size_t *size)

@@ -18,28 +18,41 @@ struct dataset {
     size_t first_text;    // column of `all`
 };
 
-// Where the loss needs a frozen model that nobody has named: it is that of the stream's only column
-// logp:NAME beside the sampler's own (rollout, sampled). None or several are an error.
-int dataset_reference(struct loss *loss, const struct stream_header *h, const char *where,
-                      struct err *e);
+// The token columns of a stream that training looks at: the mask, and those of f32 that a loss
+// wants.
+struct token_columns {
+    int mask; // index in the stream
+    size_t n;
+    const char *name[LOSS_COLUMNS_MAX];
+    int index[LOSS_COLUMNS_MAX];
+};
+// Finds the mask and the loss's columns (NULL: none). Where the loss needs a frozen model that
+// nobody has named, it is that of the stream's only column logp:NAME beside the sampler's own
+// (rollout, sampled), and the loss is told; none or several are an error. The names are the loss's.
+int token_columns_find(struct token_columns *c, struct loss *loss, const struct stream_header *h,
+                       const char *where, struct err *e);
 // Checks record i of a frame: its length and its tokens against what the model can take, and that
-// each trained token has a finite value in the loss's columns (`column`: their indices, `mask`:
-// that of the mask). Errors name stream and record.
-int dataset_check(const struct frame *f, size_t i, int mask, const struct loss *loss,
-                  const int *column, size_t vocab, size_t positions, const char *where,
-                  struct err *e);
+// each trained token has a finite value in the columns. Errors name stream and record.
+int token_columns_check(const struct token_columns *c, const struct frame *f, size_t i,
+                        size_t vocab, size_t positions, const char *where, struct err *e);
+// Record i of a frame; borrowed from it.
+struct example token_columns_example(const struct token_columns *c, const struct frame *f,
+                                     size_t i);
 
-// Reads `path` to its proven end. `vocab`, `positions`: what the model can take; a record beyond is
-// refused by its id, and so is one that lacks what the loss needs. A stream without a trained token
-// is refused. The loss gets its reference if it has none yet.
-int dataset_read(struct dataset *d, const char *path, struct loss *loss, size_t vocab,
-                 size_t positions, struct err *e);
-// The same with columns of text, one string a sequence, behind `first_text` in `all`; records
-// without a trained token are kept too (and counted in `untrained`).
+// What is read of a stream.
 enum { DATASET_TEXTS_MAX = 4 };
-int dataset_read_with(struct dataset *d, const char *path, struct loss *loss,
-                      const char *const *text, size_t n_text, size_t vocab, size_t positions,
-                      struct err *e);
+struct dataset_wish {
+    struct loss *loss;  // its columns; gets its reference if it has none yet. NULL: none
+    const char *column; // one more token column of f32, or NULL
+    const char *const
+        *text;     // columns of text, one string a sequence: from `first_text` on in `all`
+    size_t n_text; // with any, records without a trained token are kept too
+    size_t vocab, positions; // what the model can take
+};
+// Reads `path` to its proven end. A record beyond what the model can take is refused by its id, and
+// so is one that lacks what the loss needs; a stream without a trained token is refused.
+int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
+                 struct err *e);
 const char *dataset_id(const struct dataset *d, size_t i, size_t *size); // not NUL-terminated
 void dataset_release(struct dataset *d);
 // Fills order[n] with 0 .. n-1, shuffled by (seed, epoch) where asked.

@@ -5,7 +5,7 @@ int pair_stats_add(const struct sequence_sums *sums, const struct loss *loss, js
                    struct err *e)
 {
     const struct loss_parameters *p = &loss->parameters;
-    double scale = loss->kind->alpha > 0 ? p->alpha : p->beta;
+    double scale = p->value[loss->kind->takes[LOSS_ALPHA].help ? LOSS_ALPHA : LOSS_BETA];
     double log_ratio[2] = {0}, logp[2] = {0}, n = 0.5 * (double)sums->n, right = 0;
     for (size_t i = 0; i < sums->n; i++) {
         log_ratio[i % 2] += sums->log_ratio[i] / n;

@@ -3,7 +3,7 @@
 #ifndef TRAIN_PAIR_STATS_H
 #define TRAIN_PAIR_STATS_H
 
-#include "train/trainer.h"
+#include "train/token_objective.h"
 #include <jansson.h>
 
 // Adds rewards/chosen and rewards/rejected (mean over pairs of the scaled gain over the frozen

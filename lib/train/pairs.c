@@ -34,13 +34,14 @@ static int check_trained(const struct dataset *d, const char *where, struct err 
     return 0;
 }
 
-int pairs_read(struct pairs *p, const char *path, struct loss *loss, size_t vocab, size_t positions,
-               struct err *e)
+int pairs_read(struct pairs *p, const char *path, struct dataset_wish wish, struct err *e)
 {
     memset(p, 0, sizeof *p);
     pairing_init(&p->pairing);
-    if (dataset_read_with(&p->data, path, loss, texts, TEXTS, vocab, positions, e) < 0 ||
-        join(p, io_name(path), e) < 0 || check_trained(&p->data, io_name(path), e) < 0)
+    wish.text = texts;
+    wish.n_text = TEXTS;
+    if (dataset_read(&p->data, path, &wish, e) < 0 || join(p, io_name(path), e) < 0 ||
+        check_trained(&p->data, io_name(path), e) < 0)
         return -1;
     p->n = p->pairing.complete;
     p->pair = p->pairing.pair;

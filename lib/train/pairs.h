@@ -15,11 +15,10 @@ struct pairs {
     uint64_t fingerprint; // of the data, and of which records belong together
 };
 
-// Reads `path` to its proven end. `loss`: token columns wanted beside, as for dataset_read.
+// Reads `path` to its proven end. `wish`: as for dataset_read; the columns of text are set here.
 // Refuses, by the record's id, what pairing_add and pairing_check refuse, and records without
 // trained token. The tokenizer is the caller's to check (data.stream).
-int pairs_read(struct pairs *p, const char *path, struct loss *loss, size_t vocab, size_t positions,
-               struct err *e);
+int pairs_read(struct pairs *p, const char *path, struct dataset_wish wish, struct err *e);
 // -1 (STATUS_FAILED): record i of a frame has no trained token.
 int pairs_refuse_untrained(const struct frame *f, size_t i, const char *where, struct err *e);
 void pairs_release(struct pairs *p); // fine after a failure, and for zeros

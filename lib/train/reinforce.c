@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: MIT
 #include "train/reinforce.h"
 #include "base/number.h"
-#include "infer/exact_terms.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
-#include "train/online.h"
+#include "train/publisher.h"
+#include "train/token_objective.h"
 #include "train/window.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Columns of the stream, -1 where absent.
+// Columns of the stream beside the loss's, -1 where absent.
 struct columns {
-    int mask, reward, loss[LOSS_COLUMNS_MAX], rollout, reference, generation;
+    int reward, rollout, reference, generation;
 };
 
-struct run {
+struct reinforce_run {
     const struct reinforce_options *o;
     int64_t batch_size;
-    struct living living;
+    struct publisher publisher;
     struct loss loss;
     struct exact_terms exact;
     struct window last_reward, last_kl; // of the batches before, for the stop rules
+    struct token_objective objective;
     enum normalize normalize;
     double constant;
     struct frame batch; // fills up
+    struct token_columns trained;
     struct columns column;
     struct example *example;
 };
 
-static int set_normalize(struct run *r, struct err *e)
+static int set_normalize(struct reinforce_run *r, struct err *e)
 {
     static const char prefix[] = "constant:";
     if (!strcmp(r->o->normalize_text, "tokens")) {
@@ -48,25 +50,19 @@ static int set_normalize(struct run *r, struct err *e)
     return 0;
 }
 
-static int need(const struct run *r, const char *name, int *index, struct err *e)
+static int need(const struct reinforce_run *r, const char *name, int *index, struct err *e)
 {
-    const struct living *l = &r->living;
-    *index =
-        header_require(&l->header, name, COLUMN_F32, PER_TOKEN, stream_reader_name(l->reader), e);
+    const struct online *s = &r->publisher.source;
+    *index = header_require(&s->header, name, COLUMN_F32, PER_TOKEN, s->where, e);
     return *index < 0 ? -1 : 0;
 }
 
-static int find_columns(struct run *r, struct err *e)
+static int find_columns(struct reinforce_run *r, struct err *e)
 {
     struct columns *c = &r->column;
-    const struct stream_header *h = &r->living.header;
-    c->mask =
-        header_require(h, "mask", COLUMN_U8, PER_TOKEN, stream_reader_name(r->living.reader), e);
-    if (c->mask < 0)
+    const struct stream_header *h = &r->publisher.source.header;
+    if (token_columns_find(&r->trained, &r->loss, h, r->publisher.source.where, e) < 0)
         return -1;
-    for (size_t i = 0; i < r->loss.n_columns; i++)
-        if (need(r, loss_column(&r->loss, i), &c->loss[i], e) < 0)
-            return -1;
     c->reward = header_find(h, "reward");
     c->generation = header_find(h, "generation");
     if (isfinite(r->o->stop_reward) && need(r, "reward", &c->reward, e) < 0)
@@ -79,11 +75,12 @@ static int find_columns(struct run *r, struct err *e)
 
 static int open_stream(void *arg, struct err *e)
 {
-    struct run *r = arg;
-    if (find_columns(r, e) < 0 || frame_init(&r->batch, &r->living.header, e) < 0)
+    struct reinforce_run *r = arg;
+    if (find_columns(r, e) < 0 || frame_init(&r->batch, &r->publisher.source.header, e) < 0)
         return -1;
-    int64_t told = living_batch_size(&r->living);
-    r->batch_size = r->o->batch_given ? r->o->run.train.batch_size : told ? told : REINFORCE_BATCH;
+    int64_t given = r->o->run.batch_size, told = online_batch_size(&r->publisher.source);
+    r->batch_size = given ? given : told ? told : REINFORCE_BATCH;
+    progress_follow(&r->publisher.run.progress, 1 / (double)r->batch_size);
     r->example = mem_alloc((size_t)r->batch_size, sizeof *r->example, "a batch", e);
     return r->example ? 0 : -1;
 }
@@ -91,7 +88,7 @@ static int open_stream(void *arg, struct err *e)
 // What the stop rules remember.
 static int save_windows(void *arg, json_t *state, struct err *e)
 {
-    const struct run *r = arg;
+    const struct reinforce_run *r = arg;
     if (json_object_set_new(state, "window:reward", window_to_json(&r->last_reward)) < 0 ||
         json_object_set_new(state, "window:kl", window_to_json(&r->last_kl)) < 0)
         return err_memory(e, 0, "a state");
@@ -100,7 +97,7 @@ static int save_windows(void *arg, json_t *state, struct err *e)
 
 static void load_windows(void *arg, const json_t *state)
 {
-    struct run *r = arg;
+    struct reinforce_run *r = arg;
     window_from_json(&r->last_reward, json_object_get(state, "window:reward"));
     window_from_json(&r->last_kl, json_object_get(state, "window:kl"));
 }
@@ -117,11 +114,11 @@ static json_t *term_settings(const struct reinforce_options *o)
 
 static json_t *make_settings(void *arg, const char *model)
 {
-    const struct run *r = arg;
+    const struct reinforce_run *r = arg;
     json_t *s = checkpoint_settings(&r->o->run.train, r->o->run.seed, model, r->o->loss);
-    json_t *own =
-        json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size, "normalize",
-                  r->o->normalize_text, "kl", term_settings(r->o), "cliprange", r->o->cliprange);
+    json_t *own = json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size,
+                            "normalize", r->o->normalize_text, "kl", term_settings(r->o),
+                            "cliprange", r->o->parameters.value[LOSS_CLIPRANGE]);
     if (s && own)
         json_object_update(s, own);
     json_decref(own);
@@ -134,7 +131,7 @@ struct batch_stats {
 };
 
 // Mean over sequences of sums over trained tokens.
-static void measure(const struct run *r, struct batch_stats *out)
+static void measure(const struct reinforce_run *r, struct batch_stats *out)
 {
     const struct frame *f = &r->batch;
     const struct columns *c = &r->column;
@@ -143,7 +140,7 @@ static void measure(const struct run *r, struct batch_stats *out)
     for (size_t i = 0; i < f->n_sequences; i++) {
         double reward = 0;
         for (size_t t = f->start[i]; t < f->start[i + 1]; t++) {
-            if (!f->column[c->mask].u8[t])
+            if (!f->column[r->trained.mask].u8[t])
                 continue;
             out->length++;
             if (c->reward >= 0)
@@ -154,7 +151,7 @@ static void measure(const struct run *r, struct batch_stats *out)
         out->reward += reward;
         squares += reward * reward;
         if (c->generation >= 0) {
-            int64_t lag = r->living.trainer.step - (int64_t)f->column[c->generation].u32[i];
+            int64_t lag = r->publisher.run.trainer.step - (int64_t)f->column[c->generation].u32[i];
             out->lag = lag > out->lag ? lag : out->lag;
         }
     }
@@ -165,10 +162,10 @@ static void measure(const struct run *r, struct batch_stats *out)
     out->reward_std = variance > 0 ? sqrt(variance) : 0;
 }
 
-static int write_metrics(struct run *r, const struct step_report *p, const struct batch_stats *f,
-                         struct err *e)
+static int write_metrics(struct reinforce_run *r, const struct step_report *p,
+                         const struct batch_stats *f, struct err *e)
 {
-    json_t *line = living_metrics(&r->living, p, e);
+    json_t *line = publisher_metrics(&r->publisher, &r->objective.objective, p, e);
     if (!line)
         return -1;
     json_object_set_new(line, "completion_length", json_real(f->length));
@@ -177,111 +174,91 @@ static int write_metrics(struct run *r, const struct step_report *p, const struc
         json_object_set_new(line, "reward", json_real(f->reward));
         json_object_set_new(line, "reward_std", json_real(f->reward_std));
     }
-    if (r->loss.has_kl)
-        json_object_set_new(line, "kl", json_real(p->kl));
-    if (r->exact.has_kl)
-        json_object_set_new(line, "kl_exact", json_real(p->kl_exact));
-    if (r->exact.has_reverse)
-        json_object_set_new(line, "kl_exact_reverse", json_real(p->kl_exact_reverse));
     if (isfinite(r->o->stop_kl))
         json_object_set_new(line, "kl_sequence", json_real(f->kl));
-    if (r->loss.kind == &loss_ppo_clip)
-        json_object_set_new(line, "clip_fraction", json_real(p->clipped));
-    return living_write_metrics(&r->living, p, line, e);
+    return metrics_write(&r->publisher.run.metrics, line, e);
 }
 
-static int check_stats(struct run *r, const struct batch_stats *f, struct err *e)
+static int check_stats(struct reinforce_run *r, const struct batch_stats *f, struct err *e)
 {
     if ((isfinite(r->o->stop_reward) && !isfinite(f->reward)) ||
         (isfinite(r->o->stop_kl) && !isfinite(f->kl)))
         return err_set(e, STATUS_STREAM,
                        "%s: a trained token has no value where the stop rule needs "
                        "one",
-                       stream_reader_name(r->living.reader));
+                       r->publisher.source.where);
     double reward = window_mean(&r->last_reward, f->reward), kl = window_mean(&r->last_kl, f->kl);
     if (reward > r->o->stop_reward)
-        living_take_back(&r->living, "the mean sum of reward", reward, r->o->stop_reward);
+        publisher_take_back(&r->publisher, "the mean sum of reward", reward, r->o->stop_reward);
     else if (kl > r->o->stop_kl)
-        living_take_back(&r->living, "the mean KL", kl, r->o->stop_kl);
-    if (r->living.stopped)
+        publisher_take_back(&r->publisher, "the mean KL", kl, r->o->stop_kl);
+    if (r->publisher.stopped)
         return 0;
     window_add(&r->last_reward, f->reward);
     window_add(&r->last_kl, f->kl);
     return 0;
 }
 
-static void make_examples(struct run *r)
+static void make_examples(struct reinforce_run *r)
 {
     const struct frame *f = &r->batch;
-    for (size_t i = 0; i < f->n_sequences; i++) {
-        size_t at = f->start[i];
-        r->example[i].sequence = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + at,
-                                                   .mask = f->column[r->column.mask].u8 + at,
-                                                   .n = frame_length(f, i)};
-        for (size_t k = 0; k < r->loss.n_columns; k++)
-            r->example[i].column[k] = f->column[r->column.loss[k]].f32 + at;
-    }
+    for (size_t i = 0; i < f->n_sequences; i++)
+        r->example[i] = token_columns_example(&r->trained, f, i);
 }
 
-static int update(struct run *r, struct err *e)
+static int update(struct reinforce_run *r, struct err *e)
 {
-    struct living *l = &r->living;
+    struct publisher *p = &r->publisher;
     struct step_report report;
     struct batch_stats stats;
     measure(r, &stats);
     if (check_stats(r, &stats, e) < 0)
         return -1;
-    if (l->stopped) {
+    if (p->stopped) {
         frame_clear(&r->batch);
         return 0;
     }
     make_examples(r);
-    if (living_before(l, e) < 0)
+    if (publisher_step(p, r->example, r->batch.n_sequences, &r->objective.objective, &report, e) <
+        0)
         return -1;
-    if (trainer_step(&l->trainer, r->example, r->batch.n_sequences, &r->loss, r->normalize,
-                     r->constant, &report, e) < 0)
-        return err_prefix(e, "%s", stream_reader_name(l->reader));
     frame_clear(&r->batch);
-    // The metrics come before the state: a run that is killed here and goes on must not lack a
-    // line.
-    if (write_metrics(r, &report, &stats, e) < 0 || living_after(l, e) < 0)
+    if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
-    progress_update(&l->progress, "generation %lld  loss %.4f  reward %.4f  length %.1f",
-                    (long long)l->trainer.step, report.loss, stats.reward, stats.length);
+    long long generation = p->run.trainer.step;
+    progress_update(&p->run.progress, generation, "loss %.4f  reward %.4f  length %.1f",
+                    report.loss, stats.reward, stats.length);
     if (r->o->run.verbose)
-        message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)l->trainer.step,
-                     report.loss, stats.reward, report.grad_norm);
+        message_note("generation %lld loss %.6f reward %.6f norm %.4g", generation, report.loss,
+                     stats.reward, report.grad_norm);
     return 0;
 }
 
-static int use_frame(void *arg, struct err *e)
+static int use_record(void *arg, size_t i, struct err *e)
 {
-    struct run *r = arg;
-    const struct living *l = &r->living;
-    for (size_t i = 0; i < l->read.n_sequences && living_goes_on(l); i++) {
-        if (dataset_check(&l->read, i, r->column.mask, &r->loss, r->column.loss,
-                          l->model->config.vocab, exact_terms_positions(&r->exact, l->model),
-                          stream_reader_name(l->reader), e) < 0 ||
-            frame_append(&r->batch, &l->read, i, e) < 0)
-            return -1;
-        if (r->batch.n_sequences == (size_t)r->batch_size && update(r, e) < 0)
-            return -1;
-    }
-    return 0;
+    struct reinforce_run *r = arg;
+    const struct model *m = r->publisher.run.model;
+    const struct online *s = &r->publisher.source;
+    size_t positions = exact_terms_positions(&r->exact, m);
+    if (token_columns_check(&r->trained, &s->frame, i, m->config.vocab, positions, s->where, e) <
+            0 ||
+        frame_append(&r->batch, &s->frame, i, e) < 0)
+        return -1;
+    return r->batch.n_sequences == (size_t)r->batch_size ? update(r, e) : 0;
 }
 
 static int use_rest(void *arg, struct err *e)
 {
-    struct run *r = arg;
+    struct reinforce_run *r = arg;
     return r->batch.n_sequences ? update(r, e) : 0;
 }
 
-static int open_loss(struct run *r, struct err *e)
+static int open_loss(struct reinforce_run *r, struct err *e)
 {
     if (loss_init(&r->loss, r->o->loss, e) < 0 ||
         (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0) || set_normalize(r, e) < 0)
         return -1;
-    r->loss.parameters.cliprange = r->o->cliprange;
+    r->loss.parameters = r->o->parameters;
     r->loss.kl_estimator = r->o->kl_estimator;
     if (isfinite(r->o->stop_kl) && !r->o->kl)
         return err_set(e, STATUS_USAGE, "--stop-kl needs --kl NAME:COEF: the KL to which model?");
@@ -290,48 +267,56 @@ static int open_loss(struct run *r, struct err *e)
     return 0;
 }
 
-static int prepare(struct run *r, struct err *e)
+static int prepare(struct reinforce_run *r, struct err *e)
 {
     const struct reinforce_options *o = r->o;
-    struct living *l = &r->living;
+    struct run *run = &r->publisher.run;
+    struct token_objective *t = &r->objective;
     if (window_init(&r->last_reward, (size_t)o->stop_window, e) < 0 ||
         window_init(&r->last_kl, (size_t)o->stop_window, e) < 0 ||
-        exact_terms_open(&r->exact, o->kl_exact, o->kl_exact_reverse, o->entropy_bonus, l->model,
-                         &l->device, e) < 0)
+        exact_terms_open(&r->exact, o->kl_exact, o->kl_exact_reverse, o->entropy_bonus, run->model,
+                         &run->device, e) < 0)
         return -1;
     size_t tokens = (size_t)o->run.train.micro_batch_tokens;
-    if (living_prepare(l, exact_terms_bytes(&r->exact, l->model, tokens), e) < 0)
+    if (run_prepare(run, o->run.max_steps, exact_terms_bytes(&r->exact, run->model, tokens), e) < 0)
         return -1;
-    l->trainer.exact = exact_terms_any(&r->exact) ? &r->exact : NULL;
+    token_objective_init(t, &r->loss, run->model, &run->device, &o->run.train);
+    t->normalize = r->normalize;
+    t->constant = r->constant;
+    t->exact = exact_terms_any(&r->exact) ? &r->exact : NULL;
+    t->entropy = o->run.metrics != NULL;
     return 0;
+}
+
+static int train(struct reinforce_run *r, const char *input, struct err *e)
+{
+    struct publisher *p = &r->publisher;
+    if (publisher_open(p, &r->o->run, "reinforce-step", e) < 0 || prepare(r, e) < 0)
+        return -1;
+    p->takes_back = isfinite(r->o->stop_reward) || isfinite(r->o->stop_kl);
+    p->open = open_stream;
+    p->record = use_record;
+    p->end = use_rest;
+    p->settings = make_settings;
+    p->save = save_windows;
+    p->load = load_windows;
+    p->arg = r;
+    return publisher_train(p, input, e);
 }
 
 int reinforce_run(const struct reinforce_options *o, const char *input, struct err *e)
 {
-    struct run r;
+    struct reinforce_run r;
     memset(&r, 0, sizeof r);
     r.o = o;
     if (open_loss(&r, e) < 0)
         return -1;
-    struct living *l = &r.living;
-    int result = living_open(l, &o->run, e);
-    l->program = "reinforce-step";
-    l->takes_back = isfinite(o->stop_reward) || isfinite(o->stop_kl);
-    l->open = open_stream;
-    l->frame = use_frame;
-    l->end = use_rest;
-    l->settings = make_settings;
-    l->save = save_windows;
-    l->load = load_windows;
-    l->arg = &r;
-    if (result == 0)
-        result = prepare(&r, e);
-    if (result == 0)
-        result = living_run(l, input, e);
+    int result = train(&r, input, e);
     frame_release(&r.batch);
     free(r.example);
     window_release(&r.last_reward);
     window_release(&r.last_kl);
+    token_objective_release(&r.objective);
     exact_terms_release(&r.exact);
-    return living_close(l, result, e);
+    return publisher_close(&r.publisher, result, e);
 }

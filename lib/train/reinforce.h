@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: MIT
 // A run of policy-gradient updates on a stream: batches, stop rules, and the living policy that
-// shows a generation an update (formats/policy.md).
+// shows a generation per update (formats/policy.md).
 #ifndef TRAIN_REINFORCE_H
 #define TRAIN_REINFORCE_H
 
-#include "train/trainer.h"
+#include "train/run.h"
 
-enum { REINFORCE_BATCH = 64 }; // sequences an update, where neither option nor stream tell
+enum { REINFORCE_BATCH = 64 }; // sequences per update, where neither option nor stream tell
 
 struct reinforce_options {
-    struct run_options run;
-    const char *loss; // "reinforce" or "ppo-clip"
-    const char *kl;   // "NAME:COEF" or NULL
-    int kl_estimator; // of kl: enum kl_estimator
+    struct run_options run; // batch_size 0: as the stream tells
+    const char *loss;       // "reinforce" or "ppo-clip"
+    const char *kl;         // "NAME:COEF" or NULL
+    int kl_estimator;       // of kl: enum kl_estimator
     // Over the vocabulary: "DIR:COEF" of KL(policy || DIR), of KL(DIR || policy), or NULL.
     const char *kl_exact, *kl_exact_reverse;
     double entropy_bonus;
     const char *normalize_text; // "tokens", "sequences", "constant:N"
-    double cliprange;
+    struct loss_parameters parameters;
     double stop_reward, stop_kl; // INFINITY: never
     int64_t stop_window;         // batches whose mean a stop rule looks at
-    int batch_given; // run.train.batch_size counts; otherwise the stream's header may tell
 };
 
 // Reads `input` (NULL: standard input) to its proven end. Generations are published as they come

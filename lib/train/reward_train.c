@@ -8,38 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct loss_kind no_columns = {.name = "bradley-terry"};
-static const struct loss_kind reward_column = {.name = "bradley-terry", .columns = {"reward"}};
-
-struct run {
+struct reward_run {
     const struct reward_train_options *o;
-    struct course course;
+    struct result result;
     struct pairs data, eval;
     struct reward_scorer scorer;
-    struct loss loss;   // for the course: it has no columns, and reward_step none of its calls
-    struct pair *batch; // of the course's examples: 0 and 1, 2 and 3 ...
-    struct reward_stats stats;
+    struct reward_objective objective;
 };
-
-static void fill(void *arg, size_t i, struct example *out)
-{
-    const struct run *r = arg;
-    for (int k = 0; k < 2; k++)
-        out[k] = r->data.data.example[r->data.pair[i].member[k]];
-}
-
-static const char *name_of(void *arg, size_t i, size_t k, size_t *size)
-{
-    const struct run *r = arg;
-    return dataset_id(&r->data.data, r->data.pair[i].member[k], size);
-}
-
-static int step(void *arg, const struct example *batch, size_t n, struct step_report *report,
-                struct err *e)
-{
-    struct run *r = arg;
-    return reward_step(&r->course.trainer, batch, r->batch, n, &r->o->loss, report, &r->stats, e);
-}
 
 // Where the trained tokens of each record begin when all lie behind one another; returns how many.
 static size_t lay_out(const struct dataset *d, size_t *first)
@@ -52,7 +27,8 @@ static size_t lay_out(const struct dataset *d, size_t *first)
     return wanted;
 }
 
-static int score_pairs(struct run *r, const struct pairs *p, struct reward_stats *f, struct err *e)
+static int score_pairs(struct reward_run *r, const struct pairs *p, struct reward_stats *f,
+                       struct err *e)
 {
     size_t where = 0;
     size_t *first = mem_alloc(p->data.n, sizeof *first, "offsets", e);
@@ -72,140 +48,110 @@ static int score_pairs(struct run *r, const struct pairs *p, struct reward_stats
     return result;
 }
 
-// `with_loss`: where the line does not have it from elsewhere.
-static void add_stats(json_t *line, const char *prefix, int with_loss, const struct reward_stats *f)
-{
-    const struct {
-        const char *name;
-        double value;
-    } figure[] = {{"loss", f->loss},
-                  {"accuracy", f->accuracy},
-                  {"margin", f->margin},
-                  {"aligned_accuracy", f->aligned_accuracy},
-                  {"aligned_margin", f->aligned_margin}};
-    char name[64];
-    for (size_t i = with_loss ? 0 : 1; i < sizeof figure / sizeof *figure; i++) {
-        snprintf(name, sizeof name, "%s%s", prefix, figure[i].name);
-        json_object_set_new(line, name, json_real(figure[i].value));
-    }
-}
-
 // Loss and accuracy of the evaluation's pairs.
-static int evaluate(struct run *r, json_t *line, struct err *e)
+static int evaluate(struct reward_run *r, json_t *line, struct err *e)
 {
     struct reward_stats f;
     if (score_pairs(r, &r->eval, &f, e) < 0)
         return err_prefix(e, "%s", r->o->eval_path);
-    add_stats(line, "eval_", 1, &f);
+    reward_stats_add(&f, line, "eval_", 1);
     message_note("update %lld: eval_loss %.5f, eval_accuracy %.4f",
-                 (long long)r->course.trainer.step, f.loss, f.accuracy);
+                 (long long)r->result.run.trainer.step, f.loss, f.accuracy);
     return 0;
 }
 
-static int note(void *arg, const struct step_report *report, int last, json_t *line, struct err *e)
+static int note(void *arg, int last, json_t *line, struct err *e)
 {
-    struct run *r = arg;
-    int64_t every = r->o->eval_steps, at = r->course.trainer.step;
-    (void)report;
-    add_stats(line, "", 0, &r->stats);
+    struct reward_run *r = arg;
+    int64_t every = r->o->eval_steps, at = r->result.run.trainer.step;
     return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
 }
 
-// A language model gets its head, in the course's scratch directory.
-static int begin(void *arg, struct err *e)
+// The same model with a head of one number a position, in the result's scratch directory.
+static int make_head(struct reward_run *r, struct err *e)
 {
-    struct run *r = arg;
-    struct course *c = &r->course;
-    if (c->model->config.head == HEAD_REWARD) {
-        reward_scorer_init(&r->scorer, c->model, &c->device);
-        return 0;
-    }
-    if (io_remove_tree(c->out.fd, course_scratch, e) < 0 ||
-        io_make_directory(c->out.fd, course_scratch, e) < 0)
+    struct run *run = &r->result.run;
+    const struct directory_output *out = &r->result.out;
+    if (io_remove_tree(out->fd, result_scratch, e) < 0 ||
+        io_make_directory(out->fd, result_scratch, e) < 0)
         return -1;
-    int fd = openat(c->out.fd, course_scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(out->fd, result_scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return err_errno(e, course_scratch);
-    int result = model_save_as_reward(c->model, fd, r->o->pad, e);
+        return err_errno(e, result_scratch);
+    int result = model_save_as_reward(run->model, fd, r->o->pad, e);
     close(fd);
-    char *path = result == 0 ? io_path(c->out.partial, course_scratch, e) : NULL;
+    char *path = result == 0 ? io_path(out->partial, result_scratch, e) : NULL;
     if (!path)
         return -1;
-    model_close(c->model);
-    c->model = model_open_reward(path, e);
+    model_close(run->model);
+    run->model = model_open_reward(path, e);
     free(path);
-    if (!c->model)
-        return -1;
-    reward_scorer_init(&r->scorer, c->model, &c->device);
-    return 0;
+    return run->model ? 0 : -1;
 }
 
-static int read_pairs(struct run *r, struct pairs *p, const char *path, struct err *e)
+static int read_pairs(struct reward_run *r, struct pairs *p, const char *path, struct err *e)
 {
-    const struct model *m = r->course.model;
+    const struct model *m = r->result.run.model;
     // The last token passes through the model too: one position less than a language model's.
-    if (pairs_read(p, path, &r->loss, m->config.vocab, model_positions(m) - 1, e) < 0)
+    struct dataset_wish wish = {.vocab = m->config.vocab, .positions = model_positions(m) - 1};
+    if (pairs_read(p, path, wish, e) < 0)
         return -1;
-    return header_check_tokenizer(&p->data.stream, r->o->course.run.tokenizer, io_name(path), e);
+    return header_check_tokenizer(&p->data.stream, r->o->result.run.tokenizer, io_name(path), e);
 }
 
-static int open_data(struct run *r, const char *input, struct err *e)
+static int open_data(struct reward_run *r, const char *input, struct err *e)
 {
-    size_t batch = (size_t)r->o->course.run.train.batch_size;
     if (read_pairs(r, &r->data, input, e) < 0 ||
         (r->o->eval_path && read_pairs(r, &r->eval, r->o->eval_path, e) < 0))
         return -1;
     message_note("%zu pairs", r->data.n);
-    if (batch > r->data.n)
-        batch = r->data.n;
-    r->batch = mem_alloc(batch, sizeof *r->batch, "a batch", e);
-    for (size_t i = 0; r->batch && i < batch; i++)
-        r->batch[i] = (struct pair){{2 * i, 2 * i + 1}};
-    return r->batch ? 0 : -1;
+    return 0;
 }
 
 static json_t *settings(const struct bradley_terry *b)
 {
-    return json_pack("{s:s, s:s, s:s}", "loss", bradley_terry_levels[b->level], "pad",
-                     bradley_terry_pads[b->pad], "reduction",
+    return json_pack("{s:s, s:s}", "pad", bradley_terry_pads[b->pad], "reduction",
                      bradley_terry_reductions[b->reduction]);
 }
 
-static int run(struct run *r, const char *input, struct err *e)
+static int begin(struct reward_run *r, const char *input, struct err *e)
 {
-    struct course *c = &r->course;
-    if (course_open(c, &r->o->course, e) < 0 || open_data(r, input, e) < 0)
+    struct result_plan plan = {.data = &r->data.data,
+                               .pair = r->data.pair,
+                               .n = r->data.n,
+                               .fingerprint = r->data.fingerprint,
+                               .where = io_name(input),
+                               .loss = bradley_terry_levels[r->o->loss.level],
+                               .settings = settings(&r->o->loss)};
+    return result_begin(&r->result, &plan, e);
+}
+
+static int train(struct reward_run *r, const char *input, struct err *e)
+{
+    struct run *run = &r->result.run;
+    if (result_open(&r->result, &r->o->result, "reward-train", 1, e) < 0 ||
+        open_data(r, input, e) < 0 || begin(r, input, e) < 0 ||
+        (run->model->config.head != HEAD_REWARD && make_head(r, e) < 0))
         return -1;
-    c->program = "reward-train";
-    c->loss = &r->loss;
-    c->n = r->data.n;
-    c->unit = 2;
-    c->fingerprint = r->data.fingerprint;
-    c->stream = &r->data.data.stream;
-    c->where = io_name(input);
-    c->fill = fill;
-    c->name = name_of;
-    c->note = note;
-    c->step = step;
-    c->begin = begin;
-    c->own = settings(&r->o->loss);
-    c->arg = r;
-    return course_run(c, e);
+    reward_scorer_init(&r->scorer, run->model, &run->device);
+    reward_objective_init(&r->objective, &r->o->loss);
+    r->result.note = note;
+    r->result.arg = r;
+    return result_train(&r->result, &r->objective.objective, 0, e);
 }
 
 int reward_train_run(const struct reward_train_options *o, const char *input, struct err *e)
 {
-    struct run r;
+    struct reward_run r;
     memset(&r, 0, sizeof r);
     r.o = o;
-    r.loss.kind = &no_columns;
-    int result = run(&r, input, e);
-    if (r.scorer.model)
+    int result = train(&r, input, e);
+    if (r.scorer.pass.model)
         reward_scorer_release(&r.scorer);
-    course_close(&r.course, result < 0, e);
+    reward_objective_release(&r.objective);
+    result_close(&r.result, result < 0, e);
     pairs_release(&r.data);
     pairs_release(&r.eval);
-    free(r.batch);
     return result;
 }
 
@@ -227,7 +173,7 @@ static int write_stats(const struct reward_stats *f, const char *output, struct 
                              (json_int_t)f->positions);
     if (!line)
         return err_memory(e, 0, "stats");
-    add_stats(line, "", 1, f);
+    reward_stats_add(f, line, "", 1);
     char *text = json_dumps(line, JSON_COMPACT);
     json_decref(line);
     if (!text)
@@ -244,10 +190,11 @@ static int write_stats(const struct reward_stats *f, const char *output, struct 
 int reward_train_measure(const struct bradley_terry *loss, const char *input, const char *output,
                          struct err *e)
 {
-    struct loss wanted = {.kind = &reward_column, .n_columns = 1};
+    const struct dataset_wish wish = {
+        .column = "reward", .vocab = SIZE_MAX, .positions = SIZE_MAX - 1};
     struct pairs p;
     struct reward_stats f;
-    int result = pairs_read(&p, input, &wanted, SIZE_MAX, SIZE_MAX - 1, e);
+    int result = pairs_read(&p, input, wish, e);
     size_t *first = result == 0 ? mem_alloc(p.data.n, sizeof *first, "offsets", e) : NULL;
     size_t n = first ? lay_out(&p.data, first) : 0;
     float *reward = first ? mem_alloc(n, sizeof *reward, "rewards", e) : NULL;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A run that trains a reward model on pairs: a course over a stream in memory.
+// A run that trains a reward model on the pairs of a stream in memory.
 #ifndef TRAIN_REWARD_TRAIN_H
 #define TRAIN_REWARD_TRAIN_H
 
-#include "train/offline.h"
-#include "train/reward_step.h"
+#include "train/result.h"
+#include "train/reward_objective.h"
 
 struct reward_train_options {
-    struct course_options course; // batch_size counts pairs; `model`: of either kind
+    struct result_options result; // batch_size counts pairs; `model`: of either kind
     struct bradley_terry loss;
     const char *eval_path; // stream of pairs, or NULL
     int64_t eval_steps;

@@ -1,34 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "train/sft.h"
 #include "base/io.h"
-#include "train/dataset.h"
+#include "train/token_objective.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct run {
+struct sft_run {
     const struct sft_options *o;
-    struct course course;
+    struct result result;
     struct dataset data, eval;
     struct scorer scorer; // of the evaluation
     struct loss loss;
+    struct token_objective objective;
 };
 
-static void fill(void *arg, size_t i, struct example *out)
-{
-    const struct run *r = arg;
-    *out = r->data.example[i];
-}
-
-static const char *name_of(void *arg, size_t i, size_t k, size_t *size)
-{
-    (void)k;
-    const struct run *r = arg;
-    return dataset_id(&r->data, i, size);
-}
-
 // Mean negative log-likelihood and accuracy on the evaluation stream, as metrics.
-static int evaluate(struct run *r, json_t *line, struct err *e)
+static int evaluate(struct sft_run *r, json_t *line, struct err *e)
 {
     size_t wanted = 0, where = 0, right = 0, at = 0;
     struct sequence *sequence = mem_alloc(r->eval.n, sizeof *sequence, "sequences", e);
@@ -53,7 +41,7 @@ static int evaluate(struct run *r, json_t *line, struct err *e)
         json_object_set_new(line, "eval_loss", json_real(loss / (double)wanted));
         json_object_set_new(line, "eval_mean_token_accuracy",
                             json_real((double)right / (double)wanted));
-        message_note("update %lld: eval_loss %.5f", (long long)r->course.trainer.step,
+        message_note("update %lld: eval_loss %.5f", (long long)r->result.run.trainer.step,
                      loss / (double)wanted);
     }
     free(logp);
@@ -62,26 +50,21 @@ static int evaluate(struct run *r, json_t *line, struct err *e)
     return result;
 }
 
-static int note(void *arg, const struct step_report *report, int last, json_t *line, struct err *e)
+static int note(void *arg, int last, json_t *line, struct err *e)
 {
-    struct run *r = arg;
-    if (loss_needs_reference(&r->loss))
-        json_object_set_new(line, "clip_fraction", json_real(report->clipped));
-    if (r->o->eval_path &&
-        (last || (r->o->eval_steps && r->course.trainer.step % r->o->eval_steps == 0)))
-        return evaluate(r, line, e);
-    return 0;
+    struct sft_run *r = arg;
+    int64_t every = r->o->eval_steps, at = r->result.run.trainer.step;
+    return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
 }
 
-static int open_loss(struct run *r, struct err *e)
+static int open_loss(struct sft_run *r, struct err *e)
 {
     const struct sft_options *o = r->o;
-    double temperature = o->course.run.train.temperature;
+    double temperature = o->result.run.train.temperature;
     struct loss *l = &r->loss;
     if (loss_init(l, o->loss, e) < 0)
         return -1;
-    l->parameters.beta = o->beta;
-    l->parameters.alpha = o->alpha;
+    l->parameters = o->parameters;
     int frozen = loss_needs_reference(l);
     if (!frozen && o->reference)
         return err_set(e, STATUS_USAGE, "--reference: the loss %s has none", o->loss);
@@ -95,13 +78,13 @@ static int open_loss(struct run *r, struct err *e)
     return o->reference ? loss_set_reference(l, o->reference, e) : 0;
 }
 
-static int open_data(struct run *r, const char *input, struct err *e)
+static int open_data(struct sft_run *r, const char *input, struct err *e)
 {
-    const struct run_options *o = &r->o->course.run;
-    const struct model *m = r->course.model;
-    size_t vocab = m->config.vocab, positions = model_positions(m);
-    struct loss plain;
-    if (dataset_read(&r->data, input, &r->loss, vocab, positions, e) < 0 ||
+    const struct run_options *o = &r->o->result.run;
+    const struct model *m = r->result.run.model;
+    struct dataset_wish wish = {
+        .loss = &r->loss, .vocab = m->config.vocab, .positions = model_positions(m)};
+    if (dataset_read(&r->data, input, &wish, e) < 0 ||
         header_check_tokenizer(&r->data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;
     message_note("%zu records, %zu of them without trained tokens", r->data.n + r->data.untrained,
@@ -109,39 +92,48 @@ static int open_data(struct run *r, const char *input, struct err *e)
     if (!r->o->eval_path)
         return 0;
     const char *path = r->o->eval_path;
-    scorer_init(&r->scorer, r->course.model, &r->course.device);
-    if (loss_init(&plain, NULL, e) < 0 ||
-        dataset_read(&r->eval, path, &plain, vocab, positions, e) < 0)
+    scorer_init(&r->scorer, r->result.run.model, &r->result.run.device);
+    wish.loss = NULL; // the negative log-likelihood is measured, whatever is trained
+    if (dataset_read(&r->eval, path, &wish, e) < 0)
         return -1;
     return header_check_tokenizer(&r->eval.stream, o->tokenizer, path, e);
 }
 
-static int run(struct run *r, const char *input, struct err *e)
+static int begin(struct sft_run *r, const char *input, struct err *e)
 {
-    struct course *c = &r->course;
-    if (course_open(c, &r->o->course, e) < 0 || open_loss(r, e) < 0 || open_data(r, input, e) < 0)
+    struct result_plan plan = {.data = &r->data,
+                               .n = r->data.n,
+                               .fingerprint = r->data.fingerprint,
+                               .where = io_name(input),
+                               .loss = r->loss.kind->name,
+                               .settings = token_objective_settings(&r->loss)};
+    return result_begin(&r->result, &plan, e);
+}
+
+static int train(struct sft_run *r, const char *input, struct err *e)
+{
+    struct run *run = &r->result.run;
+    const struct run_options *o = &r->o->result.run;
+    if (result_open(&r->result, &r->o->result, "sft-train", 0, e) < 0 || open_loss(r, e) < 0 ||
+        open_data(r, input, e) < 0 || begin(r, input, e) < 0)
         return -1;
-    c->program = "sft-train";
-    c->loss = &r->loss;
-    c->n = r->data.n;
-    c->fingerprint = r->data.fingerprint;
-    c->stream = &r->data.stream;
-    c->where = io_name(input);
-    c->fill = fill;
-    c->name = name_of;
-    c->note = note;
-    c->arg = r;
-    return course_run(c, e);
+    token_objective_init(&r->objective, &r->loss, run->model, &run->device, &o->train);
+    r->objective.entropy = o->metrics != NULL;
+    r->result.note = note;
+    r->result.arg = r;
+    return result_train(&r->result, &r->objective.objective,
+                        token_objective_bytes(&r->loss, run->model, &o->train), e);
 }
 
 int sft_run(const struct sft_options *o, const char *input, struct err *e)
 {
-    struct run r;
+    struct sft_run r;
     memset(&r, 0, sizeof r);
     r.o = o;
-    int result = run(&r, input, e);
-    course_close(&r.course, result < 0, e);
+    int result = train(&r, input, e);
+    token_objective_release(&r.objective);
     scorer_release(&r.scorer);
+    result_close(&r.result, result < 0, e);
     if (r.data.header.column)
         dataset_release(&r.data);
     if (r.eval.header.column)

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-// A run of supervised fine-tuning: a course of training over a stream in memory, with evaluation.
+// A run of supervised fine-tuning: over a stream in memory, with evaluation.
 #ifndef TRAIN_SFT_H
 #define TRAIN_SFT_H
 
-#include "train/offline.h"
+#include "train/result.h"
 
 struct sft_options {
-    struct course_options course;
+    struct result_options result;
     const char *loss;
     const char *reference; // NAME of column logp:NAME for losses that need it; NULL: the only one
     int per_sequence;
-    double beta, alpha;    // of losses that have them
+    struct loss_parameters parameters;
     const char *eval_path; // stream, or NULL
     int64_t eval_steps;
 };

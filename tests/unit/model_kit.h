@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "model/generate.h"
 #include "model/head.h"
-#include "train/trainer.h"
+#include "train/token_objective.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -9,6 +9,7 @@ struct bench {
     struct reference r;
     struct trainer t;
     struct loss loss;
+    struct token_objective objective;
     struct exact_terms exact;
     struct examples x;
     char other[128]; // "DIR:COEF" is made of this
@@ -47,12 +48,14 @@ static int bench_open(struct bench *b)
         CHECK(!"opened");
         return -1;
     }
+    token_objective_init(&b->objective, &b->loss, b->r.model, &b->r.device, &o);
     b->x = load_examples(json_object_get(b->r.json, "sequences"));
     return 0;
 }
 
 static void bench_close(struct bench *b)
 {
+    token_objective_release(&b->objective);
     trainer_release(&b->t);
     exact_terms_release(&b->exact);
     free_examples(&b->x);
@@ -69,15 +72,14 @@ static void set_terms(struct bench *b, double kl, double reverse, double bonus)
     exact_terms_release(&b->exact);
     CHECK(exact_terms_open(&b->exact, isnan(kl) ? NULL : forth, isnan(reverse) ? NULL : back, bonus,
                            b->r.model, &b->r.device, &e) == 0);
-    b->t.exact = exact_terms_any(&b->exact) ? &b->exact : NULL;
+    b->objective.exact = exact_terms_any(&b->exact) ? &b->exact : NULL;
 }
 
 static struct step_report step(struct bench *b)
 {
     struct step_report report;
-    b->t.entropy = 1;
-    CHECK(trainer_step(&b->t, b->x.example, b->x.n, &b->loss, NORMALIZE_TOKENS, 0, &report, &e) ==
-          0);
+    b->objective.entropy = 1;
+    CHECK(trainer_step(&b->t, b->x.example, b->x.n, &b->objective.objective, &report, &e) == 0);
     return report;
 }
 
@@ -168,12 +170,12 @@ static void company_changes_nothing(void)
     float *two = gradient_of(&b);
     CHECK(apart(&b, with, two) < 1e-6);
     for (size_t micro = 1; micro < 60; micro += 13) {
-        b.t.micro_batch_tokens = micro;
+        b.t.pass.batch_tokens = micro;
         float *small = gradient_of(&b);
         CHECK(apart(&b, with, small) < 2e-6);
         free(small);
     }
-    b.t.micro_batch_tokens = 1024;
+    b.t.pass.batch_tokens = 1024;
     for (int n = 1; n <= 3; n++) {
         CHECK(threads_set(n, &e) == 0);
         float *threads = gradient_of(&b);

@@ -69,13 +69,13 @@ static void derivatives_by_finite_differences(void)
     CHECK(loss_init(&l, "reinforce", &e) == 0);
     check_derivative(&l, &d, 0);
     CHECK(loss_init(&l, "ppo-clip", &e) == 0);
-    check_derivative(&l, &d, l.parameters.cliprange);
+    check_derivative(&l, &d, l.parameters.value[LOSS_CLIPRANGE]);
     CHECK(loss_set_kl(&l, "half:0.7", &e) == 0);
     CHECK(l.n_columns == 3);
     CHECK_TEXT(loss_column(&l, 0), "advantage");
     CHECK_TEXT(loss_column(&l, 1), "logp:rollout");
     CHECK_TEXT(loss_column(&l, 2), "logp:half");
-    check_derivative(&l, &d, l.parameters.cliprange);
+    check_derivative(&l, &d, l.parameters.value[LOSS_CLIPRANGE]);
 }
 
 // By token: rho = beta (lp - reference), far below the ends of hellinger and js too.
@@ -118,10 +118,9 @@ enum { SEQUENCES = 24 };
 
 static void sequence_losses_by_finite_differences(void)
 {
-    static const char *const names[] = {"tv",         "chi2",       "hellinger",  "js",
-                                        "kl",         "logistic",   "hinge",      "gsil-bernoulli",
-                                        "gsil-brier", "gsil-hinge", "gsil-kliep", "gsil-lsif"};
     struct err e;
+    const struct loss_kind *kind;
+    int kinds = 0;
     struct loss l;
     struct rng r;
     double log_ratio[SEQUENCES], value[SEQUENCES], c[SEQUENCES], other[SEQUENCES],
@@ -130,13 +129,16 @@ static void sequence_losses_by_finite_differences(void)
     for (int i = 0; i < SEQUENCES; i++)
         log_ratio[i] = 8 * rng_normal(&r);
     struct loss_sequences s = {SEQUENCES, log_ratio};
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+    for (size_t k = 0; (kind = loss_at(k)); k++) {
         struct loss_stats stats = {0};
         size_t where;
-        CHECK(loss_init(&l, names[k], &e) == 0);
+        if (!kind->sequences)
+            continue;
+        CHECK(loss_init(&l, kind->name, &e) == 0);
+        kinds++;
         l.by_sequence = 1;
-        if (l.kind->pairs && l.kind->alpha > 0)
-            l.parameters.alpha = 0.1;
+        if (kind->use == LOSS_ON_PAIRS && kind->takes[LOSS_ALPHA].help)
+            l.parameters.value[LOSS_ALPHA] = 0.1;
         CHECK(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) == 0);
         for (int i = 0; i < SEQUENCES; i++) {
             double sum[2] = {0}, was = log_ratio[i], h = 1e-5;
@@ -150,6 +152,7 @@ static void sequence_losses_by_finite_differences(void)
             CHECK_NEAR((sum[1] - sum[0]) / (2 * h), c[i], 1e-6 * (1 + fabs(c[i])));
         }
     }
+    CHECK(kinds >= 12);
 }
 
 // Where functions end, and where exponentials would overflow.
@@ -178,7 +181,7 @@ static void extreme_gains(void)
     const char *const names[] = {"hellinger", "js", "kl"};
     for (int k = 0; k < 3; k++) {
         CHECK(loss_init(&l, names[k], &e) == 0);
-        l.parameters.beta = 1;
+        l.parameters.value[LOSS_BETA] = 1;
         log_ratio[0] = ends[k] + 1e-9;
         log_ratio[1] = ends[k] - 1e-9;
         log_ratio[2] = ends[k] - 3;

@@ -5,7 +5,7 @@
 
 #include "base/rng.h"
 #include "infer/reward_scorer.h"
-#include "train/reward_step.h"
+#include "train/reward_objective.h"
 
 #define GOLDEN SHARED "/golden/methods/methods.json"
 enum { MOST = 32 };
@@ -292,12 +292,29 @@ static void check_direction(struct reward_model *r, const struct random_pairs *p
     free(before);
 }
 
+// An update from the pairs.
+static struct step_report reward_step(struct reward_model *r, const struct random_pairs *p,
+                                      const struct bradley_terry *b)
+{
+    struct example example[2 * PAIRS];
+    struct reward_objective objective;
+    struct step_report report;
+    for (size_t i = 0; i < PAIRS; i++) {
+        example[2 * i] = p->example[p->pair[i].member[PAIR_PREFERRED]];
+        example[2 * i + 1] = p->example[p->pair[i].member[PAIR_OTHER]];
+    }
+    reward_objective_init(&objective, b);
+    CHECK(trainer_step(&r->trainer, example, (size_t)2 * PAIRS, &objective.objective, &report,
+                       &e) == 0);
+    CHECK(objective.stats.pairs == PAIRS && objective.stats.loss == report.loss);
+    reward_objective_release(&objective);
+    return report;
+}
+
 static void gradient_through_the_model(void)
 {
     struct reward_model r;
     static struct random_pairs p;
-    struct step_report report;
-    struct reward_stats stats;
     struct rng random;
     reward_model_open(&r);
     fill_pairs(&p);
@@ -306,7 +323,7 @@ static void gradient_through_the_model(void)
     const struct parameter *head = find_role(m, ROLE_REWARD_HEAD);
     // With a head of zeros: the loss is ln 2, and only the head has a gradient.
     struct bradley_terry b = {LEVEL_TOKEN, PAD_HOLD, REDUCTION_PAIRS};
-    CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &stats, &e) == 0);
+    struct step_report report = reward_step(&r, &p, &b);
     CHECK_NEAR(report.loss, log(2), 1e-7);
     for (size_t i = 0; i < m->n_flat; i++)
         if (i < head->offset || i >= head->offset + head->cols)
@@ -318,7 +335,7 @@ static void gradient_through_the_model(void)
     float *direction = calloc(m->n_flat, sizeof *direction);
     for (int round = 0; round < 7; round++) {
         b = (struct bradley_terry){round == 6, round % 3, round / 3 % 2};
-        CHECK(reward_step(&r.trainer, p.example, p.pair, PAIRS, &b, &report, &stats, &e) == 0);
+        report = reward_step(&r, &p, &b);
         CHECK_NEAR(report.loss, scored_loss(&r, &p, &b), 1e-6);
         memcpy(gradient, m->gradient, m->n_flat * sizeof *gradient);
         check_direction(&r, &p, &b, gradient, gradient);

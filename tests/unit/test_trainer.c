@@ -78,6 +78,7 @@ static void check_steps(const char *path, const char *what, int64_t micro)
         struct trainer_options o;
         struct trainer t;
         struct loss loss;
+        struct token_objective objective;
         struct step_report report;
         struct examples x = load_examples(json_object_get(r.json, "sequences"));
         const json_t *noise = json_object_get(json_object_get(r.json, "fp32_noise"), what);
@@ -85,10 +86,11 @@ static void check_steps(const char *path, const char *what, int64_t micro)
         o.micro_batch_tokens = micro;
         CHECK(loss_init(&loss, "nll", &e) == 0);
         CHECK(trainer_init(&t, r.model, &r.device, &o, 0, &e) == 0);
+        token_objective_init(&objective, &loss, r.model, &r.device, &o);
         for (size_t step = 0; step < 4; step++) {
             if (step == 3)
                 compare_parameters(&r, what);
-            CHECK(trainer_step(&t, x.example, x.n, &loss, NORMALIZE_TOKENS, 0, &report, &e) == 0);
+            CHECK(trainer_step(&t, x.example, x.n, &objective.objective, &report, &e) == 0);
             CHECK_NEAR(report.loss, element(json_object_get(c, "losses"), step),
                        tolerance(number_at(noise, "loss", NULL)));
             if (step < 3)
@@ -99,6 +101,7 @@ static void check_steps(const char *path, const char *what, int64_t micro)
         }
         CHECK(t.num_tokens == 4 * x.trained);
         printf("# %s: three steps of %s\n", path, what);
+        token_objective_release(&objective);
         trainer_release(&t);
         free_examples(&x);
     }
@@ -186,6 +189,7 @@ static void check_method(const struct method *method, const json_t *j, int64_t m
         return;
     }
     struct loss loss;
+    struct token_objective objective;
     struct trainer t;
     struct trainer_options o = trainer_defaults;
     struct step_report report;
@@ -194,12 +198,12 @@ static void check_method(const struct method *method, const json_t *j, int64_t m
     o.micro_batch_tokens = micro;
     o.temperature = method->temperature;
     CHECK(loss_init(&loss, method->loss, &e) == 0);
-    loss.parameters.cliprange = 0.2;
+    loss.parameters.value[LOSS_CLIPRANGE] = 0.2;
     if (method->beta > 0)
-        loss.parameters.beta = method->beta;
+        loss.parameters.value[LOSS_BETA] = method->beta;
     if (method->alpha > 0) {
-        loss.parameters.alpha = method->alpha;
-        loss.parameters.offset = method->offset;
+        loss.parameters.value[LOSS_ALPHA] = method->alpha;
+        loss.parameters.value[LOSS_OFFSET] = method->offset;
     }
     loss.by_sequence |= method->by_sequence;
     if (method->reference)
@@ -210,8 +214,9 @@ static void check_method(const struct method *method, const json_t *j, int64_t m
     if (method->subset == ALL)
         CHECK(x.trained == (size_t)number_at(j, "n_trained", NULL));
     CHECK(trainer_init(&t, r.model, &r.device, &o, 0, &e) == 0);
-    t.entropy = 1;
-    CHECK(trainer_step(&t, x.example, x.n, &loss, NORMALIZE_TOKENS, 0, &report, &e) == 0);
+    token_objective_init(&objective, &loss, r.model, &r.device, &o);
+    objective.entropy = 1;
+    CHECK(trainer_step(&t, x.example, x.n, &objective.objective, &report, &e) == 0);
     const json_t *want = json_object_get(json_object_get(j, "losses"), method->name);
     const json_t *noise = json_object_get(j, "fp32_noise");
     CHECK_NEAR(report.loss, number_at(want, "value", NULL),
@@ -235,6 +240,7 @@ static void check_method(const struct method *method, const json_t *j, int64_t m
     }
     CHECK_NEAR(worst, 0, limit);
     printf("# %s: gradient off by %.2g (allowed %.2g)\n", method->name, worst, limit);
+    token_objective_release(&objective);
     trainer_release(&t);
     free_examples(&x);
     reference_close(&r);
@@ -293,6 +299,7 @@ struct bench {
     struct reference r;
     struct trainer t;
     struct loss loss;
+    struct token_objective objective;
     struct examples x;
 };
 
@@ -303,12 +310,14 @@ static int bench_open(struct bench *b, const struct trainer_options *o)
         CHECK(!"opened");
         return -1;
     }
+    token_objective_init(&b->objective, &b->loss, b->r.model, &b->r.device, o);
     b->x = load_examples(json_object_get(b->r.json, "sequences"));
     return 0;
 }
 
 static void bench_close(struct bench *b)
 {
+    token_objective_release(&b->objective);
     trainer_release(&b->t);
     free_examples(&b->x);
     reference_close(&b->r);
@@ -317,7 +326,9 @@ static void bench_close(struct bench *b)
 static int bench_step(struct bench *b, enum normalize normalize, double constant,
                       struct step_report *report)
 {
-    return trainer_step(&b->t, b->x.example, b->x.n, &b->loss, normalize, constant, report, &e);
+    b->objective.normalize = normalize;
+    b->objective.constant = constant;
+    return trainer_step(&b->t, b->x.example, b->x.n, &b->objective.objective, report, &e);
 }
 
 static struct trainer_options brisk(void)
@@ -357,6 +368,68 @@ static void micro_batches_agree(void)
         bench_close(&other);
     }
     bench_close(&first);
+}
+
+// The loop over micro-batches: all sequences in order, groups in one piece, as many of them as the
+// limit holds and at least one, those without a wanted position left out.
+static void check_micro_batches(struct bench *b, size_t limit, size_t group, int after)
+{
+    enum { N = 8 };
+    static const size_t length[N] = {5, 9, 3, 3, 17, 2, 4, 6};
+    static const uint32_t token[17] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17};
+    static const uint8_t none[17] = {0};
+    struct sequence s[N];
+    struct pass p;
+    size_t seen = 0, end = 0, before = 0;
+    for (size_t i = 0; i < N; i++)
+        s[i] = (struct sequence){token, i / 2 == 1 ? none : NULL, length[i], 0};
+    pass_init(&p, b->r.model, &b->r.device);
+    p.batch_tokens = limit;
+    p.group = group;
+    p.after = after;
+    pass_begin(&p, s, N);
+    int more;
+    while ((more = pass_next(&p, &e)) > 0) {
+        size_t rows = 0, next = 0;
+        CHECK(p.first >= end && p.first % group == 0 && (p.n % group == 0 || p.first + p.n == N));
+        for (size_t i = 0; i < p.n; i++)
+            rows += length[p.first + i] - (after ? 0 : 1);
+        for (size_t i = 0; i < group && p.first + p.n + i < N; i++)
+            next += length[p.first + p.n + i] - (after ? 0 : 1);
+        CHECK(rows <= limit || p.n <= group);
+        CHECK(p.first + p.n == N || rows + next > limit);
+        for (size_t i = end; i < p.first; i++)
+            CHECK(s[i].mask == none);
+        CHECK(p.batch.n_wanted > 0 && pass_forward(&p, 0, &e) == 0);
+        before = p.batch.n;
+        seen += p.batch.n_wanted;
+        end = p.first + p.n;
+    }
+    CHECK(more == 0 && end == N && before > 0 && seen == 4 + 8 + 16 + 1 + 3 + 5);
+    pass_release(&p);
+}
+
+static void micro_batches_are_whole(void)
+{
+    struct trainer_options o = brisk();
+    struct bench b;
+    if (bench_open(&b, &o) < 0)
+        return;
+    for (size_t limit = 1; limit < 60; limit++)
+        for (size_t group = 1; group <= 3; group++)
+            for (int after = 0; after < 2; after++)
+                check_micro_batches(&b, limit, group, after);
+    // What the model cannot take is refused by its number.
+    static const uint32_t good[] = {1, 2}, bad[] = {1, 40};
+    struct sequence s[] = {{good, NULL, 2, 0}, {bad, NULL, 2, 0}};
+    pass_begin(&b.t.pass, s, 2);
+    CHECK(pass_next(&b.t.pass, &e) < 0 && b.t.pass.where == 1 && strstr(e.text, "vocabulary"));
+    b.t.pass.positions = 1;
+    static const uint32_t far[] = {1, 2, 3};
+    struct sequence t[] = {{good, NULL, 2, 0}, {far, NULL, 3, 0}};
+    pass_begin(&b.t.pass, t, 2);
+    CHECK(pass_next(&b.t.pass, &e) < 0 && b.t.pass.where == 1 && strstr(e.text, "3 tokens"));
+    bench_close(&b);
 }
 
 // Bit for bit.
@@ -415,10 +488,10 @@ static void untrained_sequences_add_nothing(void)
     mixed[0] = (struct example){.sequence = {.token = token, .mask = mask, .n = 4}};
     memcpy(mixed + 1, b.x.example, b.x.n * sizeof *mixed);
     mixed[b.x.n + 1] = (struct example){.sequence = {.token = token, .mask = only_first, .n = 4}};
-    CHECK(trainer_step(&b.t, mixed, b.x.n + 2, &b.loss, NORMALIZE_TOKENS, 0, &report, &e) == 0);
+    CHECK(trainer_step(&b.t, mixed, b.x.n + 2, &b.objective.objective, &report, &e) == 0);
     CHECK(bench_step(&c, NORMALIZE_TOKENS, 0, &report) == 0);
     CHECK(memcmp(b.r.model->master, c.r.model->master, b.r.model->n_flat * sizeof(float)) == 0);
-    CHECK(trainer_step(&b.t, mixed, 1, &b.loss, NORMALIZE_TOKENS, 0, &report, &e) < 0);
+    CHECK(trainer_step(&b.t, mixed, 1, &b.objective.objective, &report, &e) < 0);
     CHECK(strstr(e.text, "no trained token") != NULL);
     bench_close(&b);
     bench_close(&c);
@@ -533,6 +606,7 @@ int main(void)
     each_golden("trains", check_training);
     RUN(policy_losses);
     RUN(micro_batches_agree);
+    RUN(micro_batches_are_whole);
     RUN(threads_agree);
     RUN(normalisers);
     RUN(untrained_sequences_add_nothing);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include "infer/pass.h"
+
+#include <string.h>
+
+enum { BATCH_TOKENS = 2048 };
+
+void pass_init(struct pass *p, struct model *m, struct device *device)
+{
+    memset(p, 0, sizeof *p);
+    p->model = m;
+    p->device = device;
+    p->batch_tokens = BATCH_TOKENS;
+    p->positions = model_positions(m);
+    p->group = 1;
+    decoder_init(&p->decoder, m, device);
+    arena_init(&p->arena);
+}
+
+void pass_release(struct pass *p)
+{
+    decoder_release(&p->decoder);
+    arena_release(&p->arena);
+}
+
+void pass_begin(struct pass *p, const struct sequence *sequence, size_t n)
+{
+    p->sequence = sequence;
+    p->n_sequences = n;
+    p->first = p->n = 0;
+}
+
+// Rows that go through the model: without `after` the last token is only a target.
+static size_t rows_of(const struct pass *p, const struct sequence *s)
+{
+    size_t target = p->after ? 0 : 1;
+    return s->n > target ? s->n - target : 0;
+}
+
+// Rows of the group that begins at sequence `at`; *n: how many sequences it has.
+static size_t group_rows(const struct pass *p, size_t at, size_t *n)
+{
+    size_t left = p->n_sequences - at, rows = 0;
+    *n = left < p->group ? left : p->group;
+    for (size_t i = 0; i < *n; i++)
+        rows += rows_of(p, &p->sequence[at + i]);
+    return rows;
+}
+
+// Decides on the sequences of the next micro-batch; returns their rows.
+static size_t take(struct pass *p)
+{
+    size_t rows = 0;
+    p->first += p->n;
+    p->n = 0;
+    while (p->first + p->n < p->n_sequences) {
+        size_t n, more = group_rows(p, p->first + p->n, &n);
+        if (p->n && rows + more > p->batch_tokens)
+            break;
+        rows += more;
+        p->n += n;
+    }
+    return rows;
+}
+
+static int check(const struct pass *p, const struct sequence *s, struct err *e)
+{
+    if (batch_check_tokens(s->token, s->n, p->model->config.vocab, e) < 0)
+        return -1;
+    if (rows_of(p, s) > p->positions)
+        return err_set(e, STATUS_FAILED, "%zu tokens are more than the model's %zu positions",
+                       s->n - s->beyond, p->positions);
+    return 0;
+}
+
+static int pack(struct pass *p, size_t rows, struct err *e)
+{
+    arena_clear(&p->arena);
+    p->where = p->first;
+    if (packer_init(&p->packer, &p->arena, rows, p->n, e) < 0)
+        return -1;
+    p->packer.share = p->share;
+    p->packer.after = p->after;
+    for (size_t i = p->first; i < p->first + p->n; i++) {
+        p->where = i;
+        if (check(p, &p->sequence[i], e) < 0)
+            return -1;
+        packer_add(&p->packer, &p->sequence[i]);
+    }
+    packer_batch(&p->packer, &p->batch);
+    return 0;
+}
+
+int pass_next(struct pass *p, struct err *e)
+{
+    do {
+        size_t rows = take(p);
+        if (!p->n)
+            return 0;
+        if (pack(p, rows, e) < 0)
+            return -1;
+    } while (!p->batch.n_wanted);
+    return 1;
+}
+
+int pass_forward(struct pass *p, int save, struct err *e)
+{
+    return decoder_forward(&p->decoder, &p->batch, NULL, save, e);
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The one loop over given sequences: pack the next micro-batch, run the model forward. Scoring and
+// training go through it; what they do with the hidden states is theirs.
+//
+//   pass_begin(&p, sequence, n);
+//   while ((more = pass_next(&p, &e)) > 0 && pass_forward(&p, 0, &e) == 0)
+//       use(p.decoder.hidden, &p.batch); // [batch.n_wanted, hidden]
+#ifndef INFER_PASS_H
+#define INFER_PASS_H
+
+#include "model/decoder.h"
+
+struct pass {
+    struct model *model;
+    struct device *device;
+    struct decoder decoder;
+    struct arena arena; // of one micro-batch: emptied by pass_next
+    // To be changed after pass_init, before pass_begin.
+    size_t batch_tokens; // rows packed at a time; a longer group goes alone
+    size_t positions;    // longest sequence that is taken: the model's at first
+    size_t group;        // sequences that stay together: 1 at first
+    size_t share;        // of the packer: 0 at first
+    int after;           // of the packer: 0 at first
+    // The micro-batch: sequences first .. first + n - 1.
+    size_t first, n;
+    struct packer packer;
+    struct batch batch;
+    size_t where; // of a failure of pass_next: the sequence at fault
+    // All sequences; borrowed.
+    const struct sequence *sequence;
+    size_t n_sequences;
+};
+
+void pass_init(struct pass *p, struct model *m, struct device *device);
+void pass_release(struct pass *p);
+void pass_begin(struct pass *p, const struct sequence *sequence, size_t n);
+// Packs the next micro-batch that has a wanted position: as many whole groups as batch_tokens hold,
+// one at least. Returns 1, or 0 behind the last one. Refuses a sequence with a token beyond the
+// vocabulary or more tokens than positions.
+int pass_next(struct pass *p, struct err *e);
+// Fills decoder.hidden. `save`: a way back follows (decoder_backward).
+int pass_forward(struct pass *p, int save, struct err *e);
+
+#endif

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+#include "train/publisher.h"
+#include "base/io.h"
+#include "train/checkpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int open_stream(struct publisher *p, const char *input, struct err *e)
+{
+    if (online_open(&p->source, input, p->run.o->tokenizer, e) < 0)
+        return -1;
+    return p->open(p->arg, e);
+}
+
+// Saves the state, with what the program remembers.
+static int save_state(const struct publisher *p, int at, struct err *e)
+{
+    json_t *state = json_copy(p->run.settings);
+    if (!state)
+        return err_memory(e, 0, "a state");
+    int result = p->save ? p->save(p->arg, state, e) : 0;
+    if (result == 0)
+        result = checkpoint_save(at, run_state, &p->run.trainer, state, e);
+    json_decref(state);
+    return result;
+}
+
+// Whether OUT shows the masters' generation.
+static int shows_generation(const struct publisher *p, int *finished)
+{
+    struct err ignored;
+    struct directory_note note;
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC), shows = 0;
+    if (fd >= 0 && directory_read_note(fd, &note, &ignored) == 0) {
+        shows = note.generation == (uint64_t)p->run.trainer.step;
+        *finished = note.finished;
+        directory_release_note(&note);
+    }
+    if (fd >= 0)
+        close(fd);
+    return shows;
+}
+
+// The generation is there already: only its state and its note are new, and what is in OUT/previous
+// stays the generation before.
+static int publish_again(const struct publisher *p, int with_state,
+                         const struct directory_note *note, struct err *e)
+{
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, p->run.o->output);
+    int result = with_state && p->run.settings ? save_state(p, fd, e) : 0;
+    if (result == 0)
+        result = directory_write_note(fd, note, e);
+    close(fd);
+    return result;
+}
+
+// Publishes the masters as a generation; with `with_state` the state goes with it, otherwise the
+// last saved one stays.
+static int publish(struct publisher *p, int with_state, int finished, struct err *e)
+{
+    struct directory_output out;
+    struct directory_note note = {.generation = (uint64_t)p->run.trainer.step,
+                                  .finished = finished,
+                                  .history = p->run.history};
+    int was_finished;
+    if (p->shown && shows_generation(p, &was_finished))
+        return publish_again(p, with_state, &note, e);
+    if (directory_begin(&out, p->run.o->output, 0, e) < 0)
+        return -1;
+    int result = model_save(p->run.model, out.fd, p->run.o->save_dtype, e);
+    if (result == 0)
+        result = directory_write_note(out.fd, &note, e);
+    if (result == 0 && with_state && p->run.settings) {
+        result = save_state(p, out.fd, e);
+    } else if (result == 0) {
+        char *old = io_path(p->run.o->output, run_state, e);
+        result = old ? 0 : -1;
+        if (old && linkat(AT_FDCWD, old, out.fd, run_state, 0) < 0 && errno != ENOENT)
+            result = err_errno(e, old);
+        free(old);
+    }
+    if (result == 0)
+        return directory_commit(&out, 1, e);
+    directory_abort(&out);
+    return -1;
+}
+
+// Provenance: what came with the stream, then this program; and what depends on the stream.
+static int set_history(struct publisher *p, struct err *e)
+{
+    char fingerprint[24];
+    struct online *s = &p->source;
+    if (run_set_history(&p->run, s->reader ? &s->header : NULL, "start", fingerprint, e) < 0)
+        return -1;
+    if (!s->reader)
+        return 0;
+    json_decref(p->run.settings);
+    p->run.settings = p->settings(p->arg, fingerprint);
+    return p->run.settings ? 0 : err_memory(e, 0, "settings");
+}
+
+// Loads OUT's state: 1, or 0 where there is none. *then: what was set when it was saved.
+static int load_state(struct publisher *p, json_t **then, struct err *e)
+{
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, p->run.o->output);
+    int result = 0;
+    if (io_exists(fd, run_state))
+        result = checkpoint_load(fd, run_state, &p->run.trainer, then, e) < 0 ? -1 : 1;
+    if (result > 0 && p->load)
+        p->load(p->arg, *then);
+    close(fd);
+    return result;
+}
+
+// Remembers the generation that an update is about to replace.
+static int remember(struct publisher *p, struct err *e)
+{
+    size_t n = p->run.model->n_flat;
+    if (!p->takes_back)
+        return 0;
+    if (!p->before && !(p->before = mem_alloc(n, sizeof *p->before, "the generation before", e)))
+        return -1;
+    memcpy(p->before, p->run.model->master, n * sizeof *p->before);
+    p->before_step = p->run.trainer.step;
+    return 0;
+}
+
+// Loads a model's weights as those of the generation before, if they are.
+static int load_previous(struct publisher *p, const struct model *previous, struct err *e)
+{
+    struct directory_note note;
+    if (directory_read_note(previous->directory, &note, e) < 0)
+        return -1;
+    int right = note.generation + 1 == (uint64_t)p->run.trainer.step;
+    directory_release_note(&note);
+    if (previous->n_flat != p->run.model->n_flat ||
+        previous->n_parameters != p->run.model->n_parameters)
+        right = 0;
+    for (size_t i = 0; right && i < previous->n_parameters; i++)
+        model_values(previous, i, p->before + previous->parameter[i].offset);
+    p->before_step = right ? p->run.trainer.step - 1 : p->run.trainer.step;
+    return 0;
+}
+
+// After a resume the generation before is in OUT/previous. Where it is not, a rule that stops the
+// run at once keeps the generation that was there.
+static int load_before(struct publisher *p, struct err *e)
+{
+    char *path = io_path(p->run.o->output, "previous", e);
+    int result = path ? remember(p, e) : -1;
+    if (result == 0 && p->before && p->run.trainer.step > 0 && io_exists(AT_FDCWD, path)) {
+        struct model *previous = model_open(path, e);
+        result = previous ? load_previous(p, previous, e) : -1;
+        model_close(previous);
+    }
+    free(path);
+    return result;
+}
+
+// A run that is not the one that saved the state leaves everything as it was.
+static int agree(struct publisher *p, const json_t *then, struct err *e)
+{
+    if (!then || !p->run.settings || checkpoint_agrees(then, p->run.settings, e) == 0)
+        return 0;
+    p->refused = 1;
+    return -1;
+}
+
+// Puts the generation in place from which this run goes on, and tells followers.
+static int begin(struct publisher *p, json_t **then, struct err *e)
+{
+    int exists = io_exists(AT_FDCWD, p->run.o->output);
+    if (exists && !p->run.o->resume)
+        return err_set(e, STATUS_FAILED,
+                       "%s: exists: --resume goes on with it; otherwise remove it first",
+                       p->run.o->output);
+    int resumed = p->run.o->resume ? load_state(p, then, e) : 0;
+    if (resumed < 0 || agree(p, *then, e) < 0)
+        return -1;
+    if (p->run.o->resume && !resumed)
+        message_note("%s: no state to go on from; starting at the beginning", p->run.o->output);
+    if (resumed)
+        message_note("going on after generation %lld", (long long)p->run.trainer.step);
+    p->created = !exists;
+    int finished = 0;
+    p->shown = resumed && shows_generation(p, &finished);
+    if ((!p->shown || finished) && publish(p, 0, 0, e) < 0)
+        return -1;
+    p->shown = 1;
+    if (load_before(p, e) < 0 || policy_lock_ready(&p->run.lock, e) < 0)
+        return -1;
+    return resumed ? metrics_resume(&p->run.metrics, p->run.o->metrics, p->run.trainer.step, e)
+                   : metrics_open(&p->run.metrics, p->run.o->metrics, e);
+}
+
+// Generations are published one by one when the stream is known to be whole (a file), or when
+// somebody follows the policy, who cannot go on without. Otherwise the stream may yet break off:
+// only its end publishes.
+static int start(struct publisher *p, const char *input, struct err *e)
+{
+    json_t *then = NULL;
+    int result = online_prove(input, &p->live, e);
+    if (result == 0 && p->live)
+        result = open_stream(p, input, e);
+    if (result == 0)
+        result = set_history(p, e);
+    // A follower writes no stream before it has seen the policy.
+    if (result == 0)
+        result = begin(p, &then, e);
+    if (result == 0 && !p->live) {
+        result = open_stream(p, input, e);
+        p->live = policy_is_followed(&p->run.lock);
+        if (result == 0)
+            result = set_history(p, e);
+    }
+    if (result == 0)
+        result = agree(p, then, e);
+    json_decref(then);
+    return result;
+}
+
+void publisher_take_back(struct publisher *p, const char *rule, double value, double limit)
+{
+    long long generation = p->run.trainer.step, kept = p->before_step;
+    message_note("stopped: %s %.6g passes %.6g at generation %lld; generation %lld is kept", rule,
+                 value, limit, generation, kept);
+    memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
+    p->run.trainer.step = kept;
+    p->stopped = 1;
+}
+
+// No more updates are wanted.
+static int done(const struct publisher *p)
+{
+    int64_t most = p->run.o->max_steps;
+    return p->stopped || (most && p->run.trainer.step >= most);
+}
+
+int publisher_step(struct publisher *p, const struct example *example, size_t n,
+                   struct objective *objective, struct step_report *report, struct err *e)
+{
+    if (remember(p, e) < 0)
+        return -1;
+    if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0)
+        return err_prefix(e, "%s", p->source.where);
+    return 0;
+}
+
+json_t *publisher_metrics(const struct publisher *p, const struct objective *objective,
+                          const struct step_report *report, struct err *e)
+{
+    json_t *line = run_metrics(&p->run, objective, report, e);
+    if (line)
+        json_object_set_new(line, "generation", json_integer(p->run.trainer.step));
+    return line;
+}
+
+int publisher_show(struct publisher *p, struct err *e)
+{
+    int64_t every = p->run.o->save_steps;
+    int save = every && p->run.trainer.step % every == 0;
+    // The last generation is published with the note that says so.
+    p->shown = p->live && !done(p);
+    return p->shown ? publish(p, save, 0, e) : 0;
+}
+
+static int use_frame(struct publisher *p, struct err *e)
+{
+    size_t n = p->source.frame.n_sequences;
+    for (size_t i = 0; i < n && !done(p) && !io_stop_requested(); i++)
+        if (p->record(p->arg, i, e) < 0)
+            return -1;
+    return 0;
+}
+
+// Reads the stream to its proven end, also when no more updates are wanted: a writer that lives on
+// a pipe must be able to finish. It learns from the finished policy that it should.
+static int run_updates(struct publisher *p, struct err *e)
+{
+    int more = 1, finished = 0;
+    progress_resume(&p->run.progress, p->run.trainer.step);
+    while (more > 0) {
+        more = online_next(&p->source, e);
+        if (more > 0 && !finished && use_frame(p, e) < 0)
+            more = -1;
+        if (more > 0 && !finished && done(p) && p->live) {
+            finished = 1;
+            more = publish(p, 1, 1, e) < 0 ? -1 : 1;
+        }
+        if (io_stop_requested())
+            more = err_set(e, STATUS_AGAIN, "stopped");
+    }
+    if (more == 0 && !done(p) && p->end(p->arg, e) < 0)
+        more = -1;
+    if (more == 0 && !finished)
+        more = publish(p, 1, 1, e);
+    progress_end(&p->run.progress);
+    return more;
+}
+
+// After a failure: the last whole generation stays, with its state, where others may have seen it
+// or the run was asked to stop; what only this run would have made is not left behind.
+static void clean_up(struct publisher *p, struct err *e)
+{
+    struct err second;
+    if (p->refused || (!p->shown && !p->created && !p->run.trainer.step))
+        return;
+    int stopped = io_stop_requested();
+    if (stopped || (p->live && p->run.trainer.step > 0 && !done(p))) {
+        if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0)
+            message_warn("the state could not be saved: %s", second.text);
+        else if (stopped)
+            err_set(e, STATUS_AGAIN,
+                    "stopped after generation %lld, its state is in %s: run it again with --resume "
+                    "to go on",
+                    (long long)p->run.trainer.step, p->run.o->output);
+    } else if (p->created &&
+               (!p->live || (!p->run.trainer.step && !policy_is_followed(&p->run.lock))) &&
+               io_remove_tree(AT_FDCWD, p->run.o->output, &second) < 0) {
+        message_warn("%s", second.text);
+    }
+}
+
+int publisher_open(struct publisher *p, const struct run_options *o, const char *program,
+                   struct err *e)
+{
+    memset(p, 0, sizeof *p);
+    return run_open(&p->run, o, program, 0, e);
+}
+
+int publisher_train(struct publisher *p, const char *input, struct err *e)
+{
+    int result = start(p, input, e);
+    return result == 0 ? run_updates(p, e) : result;
+}
+
+int publisher_close(struct publisher *p, int result, struct err *e)
+{
+    struct err ignored;
+    if (result < 0 && p->run.locked)
+        clean_up(p, e);
+    if (metrics_close(&p->run.metrics, result < 0 ? &ignored : e) < 0)
+        result = -1;
+    if (result == 0)
+        message_note("%s: generation %lld, %llu trained tokens", p->run.o->output,
+                     (long long)p->run.trainer.step, (unsigned long long)p->run.trainer.num_tokens);
+    run_close(&p->run);
+    online_release(&p->source);
+    free(p->before);
+    return result;
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// A run over a stream whose result is a living policy: it shows a generation per update
+// (formats/policy.md). What an update is, is the program's business.
+//
+// Generations are published one by one when the stream is known to be whole (a file) or somebody
+// follows the policy; otherwise only the stream's proven end publishes. The stream is read to its
+// end, also when no more updates are wanted.
+#ifndef TRAIN_PUBLISHER_H
+#define TRAIN_PUBLISHER_H
+
+#include "train/online.h"
+#include "train/run.h"
+
+struct publisher {
+    struct run run;
+    struct online source;
+    // The program fills these in after publisher_open.
+    int takes_back; // publisher_take_back may come: weights of the generation before are held
+    int (*open)(void *arg, struct err *e); // the stream's header is there: columns, batch
+    // Record i of the source's frame came; an update where it makes a batch full.
+    int (*record)(void *arg, size_t i, struct err *e);
+    int (*end)(void *arg, struct err *e); // the stream is whole: the batch that is not full
+    json_t *(*settings)(void *arg, const char *model); // what a run that goes on must share
+    // What else the state remembers: adds to it, and takes it back. NULL: nothing.
+    int (*save)(void *arg, json_t *state, struct err *e);
+    void (*load)(void *arg, const json_t *state);
+    void *arg;
+    // Its own.
+    int stopped;         // by publisher_take_back
+    int refused;         // OUT's state is that of another run
+    int created;         // OUT is of this run's making
+    int live;            // each generation may be published as it comes
+    int shown;           // OUT shows the masters' generation
+    float *before;       // masters of the generation before
+    int64_t before_step; // its number
+};
+
+// As run_open.
+int publisher_open(struct publisher *p, const struct run_options *o, const char *program,
+                   struct err *e);
+// All of the training, after run_prepare. STATUS_AGAIN: stopped by a signal, with the state saved.
+int publisher_train(struct publisher *p, const char *input, struct err *e);
+// The end, after a failure too: `result` of what came before; returns the result of all.
+int publisher_close(struct publisher *p, int result, struct err *e);
+
+// An update, within `record` and `end`: publisher_step, metrics, publisher_show.
+int publisher_step(struct publisher *p, const struct example *example, size_t n,
+                   struct objective *objective, struct step_report *report, struct err *e);
+// run_metrics and the generation; finish them with metrics_write.
+json_t *publisher_metrics(const struct publisher *p, const struct objective *objective,
+                          const struct step_report *report, struct err *e);
+// Publishes. The metrics come before: a run that is killed here and goes on must not lack a line.
+int publisher_show(struct publisher *p, struct err *e);
+// In place of an update: goes back to the generation before, which ends the run. `rule` says why.
+void publisher_take_back(struct publisher *p, const char *rule, double value, double limit);
+
+#endif

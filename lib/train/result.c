@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+#include "train/result.h"
+#include "base/io.h"
+#include "train/checkpoint.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+const char result_scratch[] = "start";
+
+static int plan_steps(struct result *r, struct err *e)
+{
+    const struct run_options *o = r->run.o;
+    double epochs = r->o->epochs;
+    r->total_steps = o->max_steps
+                         ? o->max_steps
+                         : (int64_t)ceil(epochs * (double)offline_epoch_steps(&r->source) - 1e-9);
+    if (r->total_steps < 1)
+        return err_set(e, STATUS_USAGE, "--num-train-epochs %g makes no update", epochs);
+    progress_total(&r->run.progress, r->total_steps);
+    message_note("%lld updates of up to %lld", (long long)r->total_steps, (long long)o->batch_size);
+    return 0;
+}
+
+static int write_metrics(struct result *r, const struct step_report *p, struct err *e)
+{
+    struct run *run = &r->run;
+    int64_t step = run->trainer.step;
+    json_t *line = run_metrics(run, r->objective, p, e);
+    if (!line)
+        return -1;
+    json_object_set_new(line, "epoch",
+                        json_real((double)offline_seen(&r->source, step) / (double)r->source.n));
+    if (r->note && r->note(r->arg, step == r->total_steps, line, e) < 0) {
+        json_decref(line);
+        return -1;
+    }
+    return metrics_write(&run->metrics, line, e);
+}
+
+static int write_model(struct result *r, int at, struct err *e)
+{
+    struct directory_note note = {.finished = 1, .history = r->run.history};
+    if (model_save(r->run.model, at, r->run.o->save_dtype, e) < 0)
+        return -1;
+    return directory_write_note(at, &note, e);
+}
+
+// The model as it is now, as OUT/NAME.
+static int keep_model(struct result *r, const char *name, struct err *e)
+{
+    if (io_remove_tree(r->out.fd, name, e) < 0 || io_make_directory(r->out.fd, name, e) < 0)
+        return -1;
+    int fd = openat(r->out.fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, name);
+    int result = write_model(r, fd, e);
+    close(fd);
+    return result;
+}
+
+static int keep_average(struct result *r, struct err *e)
+{
+    struct trainer *t = &r->run.trainer;
+    if (!t->ema)
+        return 0;
+    float *own = t->model->master;
+    t->model->master = t->ema;
+    int result = keep_model(r, "ema", e);
+    t->model->master = own;
+    return result;
+}
+
+static int keep_due_models(struct result *r, struct err *e)
+{
+    const struct offline *s = &r->source;
+    int64_t step = r->run.trainer.step;
+    uint64_t before = offline_seen(s, step - 1), after = offline_seen(s, step);
+    uint64_t total = offline_seen(s, r->total_steps);
+    for (int i = 0; i < r->keep.n; i++)
+        if (keep_due(&r->keep, i, before, after, total) && keep_model(r, r->keep.at[i].name, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int save_state(struct result *r, struct err *e)
+{
+    return checkpoint_save(r->out.fd, run_state, &r->run.trainer, r->run.settings, e);
+}
+
+static int stop(struct result *r, struct err *e)
+{
+    if (save_state(r, e) < 0)
+        return -1;
+    return err_set(e, STATUS_AGAIN,
+                   "stopped after update %lld of %lld, its state is in %s: run it "
+                   "again with --resume to go on",
+                   (long long)r->run.trainer.step, (long long)r->total_steps, r->out.partial);
+}
+
+static int step(struct result *r, struct step_report *report, struct err *e)
+{
+    struct trainer *t = &r->run.trainer;
+    size_t n = offline_next(&r->source, t->step), size;
+    if (trainer_step(t, r->source.batch, n, r->objective, report, e) == 0)
+        return 0;
+    if (report->where >= n)
+        return -1;
+    const char *id = offline_id(&r->source, report->where, &size);
+    return err_prefix(e, "%s: record `%.*s`", r->where, (int)size, id);
+}
+
+static int one_update(struct result *r, struct err *e)
+{
+    struct run *run = &r->run;
+    struct step_report report;
+    if (step(r, &report, e) < 0 || keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
+        return -1;
+    long long at = run->trainer.step;
+    progress_update(&run->progress, at, "loss %.4f  norm %.3g  %.0f tokens/s", report.loss,
+                    report.grad_norm, (double)report.tokens / report.seconds);
+    if (run->o->verbose)
+        message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
+                     report.learning_rate);
+    int64_t every = run->o->save_steps;
+    return every && at % every == 0 && at < r->total_steps ? save_state(r, e) : 0;
+}
+
+static int run_updates(struct result *r, struct err *e)
+{
+    struct run *run = &r->run;
+    int result = 0;
+    progress_resume(&run->progress, run->trainer.step);
+    while (result == 0 && run->trainer.step < r->total_steps)
+        result = io_stop_requested() ? stop(r, e) : one_update(r, e);
+    progress_end(&run->progress);
+    return result;
+}
+
+// What must be the same for a resumed run to give the same bits.
+static int make_settings(struct result *r, const struct result_plan *plan, const char *model,
+                         struct err *e)
+{
+    const struct run_options *o = r->run.o;
+    const struct trainer_options *t = &o->train;
+    int64_t warmup = schedule_warmup(t->warmup_steps, t->warmup_ratio, r->total_steps);
+    json_t *s = checkpoint_settings(t, o->seed, model, plan->loss);
+    json_t *own = json_pack(
+        "{s:I, s:I, s:I, s:I, s:i, s:s, s:f, s:f}", "data", (json_int_t)(plan->fingerprint >> 1),
+        "batch-size", (json_int_t)o->batch_size, "updates", (json_int_t)r->total_steps,
+        "warmup-steps", (json_int_t)warmup, "shuffle", r->o->shuffle, "keep",
+        r->o->keep ? r->o->keep : "", "ema", t->ema, "temperature", t->temperature);
+    int result = s && own && plan->settings && json_object_update(s, own) == 0
+                     ? json_object_update(s, plan->settings)
+                     : -1;
+    json_decref(own);
+    r->run.settings = s;
+    return result < 0 ? err_memory(e, 0, "settings") : 0;
+}
+
+int result_begin(struct result *r, const struct result_plan *plan, struct err *e)
+{
+    char fingerprint[24];
+    const struct run_options *o = r->run.o;
+    r->where = plan->where;
+    int result = offline_init(&r->source, plan->data, plan->pair, plan->n, (size_t)o->batch_size,
+                              r->o->shuffle, o->seed, e);
+    if (result == 0)
+        result = plan_steps(r, e);
+    if (result == 0)
+        result = run_set_history(&r->run, &plan->data->stream, "base", fingerprint, e);
+    if (result == 0)
+        result = make_settings(r, plan, fingerprint, e);
+    json_decref(plan->settings);
+    return result < 0 ? -1 : directory_begin(&r->out, o->output, o->resume, e);
+}
+
+static int resume(struct result *r, struct err *e)
+{
+    struct run *run = &r->run;
+    const char *metrics = run->o->metrics;
+    if (!run->o->resume)
+        return metrics_open(&run->metrics, metrics, e);
+    if (!io_exists(r->out.fd, run_state)) {
+        message_note("%s: no state to go on from; starting at the beginning", r->out.partial);
+        return metrics_open(&run->metrics, metrics, e);
+    }
+    json_t *then;
+    if (checkpoint_load(r->out.fd, run_state, &run->trainer, &then, e) < 0)
+        return -1;
+    int result = checkpoint_agrees(then, run->settings, e);
+    json_decref(then);
+    if (result < 0)
+        return -1;
+    message_note("going on after update %lld", (long long)run->trainer.step);
+    return metrics_resume(&run->metrics, metrics, run->trainer.step, e);
+}
+
+static int finish(struct result *r, struct err *e)
+{
+    struct run *run = &r->run;
+    if (metrics_close(&run->metrics, e) < 0 || write_model(r, r->out.fd, e) < 0 ||
+        keep_average(r, e) < 0 || io_remove_tree(r->out.fd, result_scratch, e) < 0 ||
+        io_remove_tree(r->out.fd, run_state, e) < 0)
+        return -1;
+    message_note("%s: %lld updates, %llu trained tokens", run->o->output,
+                 (long long)run->trainer.step, (unsigned long long)run->trainer.num_tokens);
+    return directory_commit(&r->out, 0, e);
+}
+
+int result_open(struct result *r, const struct result_options *o, const char *program, int any_head,
+                struct err *e)
+{
+    memset(r, 0, sizeof *r);
+    r->o = o;
+    r->out.fd = -1;
+    if (run_open(&r->run, &o->run, program, any_head, e) < 0)
+        return -1;
+    return keep_parse(&r->keep, o->keep, e);
+}
+
+int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e)
+{
+    r->objective = objective;
+    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || resume(r, e) < 0 ||
+        run_updates(r, e) < 0)
+        return -1;
+    return finish(r, e);
+}
+
+void result_close(struct result *r, int failed, const struct err *e)
+{
+    // A stopped run leaves its state; any other failure leaves nothing, except a state that was
+    // there before or was saved on the way, which a later --resume can use.
+    if (r->out.fd >= 0 && failed) {
+        if (e->status == STATUS_AGAIN || io_exists(r->out.fd, run_state))
+            directory_close(&r->out);
+        else
+            directory_abort(&r->out);
+    }
+    offline_release(&r->source);
+    run_close(&r->run);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// A run over data in memory whose result is one model: epochs, kept fractions, an average of the
+// weights, a state to go on from exactly. The model's directory appears when the run is complete;
+// until then PATH.partial holds it.
+//
+//   result_open(&r, &options, "sft-train", 0, &e);      // the model is there
+//   result_begin(&r, &plan, &e);                        // PATH.partial is there
+//   result_train(&r, objective, bytes, &e);
+//   result_close(&r, failed, &e);
+#ifndef TRAIN_RESULT_H
+#define TRAIN_RESULT_H
+
+#include "train/keep.h"
+#include "train/offline.h"
+#include "train/run.h"
+
+struct result_options {
+    struct run_options run;
+    const char *keep; // list of fractions, or NULL
+    double epochs;
+    int shuffle;
+};
+
+// What the program knows of its data and its loss.
+struct result_plan {
+    struct dataset *data;    // its stream gets this run's provenance. Borrowed for the run
+    const struct pair *pair; // [n] the units, or NULL: n examples
+    size_t n;
+    uint64_t fingerprint; // of the data
+    const char *where;    // the data's name; borrowed
+    const char *loss;     // its name
+    json_t *settings;     // what else must be the same on --resume; taken over
+};
+// Adds to the metrics of an update; `last`: of the last one.
+typedef int result_note(void *arg, int last, json_t *line, struct err *e);
+
+struct result {
+    const struct result_options *o;
+    struct run run;
+    struct offline source;
+    result_note *note; // the program's, or NULL
+    void *arg;
+    const char *where;
+    struct objective *objective;
+    struct keep keep;
+    struct directory_output out;
+    int64_t total_steps;
+};
+
+// As run_open.
+int result_open(struct result *r, const struct result_options *o, const char *program, int any_head,
+                struct err *e);
+// Plans the updates and makes PATH.partial. Until result_train the program may put another model in
+// the place of run.model; what it leaves in the directory result_scratch of PATH.partial goes away
+// at the end.
+int result_begin(struct result *r, const struct result_plan *plan, struct err *e);
+extern const char result_scratch[];
+// All updates, then the finished directory. bytes: as for run_prepare. STATUS_AGAIN: stopped by a
+// signal, with the state saved in PATH.partial.
+int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e);
+// Unless the run failed with a state to go on from, nothing unfinished is left.
+void result_close(struct result *r, int failed, const struct err *e);
+
+#endif

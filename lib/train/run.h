@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// What every run of training has, whatever feeds it and however its result appears: the output's
+// lock, model and trainer, provenance, what it must share with the run that it goes on from,
+// metrics and progress. offline.h and online.h are what it is fed from, result.h and publisher.h
+// how its model appears.
+#ifndef TRAIN_RUN_H
+#define TRAIN_RUN_H
+
+#include "base/progress.h"
+#include "model/directory.h"
+#include "stream/header.h"
+#include "train/trainer.h"
+
+struct run_options {
+    struct trainer_options train;
+    const char *model, *device; // directory to start from
+    const char *output;         // directory of the result
+    const char *tokenizer;      // fingerprint of the model's, or NULL
+    const char *metrics;        // file, or NULL
+    const char *save_dtype;     // of the weights: see model_save
+    int64_t batch_size;         // per update
+    int64_t max_steps;          // updates in all; 0: as many as the data make
+    int64_t save_steps;         // the state is saved every so many updates; 0: at the end
+    int resume;
+    int quiet, verbose;
+    uint64_t seed;
+    int argc; // for provenance
+    char **argv;
+};
+
+extern const char run_state[]; // name of the state's file
+
+struct run {
+    const struct run_options *o;
+    const char *program;
+    struct policy_lock lock;
+    int locked;
+    struct model *model;
+    struct device device;
+    struct trainer trainer;
+    struct metrics metrics;
+    struct progress progress;
+    json_t *settings; // what a run that goes on from this one's state must share
+    json_t *history;  // lines of provenance, this run's last
+};
+
+// Takes the lock, before everything that can take time, so that a second trainer is refused at
+// once; then opens the model, with `any_head` a reward model too. Close it after a failure too.
+int run_open(struct run *r, const struct run_options *o, const char *program, int any_head,
+             struct err *e);
+// Makes the trainer. bytes: what the objective holds beside it.
+int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
+// The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
+// model is called `role`. fingerprint: the model's.
+int run_set_history(struct run *r, struct stream_header *h, const char *role, char fingerprint[24],
+                    struct err *e);
+// The metrics of an update that all runs have; NULL when memory is out. Finish them with
+// metrics_write.
+json_t *run_metrics(const struct run *r, const struct objective *objective,
+                    const struct step_report *report, struct err *e);
+void run_close(struct run *r);
+
+#endif
