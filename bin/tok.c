@@ -9,14 +9,15 @@ static struct common common = {.threads = 0};
 
 static struct options {
     const char *model, *template_file, *fields, *roles, *keep, *now;
-    int format, sample, train, instruction, border, truncation, untrained, broken, doubled, special;
+    int format, sample, train, instruction, boundary, truncation, on_untrained, on_bad, duplicate,
+        special;
     int prompts, render, show, decode, pieces, offsets, generation_prompt, continues, skip_special,
         join_parts;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
 
 static const char *const drop_choices[] = {"error", "drop", NULL};
-static const char *const doubled_choices[] = {"once", "keep", NULL};
+static const char *const duplicate_choices[] = {"once", "keep", NULL};
 
 static const struct option_spec options[] = {
     OPT_GROUP("Input"),
@@ -33,8 +34,8 @@ static const struct option_spec options[] = {
                "own or behind a colon, or messages"),
     OPT_FLAG(0, "join-parts", &opt.join_parts,
              "make one text of contents that are lists of parts, for templates that want one"),
-    OPT_CHOICE("broken", &opt.broken, drop_choices,
-               "what happens to a record that cannot be read or rendered"),
+    OPT_CHOICE("on-bad-record", &opt.on_bad, drop_choices,
+               "what to do with a record that cannot be read or rendered"),
     OPT_FLAG(0, "prompts", &opt.prompts, "write the prompt only, ready for rollout"),
     OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
              "use this chat template in place of the model's"),
@@ -50,20 +51,19 @@ static const struct option_spec options[] = {
     OPT_CHOICE("train-on", &opt.train, encode_train_names,
                "tokens with mask 1; default: text all, prompt-completion, instruction and "
                "preference completion, messages assistant"),
-    OPT_CHOICE("border", &opt.border, encode_border_names,
-               "tokenize prompt and completion together, or apart as at inference"),
+    OPT_CHOICE("boundary", &opt.boundary, encode_boundary_names,
+               "tokenize prompt and completion jointly, or separately as at inference"),
     OPT_YESNO("special-tokens", &opt.special,
               "add what the tokenizer's post-processor adds; by default for texts, not for "
               "rendered chats"),
-    OPT_CHOICE(
-        "doubled", &opt.doubled, doubled_choices,
-        "a beginning or end token that text and post-processor both bring: write it once, or "
-        "keep both as TRL does"),
+    OPT_CHOICE("duplicate-bos-eos", &opt.duplicate, duplicate_choices,
+               "a beginning or end token that both the text and the post-processor supply: write "
+               "it once, or keep both as TRL does"),
     OPT_INT(0, "max-length", &opt.max_length, "N", 0, UINT32_MAX, "tokens a record; 0: no limit"),
     OPT_CHOICE("truncation", &opt.truncation, encode_truncation_names,
                "what happens to a longer record: fail, leave it out, or cut at its left or right"),
-    OPT_CHOICE("untrained", &opt.untrained, drop_choices,
-               "what happens to a record that has nothing to train"),
+    OPT_CHOICE("on-untrained", &opt.on_untrained, drop_choices,
+               "what to do with a record that has nothing to train"),
     OPT_FLAG(0, "offsets", &opt.offsets, "add byte offsets as token columns `start` and `end`"),
     OPT_TEXT(0, "keep-columns", &opt.keep, "A,B", "copy these fields into sequence columns"),
     OPT_GROUP("Other output"),
@@ -120,13 +120,13 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
                                      .train = (enum record_train)opt.train,
                                      .sample = (enum corpus_sample)opt.sample,
                                      .instruction = (enum instruction_form)opt.instruction,
-                                     .border = (enum example_border)opt.border,
+                                     .boundary = (enum example_boundary)opt.boundary,
                                      .truncation = (enum example_truncation)opt.truncation,
                                      .max_length = (size_t)opt.max_length,
                                      .special = opt.special,
-                                     .drops_untrained = opt.untrained,
-                                     .drops_broken = opt.broken,
-                                     .keeps_doubled = opt.doubled,
+                                     .drops_untrained = opt.on_untrained,
+                                     .drops_bad = opt.on_bad,
+                                     .keeps_duplicates = opt.duplicate,
                                      .joins_parts = opt.join_parts,
                                      .prompts = opt.prompts,
                                      .continues = opt.continues,

@@ -418,13 +418,13 @@ END
 
 # ---- traps ----
 
-@test "tokens across a border are trained, shown and counted" {
+@test "tokens across a boundary are trained, shown and counted" {
     run "$tok" -q -m "$model" --show "$records/prompt-completion.jsonl"
-    [[ $output == *$'# fused: 6 tokens, 4 trained, 1 across the border\ndon⟦⟪\'t⟫ go<|im_end|>⟧'* ]]
+    [[ $output == *$'# fused: 6 tokens, 4 trained, 1 across the boundary\ndon⟦⟪\'t⟫ go<|im_end|>⟧'* ]]
     [[ $output == *$'# empty: 5 tokens, 1 trained, empty answer\nnothing⟦<|im_end|>⟧'* ]]
-    said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have a token across the border, which is trained'
+    said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have a token across the boundary, which is trained'
     said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have an empty answer: of it only the end is trained'
-    # Across the border of an assistant's block.
+    # Across the boundary of an assistant's block.
     printf '{%% for m in messages %%}{%% if m.role == "assistant" %%}don{%% generation %%}%s{%% endgeneration %%}{%% endif %%}{%% endfor %%}' "{{ m.content }}" >fusing.jinja
     echo '{"messages":[{"role":"assistant","content":"'"'"'t<|im_end|>"}]}' |
         "$tok" -q -m "$model" --chat-template fusing.jinja --show | grep -qF "don⟦'t<|im_end|>⟧"
@@ -435,7 +435,7 @@ END
     printf '{"text":"<s>a"}\n' >twice.jsonl
     "$tok" -q -m "$llama" twice.jsonl 2>err | view | jq -ce '.token[0:2] | . == [1, 1] | not'
     grep -q '1 records brought a beginning or end token that the tokenizer adds as well: it was written once' err
-    "$tok" -q -m "$llama" --doubled keep twice.jsonl 2>err | view | jq -ce '.token[0:2] == [1,1] and .mask[0] == 1'
+    "$tok" -q -m "$llama" --duplicate-bos-eos keep twice.jsonl 2>err | view | jq -ce '.token[0:2] == [1,1] and .mask[0] == 1'
     grep -q 'written twice, as asked for' err
 }
 
@@ -460,23 +460,23 @@ END
 
 @test "what is left out and cut is counted, with the reason" {
     printf '%s\n' '{"text":"a"}' '{"text":5}' '{"text":"one two three four five six seven"}' 'x' >r.jsonl
-    "$tok" -m "$model" --broken drop --max-length 6 --truncation drop r.jsonl -o o.toks 2>err
-    grep -qF '4 in, 1 out (left out: 1 too long, 0 with nothing to train, 2 broken)' err
+    "$tok" -m "$model" --on-bad-record drop --max-length 6 --truncation drop r.jsonl -o o.toks 2>err
+    grep -qF '4 in, 1 out (left out: 1 too long, 0 with nothing to train, 2 bad)' err
     grep -qF 'left out: r.jsonl:2: record `2`: key `text`: not a string' err
     grep -qF 'left out: r.jsonl:4: not valid JSON' err
-    "$tok" -m "$model" --broken drop --max-length 6 --truncation right r.jsonl -o o.toks 2>err
-    grep -qF '4 in, 2 out, 1 cut (left out: 0 too long, 0 with nothing to train, 2 broken)' err
-    "$tok" -q -m "$model" --broken drop --max-length 6 --truncation right --show r.jsonl 2>/dev/null | grep -q ', [0-9]* cut off$'
+    "$tok" -m "$model" --on-bad-record drop --max-length 6 --truncation right r.jsonl -o o.toks 2>err
+    grep -qF '4 in, 2 out, 1 cut (left out: 0 too long, 0 with nothing to train, 2 bad)' err
+    "$tok" -q -m "$model" --on-bad-record drop --max-length 6 --truncation right --show r.jsonl 2>/dev/null | grep -q ', [0-9]* cut off$'
     # Only three are named, and all with -v; the first record need not be whole.
     for i in 1 2 3 4 5; do echo "{\"text\":$i}"; done >bad.jsonl
     cat bad.jsonl r.jsonl >more.jsonl
-    [ "$("$tok" -m "$model" --format text --broken drop more.jsonl -o o.toks 2>&1 | grep -c 'warning: left out')" -eq 3 ]
-    [ "$("$tok" -v -m "$model" --format text --broken drop more.jsonl -o o.toks 2>&1 | grep -c 'warning: left out')" -eq 7 ]
+    [ "$("$tok" -m "$model" --format text --on-bad-record drop more.jsonl -o o.toks 2>&1 | grep -c 'warning: left out')" -eq 3 ]
+    [ "$("$tok" -v -m "$model" --format text --on-bad-record drop more.jsonl -o o.toks 2>&1 | grep -c 'warning: left out')" -eq 7 ]
     { echo nonsense; cat r.jsonl; } | sed 's/nonsense/{"nonsense"}/' >first.jsonl
-    "$tok" -q -m "$model" --broken drop first.jsonl -o o.toks 2>/dev/null
+    "$tok" -q -m "$model" --on-bad-record drop first.jsonl -o o.toks 2>/dev/null
     fails 1 'tok: r.jsonl:2: record `2`: key `text`: not a string' "$tok" -q -m "$model" r.jsonl
     # Nothing in is nothing out.
-    run ! "$tok" -q -m "$model" --format text --broken drop bad.jsonl -o none.toks
+    run ! "$tok" -q -m "$model" --format text --on-bad-record drop bad.jsonl -o none.toks
     [ ! -e none.toks ]
 }
 

@@ -118,7 +118,7 @@ run_tests() {
     [ "$(complete_words toks sel)" = select ]
     [ "$(complete_words toks select --botto)" = --bottom ]
     [ "$(complete_words model ini)" = init ]
-    [ "$(complete_words tok --offsets yes --border ap)" = apart ]
+    [ "$(complete_words tok --offsets yes --boundary se)" = separate ]
 }
 
 # ---- sources ----

@@ -112,17 +112,17 @@ END
     diff array lines
 }
 
-@test "--border apart tokenizes both sides for themselves" {
+@test "--boundary separate tokenizes each side by itself" {
     printf '{"prompt":"Q","completion":" A"}\n' >in.jsonl
     "$tok" -q -m "$fixtures/llama2-legacy" in.jsonl | view | jq -ce '.token == [1,570,84,315,2]'
-    "$tok" -q -m "$fixtures/llama2-legacy" --border apart in.jsonl | view |
+    "$tok" -q -m "$fixtures/llama2-legacy" --boundary separate in.jsonl | view |
         jq -ce '.token == [1,570,84,570,315,2] and .mask == [0,0,0,1,1,1]'
 }
 
-@test "a token across the border is trained and counted" {
+@test "a token across the boundary is trained and counted" {
     printf '{"prompt":"don'\''","completion":"t go"}\n' >in.jsonl
     "$tok" -m "$fixtures/qwen2" in.jsonl -o out.toks 2>err
-    grep -q '1 records have a token across the border' err
+    grep -q '1 records have a token across the boundary' err
 }
 
 @test "--train-on all, --special-tokens no" {
@@ -135,7 +135,7 @@ END
     fails 1 "tok: sums.jsonl:1: record \`a\`: 34 tokens are more than --max-length 12*" \
         "$tok" -q -m "$model" --max-length 12 sums.jsonl
     "$tok" -m "$model" --max-length 12 --truncation drop sums.jsonl -o out.toks 2>err
-    grep -q '3 in, 2 out (left out: 1 too long, 0 with nothing to train, 0 broken)' err
+    grep -q '3 in, 2 out (left out: 1 too long, 0 with nothing to train, 0 bad)' err
     "$tok" -q -m "$model" --max-length 8 --truncation left sums.jsonl | view |
         jq -sce '.[0].token == [24,25,35,35,37,29,16,2] and (.[1].token | length) == 8'
     "$tok" -q -m "$model" --max-length 9 --truncation right sums.jsonl | view |
@@ -145,10 +145,10 @@ END
 @test "nothing to train is an error that names the record, unless dropping is asked for" {
     fails 1 "tok: sums.jsonl:1: record \`a\`: nothing is left to train*" \
         "$tok" -q -m "$model" --max-length 8 --truncation right sums.jsonl
-    "$tok" -m "$model" --max-length 8 --truncation right --untrained drop sums.jsonl -o o 2>err
+    "$tok" -m "$model" --max-length 8 --truncation right --on-untrained drop sums.jsonl -o o 2>err
     grep -q '1 with nothing to train' err
     fails 1 'tok: all 3 records were left out' \
-        "$tok" -q -m "$model" --max-length 4 --truncation right --untrained drop sums.jsonl
+        "$tok" -q -m "$model" --max-length 4 --truncation right --on-untrained drop sums.jsonl
 }
 
 @test "preference records: two of one, in each of their forms" {

@@ -15,7 +15,7 @@
 #include <string.h>
 
 const char *const encode_train_names[] = {"default", "completion", "all", "assistant", NULL};
-const char *const encode_border_names[] = {"joint", "apart", NULL};
+const char *const encode_boundary_names[] = {"joint", "separate", NULL};
 const char *const encode_truncation_names[] = {"error", "drop", "left", "right", NULL};
 
 const char *const encode_sample_names[] = {"line", "paragraph", "document", NULL};
@@ -46,7 +46,7 @@ struct job {
     size_t n_keep;
     struct progress progress;
     uint64_t in, written, tokens, trained; // records; tokens
-    uint64_t too_long, untrained, broken;  // records left out
+    uint64_t too_long, untrained, bad;     // records left out
     uint64_t cut, fused, doubled, end_by_id, empty_answer, lost_calls, quoted_calls, no_stop;
     int64_t stop;     // the special token of the first record that has one untrained, or -1
     int64_t turn_end; // the special token that ends the assistant's turns, or -1
@@ -319,7 +319,7 @@ static int write_record(struct job *j, const struct batch_record *r, struct err 
                              .id_size = r->id.size,
                              .token = x->tokens.id,
                              .mask = x->mask,
-                             .border = x->border,
+                             .across = x->across,
                              .n = x->tokens.n,
                              .cut = x->cut,
                              .no_stop = x->no_stop >= 0,
@@ -329,9 +329,9 @@ static int write_record(struct job *j, const struct batch_record *r, struct err 
 
 static int commit(struct job *j, const struct batch_record *r, struct err *e)
 {
-    if (r->failed && j->o->drops_broken && r->error.status == STATUS_FAILED) {
+    if (r->failed && j->o->drops_bad && r->error.status == STATUS_FAILED) {
         j->in++;
-        if (++j->broken <= NAMED || j->o->verbose)
+        if (++j->bad <= NAMED || j->o->verbose)
             message_warn("left out: %s", r->error.text);
         return 0;
     }
@@ -361,11 +361,11 @@ static int commit(struct job *j, const struct batch_record *r, struct err *e)
                : -1;
 }
 
-// The record that decides: the first, or where broken ones are left out the first that is none.
+// The record that decides: the first, or where bad ones are left out the first that is none.
 static const struct batch_record *first_record(const struct job *j)
 {
     size_t i = 0;
-    while (j->o->drops_broken && i + 1 < j->batch.n && j->batch.record[i].failed)
+    while (j->o->drops_bad && i + 1 < j->batch.n && j->batch.record[i].failed)
         i++;
     return &j->batch.record[i];
 }
@@ -472,7 +472,7 @@ static void warn(const struct job *j)
     if (j->doubled)
         message_warn("%" PRIu64 " records brought a beginning or end token that the tokenizer "
                      "adds as well: it was written %s",
-                     j->doubled, j->o->keeps_doubled ? "twice, as asked for" : "once");
+                     j->doubled, j->o->keeps_duplicates ? "twice, as asked for" : "once");
     if (j->end_by_id)
         message_warn("%" PRIu64 " records: the tokenizer spells the end token's text out at the "
                      "end of a text; its id was written",
@@ -504,11 +504,11 @@ static void report(const struct job *j)
 {
     char dropped[160] = "", fused[128] = "", cut[64] = "";
     warn(j);
-    if (j->too_long || j->untrained || j->broken)
+    if (j->too_long || j->untrained || j->bad)
         snprintf(dropped, sizeof dropped,
                  " (left out: %" PRIu64 " too long, %" PRIu64 " with nothing to train, %" PRIu64
-                 " broken)",
-                 j->too_long, j->untrained, j->broken);
+                 " bad)",
+                 j->too_long, j->untrained, j->bad);
     if (j->o->render) {
         message_note("records: %" PRIu64 " in, %" PRIu64 " out%s", j->in, j->written, dropped);
         return;
@@ -517,7 +517,7 @@ static void report(const struct job *j)
         snprintf(cut, sizeof cut, ", %" PRIu64 " cut", j->cut);
     if (j->fused)
         snprintf(fused, sizeof fused,
-                 "; %" PRIu64 " records have a token across the border, which is trained",
+                 "; %" PRIu64 " records have a token across the boundary, which is trained",
                  j->fused);
     message_note("records: %" PRIu64 " in, %" PRIu64 " out%s%s; tokens: %" PRIu64
                  ", trained %" PRIu64 "%s",
@@ -543,7 +543,7 @@ static int settings(struct job *j, struct err *e)
     j->tokenizer = tokenizer_open(j->o->model, e);
     if (!j->tokenizer || example_settings_init(&j->examples, j->tokenizer, e) < 0)
         return -1;
-    j->examples.border = j->o->border;
+    j->examples.boundary = j->o->boundary;
     j->examples.truncation = j->o->truncation;
     j->examples.max_length = j->o->max_length;
     j->examples.special = j->o->special < 0    ? SPECIAL_DEFAULT
@@ -551,7 +551,7 @@ static int settings(struct job *j, struct err *e)
                                                : SPECIAL_NO;
     j->examples.offsets = j->o->offsets;
     j->examples.drops_untrained = j->o->drops_untrained;
-    j->examples.keeps_doubled = j->o->keeps_doubled;
+    j->examples.keeps_duplicates = j->o->keeps_duplicates;
     return keep_names(j, e);
 }
 

@@ -8,7 +8,7 @@
 #include "data/record.h"
 
 extern const char *const encode_train_names[];       // of enum record_train
-extern const char *const encode_border_names[];      // of enum example_border
+extern const char *const encode_boundary_names[];    // of enum example_boundary
 extern const char *const encode_truncation_names[];  // of enum example_truncation
 extern const char *const encode_sample_names[];      // of enum corpus_sample
 extern const char *const encode_instruction_names[]; // of enum instruction_form
@@ -24,13 +24,13 @@ struct encode_options {
     enum record_train train;
     enum corpus_sample sample;
     enum instruction_form instruction;
-    enum example_border border;
+    enum example_boundary boundary;
     enum example_truncation truncation;
     size_t max_length;     // 0: no limit
     int special;           // special tokens: 1, 0, or -1: for texts, not for rendered chats
     int drops_untrained;   // 0: a record that has nothing to train is an error
-    int drops_broken;      // 0: a record that cannot be read or rendered is an error
-    int keeps_doubled;     // a second beginning or end token stays
+    int drops_bad;         // 0: a record that cannot be read or rendered is an error
+    int keeps_duplicates;  // a second beginning or end token stays
     int joins_parts;       // contents that are lists of parts become one text
     int prompts;           // the prompt only
     int continues;         // the last message of rendered chats is not ended

@@ -82,7 +82,7 @@ static int look_of(const struct marker *k, size_t i, struct buffer *scratch, int
     int special = 0;
     if (k->colours && is_special(k, k->m->token[i], scratch, &special, e) < 0)
         return -1;
-    *look = (k->m->mask[i] ? TRAINED : 0) | (k->m->border && k->m->border[i] ? ACROSS : 0) |
+    *look = (k->m->mask[i] ? TRAINED : 0) | (k->m->across && k->m->across[i] ? ACROSS : 0) |
             (special ? SPECIAL : 0);
     return 0;
 }
@@ -129,11 +129,11 @@ static int put_title(const struct marker *k, struct err *e)
     size_t trained = 0, across = 0;
     for (size_t i = 0; i < m->n; i++) {
         trained += m->mask[i] != 0;
-        across += m->border && m->border[i];
+        across += m->across && m->across[i];
     }
     if (output_printf(k->o, e, "# %.*s: %zu tokens, %zu trained", (int)m->id_size, m->id, m->n,
                       trained) < 0 ||
-        (across && output_printf(k->o, e, ", %zu across the border", across) < 0) ||
+        (across && output_printf(k->o, e, ", %zu across the boundary", across) < 0) ||
         (m->cut && output_printf(k->o, e, ", %zu cut off", m->cut) < 0) ||
         (m->empty_answer && put(k, ", empty answer", e) < 0) ||
         (m->no_stop && put(k, ", the stop token is not trained", e) < 0))

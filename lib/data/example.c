@@ -32,7 +32,7 @@ void example_release(struct example *x)
     token_list_release(&x->tokens);
     token_list_release(&x->declared);
     free(x->mask);
-    free(x->border);
+    free(x->across);
     example_init(x);
 }
 
@@ -84,7 +84,7 @@ static void begin_once(struct example *x, const struct part *p, size_t body, siz
     if (!*front || body >= end || p->out->id[body - 1] != p->out->id[body])
         return;
     x->doubled = 1;
-    if (p->s->keeps_doubled)
+    if (p->s->keeps_duplicates)
         return;
     remove_token(p->out, body - 1);
     --*front;
@@ -121,7 +121,7 @@ static int encode_ended(struct example *x, const struct part *p, const struct re
     }
     while (behind && last_is_end && p->out->id[body_end] == p->s->end) {
         x->doubled = 1;
-        if (p->s->keeps_doubled)
+        if (p->s->keeps_duplicates)
             break;
         remove_token(p->out, body_end);
         behind--;
@@ -154,7 +154,7 @@ static int build(struct example *x, const struct part *p, const struct record *r
     p->out->n = 0;
     if (prompt_only)
         return encode_prompt(x, p, r, flags, front, e);
-    if (p->s->border == BORDER_JOINT || r->prompt_size == 0)
+    if (p->s->boundary == BOUNDARY_JOINT || r->prompt_size == 0)
         return encode_ended(x, p, r, 0, flags, front, e);
     return encode_prompt(x, p, r, flags, front, e) < 0
                ? -1
@@ -184,7 +184,7 @@ static int make_mask(struct example *x, const struct record *r, size_t front, st
 {
     const struct token_list *t = &x->tokens;
     if (mem_grow((void **)&x->mask, &x->mask_capacity, t->n + 1, 1, "a loss mask", e) < 0 ||
-        mem_grow((void **)&x->border, &x->border_capacity, t->n + 1, 1, "a loss mask", e) < 0)
+        mem_grow((void **)&x->across, &x->across_capacity, t->n + 1, 1, "a loss mask", e) < 0)
         return -1;
     for (size_t i = 0; i < t->n; i++) {
         // What the post-processor put at the end has no bytes and stands behind all of them.
@@ -193,8 +193,8 @@ static int make_mask(struct example *x, const struct record *r, size_t front, st
         enum touch touch = r->has_spans ? touches(&r->spans, t->start[i], t->end[i]) : INSIDE;
         int across = touch == ACROSS || (t->start[i] < r->prompt_size && !added_at_end);
         x->mask[i] = (uint8_t)(r->trains_all || (i >= front && past && touch != OUTSIDE));
-        x->border[i] = (uint8_t)(!r->trains_all && x->mask[i] && across);
-        x->fused |= x->border[i];
+        x->across[i] = (uint8_t)(!r->trains_all && x->mask[i] && across);
+        x->fused |= x->across[i];
     }
     return 0;
 }
@@ -222,7 +222,7 @@ static int truncate_to(struct example *x, const struct example_settings *s, stru
         if (s->offsets)
             drop_left(&x->declared, more);
         memmove(x->mask, x->mask + more, s->max_length);
-        memmove(x->border, x->border + more, s->max_length);
+        memmove(x->across, x->across + more, s->max_length);
         break;
     default:
         x->tokens.n = s->max_length;
@@ -236,7 +236,7 @@ static int untrained(struct example *x, const struct example_settings *s, const 
                      struct err *e)
 {
     x->fate = EXAMPLE_UNTRAINED;
-    return s->drops_untrained ? 0 : err_set(e, STATUS_FAILED, "%s (--untrained drop)", what);
+    return s->drops_untrained ? 0 : err_set(e, STATUS_FAILED, "%s (--on-untrained drop)", what);
 }
 
 // Whether the token stands for no text: decoding can leave it out.
@@ -295,7 +295,7 @@ static int take_tokens(struct example *x, const struct example_settings *s, cons
     if (make_mask(x, r, 0, e) < 0)
         return -1;
     memcpy(x->mask, r->mask, r->n);
-    memset(x->border, 0, r->n);
+    memset(x->across, 0, r->n);
     x->fused = 0;
     return 0;
 }
@@ -334,7 +334,7 @@ int example_make(struct example *x, const struct example_settings *s, struct tok
         return -1;
     if (r->is_prompt) {
         memset(x->mask, 0, x->tokens.n);
-        memset(x->border, 0, x->tokens.n);
+        memset(x->across, 0, x->tokens.n);
         x->fused = 0;
     }
     size_t wanted = 0;

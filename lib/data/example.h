@@ -9,19 +9,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum example_border { BORDER_JOINT, BORDER_APART };
+enum example_boundary { BOUNDARY_JOINT, BOUNDARY_SEPARATE };
 enum example_truncation { TRUNCATE_ERROR, TRUNCATE_DROP, TRUNCATE_LEFT, TRUNCATE_RIGHT };
 enum example_special { SPECIAL_DEFAULT, SPECIAL_YES, SPECIAL_NO };
 
 struct example_settings {
     const struct tokenizer *tokenizer;
-    enum example_border border;
+    enum example_boundary boundary;
     enum example_truncation truncation;
     size_t max_length;            // 0: no limit
     enum example_special special; // DEFAULT: yes for texts, no for rendered chats
     int offsets;                  // fill `declared`
     int drops_untrained;    // leave records out that have nothing to train, in place of failing
-    int keeps_doubled;      // a second beginning or end token stays, as TRL has it
+    int keeps_duplicates;   // a second beginning or end token stays, as TRL has it
     struct buffer end_text; // the text of the end token; empty: there is none
     int64_t end;            // its id
 };
@@ -35,12 +35,12 @@ struct example {
     struct token_list tokens;   // offsets are extents
     struct token_list declared; // the same ids with the tokenizer's offsets, where asked for
     uint8_t *mask;
-    uint8_t *border; // 1: a trained token that reaches over the border of what is to be trained
-    size_t mask_capacity, border_capacity;
+    uint8_t *across; // 1: a trained token that crosses the boundary of what is trained
+    size_t mask_capacity, across_capacity;
     enum example_fate fate;
     size_t trained; // tokens
     size_t cut;     // tokens that truncation took
-    int fused;      // some token has `border`
+    int fused;      // some token is `across`
     int doubled;    // a second beginning or end token was there
     int end_by_id;  // the end token's text is none at the end of a text: its id was put there
     // A trained turn of a chat does not teach to stop: -1 when they all do, else the special token

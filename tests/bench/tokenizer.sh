@@ -150,7 +150,7 @@ jq -Rc '{prompt: .}' "$work/all" > "$work/all.jsonl"
 for dir in $tokenizers; do
     for threads in 1 "$(nproc)"; do
         TIMEFORMAT='%R %U'
-        { time "$BIN/tok" -q -m "$dir" --prompts --untrained drop --threads "$threads" \
+        { time "$BIN/tok" -q -m "$dir" --prompts --on-untrained drop --threads "$threads" \
             -o "$work/out$threads.toks" "$work/all.jsonl"; } 2> "$work/time"
         awk -v name="$(basename "$dir")" -v n="$threads" -v m=$megabytes '{
             printf "%-16s tok, %2d threads: %5.1f MB/s by the clock, %5.1f of processor time\n", name,

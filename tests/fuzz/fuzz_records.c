@@ -87,7 +87,7 @@ static void try_record(struct record *r, const struct record_settings *s)
     MUST(example_settings_init(&xs, tokenizer, &e) == 0);
     xs.max_length = s->prompts ? 20 : 0;
     xs.truncation = TRUNCATE_LEFT;
-    xs.border = s->prompts ? BORDER_APART : BORDER_JOINT;
+    xs.boundary = s->prompts ? BOUNDARY_SEPARATE : BOUNDARY_JOINT;
     if (example_make(&x, &xs, worker, r, &e) == 0)
         for (size_t i = 0; i < x.tokens.n; i++) {
             MUST(x.tokens.id[i] < tokenizer_size(tokenizer));

@@ -189,7 +189,7 @@ static void check_row(const json_t *row, struct tally *tally)
     tally->equal += ok;
     if (apart && !xs.max_length) {
         const json_t *ids = get(apart, "ids"), *mask = get(apart, "mask");
-        xs.border = BORDER_APART;
+        xs.boundary = BOUNDARY_SEPARATE;
         result = record_read(&record, &rs, get(row, "record"), &e);
         if (result == 0)
             result = example_make(&x, &xs, w, &record, &e);
