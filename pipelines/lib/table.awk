@@ -242,15 +242,19 @@ function print_json(    i, b, k, a, m, names) {
         print "}"
     }
 }
-# Each claim on each task by the score, sampled and greedy, or by --measures.
-function print_claims(    line, f, k, m, sign, verdict, said) {
+# Each claim on each task by the score, sampled and greedy, or by --measures. What the verdict says is
+# that of one interval, however many there are.
+function print_claims(    line, f, fields, k, m, sign, verdict, said) {
+    if (format == "text")
+        print "differences paired by seed, ± half the 95 % interval; not corrected for how many there are\n"
     if (format == "markdown")
         print "| claim | task | measure | arms | difference | |\n|---|---|---|---|---|---|"
     while ((getline line < claims) > 0) {
         if (line ~ /^#/)
             continue
-        if (split(line, f, "\t") != 3)
-            fail(claims ": not claim, arm, arm")
+        fields = split(line, f, "\t")
+        if (fields != 3 && fields != 4)
+            fail(claims ": not claim, arm, arm and perhaps a reservation")
         for (at = 1; at <= n_tasks; at++) {
             task = tasks[at]
             for (k = 1; k <= n_measures[task]; k++) {
@@ -261,8 +265,10 @@ function print_claims(    line, f, k, m, sign, verdict, said) {
                 if (!n)
                     continue
                 sign = lower(m) ? -1 : 1
-                verdict = half < 0 ? "one seed" : sign * mean - half > 0 ? "confirmed" : \
-                    sign * mean + half < 0 ? "refuted" : "undecided"
+                verdict = half < 0 ? "one seed" : sign * mean - half > 0 ? "better" : \
+                    sign * mean + half < 0 ? "worse" : "not told apart"
+                if (format != "tsv")
+                    verdict = verdict (half < 0 ? "" : " (" n " seeds)") (f[4] == "" ? "" : ", " f[4])
                 if (format == "tsv")
                     printf "%s\t%s\t%s\t%s\t%s\t%d\t%.6g\t%s\t%s\n", f[1], task, m, f[2], f[3], n, mean, \
                         half < 0 ? "-" : sprintf("%.6g", half), verdict

@@ -2,7 +2,10 @@
 # Dense-Path REINFORCE against each reference, with each kind of credit, and as published.
 # DPR: options of dpr; DPR_OPTIMIZER: of reinforce-step; FLOOR; MAX_NEW_TOKENS
 #
-# All take the factor that was chosen for dpr-half: they differ from it in what their title says.
+# All take the factor that was chosen for dpr-half: they differ from it in what their title says. But that
+# rate suits what the stop rule ends early. Without the rule, without the floor or against other references the
+# best rate is another one, so that a row of these tells what a change does at that rate, and not what the
+# changed method is worth.
 
 floor   = --floor $(FLOOR)
 stopped = --held-out $$S/stop.jsonl --threshold $$A.threshold
