@@ -163,7 +163,7 @@ static int one_update(struct course *c, struct err *e)
 
 static int run_updates(struct course *c, struct err *e)
 {
-    progress_init(&c->progress, "update", c->total_steps, c->o->run.quiet);
+    progress_init(&c->progress, "update", c->total_steps);
     progress_resume(&c->progress, c->trainer.step);
     int result = 0;
     while (result == 0 && c->trainer.step < c->total_steps)

@@ -364,7 +364,7 @@ int living_open(struct living *l, const struct run_options *o, struct err *e)
     memset(l, 0, sizeof *l);
     l->o = o;
     l->metrics.fd = -1;
-    progress_init(&l->progress, "update", o->train.max_steps, o->quiet);
+    progress_init(&l->progress, "update", o->train.max_steps);
     if (device_open(&l->device, o->device, e) < 0)
         return -1;
     // The lock comes before everything that can take time, so that a second trainer is refused at
