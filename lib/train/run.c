@@ -13,7 +13,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->o = o;
     r->program = program;
     r->metrics.fd = -1;
-    progress_init(&r->progress, "update", o->max_steps, o->quiet);
+    progress_init(&r->progress, "update", o->max_steps);
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
