@@ -73,8 +73,7 @@ int64_t intern_number(struct intern *t, const void *text, size_t size, struct er
         return t->slot[at] - 1;
     if (t->n == UINT32_MAX - 1)
         return err_set(e, STATUS_FAILED, "more than %u different strings", t->n);
-    if (mem_grow((void **)&t->string, &t->capacity, (size_t)t->n + 1, sizeof *t->string,
-                 "numbered strings", e) < 0)
+    if (MEM_GROW(t->string, t->capacity, (size_t)t->n + 1, "numbered strings", e) < 0)
         return -1;
     t->string[t->n] = (struct intern_string){hash, t->text.size, size};
     if (buffer_append(&t->text, text, size, e) < 0)

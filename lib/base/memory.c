@@ -27,7 +27,7 @@ void *mem_alloc(size_t count, size_t size, const char *what, struct err *e)
     return p;
 }
 
-int mem_grow(void **array, size_t *capacity, size_t need, size_t size, const char *what,
+int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char *what,
              struct err *e)
 {
     if (need <= *capacity)
@@ -40,10 +40,13 @@ int mem_grow(void **array, size_t *capacity, size_t need, size_t size, const cha
     size_t bytes;
     if (__builtin_mul_overflow(want, size, &bytes))
         return err_set(e, STATUS_MEMORY, "out of memory: %zu elements for %s", need, what);
-    void *p = realloc(*array, bytes);
+    // The pointer's type is the caller's: its bytes are copied, never read as another type.
+    void *p;
+    memcpy(&p, array, sizeof p);
+    p = realloc(p, bytes);
     if (!p)
         return err_memory(e, bytes, what);
-    *array = p;
+    memcpy(array, &p, sizeof p);
     *capacity = want;
     return 0;
 }
@@ -199,7 +202,7 @@ int buffer_reserve(struct buffer *b, size_t more, struct err *e)
     size_t need;
     if (__builtin_add_overflow(b->size, more, &need) || need > b->limit)
         return err_set(e, STATUS_FAILED, "text longer than the limit of %zu bytes", b->limit);
-    return mem_grow((void **)&b->data, &b->capacity, need + 1, 1, "a buffer", e);
+    return MEM_GROW(b->data, b->capacity, need + 1, "a buffer", e);
 }
 
 int buffer_append(struct buffer *b, const void *data, size_t size, struct err *e)

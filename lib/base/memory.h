@@ -11,8 +11,12 @@
 // count * size bytes, zeroed; NULL with *e filled on overflow or when memory is out. Free with
 // free().
 void *mem_alloc(size_t count, size_t size, const char *what, struct err *e);
-// Grows *array (of *capacity elements) so that it holds at least `need`; contents kept. 0 or -1.
-int mem_grow(void **array, size_t *capacity, size_t need, size_t size, const char *what,
+// Grows an array of `capacity` elements so that it holds at least `need`; contents kept. Both are
+// variables, which change. 0, or -1 with *e filled and both as they were.
+#define MEM_GROW(array, capacity, need, what, e)                                                   \
+    mem_grow(&(array), &(capacity), (need), sizeof *(array), (what), (e))
+// The same by the address of the pointer, whatever it points to, for elements of `size` bytes.
+int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char *what,
              struct err *e);
 
 // An arena hands out 64-byte aligned pieces that live until arena_clear or arena_release.

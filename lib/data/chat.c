@@ -80,7 +80,7 @@ static int add_template(struct chat *c, const char *name, const char *label, con
 {
     if (strlen(name) >= NAME_MAX_SIZE)
         return err_set(e, STATUS_FAILED, "%s: a template's name is too long", label);
-    if (mem_grow((void **)&c->named, &c->capacity, c->n + 1, sizeof *c->named, "templates", e) < 0)
+    if (MEM_GROW(c->named, c->capacity, c->n + 1, "templates", e) < 0)
         return -1;
     struct template *t = template_parse(source, size, label, e);
     if (!t)
@@ -650,8 +650,7 @@ static int spans_of_turns(const struct chat *c, const struct chat_request *r, co
         if (status == 0 && before.size < end)
             status = cannot_tell(e, k, "its turn overlaps the one before");
         if (status == 0)
-            status = mem_grow((void **)&spans->span, &spans->capacity, spans->n + 1,
-                              sizeof *spans->span, "spans", e);
+            status = MEM_GROW(spans->span, spans->capacity, spans->n + 1, "spans", e);
         if (status == 0)
             spans->span[spans->n++] = (struct span){before.size, after.size};
         end = after.size;

@@ -183,8 +183,8 @@ static enum touch touches(const struct span_list *spans, size_t start, size_t en
 static int make_mask(struct example *x, const struct record *r, size_t front, struct err *e)
 {
     const struct token_list *t = &x->tokens;
-    if (mem_grow((void **)&x->mask, &x->mask_capacity, t->n + 1, 1, "a loss mask", e) < 0 ||
-        mem_grow((void **)&x->across, &x->across_capacity, t->n + 1, 1, "a loss mask", e) < 0)
+    if (MEM_GROW(x->mask, x->mask_capacity, t->n + 1, "a loss mask", e) < 0 ||
+        MEM_GROW(x->across, x->across_capacity, t->n + 1, "a loss mask", e) < 0)
         return -1;
     for (size_t i = 0; i < t->n; i++) {
         // What the post-processor put at the end has no bytes and stands behind all of them.

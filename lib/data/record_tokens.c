@@ -89,8 +89,8 @@ static int take_ids(struct record *r, const struct record_settings *s, const jso
     if (!json_is_array(ids))
         return wrong(s, e, "input_ids", ids ? "not a list" : "missing");
     r->n = json_array_size(ids);
-    if (mem_grow((void **)&r->id, &r->id_capacity, r->n + 1, sizeof *r->id, "tokens", e) < 0 ||
-        mem_grow((void **)&r->mask, &r->mask_capacity, r->n + 1, 1, "a loss mask", e) < 0)
+    if (MEM_GROW(r->id, r->id_capacity, r->n + 1, "tokens", e) < 0 ||
+        MEM_GROW(r->mask, r->mask_capacity, r->n + 1, "a loss mask", e) < 0)
         return -1;
     for (size_t i = 0; i < r->n; i++) {
         const json_t *v = json_array_get(ids, i);

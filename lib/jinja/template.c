@@ -91,8 +91,7 @@ static int add_spans(struct marks *m, struct span_list *spans, struct err *e)
             last->end = mark.end > last->end ? mark.end : last->end;
             continue;
         }
-        if (mem_grow((void **)&spans->span, &spans->capacity, spans->n + 1, sizeof *spans->span,
-                     "spans", e) < 0)
+        if (MEM_GROW(spans->span, spans->capacity, spans->n + 1, "spans", e) < 0)
             return -1;
         spans->span[spans->n++] = (struct span){mark.start, mark.end};
     }

@@ -551,11 +551,7 @@ static void copy_block(struct generator *g, uint32_t from, uint32_t to)
 // Room in the history for the prompt and the next token.
 static int grow_history(struct slot *slot, size_t need, struct err *e)
 {
-    void *history = slot->history;
-    int result =
-        mem_grow(&history, &slot->history_capacity, need, sizeof *slot->history, "histories", e);
-    slot->history = history;
-    return result;
+    return MEM_GROW(slot->history, slot->history_capacity, need, "histories", e);
 }
 
 static int start_sample(struct generator *g, struct slot *slot, struct request *r, struct err *e)

@@ -386,8 +386,7 @@ static int plan_tensor(struct plan *plan, const struct model_config *c, enum ten
     int n_dims = family_shape(c, role, &rows, &cols);
     if (!n_dims)
         return 0;
-    if (mem_grow((void **)&plan->tensor, &plan->capacity, plan->n + 1, sizeof *plan->tensor,
-                 "tensor entries", e) < 0)
+    if (MEM_GROW(plan->tensor, plan->capacity, plan->n + 1, "tensor entries", e) < 0)
         return -1;
     char name[256];
     family_name(c->family, role, layer, head, name, sizeof name);

@@ -148,11 +148,6 @@ struct run {
     double batch_sum, batch_squares;
 };
 
-static int grow(void **array, size_t *capacity, size_t need, size_t size, struct err *e)
-{
-    return need <= *capacity ? 0 : mem_grow(array, capacity, need, size, "batch", e);
-}
-
 // Puts "STREAM: record `ID`: " before the error.
 static int fail_at(const struct run *r, const struct frame *f, size_t i, struct err *e)
 {
@@ -303,10 +298,8 @@ static int add_rewards(struct run *r, const struct frame *f, size_t i, struct re
     for (size_t t = 0; t < length; t++)
         n += mask[t] != 0;
     *s = (struct reward_sequence){.start = r->n_tokens, .n = n};
-    void *reward = r->reward;
-    if (grow(&reward, &r->reward_capacity, r->n_tokens + n, sizeof *r->reward, e) < 0)
+    if (MEM_GROW(r->reward, r->reward_capacity, r->n_tokens + n, "batch", e) < 0)
         return -1;
-    r->reward = reward;
     for (size_t t = 0; t < n; t++) {
         k = next_trained(r, f, k);
         if (token_reward(r, f, i, k, t + 1 == n, &r->reward[s->start + t], e) < 0)
@@ -321,10 +314,8 @@ static int spread(struct run *r, const struct frame *f, size_t i, const struct r
                   struct err *e)
 {
     size_t culprit, k = f->start[i] - 1;
-    void *weight = r->weight;
-    if (grow(&weight, &r->weight_capacity, s->n, sizeof *r->weight, e) < 0)
+    if (MEM_GROW(r->weight, r->weight_capacity, s->n, "batch", e) < 0)
         return -1;
-    r->weight = weight;
     for (size_t t = 0; r->c.attention >= 0 && t < s->n; t++) {
         k = next_trained(r, f, k);
         r->weight[t] = number_at(r, f, r->c.attention, k);
@@ -399,13 +390,10 @@ static int64_t group_of(struct run *r, const struct frame *f, size_t i, struct e
 static int add_sequence(struct run *r, size_t frame, size_t i, struct err *e)
 {
     struct frame *f = r->frame[frame];
-    void *place = r->place, *sequence = r->sequence;
-    if (grow(&place, &r->place_capacity, r->n_sequences + 1, sizeof *r->place, e) < 0)
+    if (MEM_GROW(r->place, r->place_capacity, r->n_sequences + 1, "batch", e) < 0)
         return -1;
-    r->place = place;
-    if (grow(&sequence, &r->sequence_capacity, r->n_sequences + 1, sizeof *r->sequence, e) < 0)
+    if (MEM_GROW(r->sequence, r->sequence_capacity, r->n_sequences + 1, "batch", e) < 0)
         return -1;
-    r->sequence = sequence;
     struct reward_sequence *s = &r->sequence[r->n_sequences];
     if (add_rewards(r, f, i, s, e) < 0)
         return -1;
@@ -480,13 +468,10 @@ static int train_prefix(const struct run *r, struct frame *f, size_t i, double a
 static int train_prefixes(struct run *r, const struct reward_batch *b, struct err *e)
 {
     size_t culprit;
-    void *prefix = r->prefix, *value = r->prefix_value;
-    if (grow(&prefix, &r->prefix_capacity, b->n_sequences, sizeof *r->prefix, e) < 0)
+    if (MEM_GROW(r->prefix, r->prefix_capacity, b->n_sequences, "batch", e) < 0)
         return -1;
-    r->prefix = prefix;
-    if (grow(&value, &r->prefix_value_capacity, b->n_sequences, sizeof *r->prefix_value, e) < 0)
+    if (MEM_GROW(r->prefix_value, r->prefix_value_capacity, b->n_sequences, "batch", e) < 0)
         return -1;
-    r->prefix_value = value;
     for (size_t i = 0; i < b->n_sequences; i++)
         r->prefix[i] = r->frame[r->place[i].frame]->column[r->c.prefix].u32[r->place[i].sequence];
     if (prefix_advantage(b, r->prefix, r->prefix_value, &culprit, e) < 0)
@@ -505,10 +490,8 @@ static int settle(struct run *r, int whole, struct err *e)
 {
     size_t culprit;
     struct reward_batch b = {r->sequence, r->n_sequences, r->groups.n};
-    void *value = r->value;
-    if (grow(&value, &r->value_capacity, r->n_tokens, sizeof *r->value, e) < 0)
+    if (MEM_GROW(r->value, r->value_capacity, r->n_tokens, "batch", e) < 0)
         return -1;
-    r->value = value;
     if (reward_rescale(&r->d->options, &b, r->reward, e) < 0)
         return err_prefix(e, "%s", r->where);
     for (size_t i = 0; i < r->n_sequences; i++) {
@@ -712,11 +695,9 @@ static int prepare_header(struct run *r, const struct stream_header *input,
 static struct frame *next_frame(struct run *r, struct err *e)
 {
     if (r->n_frames == r->frames_made) {
-        void *frames = r->frame;
         struct frame *f;
-        if (grow(&frames, &r->frame_capacity, r->frames_made + 1, sizeof *r->frame, e) < 0)
+        if (MEM_GROW(r->frame, r->frame_capacity, r->frames_made + 1, "batch", e) < 0)
             return NULL;
-        r->frame = frames;
         if (!(f = mem_alloc(1, sizeof *f, "frame", e)))
             return NULL;
         if (frame_init(f, &r->header, e) < 0) {

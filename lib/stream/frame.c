@@ -21,13 +21,12 @@ int column_reserve(struct column_data *d, enum column_type type, size_t need, st
 
 int column_reserve_bytes(struct column_data *d, size_t need, struct err *e)
 {
-    return mem_grow((void **)&d->bytes, &d->bytes_capacity, need, 1, "a column of text", e);
+    return MEM_GROW(d->bytes, d->bytes_capacity, need, "a column of text", e);
 }
 
 int frame_reserve_sequences(struct frame *f, size_t need, struct err *e)
 {
-    return mem_grow((void **)&f->start, &f->start_capacity, need + 1, sizeof *f->start, "a frame",
-                    e);
+    return MEM_GROW(f->start, f->start_capacity, need + 1, "a frame", e);
 }
 
 void column_default(struct column_data *d, enum column_type type, size_t begin, size_t end)

@@ -116,7 +116,7 @@ static int read_payload(struct stream_reader *r, const struct block *b, uint64_t
         size_t want = r->payload_capacity > done ? r->payload_capacity : done + PAYLOAD_STEP;
         if (want > size)
             want = size;
-        if (mem_grow((void **)&r->payload, &r->payload_capacity, want, 1, "a frame", e) < 0 ||
+        if (MEM_GROW(r->payload, r->payload_capacity, want, "a frame", e) < 0 ||
             read_exactly(r, r->payload + done, want - done, e) < 0)
             return -1;
         done = want;

@@ -22,8 +22,7 @@ int reread_open(struct reread *t, const char *path, int keep, struct err *e)
 
 static int keep_next(struct reread *t, struct frame **f, struct err *e)
 {
-    if (mem_grow((void **)&t->kept, &t->kept_capacity, t->n_kept + 1, sizeof *t->kept,
-                 "a stream in memory", e) < 0 ||
+    if (MEM_GROW(t->kept, t->kept_capacity, t->n_kept + 1, "a stream in memory", e) < 0 ||
         frame_init(&t->kept[t->n_kept], &t->pass.header, e) < 0)
         return -1;
     *f = &t->kept[t->n_kept++];

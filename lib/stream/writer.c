@@ -43,7 +43,7 @@ static void put_u64(unsigned char *p, uint64_t x)
 static int block_begin(struct stream_writer *w, size_t payload, struct err *e)
 {
     w->size = BLOCK_HEAD;
-    return mem_grow((void **)&w->block, &w->capacity, BLOCK_HEAD + payload, 1, "a frame", e);
+    return MEM_GROW(w->block, w->capacity, BLOCK_HEAD + payload, "a frame", e);
 }
 
 static unsigned char *block_take(struct stream_writer *w, size_t size)
@@ -78,7 +78,7 @@ static int window_for(size_t size)
 static int pack(struct stream_writer *w, size_t *size, struct err *e)
 {
     size_t bound = ZSTD_compressBound(w->size);
-    if (mem_grow((void **)&w->packed, &w->packed_capacity, bound, 1, "a frame", e) < 0)
+    if (MEM_GROW(w->packed, w->packed_capacity, bound, "a frame", e) < 0)
         return -1;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, window_for(w->size));
     *size = ZSTD_compress2(w->zstd, w->packed, w->packed_capacity, w->block, w->size);

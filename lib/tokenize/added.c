@@ -23,8 +23,7 @@ void added_list_release(struct added_list *l)
 int added_list_add(struct added_list *l, const char *content, size_t size,
                    const struct added_token *like, struct err *e)
 {
-    if (mem_grow((void **)&l->token, &l->capacity, l->n + 1, sizeof *l->token, "added tokens", e) <
-        0)
+    if (MEM_GROW(l->token, l->capacity, l->n + 1, "added tokens", e) < 0)
         return -1;
     struct added_token t = *like;
     t.content = mem_alloc(size + 1, 1, "an added token", e);
@@ -75,8 +74,7 @@ int added_matcher_add(struct added_matcher *m, const char *text, size_t size, si
         if (child < 0) {
             if (m->n >= INT32_MAX)
                 return err_set(e, STATUS_FAILED, "too many added tokens");
-            if (mem_grow((void **)&m->node, &m->capacity, m->n + 1, sizeof *m->node, "added tokens",
-                         e) < 0)
+            if (MEM_GROW(m->node, m->capacity, m->n + 1, "added tokens", e) < 0)
                 return -1;
             child = (int32_t)m->n++;
             m->node[child] = (struct added_node){byte, -1, -1, -1};

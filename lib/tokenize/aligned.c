@@ -59,9 +59,8 @@ static int reserve(struct aligned *a, size_t more, struct err *e)
     if (need > UINT32_MAX)
         return err_set(e, STATUS_FAILED, "the text grows beyond 4 GiB when it is normalised");
     size_t c = a->capacity, c1 = a->capacity, c2 = a->capacity;
-    if (mem_grow((void **)&a->data, &c, need, 1, "text", e) < 0 ||
-        mem_grow((void **)&a->from, &c1, c, sizeof *a->from, "text", e) < 0 ||
-        mem_grow((void **)&a->to, &c2, c, sizeof *a->to, "text", e) < 0)
+    if (MEM_GROW(a->data, c, need, "text", e) < 0 || MEM_GROW(a->from, c1, c, "text", e) < 0 ||
+        MEM_GROW(a->to, c2, c, "text", e) < 0)
         return -1;
     a->capacity = c;
     return 0;

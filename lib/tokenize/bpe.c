@@ -89,8 +89,7 @@ static int add_merge(struct bpe *b, uint32_t left, uint32_t right, uint32_t id, 
     if (b->n_merges == MERGES_MAX)
         return err_set(e, STATUS_FAILED, "tokenizer.json: key `merges`: more than %d entries",
                        MERGES_MAX);
-    if (mem_grow((void **)&b->merge, &b->capacity, b->n_merges + 1, sizeof *b->merge, "merges", e) <
-            0 ||
+    if (MEM_GROW(b->merge, b->capacity, b->n_merges + 1, "merges", e) < 0 ||
         (2 * (b->n_merges + 1) > b->mask + 1 && alloc_slots(b, 2 * (b->mask + 1), e) < 0))
         return -1;
     b->merge[b->n_merges] = (struct bpe_merge){left, right, id};
@@ -552,8 +551,7 @@ static void merge_bytes(const struct bpe *b, struct bpe_scratch *s, const char *
 // A binary heap of (rank << 32 | place): the smallest is the next merge.
 static int heap_push(struct bpe_scratch *s, uint64_t key, struct err *e)
 {
-    if (mem_grow((void **)&s->heap, &s->heap_capacity, s->heap_n + 1, sizeof *s->heap, "merging",
-                 e) < 0)
+    if (MEM_GROW(s->heap, s->heap_capacity, s->heap_n + 1, "merging", e) < 0)
         return -1;
     size_t i = s->heap_n++;
     while (i > 0 && s->heap[(i - 1) / 2] > key) {
@@ -635,8 +633,7 @@ static int split(const struct bpe *b, struct bpe_scratch *s, const char *piece, 
 {
     s->n = 0;
     s->dropped = 0;
-    if (mem_grow((void **)&s->symbol, &s->capacity, size + 1, sizeof *s->symbol, "a piece of text",
-                 e) < 0)
+    if (MEM_GROW(s->symbol, s->capacity, size + 1, "a piece of text", e) < 0)
         return -1;
     if (b->ignore_merges) {
         int64_t id = vocabulary_find(&b->words, piece, size);

@@ -9,7 +9,7 @@
 
 int change_add(struct change_list *l, uint32_t c, int change, int combining, struct err *e)
 {
-    if (mem_grow((void **)&l->c, &l->capacity, l->n + 1, sizeof *l->c, "normalisation", e) < 0)
+    if (MEM_GROW(l->c, l->capacity, l->n + 1, "normalisation", e) < 0)
         return -1;
     l->c[l->n++] = (struct change){c, change, combining};
     return 0;

@@ -486,8 +486,7 @@ static uint32_t block_size(uint32_t c)
 
 static int page_add(struct pattern_dfa *d, const uint8_t *class, struct err *e)
 {
-    if (mem_grow((void **)&d->class, &d->page_capacity, d->n_pages + 1, sizeof *d->class,
-                 "a pattern", e) < 0)
+    if (MEM_GROW(d->class, d->page_capacity, d->n_pages + 1, "a pattern", e) < 0)
         return -1;
     memcpy(d->class[d->n_pages++], class, PAGE);
     return 0;
@@ -679,8 +678,7 @@ static int state_of(struct maker *m, const struct list *l, struct err *e)
     }
     if (m->n == STATES_MAX)
         return -2;
-    if (mem_grow((void **)&m->node, &m->capacity, m->n_nodes + (size_t)l->n + 1, sizeof *m->node,
-                 "a pattern", e) < 0)
+    if (MEM_GROW(m->node, m->capacity, m->n_nodes + (size_t)l->n + 1, "a pattern", e) < 0)
         return -1;
     for (int i = 0; i < l->n; i++)
         m->node[m->n_nodes++] = (uint16_t)l->node[i];
@@ -699,9 +697,8 @@ static int make_states(struct pattern_dfa *d, struct maker *m, int start, struct
         return -1;
     d->start = d->n_classes;
     for (int s = 0; s < m->n; s++) {
-        if (mem_grow((void **)&d->next, &room, (size_t)(s + 1) * d->n_classes, sizeof *d->next,
-                     "a pattern", e) < 0 ||
-            mem_grow((void **)&d->ends, &rows, (size_t)s + 1, 1, "a pattern", e) < 0)
+        if (MEM_GROW(d->next, room, (size_t)(s + 1) * d->n_classes, "a pattern", e) < 0 ||
+            MEM_GROW(d->ends, rows, (size_t)s + 1, "a pattern", e) < 0)
             return -1;
         for (unsigned c = 0; c < d->n_classes; c++) {
             int ends = advance(m, s, (int)c, &l);

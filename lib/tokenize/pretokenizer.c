@@ -244,8 +244,7 @@ int pretokenizer_parse(const json_t *value, const char *name, struct pretokenize
 
 static int piece_add(struct piece_list *l, size_t start, size_t end, struct err *e)
 {
-    if (l->n == l->capacity && mem_grow((void **)&l->piece, &l->capacity, l->n + 1,
-                                        sizeof *l->piece, "pieces of text", e) < 0)
+    if (l->n == l->capacity && MEM_GROW(l->piece, l->capacity, l->n + 1, "pieces of text", e) < 0)
         return -1;
     l->piece[l->n++] = (struct piece){(uint32_t)start, (uint32_t)end};
     return 0;
@@ -312,8 +311,7 @@ static int cut_flagged(struct cutter *c, struct flag_list *flags, size_t start, 
                        int is_match)
 {
     if (c->step->behavior == MERGED_WITH_NEXT) {
-        if (mem_grow((void **)&flags->flag, &flags->capacity, flags->n + 1, 1, "pieces of text",
-                     c->e) < 0)
+        if (MEM_GROW(flags->flag, flags->capacity, flags->n + 1, "pieces of text", c->e) < 0)
             return -1;
         flags->flag[flags->n++] = (unsigned char)(is_match ^ c->step->invert);
     }

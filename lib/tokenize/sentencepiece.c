@@ -60,9 +60,8 @@ static int add_piece(struct reader *r, const struct protobuf_field *text, float 
     }
     if (vocabulary_find(r->tokens, (const char *)text->data, text->size) >= 0)
         return fail(r, "a piece that comes twice");
-    if (mem_grow((void **)&m->type, &r->type_room, m->n + 1, 1, "pieces", r->e) < 0 ||
-        mem_grow((void **)&m->score, &r->score_room, m->n + 1, sizeof *m->score, "pieces", r->e) <
-            0 ||
+    if (MEM_GROW(m->type, r->type_room, m->n + 1, "pieces", r->e) < 0 ||
+        MEM_GROW(m->score, r->score_room, m->n + 1, "pieces", r->e) < 0 ||
         vocabulary_add(r->tokens, (const char *)text->data, text->size, (uint32_t)m->n, r->e) < 0)
         return -1;
     if (type == SENTENCEPIECE_UNKNOWN) {
@@ -432,8 +431,8 @@ void sentencepiece_scratch_release(struct sentencepiece_scratch *s)
 static int add_token(struct sentencepiece_scratch *s, uint32_t id, size_t start, size_t end,
                      struct err *e)
 {
-    if (s->n == s->token_capacity && mem_grow((void **)&s->token, &s->token_capacity, s->n + 1,
-                                              sizeof *s->token, "tokens", e) < 0)
+    if (s->n == s->token_capacity &&
+        MEM_GROW(s->token, s->token_capacity, s->n + 1, "tokens", e) < 0)
         return -1;
     s->token[s->n++] = (struct unigram_token){id, (uint32_t)start, (uint32_t)end};
     return 0;
@@ -496,8 +495,7 @@ static uint32_t ordered(float score)
 
 static int heap_push(struct sentencepiece_scratch *s, struct sentencepiece_pair pair, struct err *e)
 {
-    if (mem_grow((void **)&s->heap, &s->heap_capacity, s->n_pairs + 1, sizeof *s->heap, "merging",
-                 e) < 0)
+    if (MEM_GROW(s->heap, s->heap_capacity, s->n_pairs + 1, "merging", e) < 0)
         return -1;
     size_t i = s->n_pairs++;
     while (i > 0 && s->heap[(i - 1) / 2].key > pair.key) {
@@ -553,8 +551,7 @@ static int split(const struct sentencepiece *m, struct sentencepiece_scratch *s,
             utf8_next(text, &end);
         if (s->n_symbols >= INT32_MAX)
             return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
-        if (mem_grow((void **)&s->symbol, &s->symbol_capacity, s->n_symbols + 1, sizeof *s->symbol,
-                     "a piece of text", e) < 0)
+        if (MEM_GROW(s->symbol, s->symbol_capacity, s->n_symbols + 1, "a piece of text", e) < 0)
             return -1;
         int32_t i = (int32_t)s->n_symbols++;
         s->symbol[i] = (struct sentencepiece_symbol){(uint32_t)at, (uint32_t)(end - at), i - 1,
@@ -595,7 +592,7 @@ static int emit_symbol(const struct sentencepiece *m, const struct vocabulary *t
                        const struct sentencepiece_symbol *symbol, struct err *e)
 {
     size_t n = 1;
-    if (mem_grow((void **)&s->stack, &s->stack_capacity, 1, sizeof *s->stack, "pieces", e) < 0)
+    if (MEM_GROW(s->stack, s->stack_capacity, 1, "pieces", e) < 0)
         return -1;
     s->stack[0] = (struct sentencepiece_range){symbol->start, symbol->size};
     while (n) {
@@ -608,8 +605,7 @@ static int emit_symbol(const struct sentencepiece *m, const struct vocabulary *t
                 return -1;
             continue;
         }
-        if (mem_grow((void **)&s->stack, &s->stack_capacity, n + 2, sizeof *s->stack, "pieces", e) <
-            0)
+        if (MEM_GROW(s->stack, s->stack_capacity, n + 2, "pieces", e) < 0)
             return -1;
         s->stack[n++] = (struct sentencepiece_range){r.start + left, r.size - left};
         s->stack[n++] = (struct sentencepiece_range){r.start, left};

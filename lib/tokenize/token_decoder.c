@@ -30,7 +30,7 @@ void string_list_clear(struct string_list *l)
 
 int string_list_close(struct string_list *l, struct err *e)
 {
-    if (mem_grow((void **)&l->end, &l->capacity, l->n + 1, sizeof *l->end, "tokens", e) < 0)
+    if (MEM_GROW(l->end, l->capacity, l->n + 1, "tokens", e) < 0)
         return -1;
     l->end[l->n++] = l->text.size;
     return 0;

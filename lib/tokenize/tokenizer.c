@@ -88,9 +88,8 @@ static int token_grow(struct token_list *t, size_t more, struct err *e)
     size_t need = t->n + more, c = t->capacity, c1 = c, c2 = c;
     if (need <= c)
         return 0;
-    if (mem_grow((void **)&t->id, &c, need, sizeof *t->id, "tokens", e) < 0 ||
-        mem_grow((void **)&t->start, &c1, c, sizeof *t->start, "tokens", e) < 0 ||
-        mem_grow((void **)&t->end, &c2, c, sizeof *t->end, "tokens", e) < 0)
+    if (MEM_GROW(t->id, c, need, "tokens", e) < 0 || MEM_GROW(t->start, c1, c, "tokens", e) < 0 ||
+        MEM_GROW(t->end, c2, c, "tokens", e) < 0)
         return -1;
     t->capacity = c;
     return 0;
@@ -217,8 +216,7 @@ static int read_scored(struct tokenizer *t, struct json_scan *s, struct unigram_
         struct unigram_word entry = {.usable = 1};
         if (json_scan_expect(s, '[') < 0 || json_scan_string(s, &key) < 0 ||
             json_scan_expect(s, ',') < 0 || json_scan_real(s, &entry.score) < 0 ||
-            json_scan_expect(s, ']') < 0 ||
-            mem_grow((void **)word, &room, *n + 1, sizeof **word, "a vocabulary", e) < 0 ||
+            json_scan_expect(s, ']') < 0 || MEM_GROW(*word, room, *n + 1, "a vocabulary", e) < 0 ||
             vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)*n, e) < 0) {
             more = -1;
             break;

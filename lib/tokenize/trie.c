@@ -28,10 +28,9 @@ static int add_node(struct trie *t, struct range **range, size_t room[3], struct
 {
     if (t->n_nodes >= UINT32_MAX - 1)
         return err_set(e, STATUS_FAILED, "a vocabulary is too large");
-    if (mem_grow((void **)&t->node, &room[0], t->n_nodes + 1, sizeof *t->node, "a vocabulary", e) <
-            0 ||
-        mem_grow((void **)&t->byte, &room[1], t->n_nodes + 1, 1, "a vocabulary", e) < 0 ||
-        mem_grow((void **)range, &room[2], t->n_nodes + 1, sizeof **range, "a vocabulary", e) < 0)
+    if (MEM_GROW(t->node, room[0], t->n_nodes + 1, "a vocabulary", e) < 0 ||
+        MEM_GROW(t->byte, room[1], t->n_nodes + 1, "a vocabulary", e) < 0 ||
+        MEM_GROW(*range, room[2], t->n_nodes + 1, "a vocabulary", e) < 0)
         return -1;
     t->node[t->n_nodes] = (struct trie_node){0, TRIE_NONE, 0};
     t->byte[t->n_nodes] = byte;

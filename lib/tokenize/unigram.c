@@ -121,8 +121,8 @@ static int fill(const struct unigram *u, struct unigram_scratch *s, const char *
 
 static int add(struct unigram_scratch *s, uint32_t id, size_t start, size_t end, struct err *e)
 {
-    if (s->n == s->token_capacity && mem_grow((void **)&s->token, &s->token_capacity, s->n + 1,
-                                              sizeof *s->token, "tokens", e) < 0)
+    if (s->n == s->token_capacity &&
+        MEM_GROW(s->token, s->token_capacity, s->n + 1, "tokens", e) < 0)
         return -1;
     s->token[s->n++] = (struct unigram_token){id, (uint32_t)start, (uint32_t)end};
     return 0;
@@ -159,8 +159,7 @@ int unigram_encode(const struct unigram *u, const struct vocabulary *tokens,
                    struct unigram_scratch *s, const char *piece, size_t size, struct err *e)
 {
     s->n = 0;
-    if (mem_grow((void **)&s->node, &s->node_capacity, size + 1, sizeof *s->node, "a piece of text",
-                 e) < 0 ||
+    if (MEM_GROW(s->node, s->node_capacity, size + 1, "a piece of text", e) < 0 ||
         fill(u, s, piece, size, e) < 0)
         return -1;
     // From the end back; neighbours that are unknown make one (SentencePiece's reader sees to that

@@ -72,8 +72,7 @@ int vocabulary_add(struct vocabulary *v, const char *text, size_t size, uint32_t
         return err_set(e, STATUS_FAILED, "token id %u is beyond %d", id, VOCABULARY_ID_MAX - 1);
     if (2 * (v->n_used + 1) > v->n_slots && grow_slots(v, e) < 0)
         return -1;
-    if (mem_grow((void **)&v->entry, &v->entry_capacity, (size_t)id + 1, sizeof *v->entry,
-                 "a vocabulary", e) < 0)
+    if (MEM_GROW(v->entry, v->entry_capacity, (size_t)id + 1, "a vocabulary", e) < 0)
         return -1;
     while (v->n_ids <= id)
         v->entry[v->n_ids++] = (struct vocabulary_entry){UINT32_MAX, 0};

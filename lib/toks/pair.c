@@ -43,8 +43,7 @@ struct pairer {
 static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
 {
     uint64_t before = stream_reader_sequences(p->demos.pass.reader) - f->n_sequences;
-    if (mem_grow((void **)&p->place, &p->capacity, p->n_places + f->n_sequences, sizeof *p->place,
-                 "demonstrations", e) < 0)
+    if (MEM_GROW(p->place, p->capacity, p->n_places + f->n_sequences, "demonstrations", e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
         size_t size;

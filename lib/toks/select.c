@@ -174,11 +174,8 @@ static double key_of(struct selector *k, const struct frame *f, size_t i)
 static int add_record(struct selector *k, const struct frame *f, size_t i, struct err *e)
 {
     int64_t group = group_of(k, f, i, e);
-    if (group < 0 ||
-        mem_grow((void **)&k->record, &k->capacity, k->n + 1, sizeof *k->record, "records", e) <
-            0 ||
-        mem_grow((void **)&k->group_size, &k->group_capacity, (size_t)group + 1,
-                 sizeof *k->group_size, "groups", e) < 0)
+    if (group < 0 || MEM_GROW(k->record, k->capacity, k->n + 1, "records", e) < 0 ||
+        MEM_GROW(k->group_size, k->group_capacity, (size_t)group + 1, "groups", e) < 0)
         return -1;
     while (k->n_groups <= (size_t)group)
         k->group_size[k->n_groups++] = 0;

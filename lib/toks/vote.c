@@ -66,8 +66,7 @@ static int add_answer(struct tally *t, size_t group, const char *text, size_t si
         return -1;
     if ((size_t)a == known) {
         struct ballot *b = &t->ballot[group];
-        if (mem_grow((void **)&t->answer, &t->answer_capacity, known + 1, sizeof *t->answer,
-                     "answers", e) < 0)
+        if (MEM_GROW(t->answer, t->answer_capacity, known + 1, "answers", e) < 0)
             return -1;
         t->answer[a] = (struct answer){group, b->first, t->text.size, size, 0};
         b->first = known + 1;
@@ -104,8 +103,7 @@ static int64_t find_ballot(struct tally *t, const void *name, size_t size, struc
     int64_t g = intern_number(&t->groups, name, size, e);
     if (g < 0 || (size_t)g < known)
         return g;
-    if (mem_grow((void **)&t->ballot, &t->ballot_capacity, known + 1, sizeof *t->ballot, "groups",
-                 e) < 0)
+    if (MEM_GROW(t->ballot, t->ballot_capacity, known + 1, "groups", e) < 0)
         return -1;
     memset(&t->ballot[g], 0, sizeof *t->ballot);
     return inherit(t, (size_t)g, name, size, e) < 0 ? -1 : g;
@@ -259,8 +257,7 @@ static struct frame *next_frame(struct run *r, struct err *e)
 {
     if (r->n_frames < r->frames_made)
         return r->frame[r->n_frames];
-    if (mem_grow((void **)&r->frame, &r->frame_capacity, r->frames_made + 1, sizeof *r->frame,
-                 "a batch", e) < 0)
+    if (MEM_GROW(r->frame, r->frame_capacity, r->frames_made + 1, "a batch", e) < 0)
         return NULL;
     struct frame *f = mem_alloc(1, sizeof *f, "a batch", e);
     if (f && frame_init(f, &r->pass.header, e) < 0) {
@@ -282,8 +279,7 @@ static int begins_step(const struct run *r, const struct frame *f)
 
 static int take_frame(struct run *r, const struct frame *f, struct err *e)
 {
-    if (mem_grow((void **)&r->voter, &r->voter_capacity, r->n_voters + f->n_sequences,
-                 sizeof *r->voter, "a batch", e) < 0)
+    if (MEM_GROW(r->voter, r->voter_capacity, r->n_voters + f->n_sequences, "a batch", e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++)
         if (count_voter(&r->batch, f, &r->places, i, &r->voter[r->n_voters++], e) < 0)

@@ -84,8 +84,7 @@ int pairing_add(struct pairing *p, const struct frame *f, int pair, int role, si
                        where, id.size, id.text, is.size, is.text);
     size_t before = p->names.n;
     int64_t number = intern_number(&p->names, name, size, e);
-    if (number < 0 ||
-        mem_grow((void **)&p->pair, &p->capacity, p->names.n, sizeof *p->pair, "pairs", e) < 0)
+    if (number < 0 || MEM_GROW(p->pair, p->capacity, p->names.n, "pairs", e) < 0)
         return -1;
     struct pair *m = &p->pair[number];
     if (p->names.n > before)
