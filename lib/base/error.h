@@ -22,6 +22,8 @@ struct err {
     char text[1024]; // one line without the program's name, "file: reason"
 };
 
+// Functions that can fail: a caller that does not look at the result does not compile cleanly.
+#define MUST_CHECK       __attribute__((warn_unused_result))
 #define ERR_PRINTF(a, b) __attribute__((format(printf, a, b)))
 
 // Each returns -1, so that a caller can write `return err_set(e, ...)`. `e` must not be NULL.

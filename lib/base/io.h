@@ -10,18 +10,18 @@
 #include <stdio.h>
 
 // "-" or NULL is standard input; refuses directories. Returns a file descriptor or -1.
-int io_open_input(const char *path, struct err *e);
+MUST_CHECK int io_open_input(const char *path, struct err *e);
 const char *io_name(const char *path); // "-" or NULL: "standard input"
 // Reads until `size` bytes or the end; returns the bytes read or -1.
 int64_t io_read(int fd, void *data, size_t size, const char *name, struct err *e);
-int io_write(int fd, const void *data, size_t size, const char *name, struct err *e);
+MUST_CHECK int io_write(int fd, const void *data, size_t size, const char *name, struct err *e);
 // Appends the whole file to `out` (NUL after it). A file beyond the buffer's limit is an error.
-int io_read_file(const char *path, struct buffer *out, struct err *e);
-int io_read_fd(int fd, const char *name, struct buffer *out, struct err *e);
+MUST_CHECK int io_read_file(const char *path, struct buffer *out, struct err *e);
+MUST_CHECK int io_read_fd(int fd, const char *name, struct buffer *out, struct err *e);
 // For files of directories that others made, relative to `at` (AT_FDCWD or a descriptor): refuses
 // what is not a regular file, and never waits for a pipe's writer. A failure leaves errno.
-int io_open_regular(int at, const char *path, struct err *e);
-int io_read_regular(int at, const char *path, struct buffer *out, struct err *e);
+MUST_CHECK int io_open_regular(int at, const char *path, struct err *e);
+MUST_CHECK int io_read_regular(int at, const char *path, struct buffer *out, struct err *e);
 
 // A sink: standard output ("-" or NULL), a device or pipe that exists (written in place), or a file
 // that appears under its name only at output_commit; before that it has no name where the file
@@ -35,22 +35,24 @@ struct output {
     size_t used;
 };
 
-int output_open(struct output *o, const char *path, struct err *e);
+MUST_CHECK int output_open(struct output *o, const char *path, struct err *e);
 // As output_open, and refuses to write binary data to a terminal.
-int output_open_binary(struct output *o, const char *path, struct err *e);
-int output_write(struct output *o, const void *data, size_t size, struct err *e);
+MUST_CHECK int output_open_binary(struct output *o, const char *path, struct err *e);
+MUST_CHECK int output_write(struct output *o, const void *data, size_t size, struct err *e);
 int output_printf(struct output *o, struct err *e, const char *format, ...) ERR_PRINTF(3, 4);
-int output_flush(struct output *o, struct err *e);  // to the reader of a pipe
-int output_commit(struct output *o, struct err *e); // flush, check, close, rename
-void output_abort(struct output *o);                // after a failure: leaves nothing; idempotent
+MUST_CHECK int output_flush(struct output *o, struct err *e);  // to the reader of a pipe
+MUST_CHECK int output_commit(struct output *o, struct err *e); // flush, check, close, rename
+void output_abort(struct output *o); // after a failure: leaves nothing; idempotent
 const char *output_name(const struct output *o);
 
 // Directories. Paths are relative to `at` (AT_FDCWD or a directory's descriptor).
-int io_make_directory(int at, const char *path, struct err *e); // fine if it exists
-int io_remove_tree(int at, const char *path, struct err *e);    // fine if it does not exist
+MUST_CHECK int io_make_directory(int at, const char *path, struct err *e); // fine if it exists
+MUST_CHECK int io_remove_tree(int at, const char *path, struct err *e); // fine if it does not exist
 int io_exists(int at, const char *path);
-int io_write_file(int at, const char *path, const void *data, size_t size, struct err *e);
-int io_copy_file(int from_at, const char *from, int to_at, const char *to, struct err *e);
+MUST_CHECK int io_write_file(int at, const char *path, const void *data, size_t size,
+                             struct err *e);
+MUST_CHECK int io_copy_file(int from_at, const char *from, int to_at, const char *to,
+                            struct err *e);
 // "DIR/NAME" from the heap, or NULL.
 char *io_path(const char *directory, const char *name, struct err *e);
 
@@ -61,7 +63,7 @@ int io_stop_requested(void);
 int io_reader_gone(void);
 // Waits until fd can be read. -1 (STATUS_PIPE) when the reader of standard output goes meanwhile: a
 // filter that waits for input must not outlive the program behind it.
-int io_wait_readable(int fd, struct err *e);
+MUST_CHECK int io_wait_readable(int fd, struct err *e);
 // main's last act for a program that failed with STATUS_PIPE: dies of SIGPIPE, silently.
 int io_exit_status(int status);
 

@@ -14,17 +14,18 @@
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e);
 json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e);
 // Compact text, keys in insertion order, UTF-8 as it is.
-int json_print(const json_t *value, struct buffer *out, struct err *e);
+MUST_CHECK int json_print(const json_t *value, struct buffer *out, struct err *e);
 
 // Each looks `key` up in `object`. An absent key or null leaves *value as it was (the default) and
 // returns 0; a present one returns 1; a value of another type fills *e ("NAME: key `K`: ...").
-int json_get_int(const json_t *object, const char *key, int64_t *value, const char *name,
-                 struct err *e);
-int json_get_real(const json_t *object, const char *key, double *value, const char *name,
-                  struct err *e);
-int json_get_bool(const json_t *object, const char *key, int *value, const char *name,
-                  struct err *e);
-int json_get_string(const json_t *object, const char *key, const char **value, const char *name,
-                    struct err *e); // borrowed
+MUST_CHECK int json_get_int(const json_t *object, const char *key, int64_t *value, const char *name,
+                            struct err *e);
+MUST_CHECK int json_get_real(const json_t *object, const char *key, double *value, const char *name,
+                             struct err *e);
+MUST_CHECK int json_get_bool(const json_t *object, const char *key, int *value, const char *name,
+                             struct err *e);
+MUST_CHECK int json_get_string(const json_t *object, const char *key, const char **value,
+                               const char *name,
+                               struct err *e); // borrowed
 
 #endif

@@ -16,8 +16,8 @@ void *mem_alloc(size_t count, size_t size, const char *what, struct err *e);
 #define MEM_GROW(array, capacity, need, what, e)                                                   \
     mem_grow(&(array), &(capacity), (need), sizeof *(array), (what), (e))
 // The same by the address of the pointer, whatever it points to, for elements of `size` bytes.
-int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char *what,
-             struct err *e);
+MUST_CHECK int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char *what,
+                        struct err *e);
 
 // An arena hands out 64-byte aligned pieces that live until arena_clear or arena_release.
 struct arena {
@@ -53,9 +53,9 @@ struct buffer {
 void buffer_init(struct buffer *b, size_t limit);
 void buffer_release(struct buffer *b);
 void buffer_clear(struct buffer *b);
-int buffer_reserve(struct buffer *b, size_t more, struct err *e);
-int buffer_append(struct buffer *b, const void *data, size_t size, struct err *e);
-int buffer_string(struct buffer *b, const char *s, struct err *e);
+MUST_CHECK int buffer_reserve(struct buffer *b, size_t more, struct err *e);
+MUST_CHECK int buffer_append(struct buffer *b, const void *data, size_t size, struct err *e);
+MUST_CHECK int buffer_string(struct buffer *b, const char *s, struct err *e);
 int buffer_printf(struct buffer *b, struct err *e, const char *format, ...) ERR_PRINTF(3, 4);
 
 #endif

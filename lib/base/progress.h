@@ -63,10 +63,11 @@ struct metrics {
     int fd; // -1: off
     const char *path;
 };
-int metrics_open(struct metrics *m, const char *path, struct err *e); // NULL: off
+MUST_CHECK int metrics_open(struct metrics *m, const char *path, struct err *e); // NULL: off
 // The same for a run that goes on after `step`: lines of later steps are dropped first.
-int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e);
-int metrics_write(struct metrics *m, json_t *object, struct err *e); // takes the reference
-int metrics_close(struct metrics *m, struct err *e);
+MUST_CHECK int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e);
+MUST_CHECK int metrics_write(struct metrics *m, json_t *object,
+                             struct err *e); // takes the reference
+MUST_CHECK int metrics_close(struct metrics *m, struct err *e);
 
 #endif

@@ -12,7 +12,7 @@ typedef void thread_fn(void *arg, size_t begin, size_t end, int worker);
 
 // Sets the number of threads (1 .. 1024; 0: as many as the process may use). Call it from main
 // before the first threads_for, or between two.
-int threads_set(int n, struct err *e);
+MUST_CHECK int threads_set(int n, struct err *e);
 int threads_count(void);
 // Calls fn on chunks of `grain` items of 0 .. n-1 until all are done. A call from inside a chunk
 // runs in place. Only the main thread may start work.

@@ -6,8 +6,8 @@
 #include "toks/annotate.h"
 
 // As annotate_run, with the questions spelled by the tokenizer of the directory `model`.
-int annotate_text(const struct annotate *how, const char *model, const char *input,
-                  const char *output, const struct provenance *line, struct annotate_stats *stats,
-                  struct err *e);
+MUST_CHECK int annotate_text(const struct annotate *how, const char *model, const char *input,
+                             const char *output, const struct provenance *line,
+                             struct annotate_stats *stats, struct err *e);
 
 #endif

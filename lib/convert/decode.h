@@ -15,6 +15,6 @@ struct decode_options {
 };
 
 // Each frame goes out as it comes. `input` NULL: standard input.
-int decode_run(const struct decode_options *o, const char *input, struct err *e);
+MUST_CHECK int decode_run(const struct decode_options *o, const char *input, struct err *e);
 
 #endif

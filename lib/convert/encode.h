@@ -46,6 +46,7 @@ struct encode_options {
 
 // Reads the files `path` [n] (none: standard input) to the end; two records with one id are an
 // error. Says on standard error what it found and left out.
-int encode_run(const struct encode_options *o, char *const *path, size_t n, struct err *e);
+MUST_CHECK int encode_run(const struct encode_options *o, char *const *path, size_t n,
+                          struct err *e);
 
 #endif

@@ -21,7 +21,7 @@ struct marked {
 // set) the trained part has a green ground, a token across the boundary a red one, special tokens
 // are underlined. Elsewhere: in brackets the trained part, within them the token across the
 // boundary in double angles. A newline that is trained shows as a sign of its own in both.
-int marked_print(const struct tokenizer *t, struct output *o, const struct marked *m,
-                 struct err *e);
+MUST_CHECK int marked_print(const struct tokenizer *t, struct output *o, const struct marked *m,
+                            struct err *e);
 
 #endif

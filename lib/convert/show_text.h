@@ -13,6 +13,7 @@ struct show_text {
 };
 
 // Reads the stream to its proven end.
-int show_text(const struct show_text *c, const char *input, const char *output, struct err *e);
+MUST_CHECK int show_text(const struct show_text *c, const char *input, const char *output,
+                         struct err *e);
 
 #endif

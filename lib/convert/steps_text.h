@@ -6,7 +6,8 @@
 #include "toks/steps.h"
 
 // As steps_expand, with the tokenizer of the directory `model`.
-int steps_text(const struct steps *s, const char *model, const char *input, const char *output,
-               const struct provenance *line, struct steps_stats *stats, struct err *e);
+MUST_CHECK int steps_text(const struct steps *s, const char *model, const char *input,
+                          const char *output, const struct provenance *line,
+                          struct steps_stats *stats, struct err *e);
 
 #endif

@@ -25,7 +25,7 @@ struct chat *chat_open_source(const char *source, size_t size, const char *name,
                               const char *directory, struct err *e);
 void chat_close(struct chat *c);
 // Whether DIR has a template at all: 1, 0, or -1 with *e filled.
-int chat_exists(const char *directory, struct err *e);
+MUST_CHECK int chat_exists(const char *directory, struct err *e);
 
 // Whether the template says by {% generation %} what the assistant wrote; `tools`: for chats with
 // tools, which may have a template of their own.
@@ -46,8 +46,8 @@ struct chat_request {
 };
 
 // Appends the rendered text to `out`.
-int chat_render(const struct chat *c, const struct chat_request *r, struct buffer *out,
-                struct err *e);
+MUST_CHECK int chat_render(const struct chat *c, const struct chat_request *r, struct buffer *out,
+                           struct err *e);
 
 // The same, with the spans (bytes from where `out` stood, ascending, not overlapping) that the
 // assistant wrote and that are to be trained:
@@ -59,7 +59,7 @@ int chat_render(const struct chat *c, const struct chat_request *r, struct buffe
 //   part of the chat) the assistant's bytes cannot be told and this fails with a message that says
 //   so: never a guess.
 // A chat without assistant messages gives no spans and no error.
-int chat_render_spans(const struct chat *c, const struct chat_request *r, struct buffer *out,
-                      struct span_list *spans, struct err *e);
+MUST_CHECK int chat_render_spans(const struct chat *c, const struct chat_request *r,
+                                 struct buffer *out, struct span_list *spans, struct err *e);
 
 #endif

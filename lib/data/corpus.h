@@ -45,12 +45,12 @@ struct corpus_entry {
 
 // No paths: standard input. Blank lines are no records; inside paragraphs and documents newlines
 // stay, at their end they do not.
-int corpus_open(struct corpus *c, char *const *paths, size_t n_paths, struct err *e);
+MUST_CHECK int corpus_open(struct corpus *c, char *const *paths, size_t n_paths, struct err *e);
 // How much of the files has been read, 0 .. 1; 0 where that cannot be told (a pipe).
 double corpus_share(const struct corpus *c);
 void corpus_close(struct corpus *c);
 // 1, 0 at the end of the last file, or -1 ("FILE:LINE: reason").
-int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e);
+MUST_CHECK int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e);
 // The entry's JSON object; NULL with *e filled when it is none. Free with json_decref.
 json_t *corpus_parse(const struct corpus_entry *entry, struct err *e);
 

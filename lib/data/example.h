@@ -26,7 +26,8 @@ struct example_settings {
     int64_t end;            // its id
 };
 // Takes the end token from the tokenizer.
-int example_settings_init(struct example_settings *s, const struct tokenizer *t, struct err *e);
+MUST_CHECK int example_settings_init(struct example_settings *s, const struct tokenizer *t,
+                                     struct err *e);
 void example_settings_release(struct example_settings *s);
 
 enum example_fate { EXAMPLE_KEPT, EXAMPLE_TOO_LONG, EXAMPLE_UNTRAINED };
@@ -56,7 +57,7 @@ void example_release(struct example *x);
 // mask: a token is trained when any byte of it lies past the prompt, or inside a span. Tokens that
 // the post-processor puts in front are not trained, those at the end are. Records that are ids
 // already keep them and their mask. 0 with x->fate, or -1.
-int example_make(struct example *x, const struct example_settings *s, struct tokenizer_worker *w,
-                 struct record *r, struct err *e);
+MUST_CHECK int example_make(struct example *x, const struct example_settings *s,
+                            struct tokenizer_worker *w, struct record *r, struct err *e);
 
 #endif

@@ -41,9 +41,9 @@ struct record_fields {
     int n;
 };
 // Parses "prompt=question,completion=answer"; release with record_fields_release.
-int record_fields_parse(struct record_fields *f, const char *text, struct err *e);
+MUST_CHECK int record_fields_parse(struct record_fields *f, const char *text, struct err *e);
 // The same of roles, "user=narrator,assistant=bot"; any role may stand on the left.
-int record_roles_parse(struct record_fields *f, const char *text, struct err *e);
+MUST_CHECK int record_roles_parse(struct record_fields *f, const char *text, struct err *e);
 void record_fields_release(struct record_fields *f);
 
 struct record_settings {

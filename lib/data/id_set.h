@@ -14,6 +14,6 @@ struct id_set {
 void id_set_init(struct id_set *s);
 void id_set_release(struct id_set *s);
 // 1: new; 0: seen before; -1: out of memory. (Two ids share a hash once in 2^64 pairs.)
-int id_set_add(struct id_set *s, const char *id, size_t size, struct err *e);
+MUST_CHECK int id_set_add(struct id_set *s, const char *id, size_t size, struct err *e);
 
 #endif

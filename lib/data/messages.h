@@ -22,9 +22,9 @@ int message_is_assistant(const json_t *message);
 int message_is_empty(const json_t *message);
 // The loss weight that a message has (`loss_weight`, `weight` or `train`): 1 with *trains, 0 when
 // it has none, -1 for one that is neither 0 nor 1.
-int message_weight(const json_t *message, size_t i, int *trains, struct err *e);
+MUST_CHECK int message_weight(const json_t *message, size_t i, int *trains, struct err *e);
 // Whether some message has a weight other than what its role means.
-int messages_weighted(const json_t *list, int *weighted, struct err *e);
+MUST_CHECK int messages_weighted(const json_t *list, int *weighted, struct err *e);
 // A part of the list, sharing its messages; NULL when memory is out.
 json_t *messages_slice(const json_t *list, size_t begin, size_t end);
 

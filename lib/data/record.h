@@ -36,26 +36,26 @@ void record_release(struct record *r);
 // What an object looks like, and in *why the keys that it goes by and what else it might be. -1
 // when it looks like nothing known; the message names the keys and, where they are common ones, the
 // option that gives them our names.
-int record_detect(const json_t *object, const struct record_settings *s, enum record_format *format,
-                  struct buffer *why, struct err *e);
+MUST_CHECK int record_detect(const json_t *object, const struct record_settings *s,
+                             enum record_format *format, struct buffer *why, struct err *e);
 // Whether the record needs a chat template.
 int record_is_chat(const json_t *object, const struct record_settings *s);
 // Fills `r` from a JSON object, or from plain text (format RECORD_TEXT).
-int record_read(struct record *r, const struct record_settings *s, const json_t *object,
-                struct err *e);
-int record_read_plain(struct record *r, const struct record_settings *s, const char *text,
-                      size_t size, struct err *e);
+MUST_CHECK int record_read(struct record *r, const struct record_settings *s, const json_t *object,
+                           struct err *e);
+MUST_CHECK int record_read_plain(struct record *r, const struct record_settings *s,
+                                 const char *text, size_t size, struct err *e);
 // The record's id: the field `id` (a string or number), else its number. Replaces *id.
-int record_id(const struct record_settings *s, const json_t *object, size_t number,
-              struct buffer *id, struct err *e);
+MUST_CHECK int record_id(const struct record_settings *s, const json_t *object, size_t number,
+                         struct buffer *id, struct err *e);
 
 // The parts that render chats (record_chat.c) and that read ids (record_tokens.c).
-int record_read_messages(struct record *r, const struct record_settings *s, const json_t *object,
-                         struct err *e);
-int record_read_message_pair(struct record *r, const struct record_settings *s,
-                             const json_t *object, const json_t *prompt, const json_t *completion,
-                             struct err *e);
-int record_read_tokens(struct record *r, const struct record_settings *s, const json_t *object,
-                       struct err *e);
+MUST_CHECK int record_read_messages(struct record *r, const struct record_settings *s,
+                                    const json_t *object, struct err *e);
+MUST_CHECK int record_read_message_pair(struct record *r, const struct record_settings *s,
+                                        const json_t *object, const json_t *prompt,
+                                        const json_t *completion, struct err *e);
+MUST_CHECK int record_read_tokens(struct record *r, const struct record_settings *s,
+                                  const json_t *object, struct err *e);
 
 #endif

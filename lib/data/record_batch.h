@@ -29,11 +29,11 @@ struct batch {
     int n_workers;
 };
 
-int batch_init(struct batch *b, struct err *e);
+MUST_CHECK int batch_init(struct batch *b, struct err *e);
 void batch_release(struct batch *b);
 // Reads the next records; b->n is 0 at the end. -1: a file could not be read; the records before
 // are in the batch all the same.
-int batch_read(struct batch *b, struct corpus *c, struct err *e);
+MUST_CHECK int batch_read(struct batch *b, struct corpus *c, struct err *e);
 // Parses the JSON of all records.
 void batch_parse(struct batch *b);
 // Makes two of each parsed preference record, the chosen one first; with settings for prompts

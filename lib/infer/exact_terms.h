@@ -29,8 +29,9 @@ struct exact_stats {
 
 // `kl`, `reverse`: "DIR:COEF" with COEF of 0 or more, 0 measuring only; NULL: none. bonus 0: none.
 // Models must have the policy's vocabulary. exact_terms_release is due after a failure too.
-int exact_terms_open(struct exact_terms *t, const char *kl, const char *reverse, double bonus,
-                     const struct model *policy, struct device *device, struct err *e);
+MUST_CHECK int exact_terms_open(struct exact_terms *t, const char *kl, const char *reverse,
+                                double bonus, const struct model *policy, struct device *device,
+                                struct err *e);
 void exact_terms_release(struct exact_terms *t);
 int exact_terms_any(const struct exact_terms *t);
 // Positions that the policy and all of them have.
@@ -39,8 +40,8 @@ size_t exact_terms_positions(const struct exact_terms *t, const struct model *po
 size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy, size_t tokens);
 // Runs the frozen models over a micro-batch, before the policy does, and fills t->head for
 // head_train, its values in `arena`. scale: 1 / the step's normaliser.
-int exact_terms_forward(struct exact_terms *t, const struct batch *b, double scale,
-                        struct arena *arena, struct err *e);
+MUST_CHECK int exact_terms_forward(struct exact_terms *t, const struct batch *b, double scale,
+                                   struct arena *arena, struct err *e);
 // After head_train: adds what the n tokens had.
 void exact_terms_collect(const struct exact_terms *t, size_t n, struct exact_stats *sums);
 

@@ -30,6 +30,6 @@ enum { LOGPROB_TOP_MAX = 20 };
 // token and at the token behind it, so that every scored token has the value of the state that it
 // leads to; behind the last token that is value-end:NAME, null where no token is scored or the
 // model has no position for that state.
-int logprob_run(const struct logprob_options *o, const char *input, struct err *e);
+MUST_CHECK int logprob_run(const struct logprob_options *o, const char *input, struct err *e);
 
 #endif

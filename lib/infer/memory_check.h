@@ -8,6 +8,6 @@
 
 // With `verbose` prints the estimate. STATUS_MEMORY when the machine (or the control group) has not
 // got so much available.
-int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
+MUST_CHECK int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
 
 #endif

@@ -37,8 +37,8 @@ void pass_begin(struct pass *p, const struct sequence *sequence, size_t n);
 // Packs the next micro-batch that has a wanted position: as many whole groups as batch_tokens hold,
 // one at least. Returns 1, or 0 behind the last one. Refuses a sequence with a token beyond the
 // vocabulary or more tokens than positions.
-int pass_next(struct pass *p, struct err *e);
+MUST_CHECK int pass_next(struct pass *p, struct err *e);
 // Fills decoder.hidden. `save`: a way back follows (decoder_backward).
-int pass_forward(struct pass *p, int save, struct err *e);
+MUST_CHECK int pass_forward(struct pass *p, int save, struct err *e);
 
 #endif

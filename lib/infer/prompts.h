@@ -26,20 +26,21 @@ struct prompts {
     size_t n_kept;
 };
 
-int prompts_open(struct prompts *p, const char *path, struct err *e);
+MUST_CHECK int prompts_open(struct prompts *p, const char *path, struct err *e);
 void prompts_close(struct prompts *p);
 const struct stream_header *prompts_header(const struct prompts *p);
 const char *prompts_name(const struct prompts *p); // for messages
 // Adds to an output header the sequence columns of the prompts (a gold answer, say) that it has not
 // got already.
-int prompts_add_columns(struct prompts *p, struct stream_header *h, struct err *e);
+MUST_CHECK int prompts_add_columns(struct prompts *p, struct stream_header *h, struct err *e);
 // Copies their values to the last sequence of `to`.
-int prompts_fill(const struct prompts *p, const struct prompt *q, struct frame *to, struct err *e);
+MUST_CHECK int prompts_fill(const struct prompts *p, const struct prompt *q, struct frame *to,
+                            struct err *e);
 
 // The next prompt: 1 (the caller frees it with prompts_free), 0 at the proven end, -1.
-int prompts_next(struct prompts *p, struct prompt **out, struct err *e);
+MUST_CHECK int prompts_next(struct prompts *p, struct prompt **out, struct err *e);
 // Reads all of them; none is an error.
-int prompts_load(struct prompts *p, struct err *e);
+MUST_CHECK int prompts_load(struct prompts *p, struct err *e);
 uint64_t prompts_count(const struct prompts *p);
 // After prompts_load: number i, started over at the end. NULL when memory is out.
 struct prompt *prompts_at(struct prompts *p, uint64_t number, struct err *e);

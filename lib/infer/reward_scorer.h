@@ -16,7 +16,7 @@ void reward_scorer_release(struct reward_scorer *s);
 // attention (or NULL), in the same places: what the last wanted token attends to in the last layer,
 // mean over the heads, divided by its sum over the wanted tokens. A failure has the number of its
 // sequence in *where.
-int reward_scorer_run(struct reward_scorer *s, const struct sequence *sequence, size_t n,
-                      float *reward, float *attention, size_t *where, struct err *e);
+MUST_CHECK int reward_scorer_run(struct reward_scorer *s, const struct sequence *sequence, size_t n,
+                                 float *reward, float *attention, size_t *where, struct err *e);
 
 #endif

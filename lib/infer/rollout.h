@@ -35,6 +35,6 @@ struct rollout_options {
 };
 
 // Reads prompts from `input` (NULL: standard input) to their proven end.
-int rollout_run(const struct rollout_options *o, const char *input, struct err *e);
+MUST_CHECK int rollout_run(const struct rollout_options *o, const char *input, struct err *e);
 
 #endif

@@ -21,13 +21,13 @@ struct scorer {
 void scorer_init(struct scorer *s, struct model *m, struct device *device);
 void scorer_release(struct scorer *s);
 // Scores under softmax(z + weight (z - z_other)) from here on. Models are borrowed.
-int scorer_contrast(struct scorer *s, struct model *other, double weight, struct err *e);
+MUST_CHECK int scorer_contrast(struct scorer *s, struct model *other, double weight, struct err *e);
 // The model of head_result's kl and reverse.
-int scorer_reference(struct scorer *s, struct model *other, struct err *e);
+MUST_CHECK int scorer_reference(struct scorer *s, struct model *other, struct err *e);
 // Scores all wanted positions of the sequences. The arrays of `out` hold the wanted positions of
 // sequence 0, then of sequence 1, and so on. A value that is not finite fails with the number of
 // its sequence in *where.
-int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
-               const struct head_result *out, size_t *where, struct err *e);
+MUST_CHECK int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
+                          const struct head_result *out, size_t *where, struct err *e);
 
 #endif

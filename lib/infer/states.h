@@ -17,7 +17,7 @@ void states_init(struct states *s, struct model *m, struct device *device);
 void states_release(struct states *s);
 // Visits the tokens with mask 1 of all sequences, in order. On failure *where is the sequence at
 // fault.
-int states_run(struct states *s, const struct sequence *sequence, size_t n, states_visit *visit,
-               void *arg, size_t *where, struct err *e);
+MUST_CHECK int states_run(struct states *s, const struct sequence *sequence, size_t n,
+                          states_visit *visit, void *arg, size_t *where, struct err *e);
 
 #endif

@@ -41,8 +41,8 @@ void template_free(struct template *t);
 // raise_exception's text becomes the error. Where a template changes text that holds a marked part
 // (say, with a filter) the spans cannot be told: an error, if they are wanted.
 // On failure nothing is appended. Several threads may render one template at once.
-int template_render(const struct template *t, const json_t *context, struct buffer *out,
-                    struct span_list *spans, struct err *e);
+MUST_CHECK int template_render(const struct template *t, const json_t *context, struct buffer *out,
+                               struct span_list *spans, struct err *e);
 // Whether the template has a {% generation %} block anywhere.
 int template_marks_generation(const struct template *t);
 

@@ -137,25 +137,26 @@ const struct loss_kind *loss_at(size_t i);
 const struct loss_kind *loss_find(const char *name);
 
 // `name` may be NULL: nll. Kinds that know both ways begin pointwise.
-int loss_init(struct loss *l, const char *name, struct err *e);
+MUST_CHECK int loss_init(struct loss *l, const char *name, struct err *e);
 // Whether the kind compares with a frozen model.
 int loss_needs_reference(const struct loss *l);
 // Names the frozen model: its log-probabilities are column logp:NAME. NULL: the policy itself as it
 // is before each update (losses by sequence alone).
-int loss_set_reference(struct loss *l, const char *name, struct err *e);
+MUST_CHECK int loss_set_reference(struct loss *l, const char *name, struct err *e);
 // Name of the i-th of the n_columns token columns (f32) that loss_evaluate wants.
 const char *loss_column(const struct loss *l, size_t i);
 // Adds COEF * KL(policy || NAME) from the text "NAME:COEF" (the last colon counts). COEF 0 only
 // measures. For pointwise losses.
-int loss_set_kl(struct loss *l, const char *text, struct err *e);
+MUST_CHECK int loss_set_kl(struct loss *l, const char *text, struct err *e);
 // Fills value[n] and c[n], the KL term included, and adds to *stats. Returns 0, or -1 with the
 // error naming the first token (by its index in this piece) where a column or the result is not
 // finite.
-int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
-                  struct loss_stats *stats, struct err *e);
+MUST_CHECK int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value,
+                             float *c, struct loss_stats *stats, struct err *e);
 // The same for a loss by sequence. Where a result is not finite, *where is the sequence's index.
-int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s, double *value,
-                            double *c, struct loss_stats *stats, size_t *where, struct err *e);
+MUST_CHECK int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s,
+                                       double *value, double *c, struct loss_stats *stats,
+                                       size_t *where, struct err *e);
 
 // The KL term (loss_kl.c): adds coefficient times the estimate to value and its derivative to c.
 // Returns the sum of the estimates.

@@ -48,14 +48,14 @@ struct packer {
 // set afterwards, a sequence that begins like an earlier one (samples of a prompt) is computed from
 // where they part, at a multiple of 16 positions; the results are the same bits. Such a batch has
 // no way back.
-int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
-                struct err *e);
+MUST_CHECK int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
+                           struct err *e);
 // Tokens behind the last wanted one have no effect on it but by the length of the sequence, and are
 // left out. Returns how many positions are wanted.
 size_t packer_add(struct packer *p, const struct sequence *s);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);
 // Refuses tokens beyond the vocabulary; -1 names the place.
-int batch_check_tokens(const uint32_t *token, size_t n, size_t vocab, struct err *e);
+MUST_CHECK int batch_check_tokens(const uint32_t *token, size_t n, size_t vocab, struct err *e);
 
 #endif

@@ -12,10 +12,10 @@ struct tensor_difference {
 };
 // Compares parameter i of `a` with the one of the same name in `b`; values that are not numbers
 // differ infinitely.
-int model_difference(const struct model *a, const struct model *b, size_t i,
-                     struct tensor_difference *out, struct err *e);
+MUST_CHECK int model_difference(const struct model *a, const struct model *b, size_t i,
+                                struct tensor_difference *out, struct err *e);
 // Sets m's masters to sum over k of weight[k] * other[k].
-int model_combine(struct model *m, struct model *const *other, const double *weight, size_t n,
-                  struct err *e);
+MUST_CHECK int model_combine(struct model *m, struct model *const *other, const double *weight,
+                             size_t n, struct err *e);
 
 #endif

@@ -93,7 +93,7 @@ struct model_config {
 // Reads the files of the directory `at`. What is not understood is refused with a message that
 // names the key: an unknown model_type, activation, rope type, a quantised checkpoint, and a key
 // that is neither used nor known to change no number.
-int config_read(struct model_config *c, int at, struct err *e);
+MUST_CHECK int config_read(struct model_config *c, int at, struct err *e);
 void config_release(struct model_config *c);
 const char *config_rope_name(enum rope_type type);
 int config_is_eos(const struct model_config *c, uint32_t token);

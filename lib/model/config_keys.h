@@ -15,29 +15,35 @@ struct config_keys {
 enum key_state { KEY_ABSENT, KEY_FOUND, KEY_NULL };
 
 // `object` may be NULL: no keys.
-int keys_open(struct config_keys *k, const json_t *object, const char *file, struct err *e);
+MUST_CHECK int keys_open(struct config_keys *k, const json_t *object, const char *file,
+                         struct err *e);
 void keys_release(struct config_keys *k);
 
 // Each takes `key` away. Absent and null leave *value as it is. Returns an enum key_state, or -1
 // where the value is of another type.
-int keys_int(struct config_keys *k, const char *key, int64_t *value, struct err *e);
-int keys_real(struct config_keys *k, const char *key, double *value, struct err *e); // finite
-int keys_bool(struct config_keys *k, const char *key, int *value, struct err *e);
+MUST_CHECK int keys_int(struct config_keys *k, const char *key, int64_t *value, struct err *e);
+MUST_CHECK int keys_real(struct config_keys *k, const char *key, double *value,
+                         struct err *e); // finite
+MUST_CHECK int keys_bool(struct config_keys *k, const char *key, int *value, struct err *e);
 // At most `size` bytes with the NUL; a longer one is not known to anybody and is refused.
-int keys_string(struct config_keys *k, const char *key, char *value, size_t size, struct err *e);
+MUST_CHECK int keys_string(struct config_keys *k, const char *key, char *value, size_t size,
+                           struct err *e);
 // Any value: NULL where the key is absent or null. The caller's (json_decref).
 json_t *keys_value(struct config_keys *k, const char *key);
 
 // A whole number in 1 .. most; absent and null leave *value.
-int keys_size(struct config_keys *k, const char *key, size_t *value, size_t most, struct err *e);
+MUST_CHECK int keys_size(struct config_keys *k, const char *key, size_t *value, size_t most,
+                         struct err *e);
 // A key that says in other words what is known already: refused where it says something else.
-int keys_agree_int(struct config_keys *k, const char *key, int64_t value, struct err *e);
-int keys_agree_real(struct config_keys *k, const char *key, double value, struct err *e);
-int keys_agree_string(struct config_keys *k, const char *key, const char *value, struct err *e);
+MUST_CHECK int keys_agree_int(struct config_keys *k, const char *key, int64_t value, struct err *e);
+MUST_CHECK int keys_agree_real(struct config_keys *k, const char *key, double value, struct err *e);
+MUST_CHECK int keys_agree_string(struct config_keys *k, const char *key, const char *value,
+                                 struct err *e);
 
 // "FILE: key `KEY`: 'VALUE' is not known to this version"
-int keys_refuse(const struct config_keys *k, const char *key, const char *value, struct err *e);
+MUST_CHECK int keys_refuse(const struct config_keys *k, const char *key, const char *value,
+                           struct err *e);
 // Refuses what is left and might change the model's numbers.
-int keys_finish(const struct config_keys *k, struct err *e);
+MUST_CHECK int keys_finish(const struct config_keys *k, struct err *e);
 
 #endif

@@ -9,19 +9,19 @@
 enum { WINDOW_MAX = 1 << 28 };
 
 // `sliding_window`: *window becomes 0 where it is null, and stays as it is where it is absent.
-int layers_read_window(struct config_keys *k, size_t *window, struct err *e);
+MUST_CHECK int layers_read_window(struct config_keys *k, size_t *window, struct err *e);
 void layers_set_window(struct model_config *c, size_t window); // of all layers
 void layers_set_scale(struct model_config *c, double scale);
 // `layer_types`, where it is there, overrules sliding[layers] (1: the layer has the window).
-int layers_read_types(const struct model_config *c, struct config_keys *k, uint8_t *sliding,
-                      struct err *e);
+MUST_CHECK int layers_read_types(const struct model_config *c, struct config_keys *k,
+                                 uint8_t *sliding, struct err *e);
 // Gives the layers marked in `sliding` the window; `window` = 0 is refused where there are any.
-int layers_set_sliding(struct model_config *c, const struct config_keys *k, const uint8_t *sliding,
-                       size_t window, struct err *e);
+MUST_CHECK int layers_set_sliding(struct model_config *c, const struct config_keys *k,
+                                  const uint8_t *sliding, size_t window, struct err *e);
 // A list of whole numbers, at least one for each layer: *found = 0 where the key is absent or null.
-int layers_read_numbers(const struct model_config *c, struct config_keys *k, const char *key,
-                        uint8_t *out, int *found, struct err *e);
+MUST_CHECK int layers_read_numbers(const struct model_config *c, struct config_keys *k,
+                                   const char *key, uint8_t *out, int *found, struct err *e);
 // `layer_types` of a family that has no use for it: it must say what is known.
-int layers_agree(const struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int layers_agree(const struct model_config *c, struct config_keys *k, struct err *e);
 
 #endif

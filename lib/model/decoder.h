@@ -42,13 +42,15 @@ void decoder_release(struct decoder *d);
 // Fills d->hidden; valid until the next call, which also clears the device's work space. `save`:
 // keep what decoder_backward needs. `cache`: where keys and values of all layers live, or NULL: the
 // batch's own, and segments with past = 0.
-int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
-                    int save, struct err *e);
+MUST_CHECK int decoder_forward(struct decoder *d, const struct batch *b,
+                               const struct kv_cache *cache, int save, struct err *e);
 // After a forward of segments with past = 0: attention of the last layer, weight[row] what the last
 // row of its sequence gives to it, mean over the heads. [n]
-int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight, struct err *e);
+MUST_CHECK int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight,
+                                      struct err *e);
 // After a forward with `save`: adds to the gradients of all parameters. dhidden [n_wanted, hidden].
-int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e);
+MUST_CHECK int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden,
+                                struct err *e);
 // Floats of one block of keys (or of values) in one layer.
 size_t decoder_block_floats(const struct model *m);
 // Most bytes that a forward of n tokens (with save: and a backward) holds, weights not counted: of

@@ -86,7 +86,7 @@ void directory_abort(struct directory_output *o)
 {
     struct err ignored;
     if (o->partial)
-        io_remove_tree(AT_FDCWD, o->partial, &ignored);
+        MAY_FAIL(io_remove_tree(AT_FDCWD, o->partial, &ignored));
     directory_close(o);
 }
 

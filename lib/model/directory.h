@@ -19,10 +19,11 @@ struct directory_output {
 
 // Prepares PATH.partial; what a killed run left there is removed first unless `keep`. Refuses a
 // PATH that exists and was not made by this suite (no densepath.json in it).
-int directory_begin(struct directory_output *o, const char *path, int keep, struct err *e);
+MUST_CHECK int directory_begin(struct directory_output *o, const char *path, int keep,
+                               struct err *e);
 // PATH.partial becomes PATH, atomically; what PATH was before is removed, or becomes PATH/previous
 // with `keep_previous`.
-int directory_commit(struct directory_output *o, int keep_previous, struct err *e);
+MUST_CHECK int directory_commit(struct directory_output *o, int keep_previous, struct err *e);
 void directory_close(struct directory_output *o); // leaves PATH.partial where it is
 void directory_abort(struct directory_output *o); // removes it
 
@@ -33,8 +34,8 @@ struct directory_note {
     json_t *history; // array of provenance lines, or NULL
 };
 // An absent file reads as zeros. `at`: the directory's descriptor.
-int directory_read_note(int at, struct directory_note *note, struct err *e);
-int directory_write_note(int at, const struct directory_note *note, struct err *e);
+MUST_CHECK int directory_read_note(int at, struct directory_note *note, struct err *e);
+MUST_CHECK int directory_write_note(int at, const struct directory_note *note, struct err *e);
 void directory_release_note(struct directory_note *note);
 
 // A trainer's lock on a living policy.
@@ -43,20 +44,20 @@ struct policy_lock {
     char *path;
 };
 // Takes the lock; refuses when another trainer holds it.
-int policy_lock_take(struct policy_lock *l, const char *path, struct err *e);
+MUST_CHECK int policy_lock_take(struct policy_lock *l, const char *path, struct err *e);
 // Tells followers that the directory now shows the generation to start from.
-int policy_lock_ready(struct policy_lock *l, struct err *e);
+MUST_CHECK int policy_lock_ready(struct policy_lock *l, struct err *e);
 void policy_lock_release(struct policy_lock *l); // and removes the file
 // Whether somebody follows the policy right now.
 int policy_is_followed(const struct policy_lock *l);
 // Whether a trainer is there and ready: 1 or 0.
 int policy_is_live(const char *path);
 // Tells the trainer that this process follows its policy; a descriptor to close at the end, or -1.
-int policy_attach(const char *path, struct err *e);
+MUST_CHECK int policy_attach(const char *path, struct err *e);
 // Waits until the policy at PATH has `generation` (or, with start != 0, until a trainer is ready,
 // and sets *generation to the one it shows) and opens that directory: its descriptor. Returns -1 on
 // failure: the trainer died, or our own reader has gone. -2: the policy is finished and the
 // generation will not come.
-int policy_follow(const char *path, uint64_t *generation, int start, struct err *e);
+MUST_CHECK int policy_follow(const char *path, uint64_t *generation, int start, struct err *e);
 
 #endif

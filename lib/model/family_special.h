@@ -6,21 +6,21 @@
 #include "model/config.h"
 #include "model/config_keys.h"
 
-int special_cohere(struct model_config *c, struct config_keys *k, struct err *e);
-int special_falcon(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gemma(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gemma2(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gpt2(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gpt_bigcode(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gpt_neo(struct model_config *c, struct config_keys *k, struct err *e);
-int special_gpt_neox(struct model_config *c, struct config_keys *k, struct err *e);
-int special_granite(struct model_config *c, struct config_keys *k, struct err *e);
-int special_mistral(struct model_config *c, struct config_keys *k, struct err *e);
-int special_phi3(struct model_config *c, struct config_keys *k, struct err *e);
-int special_qwen(struct model_config *c, struct config_keys *k, struct err *e);
-int special_smollm3(struct model_config *c, struct config_keys *k, struct err *e);
-int special_stablelm(struct model_config *c, struct config_keys *k, struct err *e);
-int special_starcoder2(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_cohere(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_falcon(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gemma(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gemma2(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gpt2(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gpt_bigcode(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gpt_neo(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_gpt_neox(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_granite(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_mistral(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_phi3(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_qwen(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_smollm3(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_stablelm(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_starcoder2(struct model_config *c, struct config_keys *k, struct err *e);
 
 #endif

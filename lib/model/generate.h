@@ -59,12 +59,12 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
 void generator_close(struct generator *g);
 // Queues n samples of a prompt (copied). `key`: what the random numbers of sample i come from,
 // together with the seed and its number.
-int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, size_t n_samples,
-                  uint64_t key, void *owner, struct err *e);
+MUST_CHECK int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt,
+                             size_t n_samples, uint64_t key, void *owner, struct err *e);
 // Samples that wait or are in flight.
 size_t generator_pending(const struct generator *g);
 // Draws one token for each sample in flight, and starts samples where there is room.
-int generator_step(struct generator *g, struct err *e);
+MUST_CHECK int generator_step(struct generator *g, struct err *e);
 // The oldest request, if all its samples are done: 1, and it is the caller's until request_free.
 int generator_take(struct generator *g, struct request **out);
 void request_free(struct request *r);

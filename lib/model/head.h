@@ -37,9 +37,9 @@ struct head_company {
 };
 
 // Log-probabilities of target[i] after hidden[i]. hidden [n, hidden]. `company` may be NULL.
-int head_score(struct device *d, const struct model *m, const float *hidden, const uint32_t *target,
-               size_t n, const struct head_company *company, const struct head_result *out,
-               struct err *e);
+MUST_CHECK int head_score(struct device *d, const struct model *m, const float *hidden,
+                          const uint32_t *target, size_t n, const struct head_company *company,
+                          const struct head_result *out, struct err *e);
 
 // A loss asks for c[i] = d loss / d logp[i] of rows first .. first+n-1, given their logp.
 typedef int head_loss(void *arg, size_t first, size_t n, const float *logp, float *c,
@@ -57,24 +57,25 @@ struct head_terms {
 };
 // One pass with the loss fused in: scores, asks for c, and goes backward: gradient of the head, and
 // dhidden [n, hidden] (overwritten). `terms` may be NULL; they are those of temperature 1.
-int head_train(struct device *d, struct model *m, const float *hidden, const uint32_t *target,
-               size_t n, const struct head_terms *terms, const struct head_result *out,
-               head_loss *loss, void *arg, float *dhidden, struct err *e);
+MUST_CHECK int head_train(struct device *d, struct model *m, const float *hidden,
+                          const uint32_t *target, size_t n, const struct head_terms *terms,
+                          const struct head_result *out, head_loss *loss, void *arg, float *dhidden,
+                          struct err *e);
 // Bytes that terms add to a head_train of n rows.
 size_t head_terms_bytes(const struct model *m, size_t n);
 // The reward head: value[i] = hidden[i] . w, and the way back from dvalue [n]: the gradient of w,
 // and dhidden [n, hidden] (overwritten).
-int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
-                float *value, struct err *e);
-int head_reward_backward(struct device *d, struct model *m, const float *hidden, size_t n,
-                         const float *dvalue, float *dhidden, struct err *e);
+MUST_CHECK int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
+                           float *value, struct err *e);
+MUST_CHECK int head_reward_backward(struct device *d, struct model *m, const float *hidden,
+                                    size_t n, const float *dvalue, float *dhidden, struct err *e);
 // logits [n, vocab], with bias, scale and cap of the model. All that is made here are functions of
 // these: log-probabilities, entropies, divergences, contrasts, and what a temperature divides.
-int head_logits(struct device *d, const struct model *m, const float *hidden, size_t n,
-                float *logits, struct err *e);
+MUST_CHECK int head_logits(struct device *d, const struct model *m, const float *hidden, size_t n,
+                           float *logits, struct err *e);
 // logits [n, vocab] = z + weight (z - those of the other model); plain [n, vocab]: z itself.
-int head_contrast(struct device *d, const struct model *m, const float *hidden,
-                  const struct head_beside *other, float weight, size_t n, float *logits,
-                  float *plain, struct err *e);
+MUST_CHECK int head_contrast(struct device *d, const struct model *m, const float *hidden,
+                             const struct head_beside *other, float weight, size_t n, float *logits,
+                             float *plain, struct err *e);
 
 #endif

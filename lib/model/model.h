@@ -63,31 +63,31 @@ struct model *model_open_weighted(const char *text, const char *name, double *nu
                                   struct err *e);
 void model_close(struct model *m); // NULL is fine
 // Fails where two models that must count the same tokens do not.
-int model_same_vocabulary(const struct model *a, const struct model *b, struct err *e);
+MUST_CHECK int model_same_vocabulary(const struct model *a, const struct model *b, struct err *e);
 // fp32 masters and zeroed gradients; the maps are no longer used for computing.
-int model_train(struct model *m, struct err *e);
+MUST_CHECK int model_train(struct model *m, struct err *e);
 void model_clear_gradient(struct model *m);
 // The values of parameter i as fp32: into `out` [rows * cols].
 void model_values(const struct model *m, size_t i, float *out);
 // XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.
-int model_fingerprint(const struct model *m, char out[24], struct err *e);
+MUST_CHECK int model_fingerprint(const struct model *m, char out[24], struct err *e);
 // Makes sure that a sequence of so many positions can be computed: refuses one beyond the learned
 // positions, and lets the ALiBi table reach it.
-int model_reach(struct model *m, size_t positions, struct err *e);
+MUST_CHECK int model_reach(struct model *m, size_t positions, struct err *e);
 // Most positions that a sequence may have.
 size_t model_positions(const struct model *m);
 
 // Writes the model into the directory `to`: shards with the layout of those that were read, the
 // values of the masters where there are any, and a copy of every other file that holds no weights.
 // save_dtype: NULL keeps each tensor's type; or "fp32", "bf16", "fp16".
-int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
+MUST_CHECK int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
 // Writes the language model `m` into the directory `to` as a reward model: the vocabulary's head is
 // left out, a head of one number is added with weights 0, config.json says so. `pad`: id of the
 // token that fills batches in transformers, where config.json has none; -1: unknown.
-int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e);
+MUST_CHECK int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e);
 // model init: fills DIR `to` (which has config.json) with fresh weights: N(0, initializer_range^2),
 // norms 1, biases 0.
-int model_init(const char *config_directory, int to, uint64_t seed, const char *save_dtype,
-               struct err *e);
+MUST_CHECK int model_init(const char *config_directory, int to, uint64_t seed,
+                          const char *save_dtype, struct err *e);
 
 #endif

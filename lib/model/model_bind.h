@@ -7,7 +7,7 @@
 
 // Finds every tensor that the configuration asks for, checks it, and sets m->globals, m->layer and
 // m->head_norm; counts the others.
-int bind_parameters(struct model *m, struct err *e);
+MUST_CHECK int bind_parameters(struct model *m, struct err *e);
 // Points the tensors to the masters and gradients, once they are there.
 void bind_masters(struct model *m);
 // The decoder's tensor of a parameter, laid out as in the file.

@@ -22,7 +22,8 @@ struct rope_rows {
 };
 void rope_release(struct rope_tables *t);
 // `arena`: of the batch; the rows live as long.
-int rope_prepare(struct rope_tables *t, const struct model_config *c, const struct batch *b,
-                 struct arena *arena, struct rope_rows *out, struct err *e);
+MUST_CHECK int rope_prepare(struct rope_tables *t, const struct model_config *c,
+                            const struct batch *b, struct arena *arena, struct rope_rows *out,
+                            struct err *e);
 
 #endif

@@ -32,7 +32,7 @@ struct safetensors {
 
 // Opens `name` in the directory `at` and checks everything the header says: sizes against shapes
 // and types, ranges inside the file, no overlap. Errors name file and tensor.
-int safetensors_open(struct safetensors *s, int at, const char *name, struct err *e);
+MUST_CHECK int safetensors_open(struct safetensors *s, int at, const char *name, struct err *e);
 void safetensors_close(struct safetensors *s);
 // Gives the pages that were read back to the system; the file stays mapped.
 void safetensors_forget(const struct safetensors *s);

@@ -26,13 +26,15 @@ struct sampling_work {
         uint32_t token;
     } * candidate; // [vocab]
 };
-int sampling_work_init(struct sampling_work *w, size_t vocab, struct arena *arena, struct err *e);
+MUST_CHECK int sampling_work_init(struct sampling_work *w, size_t vocab, struct arena *arena,
+                                  struct err *e);
 
 // Draws from logits [vocab] after the n tokens of `history`. *logp: the natural log of the drawn
 // token's probability in the sampling distribution (0 when greedy).
-int sampling_draw(struct device *d, const struct sampling *s, const float *logits, size_t vocab,
-                  const uint32_t *history, size_t n, struct sampling_work *w, struct rng *rng,
-                  uint32_t *token, float *logp, struct err *e);
+MUST_CHECK int sampling_draw(struct device *d, const struct sampling *s, const float *logits,
+                             size_t vocab, const uint32_t *history, size_t n,
+                             struct sampling_work *w, struct rng *rng, uint32_t *token, float *logp,
+                             struct err *e);
 // The distribution itself, for tests: probability [vocab]; 0 where removed.
 int sampling_distribution(const struct sampling *s, const float *logits, size_t vocab,
                           const uint32_t *history, size_t n, struct sampling_work *w,

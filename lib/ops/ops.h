@@ -175,7 +175,7 @@ struct ops {
 };
 
 extern const struct ops ops_cpu;
-int device_open(struct device *d, const char *name, struct err *e); // "cpu"
+MUST_CHECK int device_open(struct device *d, const char *name, struct err *e); // "cpu"
 void device_release(struct device *d);
 
 #endif

@@ -64,15 +64,15 @@ void dense_reward_init(struct dense_reward *d);
 void dense_reward_release(struct dense_reward *d);
 // Readers of options: "NAME,NAME...", "ALPHA:COLUMN", "NAME:COEF" (adds one), "LO,HI". They fail
 // with STATUS_USAGE; mix's text must outlive *d.
-int dense_reward_set_references(struct dense_reward *d, const char *text, struct err *e);
-int dense_reward_set_mix(struct dense_reward *d, const char *text, struct err *e);
-int dense_reward_add_kl(struct dense_reward *d, const char *text, struct err *e);
-int dense_reward_set_clip(struct dense_reward *d, const char *text, struct err *e);
+MUST_CHECK int dense_reward_set_references(struct dense_reward *d, const char *text, struct err *e);
+MUST_CHECK int dense_reward_set_mix(struct dense_reward *d, const char *text, struct err *e);
+MUST_CHECK int dense_reward_add_kl(struct dense_reward *d, const char *text, struct err *e);
+MUST_CHECK int dense_reward_set_clip(struct dense_reward *d, const char *text, struct err *e);
 // From the stream `input` to the stream `output` (paths, NULL: standard streams). One metrics
 // object a batch. A stream without a column that is needed gives STATUS_STREAM; a trained token
 // without a value, STATUS_FAILED; both name what is missing.
-int dense_reward_run(const struct dense_reward *d, const char *input, const char *output,
-                     const struct dense_reward_origin *origin, struct metrics *metrics,
-                     struct dense_reward_stats *stats, struct err *e);
+MUST_CHECK int dense_reward_run(const struct dense_reward *d, const char *input, const char *output,
+                                const struct dense_reward_origin *origin, struct metrics *metrics,
+                                struct dense_reward_stats *stats, struct err *e);
 
 #endif

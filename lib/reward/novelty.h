@@ -21,11 +21,12 @@ struct novelty {
 };
 
 // width: numbers of a state. The seed decides the target.
-int novelty_init(struct novelty *v, size_t width, size_t features, uint64_t seed, struct err *e);
+MUST_CHECK int novelty_init(struct novelty *v, size_t width, size_t features, uint64_t seed,
+                            struct err *e);
 void novelty_release(struct novelty *v);
 void novelty_add(struct novelty *v, const float *state);
 // Ends the fit; `ridge` times the mean of the Gram matrix's diagonal is added to it.
-int novelty_fit(struct novelty *v, double ridge, struct err *e);
+MUST_CHECK int novelty_fit(struct novelty *v, double ridge, struct err *e);
 // Mean over the features of (predictor - target)^2. After novelty_fit.
 double novelty_error(const struct novelty *v, const float *state);
 // Bytes that novelty_init takes.

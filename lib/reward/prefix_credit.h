@@ -10,11 +10,12 @@
 // without a prefix) / number of the group's samples; 0 for the others. Sequences without trained
 // tokens do not count. A group without a sample that has no prefix fails, and *culprit is the
 // sequence.
-int prefix_advantage(const struct reward_batch *b, const uint32_t *prefix, double *advantage,
-                     size_t *culprit, struct err *e);
+MUST_CHECK int prefix_advantage(const struct reward_batch *b, const uint32_t *prefix,
+                                double *advantage, size_t *culprit, struct err *e);
 
 // Sets mask[t] = 1 for the share of the n tokens with the highest entropy (rounded, at least one
 // where share > 0; of equal ones the earlier), and leaves the others.
-int prefix_choose(const float *entropy, size_t n, double share, uint8_t *mask, struct err *e);
+MUST_CHECK int prefix_choose(const float *entropy, size_t n, double share, uint8_t *mask,
+                             struct err *e);
 
 #endif

@@ -63,7 +63,7 @@ struct reward_options {
 // The formula of the paper: no floor, no clipping, gamma 1, no baseline.
 void reward_options_init(struct reward_options *o);
 // STATUS_USAGE where options contradict each other or are out of range.
-int reward_options_check(const struct reward_options *o, struct err *e);
+MUST_CHECK int reward_options_check(const struct reward_options *o, struct err *e);
 int reward_needs_batch(const struct reward_options *o);  // baseline, whitening or scale
 int reward_needs_prompt(const struct reward_options *o); // either looks at groups
 
@@ -97,12 +97,12 @@ struct reward_batch {
 };
 
 // (r - mean) / deviation in place, as o->scale says.
-int reward_rescale(const struct reward_options *o, const struct reward_batch *b, double *reward,
-                   struct err *e);
+MUST_CHECK int reward_rescale(const struct reward_options *o, const struct reward_batch *b,
+                              double *reward, struct err *e);
 // Turns returns into advantages in place. Sequences without tokens do not count. On failure
 // returns -1 and sets *culprit to the sequence at fault (a prompt with one sample where the options
 // need others); the caller names the record.
-int reward_advantage(const struct reward_options *o, const struct reward_batch *b, double *value,
-                     size_t *culprit, struct err *e);
+MUST_CHECK int reward_advantage(const struct reward_options *o, const struct reward_batch *b,
+                                double *value, size_t *culprit, struct err *e);
 
 #endif

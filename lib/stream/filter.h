@@ -28,17 +28,19 @@ struct provenance {
 };
 
 // All: 0 or -1. filter_release is due after a failure too, and leaves no output then.
-int filter_open(struct stream_filter *p, const char *input, struct err *e);
-int filter_provenance(struct stream_filter *p, const struct provenance *line, struct err *e);
+MUST_CHECK int filter_open(struct stream_filter *p, const char *input, struct err *e);
+MUST_CHECK int filter_provenance(struct stream_filter *p, const struct provenance *line,
+                                 struct err *e);
 // Opens the output; from here on the header stays as it is.
-int filter_start(struct stream_filter *p, const char *output, struct err *e);
+MUST_CHECK int filter_start(struct stream_filter *p, const char *output, struct err *e);
 // Reads the next frame: 1, 0 at the proven end, -1. Works without filter_start too.
-int filter_next(struct stream_filter *p, struct err *e);
-int filter_write(struct stream_filter *p, struct err *e); // the frame as it is now
-int filter_end(struct stream_filter *p, struct err *e);
+MUST_CHECK int filter_next(struct stream_filter *p, struct err *e);
+MUST_CHECK int filter_write(struct stream_filter *p, struct err *e); // the frame as it is now
+MUST_CHECK int filter_end(struct stream_filter *p, struct err *e);
 void filter_release(struct stream_filter *p);
 
 // Reads the whole of a stream and counts what it holds.
-int filter_check(const char *input, uint64_t *sequences, uint64_t *tokens, struct err *e);
+MUST_CHECK int filter_check(const char *input, uint64_t *sequences, uint64_t *tokens,
+                            struct err *e);
 
 #endif

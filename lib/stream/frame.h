@@ -29,23 +29,24 @@ struct frame {
 };
 
 // `header` is kept by reference. Adding columns to it later needs frame_extend.
-int frame_init(struct frame *f, struct stream_header *header, struct err *e);
+MUST_CHECK int frame_init(struct frame *f, struct stream_header *header, struct err *e);
 void frame_release(struct frame *f);
 void frame_clear(struct frame *f); // no sequences; memory kept
 // Gives storage to columns that the header has gained (values: NaN, 0, ""). A program that adds
 // columns reads into a frame whose header is the *output* header.
-int frame_extend(struct frame *f, struct err *e);
+MUST_CHECK int frame_extend(struct frame *f, struct err *e);
 // Adds a sequence of n_tokens whose values are NaN, 0 and ""; returns its index or -1. Pointers
 // into columns are void afterwards.
 int64_t frame_add(struct frame *f, size_t n_tokens, struct err *e);
 // Sets a string of the *last* sequence.
-int frame_set_string(struct frame *f, int column, const char *text, size_t size, struct err *e);
+MUST_CHECK int frame_set_string(struct frame *f, int column, const char *text, size_t size,
+                                struct err *e);
 // Borrowed, not NUL-terminated.
 const char *frame_string(const struct frame *f, int column, size_t sequence, size_t *size);
 int frame_string_equal(const struct frame *f, int column, size_t a, size_t b);
 // Appends sequence `i` of `from`, whose first columns must be those of `to` by position; columns
 // that `to` has beyond those get their default values.
-int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e);
+MUST_CHECK int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e);
 // Does the frame end with its last sequence by size? One that does not was ended by its stream, or
 // because its `step` is complete.
 int frame_is_full(const struct frame *f);

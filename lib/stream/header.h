@@ -33,29 +33,31 @@ struct stream_header {
 };
 
 // A header with the columns `id` and `token`. All of these: 0 or -1.
-int header_init(struct stream_header *h, struct err *e);
+MUST_CHECK int header_init(struct stream_header *h, struct err *e);
 void header_release(struct stream_header *h);
-int header_copy(struct stream_header *to, const struct stream_header *from, struct err *e);
+MUST_CHECK int header_copy(struct stream_header *to, const struct stream_header *from,
+                           struct err *e);
 // Appends a column; refuses a name that is taken. Returns its index or -1.
-int header_add_column(struct stream_header *h, const char *name, enum column_type type,
-                      enum column_per per, struct err *e);
+MUST_CHECK int header_add_column(struct stream_header *h, const char *name, enum column_type type,
+                                 enum column_per per, struct err *e);
 // Index of the column, or -1 if there is none.
 int header_find(const struct stream_header *h, const char *name);
 // The same, with an error (STATUS_STREAM) that names stream and column when absent or of another
 // type. `where` is the stream's name for the message.
-int header_require(const struct stream_header *h, const char *name, enum column_type type,
-                   enum column_per per, const char *where, struct err *e);
+MUST_CHECK int header_require(const struct stream_header *h, const char *name,
+                              enum column_type type, enum column_per per, const char *where,
+                              struct err *e);
 // Removes a column that is there.
 void header_remove_column(struct stream_header *h, int index);
 // Adds this program's line. Options that cannot change the result (-o, --threads, --metrics,
 // --in-flight, -q, -v) are left out of `args`, so that they do not change the bytes. `models` is an
 // object {name: fingerprint} or NULL; the reference is taken.
-int header_add_provenance(struct stream_header *h, const char *program, int argc, char **argv,
-                          uint64_t seed, json_t *models, struct err *e);
+MUST_CHECK int header_add_provenance(struct stream_header *h, const char *program, int argc,
+                                     char **argv, uint64_t seed, json_t *models, struct err *e);
 // Refuses a stream whose tokenizer is known and is not `fingerprint` (NULL: unknown, passes).
-int header_check_tokenizer(const struct stream_header *h, const char *fingerprint,
-                           const char *where, struct err *e);
+MUST_CHECK int header_check_tokenizer(const struct stream_header *h, const char *fingerprint,
+                                      const char *where, struct err *e);
 // One JSON object, no line break, canonical: the twin's first line and the binary header's text.
-int header_print(const struct stream_header *h, struct buffer *out, struct err *e);
+MUST_CHECK int header_print(const struct stream_header *h, struct buffer *out, struct err *e);
 
 #endif

@@ -44,29 +44,33 @@ size_t column_type_size(enum column_type type); // 0 for strings
 
 // where: may be NULL. by_hand: a header of a twin, whose columns may be absent (n_columns is 0
 // then) or in any order.
-int header_parse(struct stream_header *h, const char *text, size_t size, int by_hand,
-                 const char *where, struct err *e);
-int header_place_first(struct stream_header *h, struct err *e); // `id` and `token`
-int header_check_first(const struct stream_header *h, struct err *e);
+MUST_CHECK int header_parse(struct stream_header *h, const char *text, size_t size, int by_hand,
+                            const char *where, struct err *e);
+MUST_CHECK int header_place_first(struct stream_header *h, struct err *e); // `id` and `token`
+MUST_CHECK int header_check_first(const struct stream_header *h, struct err *e);
 // Adds those provenance lines of `from` that `to` has not.
-int header_add_lines(struct stream_header *to, const struct stream_header *from, struct err *e);
+MUST_CHECK int header_add_lines(struct stream_header *to, const struct stream_header *from,
+                                struct err *e);
 // The column `step` that cuts frames, or -1.
 int header_step(const struct stream_header *h);
 // May records of b follow those of a?
-int header_agree(const struct stream_header *a, const struct stream_header *b, struct err *e);
+MUST_CHECK int header_agree(const struct stream_header *a, const struct stream_header *b,
+                            struct err *e);
 
 // Room for `need` values in a column; strings: for `need` sequences.
-int column_reserve(struct column_data *d, enum column_type type, size_t need, struct err *e);
-int column_reserve_bytes(struct column_data *d, size_t need, struct err *e);
-int frame_reserve_sequences(struct frame *f, size_t need, struct err *e); // `start` alone
+MUST_CHECK int column_reserve(struct column_data *d, enum column_type type, size_t need,
+                              struct err *e);
+MUST_CHECK int column_reserve_bytes(struct column_data *d, size_t need, struct err *e);
+MUST_CHECK int frame_reserve_sequences(struct frame *f, size_t need,
+                                       struct err *e); // `start` alone
 // Values NaN and 0 for elements begin .. end-1 of a column that is not a string column.
 void column_default(struct column_data *d, enum column_type type, size_t begin, size_t end);
 // Sets a string of sequence i, those before it having been set; those behind it are to follow.
-int frame_fill_string(struct frame *f, int column, size_t i, const char *text, size_t size,
-                      struct err *e);
+MUST_CHECK int frame_fill_string(struct frame *f, int column, size_t i, const char *text,
+                                 size_t size, struct err *e);
 // Copies the values of one column of sequence j, as long as i; strings as frame_fill_string does.
-int frame_copy_values(struct frame *to, int column, size_t i, const struct frame *from,
-                      int from_column, size_t j, struct err *e);
+MUST_CHECK int frame_copy_values(struct frame *to, int column, size_t i, const struct frame *from,
+                                 int from_column, size_t j, struct err *e);
 void frame_drop_last(struct frame *f);
 
 #endif

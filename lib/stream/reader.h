@@ -18,7 +18,7 @@ const char *stream_reader_name(const struct stream_reader *r); // for messages
 // columns, in order. Returns 1, or 0 when the stream ended whole (END seen, counts and checksum
 // right, nothing but whole streams with agreeing headers behind it), or -1. A reader that stops
 // before 0 has not shown that the stream is whole.
-int stream_reader_next(struct stream_reader *r, struct frame *f, struct err *e);
+MUST_CHECK int stream_reader_next(struct stream_reader *r, struct frame *f, struct err *e);
 uint64_t stream_reader_sequences(const struct stream_reader *r); // read so far
 uint64_t stream_reader_tokens(const struct stream_reader *r);
 // An estimate of the sequences in all, from the share of the file that they take; 0: a pipe.

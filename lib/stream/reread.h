@@ -18,10 +18,11 @@ struct reread {
 };
 
 // keep: hold all in memory even if it is a file. 0 or -1; reread_release is due in any case.
-int reread_open(struct reread *t, const char *path, int keep, struct err *e);
+MUST_CHECK int reread_open(struct reread *t, const char *path, int keep, struct err *e);
 // The next frame, valid until the next call: 1, 0 at the proven end, -1.
-int reread_next(struct reread *t, struct frame **f, struct err *e);
-int reread_again(struct reread *t, struct err *e); // after the first 0: from the beginning
+MUST_CHECK int reread_next(struct reread *t, struct frame **f, struct err *e);
+MUST_CHECK int reread_again(struct reread *t,
+                            struct err *e); // after the first 0: from the beginning
 void reread_release(struct reread *t);
 
 #endif

@@ -24,7 +24,7 @@ struct source {
 };
 
 // `path` as for io_open_input. 0 or -1.
-int source_open(struct source *s, const char *path, struct err *e);
+MUST_CHECK int source_open(struct source *s, const char *path, struct err *e);
 void source_release(struct source *s);
 // Reads 1 .. size bytes, waiting only while there are none; 0 at the end, -1 on failure. Errors
 // name no file. A compressed frame that breaks off is an error with STATUS_STREAM.

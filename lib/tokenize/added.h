@@ -22,8 +22,8 @@ struct added_list {
 void added_list_init(struct added_list *l);
 void added_list_release(struct added_list *l);
 // Takes a copy of `content`. The flags come from *like.
-int added_list_add(struct added_list *l, const char *content, size_t size,
-                   const struct added_token *like, struct err *e);
+MUST_CHECK int added_list_add(struct added_list *l, const char *content, size_t size,
+                              const struct added_token *like, struct err *e);
 struct added_token *added_list_find(const struct added_list *l, const char *content, size_t size);
 
 // Finds tokens in a text: leftmost, and the longest of those that start there.
@@ -40,8 +40,8 @@ struct added_matcher {
 void added_matcher_init(struct added_matcher *m);
 void added_matcher_release(struct added_matcher *m);
 // `text` is what is searched for (the content, normalised or not). Of equal texts the last counts.
-int added_matcher_add(struct added_matcher *m, const char *text, size_t size, size_t token,
-                      struct err *e);
+MUST_CHECK int added_matcher_add(struct added_matcher *m, const char *text, size_t size,
+                                 size_t token, struct err *e);
 // Where the next token is in text[at, size): 1 with its index and range, white space that it
 // swallows included, or 0. `done`: where the match before ended; blanks before it are taken.
 int added_matcher_next(const struct added_matcher *m, const struct added_list *l, const char *text,

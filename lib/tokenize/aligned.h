@@ -31,11 +31,13 @@ struct aligned {
 void aligned_init(struct aligned *a);
 void aligned_release(struct aligned *a);
 void aligned_clear(struct aligned *a);
-int aligned_put(struct aligned *a, const char *data, size_t size, uint32_t from, uint32_t to,
-                struct err *e);
-int aligned_put_char(struct aligned *a, uint32_t c, uint32_t from, uint32_t to, struct err *e);
+MUST_CHECK int aligned_put(struct aligned *a, const char *data, size_t size, uint32_t from,
+                           uint32_t to, struct err *e);
+MUST_CHECK int aligned_put_char(struct aligned *a, uint32_t c, uint32_t from, uint32_t to,
+                                struct err *e);
 // Appends bytes start .. end-1 of `s` with their places.
-int aligned_copy(struct aligned *a, const struct slice *s, size_t start, size_t end, struct err *e);
+MUST_CHECK int aligned_copy(struct aligned *a, const struct slice *s, size_t start, size_t end,
+                            struct err *e);
 struct slice aligned_view(const struct aligned *a);
 
 // Two buffers by turns, for chains of rewriting steps: the text of one step is the input of the

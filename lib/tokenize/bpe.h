@@ -39,8 +39,8 @@ struct bpe {
 
 // Reads the model: its settings from `value` (vocab and merges left out of it), the merges from the
 // scanner (NULL: none). `tokens` holds the vocabulary.
-int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
-             const struct vocabulary *tokens, int byte_level, struct err *e);
+MUST_CHECK int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
+                        const struct vocabulary *tokens, int byte_level, struct err *e);
 void bpe_release(struct bpe *b);
 
 struct bpe_symbol {
@@ -66,11 +66,11 @@ void bpe_scratch_release(struct bpe_scratch *s);
 // encoding the whole would.
 size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at);
 // Encodes one piece into s->symbol[0 .. s->n).
-int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
-               struct err *e);
+MUST_CHECK int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece,
+                          size_t size, struct err *e);
 // The same word for word as the definition has it, in quadratic time: what tests compare with.
-int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
-                     struct err *e);
+MUST_CHECK int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece,
+                                size_t size, struct err *e);
 
 // A word that was encoded before: its ids and how many bytes each stands for, until the next call.
 struct bpe_known {

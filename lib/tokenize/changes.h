@@ -19,10 +19,11 @@ struct change_list {
     size_t n, capacity;
 };
 
-int change_add(struct change_list *l, uint32_t c, int change, int combining, struct err *e);
+MUST_CHECK int change_add(struct change_list *l, uint32_t c, int change, int combining,
+                          struct err *e);
 void change_list_release(struct change_list *l);
 // Appends the changed characters in place of the bytes of `in` from `at` on.
-int change_apply(const struct change_list *l, const struct slice *in, size_t at,
-                 struct aligned *out, struct err *e);
+MUST_CHECK int change_apply(const struct change_list *l, const struct slice *in, size_t at,
+                            struct aligned *out, struct err *e);
 
 #endif

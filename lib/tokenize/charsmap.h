@@ -17,8 +17,8 @@ struct charsmap {
 };
 
 // An empty table (size 0) replaces nothing. `name` says in messages where it stands.
-int charsmap_init(struct charsmap *m, const void *data, size_t size, const char *name,
-                  struct err *e);
+MUST_CHECK int charsmap_init(struct charsmap *m, const void *data, size_t size, const char *name,
+                             struct err *e);
 void charsmap_release(struct charsmap *m);
 // What the shortest or the longest beginning of text[0, size) that the table knows is replaced by:
 // its length, 0 when there is none. *out is borrowed.
@@ -26,7 +26,7 @@ size_t charsmap_find(const struct charsmap *m, const char *text, size_t size, in
                      const char **out, size_t *out_size);
 // The normalizer `Precompiled` of tokenizer.json: a grapheme of less than 6 bytes is replaced as a
 // whole by what its shortest beginning is replaced by, all else character by character.
-int charsmap_run(const struct charsmap *m, struct slice *text, struct aligned_pair *buffers,
-                 struct err *e);
+MUST_CHECK int charsmap_run(const struct charsmap *m, struct slice *text,
+                            struct aligned_pair *buffers, struct err *e);
 
 #endif

@@ -12,10 +12,12 @@
 struct normalizer;
 
 // *out stays NULL for null. `name`: the file, for messages.
-int normalizer_parse(const json_t *value, const char *name, struct normalizer **out, struct err *e);
+MUST_CHECK int normalizer_parse(const json_t *value, const char *name, struct normalizer **out,
+                                struct err *e);
 void normalizer_free(struct normalizer *n);
 // *text becomes the normalised text, in one of the pair's buffers or where it was. NULL: as it is.
-int normalizer_run(const struct normalizer *n, struct slice *text, struct aligned_pair *buffers,
-                   struct pattern_scratch *scratch, struct err *e);
+MUST_CHECK int normalizer_run(const struct normalizer *n, struct slice *text,
+                              struct aligned_pair *buffers, struct pattern_scratch *scratch,
+                              struct err *e);
 
 #endif

@@ -20,8 +20,8 @@ void pattern_free(struct pattern *p);
 // The text of a literal (NULL: it is a regular expression).
 const char *pattern_text(const struct pattern *p, size_t *size);
 // Appends the PCRE2 form of `source` (for tests).
-int pattern_rewrite(const char *source, size_t size, struct buffer *out, const char *name,
-                    struct err *e);
+MUST_CHECK int pattern_rewrite(const char *source, size_t size, struct buffer *out,
+                               const char *name, struct err *e);
 
 // What matching needs besides the pattern; one a thread.
 struct pattern_scratch {
@@ -29,15 +29,16 @@ struct pattern_scratch {
     struct pcre2_real_match_context_8 *context;
     struct pcre2_real_jit_stack_8 *stack;
 };
-int pattern_scratch_init(struct pattern_scratch *s, struct err *e);
+MUST_CHECK int pattern_scratch_init(struct pattern_scratch *s, struct err *e);
 void pattern_scratch_release(struct pattern_scratch *s);
 // The first match in text[at, size): 1 with its range, 0 when there is none, -1. The text must be
 // valid UTF-8; look-behind sees text before `at`.
-int pattern_find(const struct pattern *p, struct pattern_scratch *s, const char *text, size_t size,
-                 size_t at, size_t *start, size_t *end, struct err *e);
+MUST_CHECK int pattern_find(const struct pattern *p, struct pattern_scratch *s, const char *text,
+                            size_t size, size_t at, size_t *start, size_t *end, struct err *e);
 // The same by PCRE2 always: what tests compare with.
-int pattern_find_plain(const struct pattern *p, struct pattern_scratch *s, const char *text,
-                       size_t size, size_t at, size_t *start, size_t *end, struct err *e);
+MUST_CHECK int pattern_find_plain(const struct pattern *p, struct pattern_scratch *s,
+                                  const char *text, size_t size, size_t at, size_t *start,
+                                  size_t *end, struct err *e);
 // Whether pattern_find needs no PCRE2.
 int pattern_is_fast(const struct pattern *p);
 

@@ -15,7 +15,8 @@ struct pattern_dfa;
 // categories and White_Space, alternatives, groups (also for ASCII (?i:...)), greedy and lazy
 // repeats, (?=x) and (?!x) for one character. *out is NULL for any other pattern, or one whose
 // automaton would be large.
-int pattern_dfa_build(const char *source, size_t size, struct pattern_dfa **out, struct err *e);
+MUST_CHECK int pattern_dfa_build(const char *source, size_t size, struct pattern_dfa **out,
+                                 struct err *e);
 void pattern_dfa_free(struct pattern_dfa *d); // NULL is fine
 // The first match in text[at, size) (valid UTF-8, `at` between characters): 1 with its range, 0, or
 // -1 for a pattern that takes too many steps.

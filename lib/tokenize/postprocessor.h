@@ -18,7 +18,7 @@ struct postprocessor {
     int add_prefix_space;
 };
 
-int postprocessor_parse(struct postprocessor *p, const json_t *value, const char *name,
-                        struct err *e);
+MUST_CHECK int postprocessor_parse(struct postprocessor *p, const json_t *value, const char *name,
+                                   struct err *e);
 
 #endif

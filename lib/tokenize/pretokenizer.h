@@ -17,8 +17,8 @@ struct piece_list {
     size_t n, capacity;
 };
 
-int pretokenizer_parse(const json_t *value, const char *name, struct pretokenizer **out,
-                       struct err *e); // *out stays NULL for null
+MUST_CHECK int pretokenizer_parse(const json_t *value, const char *name, struct pretokenizer **out,
+                                  struct err *e); // *out stays NULL for null
 void pretokenizer_free(struct pretokenizer *p);
 // Whether pieces are to be looked up in the byte alphabet (a ByteLevel is among the steps). The
 // pieces themselves stay bytes of text.
@@ -29,10 +29,10 @@ struct pretokenizer_scratch {
     struct piece_list pieces, next;
     struct pattern_scratch pattern;
 };
-int pretokenizer_scratch_init(struct pretokenizer_scratch *s, struct err *e);
+MUST_CHECK int pretokenizer_scratch_init(struct pretokenizer_scratch *s, struct err *e);
 void pretokenizer_scratch_release(struct pretokenizer_scratch *s);
 // Fills s->pieces; *text may become a rewritten text in s->buffers, which the pieces refer to.
-int pretokenizer_run(const struct pretokenizer *p, struct slice *text,
-                     struct pretokenizer_scratch *s, struct err *e);
+MUST_CHECK int pretokenizer_run(const struct pretokenizer *p, struct slice *text,
+                                struct pretokenizer_scratch *s, struct err *e);
 
 #endif

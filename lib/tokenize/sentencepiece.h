@@ -40,15 +40,16 @@ struct sentencepiece {
 };
 
 // Reads a model from memory; its pieces go to `tokens`, which is empty. Release in any case.
-int sentencepiece_init(struct sentencepiece *m, const void *data, size_t size, const char *name,
-                       struct vocabulary *tokens, struct err *e);
+MUST_CHECK int sentencepiece_init(struct sentencepiece *m, const void *data, size_t size,
+                                  const char *name, struct vocabulary *tokens, struct err *e);
 void sentencepiece_release(struct sentencepiece *m);
 int sentencepiece_is_control(const struct sentencepiece *m, uint32_t id);
 
 // *text becomes the normalized text in one of the buffers. `prefix`: the mark of a word is put in
 // front where the model does that.
-int sentencepiece_normalize(const struct sentencepiece *m, int prefix, struct slice *text,
-                            struct aligned_pair *buffers, struct err *e);
+MUST_CHECK int sentencepiece_normalize(const struct sentencepiece *m, int prefix,
+                                       struct slice *text, struct aligned_pair *buffers,
+                                       struct err *e);
 
 // Working memory; one a thread.
 struct sentencepiece_scratch {
@@ -76,8 +77,8 @@ void sentencepiece_scratch_init(struct sentencepiece_scratch *s);
 void sentencepiece_scratch_release(struct sentencepiece_scratch *s);
 
 // Encodes normalized text into s->token[0 .. s->n). `tokens` as above; more may have been added.
-int sentencepiece_encode(const struct sentencepiece *m, const struct vocabulary *tokens,
-                         struct sentencepiece_scratch *s, const char *text, size_t size,
-                         struct err *e);
+MUST_CHECK int sentencepiece_encode(const struct sentencepiece *m, const struct vocabulary *tokens,
+                                    struct sentencepiece_scratch *s, const char *text, size_t size,
+                                    struct err *e);
 
 #endif

@@ -15,8 +15,9 @@ struct sentencepiece_settings {
 
 // `config` may be NULL. Absent keys: add_bos_token true, add_eos_token false, add_prefix_space
 // true, legacy true.
-int sentencepiece_settings_read(struct sentencepiece_settings *s, const struct sentencepiece *m,
-                                const json_t *config, struct err *e);
+MUST_CHECK int sentencepiece_settings_read(struct sentencepiece_settings *s,
+                                           const struct sentencepiece *m, const json_t *config,
+                                           struct err *e);
 // As the `decoder` of tokenizer.json; a new value, or NULL.
 json_t *sentencepiece_decoder(const struct sentencepiece *m, const struct sentencepiece_settings *s,
                               struct err *e);

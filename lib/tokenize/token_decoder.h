@@ -20,18 +20,19 @@ void string_list_init(struct string_list *l);
 void string_list_release(struct string_list *l);
 void string_list_clear(struct string_list *l);
 // Appends bytes to the string under construction; string_list_close ends it.
-int string_list_close(struct string_list *l, struct err *e);
+MUST_CHECK int string_list_close(struct string_list *l, struct err *e);
 const char *string_list_at(const struct string_list *l, size_t i, size_t *size);
 
-int decoder_parse(const json_t *value, const char *name, struct decoder **out, struct err *e);
+MUST_CHECK int decoder_parse(const json_t *value, const char *name, struct decoder **out,
+                             struct err *e);
 void decoder_free(struct decoder *d);
 // Appends the text of the tokens; `tokens` is used up. NULL decoder: joined by blanks.
-int decoder_run(const struct decoder *d, struct string_list *tokens, struct buffer *out,
-                struct err *e);
+MUST_CHECK int decoder_run(const struct decoder *d, struct string_list *tokens, struct buffer *out,
+                           struct err *e);
 // Appends the bytes of one token inside a text. What a decoder strips from the beginning it strips
 // where `first` is set; broken characters are left as they are.
-int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,
-                  struct buffer *out, struct err *e);
+MUST_CHECK int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,
+                             struct buffer *out, struct err *e);
 
 // The same token by token. What is given is certain: whatever comes later, the text of all tokens
 // begins with it. At the end the rest follows, and all of it is what decoder_run gives, with one
@@ -41,9 +42,9 @@ int decoder_piece(const struct decoder *d, const char *token, size_t size, int f
 struct decoder_stream;
 struct decoder_stream *decoder_stream_open(const struct decoder *d, struct err *e); // borrows d
 void decoder_stream_close(struct decoder_stream *s);
-int decoder_stream_add(struct decoder_stream *s, const char *token, size_t size, struct buffer *out,
-                       struct err *e);
+MUST_CHECK int decoder_stream_add(struct decoder_stream *s, const char *token, size_t size,
+                                  struct buffer *out, struct err *e);
 // Appends what was held back. The next token begins a new text.
-int decoder_stream_end(struct decoder_stream *s, struct buffer *out, struct err *e);
+MUST_CHECK int decoder_stream_end(struct decoder_stream *s, struct buffer *out, struct err *e);
 
 #endif

@@ -38,14 +38,17 @@ struct decoder {
 };
 
 // A token in the byte alphabet gives its bytes; one with any other character is taken as it is.
-int decoder_put_alphabet(struct buffer *to, const char *token, size_t size, struct err *e);
+MUST_CHECK int decoder_put_alphabet(struct buffer *to, const char *token, size_t size,
+                                    struct err *e);
 // <0x41> is a byte; -1: another token.
 int decoder_fallback_byte(const char *token, size_t size);
 // Appends what Replace, Strip, Metaspace and BPEDecoder make of one token.
-int decoder_token(const struct decoder_step *s, const char *token, size_t size, int first, int last,
-                  struct pattern_scratch *scratch, struct buffer *to, struct err *e);
+MUST_CHECK int decoder_token(const struct decoder_step *s, const char *token, size_t size,
+                             int first, int last, struct pattern_scratch *scratch,
+                             struct buffer *to, struct err *e);
 // What a step makes of all tokens.
-int decoder_step_run(const struct decoder_step *s, const struct string_list *from,
-                     struct string_list *to, struct pattern_scratch *scratch, struct err *e);
+MUST_CHECK int decoder_step_run(const struct decoder_step *s, const struct string_list *from,
+                                struct string_list *to, struct pattern_scratch *scratch,
+                                struct err *e);
 
 #endif

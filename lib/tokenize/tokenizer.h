@@ -22,7 +22,8 @@ struct token_list {
 };
 void token_list_init(struct token_list *t);
 void token_list_release(struct token_list *t);
-int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end, struct err *e);
+MUST_CHECK int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end,
+                              struct err *e);
 
 // Reads DIR/tokenizer.json, or else DIR/tokenizer.model (and tokenizer_config.json,
 // special_tokens_map.json, added_tokens.json where they matter).
@@ -30,7 +31,8 @@ struct tokenizer *tokenizer_open(const char *directory, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 const char *tokenizer_fingerprint(const struct tokenizer *t); // "xxh3:..." of the file's bytes
 // The fingerprint alone, cheaply; *found = 0 and out empty when DIR has neither file.
-int tokenizer_fingerprint_of(const char *directory, char out[24], int *found, struct err *e);
+MUST_CHECK int tokenizer_fingerprint_of(const char *directory, char out[24], int *found,
+                                        struct err *e);
 size_t tokenizer_size(const struct tokenizer *t); // largest id + 1
 
 enum tokenizer_flags {
@@ -45,22 +47,23 @@ void tokenizer_affixes(const struct tokenizer *t, size_t *front, size_t *end);
 // Appends to `out`. The text is UTF-8 and may hold NULs; bytes that are no UTF-8 are taken as
 // U+FFFD, one for each maximal subpart. Uses working memory inside the tokenizer: one thread at a
 // time.
-int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, unsigned flags,
-                     struct token_list *out, struct err *e);
+MUST_CHECK int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size,
+                                unsigned flags, struct token_list *out, struct err *e);
 // The same with working memory of one's own, for several threads that share a tokenizer. (It keeps
 // a cache of words; used with another tokenizer it starts afresh.)
 struct tokenizer_worker;
 struct tokenizer_worker *tokenizer_worker_open(struct err *e);
 void tokenizer_worker_close(struct tokenizer_worker *w); // NULL is fine
-int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, const char *text,
-                        size_t size, unsigned flags, struct token_list *out, struct err *e);
+MUST_CHECK int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w,
+                                   const char *text, size_t size, unsigned flags,
+                                   struct token_list *out, struct err *e);
 // Appends the text of ids; skip_special leaves special tokens out.
-int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n, int skip_special,
-                     struct buffer *out, struct err *e);
+MUST_CHECK int tokenizer_decode(const struct tokenizer *t, const uint32_t *id, size_t n,
+                                int skip_special, struct buffer *out, struct err *e);
 // Appends the bytes that this one token stands for inside a text (may be a part of a character);
 // `first`: the token begins the text (decoders that strip a leading space do it there).
-int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first, struct buffer *out,
-                    struct err *e);
+MUST_CHECK int tokenizer_piece(const struct tokenizer *t, uint32_t id, int first,
+                               struct buffer *out, struct err *e);
 
 // Decoding of ids as they come, cut anywhere: each call appends the text that has become certain,
 // in whole characters, and nothing is taken back. All that is given, with the rest at the end, is
@@ -70,10 +73,10 @@ struct tokenizer_stream;
 struct tokenizer_stream *tokenizer_stream_open(const struct tokenizer *t, int skip_special,
                                                struct err *e);
 void tokenizer_stream_close(struct tokenizer_stream *s); // NULL is fine
-int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out,
-                         struct err *e);
-int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out,
-                         struct err *e); // the next id begins a new text
+MUST_CHECK int tokenizer_stream_add(struct tokenizer_stream *s, uint32_t id, struct buffer *out,
+                                    struct err *e);
+MUST_CHECK int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *out,
+                                    struct err *e); // the next id begins a new text
 
 // The token as the vocabulary spells it; borrowed, NULL when there is no such id.
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size);

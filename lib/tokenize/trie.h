@@ -28,7 +28,7 @@ struct trie {
 };
 
 // Sorts `word`. Of equal strings the largest value counts; empty ones are left out.
-int trie_build(struct trie *t, struct trie_word *word, size_t n, struct err *e);
+MUST_CHECK int trie_build(struct trie *t, struct trie_word *word, size_t n, struct err *e);
 void trie_release(struct trie *t);
 
 // One step down by `byte` from `node` (0 at first); 0: there is no such string.

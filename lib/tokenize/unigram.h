@@ -31,8 +31,9 @@ struct unigram {
 };
 
 // `tokens` has ids 0 .. n-1. Takes `word` (from the heap) in any case.
-int unigram_init(struct unigram *u, const struct vocabulary *tokens, struct unigram_word *word,
-                 size_t n, int64_t unk, int byte_fallback, struct err *e);
+MUST_CHECK int unigram_init(struct unigram *u, const struct vocabulary *tokens,
+                            struct unigram_word *word, size_t n, int64_t unk, int byte_fallback,
+                            struct err *e);
 void unigram_release(struct unigram *u);
 
 // Working memory; one a thread.
@@ -51,7 +52,8 @@ void unigram_scratch_init(struct unigram_scratch *s);
 void unigram_scratch_release(struct unigram_scratch *s);
 
 // Encodes one piece of valid UTF-8 into s->token[0 .. s->n). `tokens` as above.
-int unigram_encode(const struct unigram *u, const struct vocabulary *tokens,
-                   struct unigram_scratch *s, const char *piece, size_t size, struct err *e);
+MUST_CHECK int unigram_encode(const struct unigram *u, const struct vocabulary *tokens,
+                              struct unigram_scratch *s, const char *piece, size_t size,
+                              struct err *e);
 
 #endif

@@ -23,7 +23,8 @@ struct vocabulary {
 void vocabulary_init(struct vocabulary *v);
 void vocabulary_release(struct vocabulary *v);
 // Adds or replaces. A string that is there gets the new id.
-int vocabulary_add(struct vocabulary *v, const char *text, size_t size, uint32_t id, struct err *e);
+MUST_CHECK int vocabulary_add(struct vocabulary *v, const char *text, size_t size, uint32_t id,
+                              struct err *e);
 int64_t vocabulary_find(const struct vocabulary *v, const char *text, size_t size); // -1: none
 // Borrowed; NULL when there is no such id.
 const char *vocabulary_text(const struct vocabulary *v, uint32_t id, size_t *size);

@@ -31,7 +31,8 @@ struct annotate_stats {
 // The command gets the records in order and must answer each, in this order, by one line with a
 // JSON object that has the same `id`. What else goes wrong with it is an error with STATUS_FAILED
 // that names the record, and the output has no END.
-int annotate_run(const struct annotate *how, const char *input, const char *output,
-                 const struct provenance *line, struct annotate_stats *stats, struct err *e);
+MUST_CHECK int annotate_run(const struct annotate *how, const char *input, const char *output,
+                            const struct provenance *line, struct annotate_stats *stats,
+                            struct err *e);
 
 #endif

@@ -19,9 +19,9 @@ struct command {
 void command_init(struct command *c, char *const *argv);
 // Kills what still runs: the whole process group.
 void command_release(struct command *c);
-int command_start(struct command *c, struct err *e); // 0 or -1: it cannot be executed
+MUST_CHECK int command_start(struct command *c, struct err *e); // 0 or -1: it cannot be executed
 // Takes a line (with its line break) that is to be asked; command_talk hands it over.
-int command_ask(struct command *c, const char *line, size_t size, struct err *e);
+MUST_CHECK int command_ask(struct command *c, const char *line, size_t size, struct err *e);
 size_t command_pending(const struct command *c); // bytes not yet handed over
 // The next whole line of the answers, without its line break: valid until command_talk.
 int command_line(struct command *c, const char **line, size_t *size);
@@ -30,7 +30,7 @@ size_t command_rest(const struct command *c);
 // Hands over and takes what is possible, waiting `seconds` at most until something is. Returns 1
 // when bytes went either way, 0 when none did, -1 on failure (STATUS_PIPE: the reader of our own
 // output has gone). c->out is -1 once its output has ended, c->in once it reads no more.
-int command_talk(struct command *c, double seconds, struct err *e);
+MUST_CHECK int command_talk(struct command *c, double seconds, struct err *e);
 void command_no_more(struct command *c); // closes its input
 // Waits for its end, `seconds` at most; returns its wait status, or -1 when it goes on.
 int command_wait(struct command *c, double seconds);

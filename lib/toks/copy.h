@@ -7,16 +7,16 @@
 #include "stream/filter.h"
 
 // The JSONL twin, or its first line alone.
-int copy_to_jsonl(const char *input, const char *output, int header_only, struct err *e);
+MUST_CHECK int copy_to_jsonl(const char *input, const char *output, int header_only, struct err *e);
 // The binary form; `level` replaces the header's unless it is -1.
-int copy_to_binary(const char *input, const char *output, int level, struct err *e);
+MUST_CHECK int copy_to_binary(const char *input, const char *output, int level, struct err *e);
 // Passes the stream on, and writes it to `file` too, which appears when all has gone out whole.
-int copy_tee(const char *input, const char *output, const char *file, struct err *e);
+MUST_CHECK int copy_tee(const char *input, const char *output, const char *file, struct err *e);
 // `n` records after the first `skip`. With `stop` the rest is not read, and not proved whole.
-int copy_head(const char *input, const char *output, uint64_t n, uint64_t skip, int stop,
-              const struct provenance *line, struct err *e);
+MUST_CHECK int copy_head(const char *input, const char *output, uint64_t n, uint64_t skip, int stop,
+                         const struct provenance *line, struct err *e);
 // Several streams as one. Their provenance lines are united; sampling settings stay when all have
 // the same.
-int copy_cat(char **inputs, int n, const char *output, struct err *e);
+MUST_CHECK int copy_cat(char **inputs, int n, const char *output, struct err *e);
 
 #endif

@@ -8,7 +8,7 @@
 // Writes the records of `left` with columns of `right`: those named in `names` (comma-separated;
 // none may be in `left`), or with NULL all that `left` has not. Both streams must hold the same
 // records, by id and tokens, in the same order.
-int join_run(const char *left, const char *right, const char *names, const char *output,
-             const struct provenance *line, struct err *e);
+MUST_CHECK int join_run(const char *left, const char *right, const char *names, const char *output,
+                        const struct provenance *line, struct err *e);
 
 #endif

@@ -21,15 +21,15 @@ struct journal {
 
 // Opens or makes the file and locks it. `about` (JSON, no line break) must be what it says of
 // itself. A last line that was cut off is dropped.
-int journal_open(struct journal *j, const char *path, const char *about, struct err *e);
+MUST_CHECK int journal_open(struct journal *j, const char *path, const char *about, struct err *e);
 void journal_close(struct journal *j);
 // The next answer that is there, for the record of this id and tokens: 1, 0 when there are no more
 // (ask, and journal_add), -1: it is another record's.
-int journal_next(struct journal *j, const char *id, size_t id_size, uint64_t tokens,
-                 const char **answer, size_t *size, struct err *e);
-int journal_add(struct journal *j, const char *id, size_t id_size, uint64_t tokens,
-                const char *answer, size_t size, struct err *e);
+MUST_CHECK int journal_next(struct journal *j, const char *id, size_t id_size, uint64_t tokens,
+                            const char **answer, size_t *size, struct err *e);
+MUST_CHECK int journal_add(struct journal *j, const char *id, size_t id_size, uint64_t tokens,
+                           const char *answer, size_t size, struct err *e);
 // After the last record: 0, or -1 when there are answers left.
-int journal_finish(struct journal *j, struct err *e);
+MUST_CHECK int journal_finish(struct journal *j, struct err *e);
 
 #endif

@@ -17,8 +17,8 @@ typedef void pair_unpaired(const char *id, size_t size);
 // sample's id), `role` (demo, sample) and `prompt`. `demos` is held in memory, `samples` (whose
 // column `prompt` holds ids of `demos`) streams: what is read is written before more is waited for,
 // if it has a column `step`. `unpaired` may be NULL.
-int pair_run(const char *demos, const char *samples, const char *output,
-             const struct provenance *line, pair_unpaired *unpaired, struct pair_stats *stats,
-             struct err *e);
+MUST_CHECK int pair_run(const char *demos, const char *samples, const char *output,
+                        const struct provenance *line, pair_unpaired *unpaired,
+                        struct pair_stats *stats, struct err *e);
 
 #endif

@@ -26,8 +26,8 @@ struct prefix_stats {
 // round with `.1`, `.2` ...) and `prefix` (u32: tokens of the demonstration behind the prompt).
 // A demonstration's prompt is all before its first trained token, its completion the rest up to the
 // last trained one. The demonstrations are held in memory.
-int prefix_run(const struct prefix *p, const char *input, const char *output,
-               const struct provenance *line, struct prefix_stats *stats, struct err *e);
+MUST_CHECK int prefix_run(const struct prefix *p, const char *input, const char *output,
+                          const struct provenance *line, struct prefix_stats *stats, struct err *e);
 // The lower bound at a step of `steps`.
 double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps);
 

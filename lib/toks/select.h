@@ -26,9 +26,10 @@ struct selection_stats {
     uint64_t in, out, null; // null: records without a value
 };
 
-int select_run(const struct selection *p, const char *input, const char *output,
-               const struct provenance *line, struct selection_stats *stats, struct err *e);
-int select_shuffle(const char *input, const char *output, uint64_t seed,
-                   const struct provenance *line, struct err *e);
+MUST_CHECK int select_run(const struct selection *p, const char *input, const char *output,
+                          const struct provenance *line, struct selection_stats *stats,
+                          struct err *e);
+MUST_CHECK int select_shuffle(const char *input, const char *output, uint64_t seed,
+                              const struct provenance *line, struct err *e);
 
 #endif

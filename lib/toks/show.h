@@ -30,8 +30,10 @@ struct rgb {
 struct rgb show_color(double value, double low, double high);
 // The range that colours the frame's values: their 2nd and 98th percentile, made symmetric where
 // both signs occur. Only tokens with mask 1 count, if there are any.
-int show_range(const struct frame *f, int column, double *low, double *high, struct err *e);
+MUST_CHECK int show_range(const struct frame *f, int column, double *low, double *high,
+                          struct err *e);
 // Prints all sequences of the frame.
-int show_print(const struct show *s, const struct frame *f, struct output *out, struct err *e);
+MUST_CHECK int show_print(const struct show *s, const struct frame *f, struct output *out,
+                          struct err *e);
 
 #endif

@@ -16,8 +16,8 @@ struct split {
 };
 
 // Writes PREFIX.000.toks, PREFIX.001.toks ...; none appears unless all are complete.
-int split_run(const struct split *how, const char *input, const char *prefix, int *n_written,
-              struct err *e);
+MUST_CHECK int split_run(const struct split *how, const char *input, const char *prefix,
+                         int *n_written, struct err *e);
 // "0.9,0.1": parts that add up to 1. Returns how many, or -1.
 int split_fractions(const char *text, double *fraction, int limit);
 

@@ -24,9 +24,9 @@ struct stream_stat {
 
 enum stat_format { STAT_TEXT, STAT_TSV, STAT_JSON };
 
-int stat_read(struct stream_stat *s, const char *input, struct err *e);
+MUST_CHECK int stat_read(struct stream_stat *s, const char *input, struct err *e);
 void stat_release(struct stream_stat *s);
-int stat_print(const struct stream_stat *s, enum stat_format format, struct output *out,
-               struct err *e);
+MUST_CHECK int stat_print(const struct stream_stat *s, enum stat_format format, struct output *out,
+                          struct err *e);
 
 #endif

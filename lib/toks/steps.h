@@ -35,15 +35,16 @@ struct steps_stats {
 // `taken` (u32: how many of the record's tokens it begins with). A record without trained tokens
 // gives none; one without a gold answer is an error. `tokenizer`: fingerprint of what `encode`
 // uses.
-int steps_expand(const struct steps *s, const char *tokenizer, const char *input,
-                 const char *output, const struct provenance *line, struct steps_stats *stats,
-                 struct err *e);
+MUST_CHECK int steps_expand(const struct steps *s, const char *tokenizer, const char *input,
+                            const char *output, const struct provenance *line,
+                            struct steps_stats *stats, struct err *e);
 
 // Writes the records of `input` with the token columns `reward` (the gain at step ends, 0 at other
 // trained tokens, null elsewhere) and `watermark` (max of l up to here, at step ends) and the
 // sequence column `gain` (the sum of gains). `scored`: what steps_expand made of the same records,
 // with the column logp:NAME.
-int steps_gain(const char *input, const char *scored, const char *name, const char *output,
-               const struct provenance *line, struct steps_stats *stats, struct err *e);
+MUST_CHECK int steps_gain(const char *input, const char *scored, const char *name,
+                          const char *output, const struct provenance *line,
+                          struct steps_stats *stats, struct err *e);
 
 #endif

@@ -18,11 +18,11 @@ struct text_form {
 };
 
 // `where` is the stream's name for messages. 0 or -1.
-int text_form_init(struct text_form *t, const struct stream_header *h, const char *where,
-                   text_decode *decode, void *arg, struct err *e);
+MUST_CHECK int text_form_init(struct text_form *t, const struct stream_header *h, const char *where,
+                              text_decode *decode, void *arg, struct err *e);
 void text_form_release(struct text_form *t);
 // Appends sequence `i` as one line. The prompt is what stands before the first token with mask 1.
-int text_form_print(struct text_form *t, const struct frame *f, size_t i, struct buffer *out,
-                    struct err *e);
+MUST_CHECK int text_form_print(struct text_form *t, const struct frame *f, size_t i,
+                               struct buffer *out, struct err *e);
 
 #endif

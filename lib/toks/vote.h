@@ -29,7 +29,7 @@ struct vote_stats {
 };
 
 // A group of one sample, those of the other streams included, is refused by its name.
-int vote_run(const struct vote *v, const char *input, const char *output,
-             const struct provenance *line, struct vote_stats *stats, struct err *e);
+MUST_CHECK int vote_run(const struct vote *v, const char *input, const char *output,
+                        const struct provenance *line, struct vote_stats *stats, struct err *e);
 
 #endif

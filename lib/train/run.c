@@ -77,7 +77,7 @@ void run_close(struct run *r)
 {
     struct err ignored;
     progress_end(&r->progress);
-    metrics_close(&r->metrics, &ignored);
+    MAY_FAIL(metrics_close(&r->metrics, &ignored));
     trainer_release(&r->trainer);
     model_close(r->model);
     device_release(&r->device);

@@ -58,7 +58,7 @@ static void step(struct model *m, struct decoder *d, struct arena *arena)
                             back, &e);
     }
     if (result == 0)
-        decoder_backward(d, &b, back, &e);
+        MAY_FAIL(decoder_backward(d, &b, back, &e));
 }
 
 static void walk(struct model *m)

@@ -145,7 +145,7 @@ static void threads_visit_each_item_once(void)
         }
     }
     CHECK(threads_set(-1, &e) < 0 && e.status == STATUS_USAGE);
-    threads_set(1, &e);
+    CHECK(threads_set(1, &e) == 0);
 }
 
 static void json_takes_whole_numbers_of_any_size(void)

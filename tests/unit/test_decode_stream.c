@@ -76,7 +76,7 @@ static int check_row(const struct tokenizer *t, const json_t *row, struct work *
     for (size_t i = 0; ok && i < n; i++)
         id[i] = (uint32_t)json_integer_value(json_array_get(ids, i));
     buffer_clear(&w->whole);
-    buffer_append(&w->whole, json_string_value(decode), json_string_length(decode), &e);
+    CHECK(buffer_append(&w->whole, json_string_value(decode), json_string_length(decode), &e) == 0);
     for (size_t k = 1; ok && k <= n; k++) {
         const json_t *want = json_array_get(cuts ? cuts : prefixes, k - 1);
         ok = stream_ids(s, id, k, &w->given, &w->all) == 0 && begins(&w->whole, &w->given) &&
@@ -213,10 +213,10 @@ static void any_decoder(void)
         buffer_clear(&source);
         buffer_clear(&want);
         buffer_clear(&got);
-        buffer_string(&source, "{\"type\":\"Sequence\",\"decoders\":[", &e);
+        CHECK(buffer_string(&source, "{\"type\":\"Sequence\",\"decoders\":[", &e) == 0);
         for (unsigned i = 0, n = 1 + random_below(4); i < n; i++)
             buffer_printf(&source, &e, "%s%s", i ? "," : "", steps[random_below(COUNT(steps))]);
-        buffer_string(&source, "]}", &e);
+        CHECK(buffer_string(&source, "]}", &e) == 0);
         json_t *value = json_parse(source.data, source.size, "test", &e);
         CHECK(decoder_parse(value, "test", &d, &e) == 0);
         struct decoder_stream *s = decoder_stream_open(d, &e);
@@ -224,8 +224,8 @@ static void any_decoder(void)
         string_list_init(&list);
         for (unsigned i = 0, n = random_below(12); i <= n; i++) {
             const char *token = i == n ? "b" : tokens[random_below(COUNT(tokens))];
-            buffer_string(&list.text, token, &e);
-            string_list_close(&list, &e);
+            CHECK(buffer_string(&list.text, token, &e) == 0);
+            CHECK(string_list_close(&list, &e) == 0);
             CHECK(decoder_stream_add(s, token, strlen(token), &got, &e) == 0);
         }
         CHECK(decoder_stream_end(s, &got, &e) == 0);

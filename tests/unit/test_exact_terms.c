@@ -215,7 +215,7 @@ static void refuses(void)
 
 int main(void)
 {
-    threads_set(2, &e);
+    CHECK(threads_set(2, &e) == 0);
     RUN(values_add_up);
     RUN(gradients_by_differences);
     RUN(company_changes_nothing);

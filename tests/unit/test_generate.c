@@ -558,7 +558,7 @@ static void rewards_have_the_right_sign_for_reference_models(void)
 
 int main(void)
 {
-    threads_set(2, &e);
+    CHECK(threads_set(2, &e) == 0);
     RUN(processors);
     RUN(draws_follow_the_distribution);
     RUN(greedy_fixture);

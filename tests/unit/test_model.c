@@ -11,7 +11,7 @@ static size_t pack_all(struct reference *r, struct packer *p, int trained)
     size_t total = 0, wanted = 0;
     for (size_t i = 0; i < json_array_size(sequences); i++)
         total += json_array_size(json_object_get(json_array_get(sequences, i), "tokens"));
-    packer_init(p, &r->arena, total, json_array_size(sequences), &e);
+    CHECK(packer_init(p, &r->arena, total, json_array_size(sequences), &e) == 0);
     for (size_t i = 0; i < json_array_size(sequences); i++) {
         const json_t *s = json_array_get(sequences, i);
         uint32_t *token;
@@ -65,7 +65,7 @@ static void check_logits(struct reference *r)
     size_t n = load_tokens(json_object_get(s, "tokens"), &token), vocab = r->model->config.vocab;
     struct packer p;
     struct batch b;
-    packer_init(&p, &r->arena, n + 1, 1, &e);
+    CHECK(packer_init(&p, &r->arena, n + 1, 1, &e) == 0);
     packer_add(&p, &(struct sequence){.token = token,
                                       .n = n + 1,
                                       .beyond = 1}); // one more, so that the last row is wanted too
@@ -897,7 +897,7 @@ static void dense_rewards_sum_to_the_ratio(void)
 
 int main(void)
 {
-    threads_set(2, &e);
+    CHECK(threads_set(2, &e) == 0);
     RUN(matches_fixture);
     each_family("agrees", check_family);
     RUN(padding_learns_nothing);

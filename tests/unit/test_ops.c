@@ -1172,7 +1172,7 @@ int main(void)
 {
     static const char *const sets[] = {"base", "avx2", "avx512", "wide"};
     arena_init(&memory);
-    threads_set(2, &error);
+    CHECK(threads_set(2, &error) == 0);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         if (!kit_open(sets[i])) {
             printf("# %s: not for this processor\n", sets[i]);

@@ -145,7 +145,7 @@ static void threads_do_not_matter(void)
         free(m);
         free(v);
     }
-    threads_set(1, &e);
+    CHECK(threads_set(1, &e) == 0);
 }
 
 static void sums_of_squares(void)
@@ -163,7 +163,7 @@ static void sums_of_squares(void)
             first = sum;
         CHECK(memcmp(&sum, &first, sizeof sum) == 0);
     }
-    threads_set(1, &e);
+    CHECK(threads_set(1, &e) == 0);
     CHECK(optimizer_sum_squares(x, 0) == 0);
     CHECK(optimizer_sum_squares(x, 1) == (double)x[0] * x[0]);
     x[N / 2] = NAN;

@@ -160,7 +160,7 @@ static void babyllama(void)
 
 int main(void)
 {
-    threads_set(2, &e);
+    CHECK(threads_set(2, &e) == 0);
     RUN(stories);
     RUN(babyllama);
     return test_end();

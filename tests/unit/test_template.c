@@ -390,16 +390,16 @@ static char *turns(const char *source, const char *messages, struct err *e)
     buffer_init(&out, 0);
     buffer_init(&told, 0);
     span_list_init(&spans);
-    buffer_string(&told, "", e);
-    buffer_string(&out, "before|", e);
+    CHECK(buffer_string(&told, "", e) == 0);
+    CHECK(buffer_string(&out, "before|", e) == 0);
     int status = c ? chat_render_spans(c, &request, &out, &spans, e) : -1;
     for (size_t i = 0; status == 0 && i < spans.n; i++) {
-        buffer_append(&told, out.data + 7 + spans.span[i].start,
-                      spans.span[i].end - spans.span[i].start, &ignored);
-        buffer_string(&told, "|", &ignored);
+        CHECK(buffer_append(&told, out.data + 7 + spans.span[i].start,
+                            spans.span[i].end - spans.span[i].start, &ignored) == 0);
+        CHECK(buffer_string(&told, "|", &ignored) == 0);
     }
     if (status < 0 && strcmp(out.data, "before|") != 0)
-        buffer_string(&told, "something was left behind", &ignored);
+        CHECK(buffer_string(&told, "something was left behind", &ignored) == 0);
     chat_close(c);
     json_decref(m);
     buffer_release(&out);
@@ -659,10 +659,10 @@ static void deep_sources(void)
         struct err e = {0};
         buffer_init(&s, 0);
         buffer_init(&out, 0);
-        buffer_string(&s, pieces[i][0], &e);
+        CHECK(buffer_string(&s, pieces[i][0], &e) == 0);
         for (int k = 0; k < 20000; k++)
-            buffer_string(&s, pieces[i][1], &e);
-        buffer_string(&s, pieces[i][2], &e);
+            CHECK(buffer_string(&s, pieces[i][1], &e) == 0);
+        CHECK(buffer_string(&s, pieces[i][2], &e) == 0);
         json_t *context = json_object();
         if (render(s.data, s.size, context, &out, NULL, &e) < 0)
             CHECK(e.status == STATUS_FAILED && strncmp(e.text, "T:1: ", 5) == 0);

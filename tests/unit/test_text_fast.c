@@ -290,11 +290,11 @@ static int random_model(struct bpe *b, struct vocabulary *v, int all_bytes)
         if (!all_bytes && (i < 'a' || i > 'e'))
             continue;
         size_t size = utf8_put(byte_alphabet_char((unsigned char)i), text);
-        vocabulary_add(v, text, size, (uint32_t)vocabulary_count(v), &e);
+        CHECK(vocabulary_add(v, text, size, (uint32_t)vocabulary_count(v), &e) == 0);
         if (i >= 'a' && i < 'e')
             snprintf(names[n++], sizeof *names, "%c", i);
     }
-    buffer_append(&merges, "[", 1, &e);
+    CHECK(buffer_append(&merges, "[", 1, &e) == 0);
     for (int i = 0; i < 500; i++) {
         const char *x = names[random_below((unsigned)n)], *y = names[random_below((unsigned)n)];
         if (strlen(x) + strlen(y) >= 12)
@@ -304,12 +304,13 @@ static int random_model(struct bpe *b, struct vocabulary *v, int all_bytes)
             snprintf(joined, sizeof joined, "%s%s", x, y);
             memcpy(names[n], joined, sizeof joined);
             if (vocabulary_find(v, names[n], strlen(names[n])) < 0)
-                vocabulary_add(v, names[n], strlen(names[n]), (uint32_t)vocabulary_count(v), &e);
+                CHECK(vocabulary_add(v, names[n], strlen(names[n]), (uint32_t)vocabulary_count(v),
+                                     &e) == 0);
             n++;
         }
         buffer_printf(&merges, &e, "%s\"%s %s\"", merges.size > 1 ? "," : "", x, y);
     }
-    buffer_append(&merges, "]", 1, &e);
+    CHECK(buffer_append(&merges, "]", 1, &e) == 0);
     json_scan_init(&scan, merges.data, merges.size, "test", &e);
     json_t *value = json_object();
     int result = bpe_init(b, value, &scan, v, 1, &e);
@@ -499,7 +500,7 @@ static void long_texts(void)
         token_list_init(&cold);
         token_list_init(&warm);
         for (int i = 0; i < 300000; i++)
-            buffer_string(&text, units[u], &e);
+            CHECK(buffer_string(&text, units[u], &e) == 0);
         clock_t begin = clock();
         struct tokenizer_worker *w = tokenizer_worker_open(&e);
         CHECK(w &&

@@ -594,7 +594,7 @@ static void long_runs(void)
         buffer_init(&text, 0);
         token_list_init(&l);
         for (size_t k = 0; k < times; k++)
-            buffer_append(&text, json_string_value(unit), json_string_length(unit), &e);
+            CHECK(buffer_append(&text, json_string_value(unit), json_string_length(unit), &e) == 0);
         int ok = tokenizer_encode(t, text.data, text.size, 0, &l, &e) == 0 &&
                  (size_t)json_integer_value(json_object_get(row, "n")) == l.n &&
                  ids_equal(head, l.id, json_array_size(head)) &&
@@ -636,7 +636,8 @@ static void beginnings_of_sequences_decode_alike(void)
         struct err e;
         token_list_init(&l);
         for (k = 0; k < json_array_size(ids); k++)
-            token_list_add(&l, (uint32_t)json_integer_value(json_array_get(ids, k)), 0, 0, &e);
+            CHECK(token_list_add(&l, (uint32_t)json_integer_value(json_array_get(ids, k)), 0, 0,
+                                 &e) == 0);
         int ok = decode_equal(t, &l, 0, json_object_get(row, "decode"));
         json_array_foreach(json_object_get(row, "prefixes"), k, prefix)
         {

@@ -602,7 +602,7 @@ static void states_are_checked(void)
 
 int main(void)
 {
-    threads_set(2, &e);
+    CHECK(threads_set(2, &e) == 0);
     each_golden("trains", check_training);
     RUN(policy_losses);
     RUN(micro_batches_agree);

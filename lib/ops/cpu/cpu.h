@@ -21,18 +21,19 @@ static inline size_t cpu_grain(size_t cost)
 // The tensor's elements as fp32, transposed as the tensor is: its own, or widened into scratch.
 // *pitch (may be NULL) is theirs. NULL: no memory.
 const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e);
-int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
-               struct err *e);
-int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
-                        size_t n, const struct tensor *w, const struct tensor *bias, struct err *e);
-int cpu_attention_store(struct device *d, const struct attention *a, const float *k, const float *v,
-                        struct err *e);
-int cpu_attention(struct device *d, const struct attention *a, float *out, const float *q,
-                  float *lse, struct err *e);
-int cpu_attention_of_last(struct device *d, const struct attention *a, float *weight,
-                          const float *q, struct err *e);
-int cpu_attention_backward(struct device *d, const struct attention *a, float *dq, float *dk,
-                           float *dv, const float *dout, const float *out, const float *q,
-                           const float *lse, struct err *e);
+MUST_CHECK int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out,
+                          size_t count, struct err *e);
+MUST_CHECK int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy,
+                                   const float *x, size_t n, const struct tensor *w,
+                                   const struct tensor *bias, struct err *e);
+MUST_CHECK int cpu_attention_store(struct device *d, const struct attention *a, const float *k,
+                                   const float *v, struct err *e);
+MUST_CHECK int cpu_attention(struct device *d, const struct attention *a, float *out,
+                             const float *q, float *lse, struct err *e);
+MUST_CHECK int cpu_attention_of_last(struct device *d, const struct attention *a, float *weight,
+                                     const float *q, struct err *e);
+MUST_CHECK int cpu_attention_backward(struct device *d, const struct attention *a, float *dq,
+                                      float *dk, float *dv, const float *dout, const float *out,
+                                      const float *q, const float *lse, struct err *e);
 
 #endif
