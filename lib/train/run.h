@@ -67,7 +67,7 @@ int run_write_model(const struct run *r, int at, const struct directory_note *no
 // The metrics of an update that all runs have; NULL when memory is out. Finish them with
 // metrics_write.
 json_t *run_metrics(const struct run *r, const struct objective *objective,
-                    const struct step_report *report, struct err *e);
+                    const struct step_report *p, struct err *e);
 // The last message: the number of updates between two words (the second one gets a plural), trained
 // tokens, the last update's loss, the time and the rate of this run.
 void run_tell_end(const struct run *r, const char *before, const char *after);
