@@ -60,7 +60,6 @@ int main(int argc, char **argv)
     run.device = engine.device;
     run.fingerprint = tokenizer_fingerprint_of;
     run.output = common.output;
-    run.quiet = common.quiet;
     run.verbose = common.verbose;
     run.seed = common.seed;
     run.argc = argc;

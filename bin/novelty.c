@@ -54,6 +54,7 @@ struct familiarity {
     struct stream_filter pass;
     struct arena arena;
     int mask, reward; // columns
+    struct progress progress;
 };
 
 static void learn(void *arg, size_t sequence, size_t t, const float *state)
@@ -102,12 +103,21 @@ static int open_stream(struct familiarity *r, const char *path, struct err *e)
     return r->mask < 0 ? -1 : 0;
 }
 
+static void show_progress(struct familiarity *r, const char *what)
+{
+    const struct stream_reader *in = r->pass.reader;
+    progress_estimate(&r->progress, stream_reader_expected(in));
+    progress_update(&r->progress, (int64_t)stream_reader_sequences(in), "%s", what);
+}
+
 static int learn_stream(struct familiarity *r, struct err *e)
 {
     int more = open_stream(r, demonstrations, e) < 0 ? -1 : 1;
-    while (more > 0 && (more = filter_next(&r->pass, e)) > 0)
+    while (more > 0 && (more = filter_next(&r->pass, e)) > 0) {
         if (visit_frame(r, learn, e) < 0)
             more = -1;
+        show_progress(r, "demonstrations");
+    }
     if (more == 0 && !r->novelty.n)
         more = err_set(e, STATUS_FAILED, "%s: no trained tokens to be familiar with",
                        stream_reader_name(r->pass.reader));
@@ -136,6 +146,7 @@ static int judge_stream(struct familiarity *r, const char *input, const struct p
             r->pass.frame.column[r->reward].f32[k] = NAN;
         if (visit_frame(r, judge, e) < 0 || filter_write(&r->pass, e) < 0)
             return -1;
+        show_progress(r, as);
     }
     return more < 0 ? -1 : filter_end(&r->pass, e);
 }
@@ -153,10 +164,15 @@ static int run_model(struct model *m, struct device *device, const char *input,
                               "scoring", common.verbose, e);
     if (result == 0)
         result = novelty_init(&r.novelty, width, (size_t)features, common.seed, e);
+    progress_init(&r.progress, "record", 0);
     if (result == 0)
         result = learn_stream(&r, e);
+    // The second stream is another one: its own total, its own rate.
+    progress_restart(&r.progress);
+    progress_follow(&r.progress, 1);
     if (result == 0)
         result = judge_stream(&r, input, line, e);
+    progress_end(&r.progress);
     filter_release(&r.pass);
     novelty_release(&r.novelty);
     states_release(&r.states);

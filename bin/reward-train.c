@@ -144,7 +144,7 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
     struct arena arena;
     struct progress progress;
     arena_init(&arena);
-    progress_init(&progress, "record", 0, common.quiet);
+    progress_init(&progress, "record", 0);
     progress_follow(&progress, 1);
     int more;
     while ((more = filter_next(p, e)) > 0) {

@@ -94,7 +94,6 @@ int main(int argc, char **argv)
     run.model = engine.model;
     run.device = engine.device;
     run.output = common.output;
-    run.quiet = common.quiet;
     run.seed = common.seed;
     run.argc = argc;
     run.argv = argv;

@@ -135,7 +135,6 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
                                      .render = opt.render,
                                      .marked = opt.show,
                                      .output = common.output,
-                                     .quiet = common.quiet,
                                      .verbose = common.verbose,
                                      .seed = common.seed,
                                      .argc = argc,

@@ -245,7 +245,7 @@ END
 
 @test "sft-train: the last line tells updates, tokens, loss, time and rate" {
     run -0 --separate-stderr "$BIN/sft-train" -m "$model" --max-steps 3 --batch-size 7 -o out demos.toks
-    [[ ${stderr_lines[-1]} =~ ^sft-train:\ out:\ 3\ updates,\ 108\ trained\ tokens,\ loss\ [0-9.]+,\ [0-9.]+\ s,\ [0-9]+\ tokens/s$ ]]
+    [[ ${stderr_lines[-1]} =~ ^sft-train:\ out:\ 3\ updates,\ 108\ trained\ tokens,\ loss\ [0-9.]+,\ [0-9]+:[0-9]{2},\ [0-9]+\ tokens/s$ ]]
 }
 
 @test "sft-train: common manners" {

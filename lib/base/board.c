@@ -58,6 +58,17 @@ void duration_print(char out[32], double seconds)
         snprintf(out, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
 }
 
+// Leaves out from the end what is beyond `room`: whole figures, as two blanks stand between them.
+static void cut_line(char *head, int room)
+{
+    if ((int)strlen(head) <= room)
+        return;
+    int end = room;
+    while (end > 0 && !(head[end] == ' ' && head[end + 1] == ' '))
+        end--;
+    head[end > 0 ? end : room] = '\0';
+}
+
 void board_print(char *out, size_t size, const struct board_line *line, int pad, int width,
                  double now)
 {
@@ -72,11 +83,12 @@ void board_print(char *out, size_t size, const struct board_line *line, int pad,
         snprintf(head, sizeof head, "%-*s  %s", pad, line->name, line->text);
     else
         snprintf(head, sizeof head, "%s", line->text);
+    // In a narrow window the times are what is left.
     int room = width - 1 - n;
-    if (room < 0)
-        snprintf(out, size, "%.*s", width > 1 ? width - 1 : 0, head);
-    else
-        snprintf(out, size, "%.*s%s", room, head, tail);
+    cut_line(head, room > 0 ? room : 0);
+    snprintf(out, size, "%s%s", head, room < 0 ? tail + 2 : tail);
+    if (width > 0 && (size_t)width <= size)
+        out[width - 1] = '\0';
 }
 
 // ---------------------------------------------------------------------------------- locks

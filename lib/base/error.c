@@ -85,6 +85,11 @@ static void print_line(const char *kind, const char *format, va_list ap)
     board_message(line, length);
 }
 
+int message_is_quiet(void)
+{
+    return program_quiet;
+}
+
 void message_note(const char *format, ...)
 {
     if (program_quiet)

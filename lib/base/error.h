@@ -35,7 +35,8 @@ int err_prefix(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
 // For main and its helpers only. Each message is one line in one write, control characters masked.
 const char *message_name(void);         // as message_program was told
 void message_program(const char *name); // kept by reference
-void message_quiet(int quiet);          // with quiet, message_note prints nothing
+int message_is_quiet(void);
+void message_quiet(int quiet); // with quiet, message_note prints nothing
 void message_note(const char *format, ...) ERR_PRINTF(1, 2);
 void message_warn(const char *format, ...) ERR_PRINTF(1, 2);
 // Prints the error (nothing for STATUS_PIPE) and returns the exit status.

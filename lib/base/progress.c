@@ -16,14 +16,16 @@
 // A rate forgets what is a minute old, so that the time left follows a run that changes its pace.
 static const double RATE_SECONDS = 60;
 
-void progress_init(struct progress *p, const char *unit, int64_t total, int quiet)
+void progress_init(struct progress *p, const char *unit, int64_t total)
 {
     memset(p, 0, sizeof *p);
     p->unit = unit;
     p->total = total;
     p->exact = total > 0;
     p->started = p->measured = p->printed = clock_seconds();
-    p->form = quiet ? PROGRESS_OFF : board_terminal() ? PROGRESS_TERMINAL : PROGRESS_PLAIN;
+    p->form = message_is_quiet() ? PROGRESS_OFF
+              : board_terminal() ? PROGRESS_TERMINAL
+                                 : PROGRESS_PLAIN;
     if (p->form != PROGRESS_OFF)
         board_join(p->form == PROGRESS_TERMINAL);
     p->due = -INFINITY;
@@ -35,6 +37,14 @@ void progress_resume(struct progress *p, int64_t position)
     p->start = p->position = position;
     p->due = -INFINITY;
     progress_update(p, position, "%s", "");
+}
+
+void progress_restart(struct progress *p)
+{
+    p->total = p->position = p->start = 0;
+    p->exact = 0;
+    p->recent_units = p->recent_seconds = 0;
+    p->measured = clock_seconds();
 }
 
 void progress_total(struct progress *p, int64_t total)
@@ -149,6 +159,14 @@ double progress_seconds(const struct progress *p)
 {
     return clock_seconds() - p->started;
 }
+void progress_closing(const struct progress *p, uint64_t tokens, char out[64])
+{
+    char time[32];
+    double seconds = progress_seconds(p);
+    duration_print(time, seconds);
+    snprintf(out, 64, "%s, %.0f tokens/s", time, (double)tokens / (seconds + 1e-9));
+}
+
 int metrics_open(struct metrics *m, const char *path, struct err *e)
 {
     m->fd = -1;

@@ -14,7 +14,7 @@
 // programs of the pipeline (base/board.h). Where stderr is no terminal, a message every 30 seconds,
 // later every tenth of the time that has passed, at least every ten minutes; a run that ends before
 // that prints none. A process has one progress at a time.
-//     progress_init(&p, "update", updates, quiet);
+//     progress_init(&p, "update", updates);
 //     for (...) progress_update(&p, done, "loss %.4f  %.0f tokens/s", loss, rate);
 //     progress_end(&p); message_note(...);
 enum progress_form { PROGRESS_OFF, PROGRESS_TERMINAL, PROGRESS_PLAIN };
@@ -33,7 +33,7 @@ struct progress {
 };
 
 // `total` 0: unknown. Shows a line at once, so that a program that waits for its input is seen.
-void progress_init(struct progress *p, const char *unit, int64_t total, int quiet);
+void progress_init(struct progress *p, const char *unit, int64_t total);
 // The run goes on from `position`, where an earlier one stopped.
 void progress_resume(struct progress *p, int64_t position);
 void progress_total(struct progress *p, int64_t total); // known now
@@ -41,12 +41,16 @@ void progress_total(struct progress *p, int64_t total); // known now
 void progress_follow(struct progress *p, double units_per_record);
 // An estimate of the total, as long as nothing better is known; 0 or less: none.
 void progress_estimate(struct progress *p, double total);
+// Another input in the same run: position, total and rate start anew.
+void progress_restart(struct progress *p);
 // `position` units are done; `format` says more ("" for nothing), for the middle of the line.
 void progress_update(struct progress *p, int64_t position, const char *format, ...)
     ERR_PRINTF(3, 4);
 // Takes the line away; what follows on stderr stands where it was. Idempotent.
 void progress_end(struct progress *p);
 double progress_seconds(const struct progress *p); // since the start of this run
+// For the closing message: "1:12, 8152 tokens/s".
+void progress_closing(const struct progress *p, uint64_t tokens, char out[64]);
 
 // The parts of progress_update, for a clock of the caller's.
 void progress_advance(struct progress *p, int64_t position, double now);

@@ -563,7 +563,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     j->o = o;
     j->stop = j->turn_end = -1;
     id_set_init(&j->ids);
-    progress_init(&j->progress, "record", 0, j->o->quiet);
+    progress_init(&j->progress, "record", 0);
     int result = settings(j, e);
     if (result == 0)
         result = batch_init(&j->batch, e);

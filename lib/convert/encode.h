@@ -38,7 +38,7 @@ struct encode_options {
     int offsets;           // columns `start` and `end`
     int render, marked;    // in place of a stream: JSON lines of text; text for people
     const char *output;    // NULL: standard output
-    int quiet, verbose;
+    int verbose;
     uint64_t seed; // for the provenance, as the command line
     int argc;
     char **argv;

@@ -324,7 +324,7 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     r.o = o;
     if (device_open(&r.device, o->device, e) < 0)
         return -1;
-    progress_init(&r.progress, "record", 0, o->quiet);
+    progress_init(&r.progress, "record", 0);
     progress_follow(&r.progress, 1);
     arena_init(&r.arena);
     int result = start(&r, input, e);

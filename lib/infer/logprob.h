@@ -19,7 +19,7 @@ struct logprob_options {
     // Fingerprint of the tokenizer in a model's directory; *found = 0 without one.
     int (*fingerprint)(const char *directory, char out[24], int *found, struct err *e);
     const char *output;
-    int quiet, verbose;
+    int verbose;
     uint64_t seed;
     int argc; // for provenance
     char **argv;

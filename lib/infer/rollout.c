@@ -358,7 +358,7 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     memset(&r, 0, sizeof r);
     r.o = o;
     r.attached = -1;
-    progress_init(&r.progress, "sample", 0, o->quiet);
+    progress_init(&r.progress, "sample", 0);
     progress_follow(&r.progress, (double)o->samples);
     int result = device_open(&r.device, o->device, e);
     if (result == 0)
@@ -379,9 +379,12 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
         r.writer = NULL;
         result = stream_writer_end(w, e);
     }
-    if (result == 0)
-        message_note("%llu samples, %llu tokens", (unsigned long long)r.records,
-                     (unsigned long long)r.tokens);
+    if (result == 0) {
+        char closing[64];
+        progress_closing(&r.progress, r.tokens, closing);
+        message_note("%llu samples, %llu tokens, %s", (unsigned long long)r.records,
+                     (unsigned long long)r.tokens, closing);
+    }
     release(&r);
     return result;
 }

@@ -121,6 +121,7 @@ struct run {
     int holds; // statistics of a batch are needed
     struct dense_reward_stats *stats;
     struct metrics *metrics;
+    struct progress progress;
 
     struct frame **frame; // the first n_frames hold sequences; further ones are spare
     size_t n_frames, frames_made, frame_capacity;
@@ -740,6 +741,8 @@ static int copy_frames(struct run *r, struct stream_reader *reader, struct strea
         r->n_frames++;
         if (take_frame(r, e) < 0 || write_frames(r, writer, e) < 0)
             return -1;
+        progress_estimate(&r->progress, stream_reader_expected(reader));
+        progress_update(&r->progress, (int64_t)stream_reader_sequences(reader), "%s", "");
     }
     if (r->n_sequences || r->batch_records)
         if (settle(r, 1, e) < 0)
@@ -790,6 +793,8 @@ int dense_reward_run(const struct dense_reward *d, const char *input, const char
                     .stats = stats,
                     .metrics = metrics};
     intern_init(&r.groups);
+    progress_init(&r.progress, "record", 0);
+    progress_follow(&r.progress, 1);
     struct stream_reader *reader = stream_reader_open(input, e);
     if (!reader)
         return -1;
@@ -799,6 +804,7 @@ int dense_reward_run(const struct dense_reward *d, const char *input, const char
         status = run_stream(&r, reader, output, e);
         release(&r);
     }
+    progress_end(&r.progress);
     stream_reader_close(reader);
     return status;
 }

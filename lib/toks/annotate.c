@@ -25,6 +25,7 @@ struct annotator {
     struct frame *f;        // the one that is answered
     struct frame *ahead;    // the one behind it, or NULL
     uint64_t before;        // records before it
+    double expected;        // records in all, estimated
     size_t asked, answered; // records of it (and of the next); between them are those in flight
     struct command command;
     struct journal journal;
@@ -38,6 +39,7 @@ struct annotator {
     double last;          // when the last answer came, or the first question went out
     struct buffer text;
     struct annotate_stats stats;
+    struct progress progress;
 };
 
 // ---- messages
@@ -452,6 +454,8 @@ static int answer_record(struct annotator *a, const char *output, struct err *e)
         return -1;
     a->answered++;
     a->stats.records++;
+    progress_estimate(&a->progress, a->expected);
+    progress_update(&a->progress, (int64_t)a->stats.records, "%s", "");
     return 0;
 }
 
@@ -465,6 +469,7 @@ static int answer_frame(struct annotator *a, const char *output, struct err *e)
     if (a->is_last && a->command.pid && end_run(a, e) < 0)
         return -1;
     a->before += a->f->n_sequences;
+    a->expected = stream_reader_expected(a->pass.reader);
     a->asked -= a->f->n_sequences;
     a->answered = 0;
     return stream_writer_frame(a->pass.writer, a->f, e);
@@ -550,11 +555,14 @@ int annotate_run(const struct annotate *how, const char *input, const char *outp
     a.how = how;
     buffer_init(&a.text, 0);
     command_init(&a.command, how->command);
+    progress_init(&a.progress, "record", 0);
+    progress_follow(&a.progress, 1);
     int result = start(&a, input, output, line, e);
     if (result == 0)
         result = answer_all(&a, output, e);
     if (result == 0)
         result = finish(&a, output, e);
+    progress_end(&a.progress);
     *stats = a.stats;
     command_release(&a.command);
     journal_close(&a.journal);

@@ -21,7 +21,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->program = program;
     r->metrics.fd = -1;
     r->loss = NAN;
-    progress_init(&r->progress, "update", o->max_steps, o->quiet);
+    progress_init(&r->progress, "update", o->max_steps);
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
@@ -109,12 +109,10 @@ int run_write_model(const struct run *r, int at, const struct directory_note *no
 void run_tell_end(const struct run *r, const char *before, const char *after)
 {
     const struct trainer *t = &r->trainer;
-    char rest[160] = "";
-    double seconds = progress_seconds(&r->progress);
+    char time[64], rest[128] = "";
+    progress_closing(&r->progress, t->num_tokens - r->tokens_before, time);
     if (isfinite(r->loss))
-        snprintf(rest, sizeof rest, ", loss %.4f, %.*f s, %.0f tokens/s", r->loss,
-                 seconds < 10 ? 1 : 0, seconds,
-                 (double)(t->num_tokens - r->tokens_before) / (seconds > 0 ? seconds : 1e-9));
+        snprintf(rest, sizeof rest, ", loss %.4f, %s", r->loss, time);
     message_note("%s: %s%lld%s%s, %llu trained tokens%s", r->o->output, before, (long long)t->step,
                  after, *after && t->step != 1 ? "s" : "", (unsigned long long)t->num_tokens, rest);
 }

@@ -22,7 +22,7 @@ struct run_options {
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
     int resume;
-    int quiet, verbose;
+    int verbose;
     uint64_t seed;
     int argc; // for provenance
     char **argv;

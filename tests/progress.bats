@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# Progress: the lines of a pipeline's programs on one terminal, and in a file.
+# shellcheck disable=SC2016,SC2314
+bats_require_minimum_version 1.5.0
+load engine
+
+setup() {
+    engine_setup
+    mkdir runtime
+    export XDG_RUNTIME_DIR=$PWD/runtime PATH=$BIN:$PATH TERM=xterm model
+    # Enough that lines are renewed many times.
+    { cat prompts.jsonl && for i in $(seq 200); do
+        printf '{"id":"q%d","token":[1,%d,6,7],"answer":""}\n' "$i" $((i % 30 + 5))
+    done; } >many.jsonl
+    toks view -b many.jsonl >many.toks
+    main_job='rollout -m $model -n ${samples:-4} --max-new-tokens 24 many.toks |
+        logprob -m $model --as sft | logprob -m $model --as half | dense-reward sft half |
+        reinforce-step -m $model -o new'
+}
+
+# Runs a command on a terminal of its own; the transcript goes to `transcript`, every state of the
+# screen to `screens`.
+on_terminal() { # COLUMNS COMMAND
+    printf 'stty cols %s rows 40\n%s\n' "$1" "$2" >job
+    script -qec "bash job" transcript.raw </dev/null >/dev/null || return
+    # Without the first and the last line, and the line break before it, which are of script itself.
+    sed '1d;$d' transcript.raw | head -c -1 >transcript
+    awk -v WIDTH="$1" -f "$BATS_TEST_DIRNAME/screen.awk" transcript >screens
+    # What stays: behind the last state.
+    awk '/^----$/ { n = 0; next } { line[n++] = $0 } END { for (i = 0; i < n; i++) print line[i] }' \
+        screens >left
+}
+
+# The main job, with as many samples as the machine needs a second for.
+second_on_terminal() { # COLUMNS
+    for samples in 16 64 256 1024; do
+        export samples
+        rm -rf new
+        on_terminal "$1" "$main_job"
+        ! grep -q "^reinforce-step .* 0:01 elapsed" screens || return 0
+    done
+}
+
+@test "a pipeline on a terminal: one line a program, with its total and the time" {
+    second_on_terminal 100
+    # All five stood there together, in the order of the pipeline.
+    awk '/^----$/ { if (all ~ /rollout logprob logprob dense-reward reinforce-step/) found = 1; all = ""; next }
+        / elapsed/ { all = all " " $1 } END { exit !found }' screens
+    grep -Eq '^rollout +sample [0-9]+/~?[0-9]+  [0-9]+ %  generation 0  [0-9]+ tokens/s  [0-9]+:[0-9]{2} elapsed' screens
+    grep -Eq '^logprob +record [0-9]+/~?[0-9]+  [0-9]+ %  half  ' screens
+    grep -Eq '^dense-reward +record [0-9]+/~?[0-9]+  ' screens
+    grep -Eq '^reinforce-step +update [0-9]+/~?[0-9]+  [0-9]+ %  loss ' screens
+}
+
+@test "a pipeline on a terminal: no message is glued to a line, none is lost, no line stays" {
+    on_terminal 100 "$main_job"
+    [ "$(wc -c <screens)" -gt 1000 ]
+    # A status line is a status line and nothing else.
+    run ! grep -Ev '^(rollout|logprob|dense-reward|reinforce-step)  .*[0-9] elapsed(  [0-9:]+ left)?$' \
+        <(grep -E 'elapsed|[0-9] left' screens)
+    run ! grep -E 'elapsed| left$|^$' left
+    grep -q '^rollout: 828 samples, ' left
+    grep -q '^dense-reward: 828 records ' left
+    grep -q '^reinforce-step: new: ' left
+    [ "$(wc -l <left)" -eq "$(grep -c '^[a-z-]*: ' left)" ]
+    [ -z "$(ls runtime)" ]
+}
+
+@test "a pipeline on a terminal: other programs' messages stay too" {
+    on_terminal 100 "{ sleep .2; echo 'from elsewhere' >&2; } & $main_job; wait"
+    grep -qx 'from elsewhere' left
+    run ! grep -E 'elapsed|^$' left
+}
+
+@test "a narrow terminal: a line is never wrapped" {
+    second_on_terminal 40
+    grep -q elapsed screens
+    # All but messages: whole status lines, and empty ones.
+    run ! grep -Ev '^([a-z-]+  .*[0-9] elapsed(  [0-9:]+ left)?|----|)$' <(grep -vxFf left screens)
+}
+
+@test "a terminal after kill -9: the others go on, and nothing of the dead one is drawn" {
+    mkfifo input
+    on_terminal 100 'logprob -m $model --as sft input >out.toks & dead=$!
+        exec 3>input
+        until grep -aqs logprob runtime/*; do sleep .05; done
+        rollout -m $model many.toks >first.toks
+        kill -9 $dead; wait $dead
+        echo killed
+        rollout -m $model many.toks >second.toks; exec 3>&-'
+    cmp first.toks second.toks
+    sed '/killed/,$d' screens | grep -q '^logprob'
+    sed '1,/killed/d' screens | grep -q '^rollout'
+    run ! grep '^logprob  ' <(tac screens | sed '/killed/q')
+    [ -z "$(ls runtime)" ]
+}
+
+@test "-q, a terminal that is dumb, a job in the background: no lines" {
+    on_terminal 100 'rollout -q -m $model many.toks >x.toks'
+    [ ! -s transcript ]
+    on_terminal 100 'TERM=dumb rollout -m $model many.toks >x.toks'
+    run ! grep elapsed transcript
+    grep -q '^rollout: 207 samples' transcript
+    on_terminal 100 'set -m; rollout -m $model many.toks >x.toks & wait'
+    run ! grep elapsed transcript
+    grep -q '^rollout: 207 samples' transcript
+}
+
+@test "where stderr is a file, a short run has its messages and no progress" {
+    bash -c "$main_job" 2>log
+    grep -q '^rollout: 828 samples' log
+    run ! grep -E 'elapsed|[[:cntrl:]]' log
+    [ -z "$(ls runtime)" ]
+}
+
+@test "where no board can be made, a program shows its own line" {
+    chmod 500 runtime
+    TMPDIR=/nonexistent on_terminal 100 'XDG_RUNTIME_DIR=/proc rollout -m $model many.toks >x.toks'
+    grep -Eq '^rollout  sample [0-9]+' screens
+    grep -q '^rollout: 207 samples' left
+    run ! grep elapsed left
+}
