@@ -75,7 +75,6 @@ static inline int train_start(const struct program *p, int argc, char **argv,
     run->device = engine->device;
     run->output = common->output;
     run->metrics = common->metrics;
-    run->quiet = common->quiet;
     run->verbose = common->verbose;
     run->seed = common->seed;
     run->argc = argc;

@@ -151,6 +151,24 @@ same_model() { # A B
     same_model straight out
 }
 
+@test "reinforce-step: metrics and card live in the policy, from generation to generation" {
+    cp -r sft base && echo 'precious words' >base/README-base.md
+    "${learn[@]}" -m base --metrics log -o told round.toks
+    [ ! -e told/metrics.jsonl ]
+    "${learn[@]}" -m base -o out round.toks
+    cmp <(figures log) <(figures out/metrics.jsonl)
+    [ ! -e out/previous/metrics.jsonl ]
+    [ "$(cat out/README-base.md)" = 'precious words' ]
+    grep -qx "| updates done | $(jq .generation out/densepath.json) |" out/README.md
+    # In parts: each goes on with the lines of the one before.
+    records round.toks >all
+    for part in "1,32" "33,96"; do
+        { "$BIN/toks" view --header round.toks && sed -n "${part}p" all; } |
+            "${learn[@]}" -m base --resume -o parts
+    done
+    cmp <(figures log) <(figures parts/metrics.jsonl)
+}
+
 @test "reinforce-step: SIGTERM leaves a whole generation, which goes on to the same end" {
     local i
     { "$BIN/toks" view --header round.toks && for i in {1..60}; do records round.toks; done; } |

@@ -31,7 +31,7 @@ END
 }
 
 same_model() { # A B: the same files but for the history
-    diff -r --exclude densepath.json "$1" "$2"
+    diff -r --exclude densepath.json --exclude README.md --exclude metrics.jsonl "$1" "$2"
 }
 
 figures() { # METRICS: without what depends on the clock

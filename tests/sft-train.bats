@@ -10,7 +10,7 @@ setup() {
 }
 
 same_model() { # A B: the same files but for the history
-    diff -r --exclude densepath.json "$1" "$2"
+    diff -r --exclude densepath.json --exclude README.md --exclude metrics.jsonl "$1" "$2"
 }
 
 figures() { # METRICS: without what depends on the clock
@@ -169,6 +169,62 @@ END
     wait "$pid" || true
     "${train[@]}" --max-steps 2 -o out demos.toks
     [ ! -e out.lock ]
+}
+
+@test "sft-train: metrics stay with the model, and do not go on to what is made of it" {
+    "${train[@]}" --max-steps 5 --metrics log -o told demos.toks
+    [ ! -e told/metrics.jsonl ]
+    "${train[@]}" --max-steps 5 --keep half -o out demos.toks
+    cmp <(figures log) <(figures out/metrics.jsonl)
+    [ ! -e out/half/metrics.jsonl ]
+    "$BIN/sft-train" -q -m out --max-steps 2 -o next demos.toks
+    [ "$(wc -l <next/metrics.jsonl)" -eq 2 ]
+    "$BIN/sft-train" -q -m out --max-steps 2 --metrics log -o quiet demos.toks
+    [ ! -e quiet/metrics.jsonl ]
+    # A resumed run has the lines of one that was never stopped: those behind the state go.
+    "${train[@]}" --max-steps 100000 --save-steps 4 -o stopped demos.toks 2>/dev/null 3>&- &
+    local pid=$! log=stopped.partial/metrics.jsonl
+    while [ ! -e stopped.partial/state.safetensors ]; do sleep 0.02; done
+    kill -TERM $pid
+    wait $pid || true
+    local lines
+    lines=$(wc -l <$log)
+    [ "$lines" -ge 4 ]
+    echo '{"step":99999}' >>$log
+    "${train[@]}" --max-steps 100000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
+    pid=$!
+    until [ "$(wc -l <$log)" -gt $((lines + 3)) ]; do sleep 0.02; done
+    kill -TERM $pid
+    wait $pid || true
+    jq -se '[.[].step] == [range(1; length + 1)]' $log
+}
+
+@test "sft-train: the model card" {
+    cp -r "$model" base && echo 'precious words' >base/README.md
+    "$BIN/sft-train" -q -m base --max-steps 4 --keep half --loss dft --seed 3 -o out demos.toks
+    [ "$(cat out/README-base.md)" = 'precious words' ]
+    grep -qx '| loss | `dft` |' out/README.md
+    grep -qx '| updates done | 4 |' out/README.md
+    grep -qx '| updates done | 2 |' out/half/README.md
+    grep -qx '    sft-train -m base --max-steps 4 --keep half --loss dft --seed 3 demos.toks' out/README.md
+    [ "$(jq -r .loss out/metrics.jsonl | tail -1 | xargs printf %.5g)" = \
+        "$(sed -nE 's/^\| loss of the last update \| (.*) \|$/\1/p' out/README.md | xargs printf %.5g)" ]
+    # Made again, elsewhere: the same bytes.
+    mkdir 'some where'
+    "$BIN/sft-train" -q -m base --threads 2 --max-steps 4 --keep half --loss dft --seed 3 -o 'some where/out' demos.toks
+    cmp out/README.md 'some where/out/README.md'
+    # The first model's own words go with all that is made of it.
+    "$BIN/sft-train" -q -m out --max-steps 1 -o next demos.toks
+    [ "$(cat next/README-base.md)" = 'precious words' ]
+    cp demos.toks "it's.toks"
+    "$BIN/sft-train" -q -m "$model" --max-steps 1 -o plain "it's.toks"
+    grep -qF "'it'\\''s.toks'" plain/README.md
+    [ ! -e plain/README-base.md ]
+}
+
+@test "sft-train: the last line tells updates, tokens, loss, time and rate" {
+    run -0 --separate-stderr "$BIN/sft-train" -m "$model" --max-steps 3 --batch-size 7 -o out demos.toks
+    [[ ${stderr_lines[-1]} =~ ^sft-train:\ out:\ 3\ updates,\ 108\ trained\ tokens,\ loss\ [0-9.]+,\ [0-9]+:[0-9]{2},\ [0-9]+\ tokens/s$ ]]
 }
 
 @test "sft-train: common manners" {

@@ -23,7 +23,13 @@ struct err {
 };
 
 // Functions that can fail: a caller that does not look at the result does not compile cleanly.
-#define MUST_CHECK       __attribute__((warn_unused_result))
+#define MUST_CHECK __attribute__((warn_unused_result))
+// For the way out of a failure that is reported already: what fails on it changes nothing.
+#define MAY_FAIL(call)                                                                             \
+    do {                                                                                           \
+        if (call) {                                                                                \
+        }                                                                                          \
+    } while (0)
 #define ERR_PRINTF(a, b) __attribute__((format(printf, a, b)))
 
 // Each returns -1, so that a caller can write `return err_set(e, ...)`. `e` must not be NULL.

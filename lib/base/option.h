@@ -138,7 +138,8 @@ extern const char *const option_dtypes[]; // fp32, bf16
         OPT_FLAG('q', "quiet", &(c)->quiet, "print errors only"),                                  \
         OPT_FLAG('v', "verbose", &(c)->verbose, "print more"), OPT_END
 #define OPTION_METRICS(c)                                                                          \
-    OPT_TEXT(0, "metrics", &(c)->metrics, "FILE", "write one JSON object a step to FILE")
+    OPT_TEXT(0, "metrics", &(c)->metrics, "FILE",                                                  \
+             "write one JSON object per update to FILE, not to metrics.jsonl in the result")
 
 // Applies quiet, threads and signals; call after program_start. 0 or an exit status.
 int common_apply(const struct common *c, int stop_signals);

@@ -103,7 +103,7 @@ static void by_sequence(divergence *g, double last, const struct loss_parameters
     }                                                                                              \
     const struct loss_kind loss_##NAME = {                                                         \
         .name = #NAME,                                                                             \
-        .formula = FORMULA,                                                                        \
+        .formula = (FORMULA),                                                                      \
         .use = LOSS_ON_DEMONSTRATIONS,                                                             \
         .columns = {LOSS_REFERENCE},                                                               \
         .pointwise = NAME##_tokens,                                                                \

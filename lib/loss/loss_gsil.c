@@ -68,7 +68,7 @@ static void by_term(term *f, const struct loss_parameters *p, const struct loss_
     }                                                                                              \
     const struct loss_kind loss_gsil_##NAME = {                                                    \
         .name = "gsil-" #NAME,                                                                     \
-        .formula = FORMULA,                                                                        \
+        .formula = (FORMULA),                                                                      \
         .use = LOSS_ON_PAIRS,                                                                      \
         .columns = {LOSS_REFERENCE},                                                               \
         .sequences = NAME##_sequences,                                                             \

@@ -203,7 +203,7 @@ static int is_copied(const char *name)
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
         if (has_suffix(name, left[i]))
             return 0;
-    return strcmp(name, "densepath.json") != 0;
+    return strcmp(name, "densepath.json") != 0 && strcmp(name, "metrics.jsonl") != 0;
 }
 
 static int copy_files(int from, int to, struct err *e)

@@ -199,7 +199,7 @@ static int train(struct pair_online *r, const struct run_options *o, const char 
             0)
         return -1;
     token_objective_init(&r->objective, r->loss, run->model, &run->device, &o->train);
-    r->objective.entropy = o->metrics != NULL;
+    r->objective.entropy = 1;
     p->open = open_stream;
     p->record = use_record;
     p->end = use_rest;

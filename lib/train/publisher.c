@@ -60,6 +60,30 @@ static int publish_again(const struct publisher *p, int with_state,
     return result;
 }
 
+// The next generation's directory gets a file of OUT, if it is there.
+static int carry_over(const struct publisher *p, int to, const char *name, struct err *e)
+{
+    char *old = io_path(p->run.o->output, name, e);
+    int result = old ? 0 : -1;
+    if (old && linkat(AT_FDCWD, old, to, name, 0) < 0 && errno != ENOENT)
+        result = err_errno(e, old);
+    free(old);
+    return result;
+}
+
+// The generation before no longer has it.
+static int leave_behind(const struct publisher *p, const char *name, struct err *e)
+{
+    char *previous = io_path(p->run.o->output, "previous", e);
+    char *path = previous ? io_path(previous, name, e) : NULL;
+    int result = path ? 0 : -1;
+    if (path && unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+        result = err_errno(e, path);
+    free(path);
+    free(previous);
+    return result;
+}
+
 // Publishes the masters as a generation; with `with_state` the state goes with it, otherwise the
 // last saved one stays.
 static int publish(struct publisher *p, int with_state, int finished, struct err *e)
@@ -73,35 +97,31 @@ static int publish(struct publisher *p, int with_state, int finished, struct err
         return publish_again(p, with_state, &note, e);
     if (directory_begin(&out, p->run.o->output, 0, e) < 0)
         return -1;
-    int result = model_save(p->run.model, out.fd, p->run.o->save_dtype, e);
+    int result = run_write_model(&p->run, out.fd, &note, 0, e);
+    if (result == 0 && !p->run.o->metrics)
+        result = carry_over(p, out.fd, run_metrics_name, e);
     if (result == 0)
-        result = directory_write_note(out.fd, &note, e);
-    if (result == 0 && with_state && p->run.settings) {
-        result = save_state(p, out.fd, e);
-    } else if (result == 0) {
-        char *old = io_path(p->run.o->output, run_state, e);
-        result = old ? 0 : -1;
-        if (old && linkat(AT_FDCWD, old, out.fd, run_state, 0) < 0 && errno != ENOENT)
-            result = err_errno(e, old);
-        free(old);
+        result = with_state && p->run.settings ? save_state(p, out.fd, e)
+                                               : carry_over(p, out.fd, run_state, e);
+    if (result < 0) {
+        directory_abort(&out);
+        return -1;
     }
-    if (result == 0)
-        return directory_commit(&out, 1, e);
-    directory_abort(&out);
-    return -1;
+    if (directory_commit(&out, 1, e) < 0)
+        return -1;
+    return p->run.o->metrics ? 0 : leave_behind(p, run_metrics_name, e);
 }
 
 // Provenance: what came with the stream, then this program; and what depends on the stream.
 static int set_history(struct publisher *p, struct err *e)
 {
-    char fingerprint[24];
     struct online *s = &p->source;
-    if (run_set_history(&p->run, s->reader ? &s->header : NULL, "start", fingerprint, e) < 0)
+    if (run_set_history(&p->run, s->reader ? &s->header : NULL, "start", e) < 0)
         return -1;
     if (!s->reader)
         return 0;
     json_decref(p->run.settings);
-    p->run.settings = p->settings(p->arg, fingerprint);
+    p->run.settings = p->settings(p->arg, p->run.fingerprint);
     return p->run.settings ? 0 : err_memory(e, 0, "settings");
 }
 
@@ -197,8 +217,7 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
     p->shown = 1;
     if (load_before(p, e) < 0 || policy_lock_ready(&p->run.lock, e) < 0)
         return -1;
-    return resumed ? metrics_resume(&p->run.metrics, p->run.o->metrics, p->run.trainer.step, e)
-                   : metrics_open(&p->run.metrics, p->run.o->metrics, e);
+    return run_open_metrics(&p->run, p->run.o->output, resumed, e);
 }
 
 // Generations are published one by one when the stream is known to be whole (a file), or when
@@ -251,6 +270,7 @@ int publisher_step(struct publisher *p, const struct example *example, size_t n,
         return -1;
     if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0)
         return err_prefix(e, "%s", p->source.where);
+    p->run.loss = report->loss;
     return 0;
 }
 
@@ -350,8 +370,7 @@ int publisher_close(struct publisher *p, int result, struct err *e)
     if (metrics_close(&p->run.metrics, result < 0 ? &ignored : e) < 0)
         result = -1;
     if (result == 0)
-        message_note("%s: generation %lld, %llu trained tokens", p->run.o->output,
-                     (long long)p->run.trainer.step, (unsigned long long)p->run.trainer.num_tokens);
+        run_tell_end(&p->run, "generation ", "");
     run_close(&p->run);
     online_release(&p->source);
     free(p->before);

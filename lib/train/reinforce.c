@@ -284,7 +284,7 @@ static int prepare(struct reinforce_run *r, struct err *e)
     t->normalize = r->normalize;
     t->constant = r->constant;
     t->exact = exact_terms_any(&r->exact) ? &r->exact : NULL;
-    t->entropy = o->run.metrics != NULL;
+    t->entropy = 1;
     return 0;
 }
 

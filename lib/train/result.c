@@ -43,9 +43,7 @@ static int write_metrics(struct result *r, const struct step_report *p, struct e
 static int write_model(struct result *r, int at, struct err *e)
 {
     struct directory_note note = {.finished = 1, .history = r->run.history};
-    if (model_save(r->run.model, at, r->run.o->save_dtype, e) < 0)
-        return -1;
-    return directory_write_note(at, &note, e);
+    return run_write_model(&r->run, at, &note, 1, e);
 }
 
 // The model as it is now, as OUT/NAME.
@@ -116,7 +114,10 @@ static int one_update(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
     struct step_report report;
-    if (step(r, &report, e) < 0 || keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
+    if (step(r, &report, e) < 0)
+        return -1;
+    run->loss = report.loss;
+    if (keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
         return -1;
     long long at = run->trainer.step;
     progress_update(&run->progress, at, "loss %.4f  norm %.3g  %.0f tokens/s", report.loss,
@@ -162,7 +163,6 @@ static int make_settings(struct result *r, const struct result_plan *plan, const
 
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e)
 {
-    char fingerprint[24];
     const struct run_options *o = r->run.o;
     r->where = plan->where;
     int result = offline_init(&r->source, plan->data, plan->pair, plan->n, (size_t)o->batch_size,
@@ -170,9 +170,9 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
     if (result == 0)
         result = plan_steps(r, e);
     if (result == 0)
-        result = run_set_history(&r->run, &plan->data->stream, "base", fingerprint, e);
+        result = run_set_history(&r->run, &plan->data->stream, "base", e);
     if (result == 0)
-        result = make_settings(r, plan, fingerprint, e);
+        result = make_settings(r, plan, r->run.fingerprint, e);
     json_decref(plan->settings);
     return result < 0 ? -1 : directory_begin(&r->out, o->output, o->resume, e);
 }
@@ -180,12 +180,12 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
 static int resume(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
-    const char *metrics = run->o->metrics;
+    const char *directory = r->out.partial;
     if (!run->o->resume)
-        return metrics_open(&run->metrics, metrics, e);
+        return run_open_metrics(run, directory, 0, e);
     if (!io_exists(r->out.fd, run_state)) {
         message_note("%s: no state to go on from; starting at the beginning", r->out.partial);
-        return metrics_open(&run->metrics, metrics, e);
+        return run_open_metrics(run, directory, 0, e);
     }
     json_t *then;
     if (checkpoint_load(r->out.fd, run_state, &run->trainer, &then, e) < 0)
@@ -195,7 +195,7 @@ static int resume(struct result *r, struct err *e)
     if (result < 0)
         return -1;
     message_note("going on after update %lld", (long long)run->trainer.step);
-    return metrics_resume(&run->metrics, metrics, run->trainer.step, e);
+    return run_open_metrics(run, directory, 1, e);
 }
 
 static int finish(struct result *r, struct err *e)
@@ -205,9 +205,10 @@ static int finish(struct result *r, struct err *e)
         keep_average(r, e) < 0 || io_remove_tree(r->out.fd, result_scratch, e) < 0 ||
         io_remove_tree(r->out.fd, run_state, e) < 0)
         return -1;
-    message_note("%s: %lld updates, %llu trained tokens", run->o->output,
-                 (long long)run->trainer.step, (unsigned long long)run->trainer.num_tokens);
-    return directory_commit(&r->out, 0, e);
+    if (directory_commit(&r->out, 0, e) < 0)
+        return -1;
+    run_tell_end(run, "", " update");
+    return 0;
 }
 
 int result_open(struct result *r, const struct result_options *o, const char *program, int any_head,

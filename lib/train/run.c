@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "train/run.h"
+#include "base/io.h"
 #include "infer/memory_check.h"
+#include "train/card.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char run_state[] = "state.safetensors";
+const char run_metrics_name[] = "metrics.jsonl";
 
 int run_open(struct run *r, const struct run_options *o, const char *program, int any_head,
              struct err *e)
@@ -13,6 +20,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->o = o;
     r->program = program;
     r->metrics.fd = -1;
+    r->loss = NAN;
     progress_init(&r->progress, "update", o->max_steps);
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
@@ -31,29 +39,27 @@ int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
     return trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e);
 }
 
-static int add_line(struct run *r, struct stream_header *h, const char *role,
-                    const char *fingerprint, struct err *e)
+static int add_line(struct run *r, struct stream_header *h, const char *role, struct err *e)
 {
     const struct run_options *o = r->o;
     if (header_add_provenance(h, r->program, o->argc, o->argv, o->seed,
-                              json_pack("{s:s}", role, fingerprint), e) < 0)
+                              json_pack("{s:s}", role, r->fingerprint), e) < 0)
         return -1;
     json_decref(r->history);
     r->history = json_incref(h->provenance);
     return 0;
 }
 
-int run_set_history(struct run *r, struct stream_header *h, const char *role, char fingerprint[24],
-                    struct err *e)
+int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e)
 {
     struct stream_header alone;
-    if (model_fingerprint(r->model, fingerprint, e) < 0)
+    if (model_fingerprint(r->model, r->fingerprint, e) < 0)
         return -1;
     if (h)
-        return add_line(r, h, role, fingerprint, e);
+        return add_line(r, h, role, e);
     if (header_init(&alone, e) < 0)
         return -1;
-    int result = add_line(r, &alone, role, fingerprint, e);
+    int result = add_line(r, &alone, role, e);
     header_release(&alone);
     return result;
 }
@@ -73,6 +79,44 @@ json_t *run_metrics(const struct run *r, const struct objective *objective,
     return line;
 }
 
+int run_open_metrics(struct run *r, const char *directory, int resumed, struct err *e)
+{
+    const char *path = r->o->metrics;
+    if (!path && !(path = r->metrics_path = io_path(directory, run_metrics_name, e)))
+        return -1;
+    r->tokens_before = r->trainer.num_tokens;
+    return resumed ? metrics_resume(&r->metrics, path, r->trainer.step, e)
+                   : metrics_open(&r->metrics, path, e);
+}
+
+int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
+                    struct err *e)
+{
+    struct card card = {.program = r->program,
+                        .base = r->fingerprint,
+                        .history = r->history,
+                        .settings = r->settings,
+                        .updates = r->trainer.step,
+                        .num_tokens = r->trainer.num_tokens,
+                        .loss = with_loss ? r->loss : NAN};
+    // A card that a killed run left here is not the base's.
+    unlinkat(at, "README.md", 0);
+    if (model_save(r->model, at, r->o->save_dtype, e) < 0 || card_write(at, &card, e) < 0)
+        return -1;
+    return directory_write_note(at, note, e);
+}
+
+void run_tell_end(const struct run *r, const char *before, const char *after)
+{
+    const struct trainer *t = &r->trainer;
+    char time[64], rest[128] = "";
+    progress_closing(&r->progress, t->num_tokens - r->tokens_before, time);
+    if (isfinite(r->loss))
+        snprintf(rest, sizeof rest, ", loss %.4f, %s", r->loss, time);
+    message_note("%s: %s%lld%s%s, %llu trained tokens%s", r->o->output, before, (long long)t->step,
+                 after, *after && t->step != 1 ? "s" : "", (unsigned long long)t->num_tokens, rest);
+}
+
 void run_close(struct run *r)
 {
     struct err ignored;
@@ -83,6 +127,7 @@ void run_close(struct run *r)
     device_release(&r->device);
     json_decref(r->settings);
     json_decref(r->history);
+    free(r->metrics_path);
     if (r->locked)
         policy_lock_release(&r->lock);
 }

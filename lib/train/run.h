@@ -16,19 +16,20 @@ struct run_options {
     const char *model, *device; // directory to start from
     const char *output;         // directory of the result
     const char *tokenizer;      // fingerprint of the model's, or NULL
-    const char *metrics;        // file, or NULL
+    const char *metrics;        // file, or NULL: run_metrics_name in the model's directory
     const char *save_dtype;     // of the weights: see model_save
     int64_t batch_size;         // per update
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
     int resume;
-    int quiet, verbose;
+    int verbose;
     uint64_t seed;
     int argc; // for provenance
     char **argv;
 };
 
-extern const char run_state[]; // name of the state's file
+extern const char run_state[];        // name of the state's file
+extern const char run_metrics_name[]; // and of the metrics'
 
 struct run {
     const struct run_options *o;
@@ -39,6 +40,10 @@ struct run {
     struct device device;
     struct trainer trainer;
     struct metrics metrics;
+    char *metrics_path;     // in the model's directory, or NULL
+    char fingerprint[24];   // of the model
+    double loss;            // of the last update; NAN: there was none
+    uint64_t tokens_before; // trained before this run went on from a state
     struct progress progress;
     json_t *settings; // what a run that goes on from this one's state must share
     json_t *history;  // lines of provenance, this run's last
@@ -51,13 +56,21 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
 // Makes the trainer. bytes: what the objective holds beside it.
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
 // The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
-// model is called `role`. fingerprint: the model's.
-int run_set_history(struct run *r, struct stream_header *h, const char *role, char fingerprint[24],
+// model is called `role`. Sets the fingerprint.
+int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e);
+// Opens the metrics, in `directory` where no file was asked for. resumed: the run goes on from a
+// state; lines of later updates are dropped.
+int run_open_metrics(struct run *r, const char *directory, int resumed, struct err *e);
+// Writes the model, as the masters are, its note and its card into the directory `at`.
+int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
                     struct err *e);
 // The metrics of an update that all runs have; NULL when memory is out. Finish them with
 // metrics_write.
 json_t *run_metrics(const struct run *r, const struct objective *objective,
-                    const struct step_report *report, struct err *e);
+                    const struct step_report *p, struct err *e);
+// The last message: the number of updates between two words (the second one gets a plural), trained
+// tokens, the last update's loss, the time and the rate of this run.
+void run_tell_end(const struct run *r, const char *before, const char *after);
 void run_close(struct run *r);
 
 #endif

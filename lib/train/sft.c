@@ -118,7 +118,7 @@ static int train(struct sft_run *r, const char *input, struct err *e)
         open_data(r, input, e) < 0 || begin(r, input, e) < 0)
         return -1;
     token_objective_init(&r->objective, &r->loss, run->model, &run->device, &o->train);
-    r->objective.entropy = o->metrics != NULL;
+    r->objective.entropy = 1;
     r->result.note = note;
     r->result.arg = r;
     return result_train(&r->result, &r->objective.objective,

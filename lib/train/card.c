@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "train/card.h"
+#include "base/io.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char card_name[] = "README.md", base_name[] = "README-base.md";
+
+// An argument as a shell reads it.
+static int add_argument(struct buffer *b, const char *text, struct err *e)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./,:=+@%";
+    if (*text && strspn(text, plain) == strlen(text))
+        return buffer_printf(b, e, " %s", text);
+    int result = buffer_string(b, " '", e);
+    for (; *text && result == 0; text++)
+        // A line break would end the literal text.
+        result = *text == '\''   ? buffer_string(b, "'\\''", e)
+                 : *text == '\n' ? buffer_string(b, "'$'\\n''", e)
+                                 : buffer_append(b, text, 1, e);
+    return result == 0 ? buffer_string(b, "'", e) : -1;
+}
+
+static int add_command(struct buffer *b, const json_t *line, struct err *e)
+{
+    const char *program = json_string_value(json_object_get(line, "program"));
+    const json_t *args = json_object_get(line, "args");
+    int result = buffer_printf(b, e, "    %s", program ? program : "?");
+    for (size_t i = 0; i < json_array_size(args) && result == 0; i++) {
+        const char *text = json_string_value(json_array_get(args, i));
+        result = text ? add_argument(b, text, e) : 0;
+    }
+    return result == 0 ? buffer_string(b, "\n", e) : -1;
+}
+
+static int add_setting(struct buffer *b, const char *name, const json_t *value, struct err *e)
+{
+    if (json_is_string(value))
+        return buffer_printf(b, e, "| %s | `%s` |\n", name, json_string_value(value));
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    if (!text)
+        return err_memory(e, 0, "a model card");
+    int result = buffer_printf(b, e, "| %s | `%s` |\n", name, text);
+    free(text);
+    return result;
+}
+
+// Fingerprints are in the table's head or mean nothing to a reader.
+static int is_shown(const char *name, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return strcmp(name, "model") != 0 && strcmp(name, "data") != 0 && !(text && !*text);
+}
+
+static int add_table(struct buffer *b, const struct card *c, int has_base, struct err *e)
+{
+    const char *name;
+    json_t *value;
+    if (buffer_printf(
+            b, e,
+            "| | |\n|---|---|\n| made by | `%s` of densepath |\n"
+            "| base model | `%s`%s |\n| updates done | %lld |\n| trained tokens | %llu |\n",
+            c->program, c->base, has_base ? ", see [README-base.md](README-base.md)" : "",
+            (long long)c->updates, (unsigned long long)c->num_tokens) < 0)
+        return -1;
+    if (isfinite(c->loss) &&
+        buffer_printf(b, e, "| loss of the last update | %.6g |\n", c->loss) < 0)
+        return -1;
+    json_object_foreach((json_t *)c->settings, name, value)
+    {
+        if (is_shown(name, value) && add_setting(b, name, value, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int write_text(struct buffer *b, const struct card *c, int has_base, struct err *e)
+{
+    int result = buffer_printf(b, e,
+                               "---\nlibrary_name: transformers\ntags:\n- densepath\n---\n"
+                               "# A model trained with %s\n\n",
+                               c->program);
+    if (result == 0)
+        result = add_table(b, c, has_base, e);
+    if (result == 0)
+        result = buffer_string(b,
+                               "\nData and model were made by these commands, the oldest first "
+                               "(`densepath.json` has the\nfingerprints of their models):\n\n",
+                               e);
+    for (size_t i = 0; i < json_array_size(c->history) && result == 0; i++)
+        result = add_command(b, json_array_get(c->history, i), e);
+    return result;
+}
+
+static int keep_base(int at, struct err *e)
+{
+    if (io_exists(at, base_name) || renameat(at, card_name, at, base_name) == 0 || errno == ENOENT)
+        return 0;
+    return err_errno(e, card_name);
+}
+
+int card_write(int at, const struct card *c, struct err *e)
+{
+    struct buffer b;
+    buffer_init(&b, 0);
+    int result = keep_base(at, e);
+    if (result == 0)
+        result = write_text(&b, c, io_exists(at, base_name), e);
+    // A new file: the old one may be shared with the base by a hard link.
+    if (result == 0 && unlinkat(at, card_name, 0) < 0 && errno != ENOENT)
+        result = err_errno(e, card_name);
+    if (result == 0)
+        result = io_write_file(at, card_name, b.data, b.size, e);
+    buffer_release(&b);
+    return result;
+}
