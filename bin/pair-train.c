@@ -14,10 +14,9 @@ static struct pair_train_options pair = {
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Training"),
-    OPT_CHOICE(
-        "loss", &loss, losses,
-        "of a pair's two gains (log p - log p_reference, summed): SPIN's and IRFT's logistic "
-        "or hinge, or one of GSIL's"),
+    OPT_CHOICE("loss", &loss, losses,
+               "function of a pair's two gains (log p - log p_reference, summed): the logistic or "
+               "hinge of SPIN and IRFT, or one of GSIL's"),
     OPT_TEXT(0, "reference", &pair.reference, "NAME",
              "the frozen model is column logp:NAME; `self`: the policy before each update; without "
              "it, the only such column beside rollout's own"),
@@ -25,12 +24,12 @@ static const struct option_spec options[] = {
     OPT_REAL("alpha", &pair.alpha, "X", 1e-300, 1e300, "gsil: scale of the gains"),
     OPT_REAL("offset", &pair.offset, "X", -1e300, 1e300, "gsil: added to the scaled gains"),
     {OPTION_INT, "batch-size", 0, &pair.course.run.train.batch_size, "N",
-     "pairs an update; without it 8, or, on-line, a step of the rollout that the stream's header "
-     "tells",
+     "pairs per update; without it 8, or, on-line, the size of a rollout step as recorded in the "
+     "stream's header",
      NULL, 1, 1 << 24, &pair.batch_given},
     OPT_FLAG(0, "online", &pair.online,
-             "take the pairs as they come, once, and publish a generation an update: "
-             "`rollout --follow` waits for them"),
+             "take the pairs as they arrive, once, and publish a generation per update: `rollout "
+             "--follow` waits for them"),
     OPTIONS_COURSE(&pair.course),
     OPTIONS_TRAINER(&pair.course.run.train),
     OPTION_METRICS(&common),

@@ -31,14 +31,15 @@ static const struct option_spec options[] = {
     OPT_GROUP("Loss"),
     OPT_CHOICE("loss", &run.loss.level, bradley_terry_levels,
                "compare the rewards of aligned tokens, or of the last ones alone"),
-    OPT_CHOICE("pad", &run.loss.pad, bradley_terry_pads,
-               "beyond the end of the shorter completion: its last reward, 0, or no comparison"),
+    OPT_CHOICE(
+        "pad", &run.loss.pad, bradley_terry_pads,
+        "past the end of the shorter completion: use its last reward, use 0, or do not compare"),
     OPT_CHOICE("reduction", &run.loss.reduction, bradley_terry_reductions,
-               "every position of a batch counts the same, or every pair does"),
+               "give equal weight to every position of a batch, or to every pair"),
     OPT_GROUP("Training"),
-    OPT_INT(0, "batch-size", &run.course.run.train.batch_size, "N", 1, 1 << 24, "pairs an update"),
+    OPT_INT(0, "batch-size", &run.course.run.train.batch_size, "N", 1, 1 << 24, "pairs per update"),
     OPTIONS_COURSE(&run.course),
-    OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure these pairs too"),
+    OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "also measure these pairs"),
     OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
     OPTIONS_TRAINER(&run.course.run.train),
@@ -52,8 +53,8 @@ static const struct program program = {
     .summary = "Train a reward model on pairs of completions, or score a stream with one.",
     .details =
         "STREAM holds pairs: records with the same `pair`, one of `role` demo or chosen, one of "
-        "role sample or rejected. -m DIR is a language model, which gets a new head (one number a "
-        "position, weights 0), or a reward model, which is trained on. The result is the "
+        "role sample or rejected. -m DIR is a language model, which gets a new head (one number "
+        "per position, weights 0), or a reward model, whose training continues. The result is the "
         "...ForSequenceClassification directory -o DIR, which appears when the run is complete; "
         "SIGINT and SIGTERM save the state in DIR.partial and end with status 75.",
     .examples = "  reward-train -m sft -o reward pairs.toks\n"
@@ -153,7 +154,7 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
             break;
         }
         uint64_t tokens = stream_reader_tokens(p->reader);
-        progress_update(&progress, "reward-train: %llu tokens, %.0f a second",
+        progress_update(&progress, "reward-train: %llu tokens, %.0f tokens/s",
                         (unsigned long long)tokens,
                         (double)tokens / (clock_seconds() - progress.started + 1e-9));
     }
@@ -252,7 +253,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     if (score && measure)
-        return program_usage(&program, "--score and --measure exclude each other");
+        return program_usage(&program, "--score and --measure cannot be used together");
     if (attention && !score)
         return program_usage(&program, "--attention goes with --score");
     if (!score && !measure)

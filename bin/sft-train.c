@@ -26,9 +26,9 @@ static const struct option_spec options[] = {
     OPT_REAL("temperature", &sft.course.run.train.temperature, "X", 1e-6, 1e6,
              "train softmax(logits / X)"),
     OPT_INT(0, "batch-size", &sft.course.run.train.batch_size, "N", 1, 1 << 24,
-            "sequences an update"),
+            "sequences per update"),
     OPTIONS_COURSE(&sft.course),
-    OPT_TEXT(0, "eval-stream", &sft.eval_path, "FILE", "measure the loss on this stream too"),
+    OPT_TEXT(0, "eval-stream", &sft.eval_path, "FILE", "also measure the loss on this stream"),
     OPT_INT(0, "eval-steps", &sft.eval_steps, "N", 0, 1e15,
             "every N updates and at the end; 0: at the end only"),
     OPTIONS_TRAINER(&sft.course.run.train),
@@ -44,7 +44,7 @@ static const struct program program = {
         "The result is the Hugging Face directory -o DIR, which appears when the run is complete; "
         "until then everything is in DIR.partial. SIGINT and SIGTERM save the state there and end "
         "with status 75. The loss of an update is the sum over its trained tokens divided by their "
-        "number, however it is cut into micro-batches.",
+        "number, however the batch is cut into micro-batches.",
     .examples = "  tok -m base demos.jsonl | sft-train -m base -o sft --keep half\n"
                 "  sft-train -m base -o sft --learning-rate 1e-5 --batch-size 32 demos.toks\n",
     .options = options,

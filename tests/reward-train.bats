@@ -270,7 +270,7 @@ END
     sed 's/3,-1/3,null/' in >null
     fails 3 'null.*`3`.*reward.*null' "$BIN/reward-train" --measure null
     fails 3 'reward' "$BIN/reward-train" --measure pairs.toks
-    fails 2 "exclude" "$BIN/reward-train" --measure --score in
+    fails 2 "cannot be used together" "$BIN/reward-train" --measure --score in
 }
 
 @test "reward-train: pairs that are none" {

@@ -304,7 +304,7 @@ static int score_stream(struct run *r, struct err *e)
             break;
         }
         uint64_t tokens = stream_reader_tokens(r->pass.reader);
-        progress_update(&progress, "logprob: %llu tokens, %.0f a second",
+        progress_update(&progress, "logprob: %llu tokens, %.0f tokens/s",
                         (unsigned long long)tokens,
                         (double)tokens / (clock_seconds() - progress.started + 1e-9));
     }

@@ -129,8 +129,8 @@ static int stop(struct course *c, struct err *e)
     if (save_state(c, e) < 0)
         return -1;
     return err_set(e, STATUS_AGAIN,
-                   "stopped after update %lld of %lld, its state is in %s: run it "
-                   "again with --resume to go on",
+                   "stopped after update %lld of %lld, its state is in %s: run it again with "
+                   "--resume to continue",
                    (long long)c->trainer.step, (long long)c->total_steps, c->out.partial);
 }
 
@@ -213,7 +213,7 @@ static int resume(struct course *c, struct err *e)
     if (!c->o->run.train.resume)
         return metrics_open(&c->metrics, metrics, e);
     if (!io_exists(c->out.fd, state_name)) {
-        message_note("%s: no state to go on from; starting at the beginning", c->out.partial);
+        message_note("%s: no state to resume from; starting from the beginning", c->out.partial);
         return metrics_open(&c->metrics, metrics, e);
     }
     json_t *then;
@@ -222,7 +222,7 @@ static int resume(struct course *c, struct err *e)
     int result = checkpoint_agrees(then, c->settings, e);
     json_decref(then);
     if (result == 0)
-        message_note("going on after update %lld", (long long)c->trainer.step);
+        message_note("resuming after update %lld", (long long)c->trainer.step);
     return result == 0 ? metrics_resume(&c->metrics, metrics, c->trainer.step, e) : -1;
 }
 

@@ -22,9 +22,9 @@ struct course_options {
 #define OPTIONS_COURSE(c)                                                                          \
     OPT_REAL("num-train-epochs", &(c)->epochs, "X", 0, 1e9, "passes over the data"),               \
         OPT_INT(0, "max-steps", &(c)->run.train.max_steps, "N", 0, 1e15,                           \
-                "updates in all; overrides the epochs and starts the data over as often as "       \
-                "needed; 0: off"),                                                                 \
-        OPT_YESNO("shuffle", &(c)->shuffle, "another order of the data in every epoch"),           \
+                "total number of updates; overrides the epochs and repeats the data "              \
+                "as often as needed; 0: off"),                                                     \
+        OPT_YESNO("shuffle", &(c)->shuffle, "reorder the data in every epoch"),                    \
         OPT_TEXT(0, "keep", &(c)->keep, "LIST",                                                    \
                  "keep the model at these fractions of the training samples: `half` or numbers, "  \
                  "as OUT/half, OUT/0.25"),                                                         \
@@ -33,7 +33,7 @@ struct course_options {
         OPT_INT(0, "save-steps", &(c)->run.train.save_steps, "N", 0, 1e15,                         \
                 "save the state of the run every N updates; 0: only when stopped by a signal"),    \
         OPT_FLAG(0, "resume", &(c)->run.train.resume,                                              \
-                 "go on from the state in OUT.partial, if there is one")
+                 "continue from the state in OUT.partial, if there is one")
 
 // Writes the `unit` examples of unit number i of the data.
 typedef void course_fill(void *arg, size_t i, struct example *out);

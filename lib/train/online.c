@@ -209,9 +209,9 @@ static int begin(struct living *l, json_t **then, struct err *e)
     if (resumed < 0 || agree(l, *then, e) < 0)
         return -1;
     if (l->o->train.resume && !resumed)
-        message_note("%s: no state to go on from; starting at the beginning", l->o->output);
+        message_note("%s: no state to resume from; starting from the beginning", l->o->output);
     if (resumed)
-        message_note("going on after generation %lld", (long long)l->trainer.step);
+        message_note("resuming after generation %lld", (long long)l->trainer.step);
     l->created = !exists;
     int finished = 0;
     l->shown = resumed && shows_generation(l, &finished);
@@ -352,7 +352,7 @@ static void clean_up(struct living *l, struct err *e)
         else if (stopped)
             err_set(e, STATUS_AGAIN,
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
-                    "to go on",
+                    "to continue",
                     (long long)l->trainer.step, l->o->output);
     } else if (l->created && (!l->live || (!l->trainer.step && !policy_is_followed(&l->lock))) &&
                io_remove_tree(AT_FDCWD, l->o->output, &second) < 0) {

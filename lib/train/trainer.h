@@ -41,7 +41,7 @@ struct run_options {
     OPT_GROUP("Optimizer"),                                                                        \
         OPT_REAL("learning-rate", &(t)->learning_rate, "X", 0, 1e6, "peak learning rate"),         \
         OPT_CHOICE("lr-scheduler-type", &(t)->scheduler, schedule_types,                           \
-                   "how the rate goes on after the warm-up"),                                      \
+                   "how the rate changes after the warm-up"),                                      \
         OPT_TEXT(0, "lr-scheduler-kwargs", &(t)->scheduler_kwargs, "JSON",                         \
                  "parameters of the schedule, as transformers names them"),                        \
         OPT_INT(0, "warmup-steps", &(t)->warmup_steps, "N", 0, 1e15, "updates of warm-up"),        \
