@@ -103,8 +103,8 @@ scores() { # STREAM: are they 1 .. 40?
 
 @test "answers out of order, left out or given twice" {
     bad 'record 1 (id `r1`): the command `tac` answered for id `r40` instead' -- tac
-    bad 'record 3 (id `r3`): the command `sh` answered for id `r4` in its place' -- sh -c './good | sed -u 3d'
-    bad 'record 4 (id `r4`): the command `sh` answered for id `r3` in its place' -- sh -c './good | sed -u 3p'
+    bad 'record 3 (id `r3`): the command `sh` answered for id `r4` instead' -- sh -c './good | sed -u 3d'
+    bad 'record 4 (id `r4`): the command `sh` answered for id `r3` instead' -- sh -c './good | sed -u 3p'
     bad 'record 40 (id `r40`): the command `sh` ended with status 0 before' -- sh -c './good | sed -u 40d'
     bad 'record 40 (id `r40`): the command `sh` gave more answers' -- sh -c './good | sed -u 40p'
 }
