@@ -118,8 +118,8 @@ with_rewards() {
 
 @test "reward-train: which model is wanted" {
     "${train[@]}" --max-steps 1 -o rm pairs.toks
-    fails 1 "fixtures/model.*language model.*reward model is wanted" "${score[@]}" -m "$model" pairs.toks
-    local lm='rm.*reward model.*language model is wanted'
+    fails 1 "fixtures/model.*language model.*reward model is needed" "${score[@]}" -m "$model" pairs.toks
+    local lm='rm.*reward model.*language model is needed'
     fails 1 "$lm" "$BIN/logprob" -q -m rm --as x demos.toks
     fails 1 "$lm" "$BIN/rollout" -q -m rm prompts.toks
     leaves_nothing fails 1 "$lm" "$BIN/sft-train" -q -m rm -o out demos.toks
