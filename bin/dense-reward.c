@@ -17,11 +17,11 @@ static struct option_texts kl;
 static const struct option_spec options[] = {
     OPT_GROUP("Reward of a token"),
     OPT_TEXT(0, "reward", &reward.column, "COLUMN",
-             "take the reward from this column, and no POLICY and REFERENCE: one of tokens, or one "
-             "of records, which counts on the last trained token"),
+             "take the reward from this column in place of POLICY and REFERENCE; a per-record "
+             "column counts on the last trained token"),
     OPT_REAL("floor", &R.floor, "EPS", 0, 1,
-             "each reference becomes log(p + EPS): bounds what a token can gain, and lets tokens "
-             "cost that both models hold improbable. 0 is the paper's formula"),
+             "each reference becomes log(p + EPS), which bounds what a token can gain and makes "
+             "tokens that both models find improbable cost something. 0 is the paper's formula"),
     OPT_FLAG(0, "soft", &reward.soft,
              "the soft Bellman reward of POLICY alone, without REFERENCE: q:POLICY less --gamma "
              "times the value of the next state, from the columns of logprob --values"),
@@ -32,25 +32,24 @@ static const struct option_spec options[] = {
                "then subtract the rewards' mean and divide by their deviation, over the tokens of "
                "the batch or at the position in the batch"),
     OPT_TEXT(0, "mix", &mix, "ALPHA:COLUMN",
-             "then ALPHA times the reward + (1 - ALPHA) times COLUMN; a column of sequences counts "
+             "then ALPHA times the reward + (1 - ALPHA) times COLUMN; a per-record column counts "
              "on the last trained token"),
     OPT_TEXTS(
         "kl", &kl, "NAME:COEF",
-        "then subtract COEF (logp:rollout - logp:NAME) from each token's reward; may be given "
-        "several times"),
+        "then subtract COEF (logp:rollout - logp:NAME) from each token's reward; may be repeated"),
     OPT_GROUP("Return and advantage"),
     OPT_CHOICE("credit", &R.credit, reward_credits,
-               "what a token answers for: the rewards from it on, the whole sum, the mean, the "
-               "sum on the last token, or (attention) the rewards from it on after their sum was "
-               "shared out"),
+               "what a token is credited with: the rewards from it on, the whole sum, the mean, "
+               "the sum on the last token, or (attention) the rewards from it on after their sum "
+               "has been redistributed"),
     OPT_TEXT(0, "attention", &attention, "COLUMN|uniform",
-             "shares of --credit attention: a token column, or the same for all"),
+             "weights of --credit attention: a token column, or equal weights"),
     OPT_REAL("beta", &R.beta, "B", 0, 1,
-             "--credit attention shares out B of the sum; the rest is the last token's"),
+             "--credit attention redistributes B of the sum; the rest stays on the last token"),
     OPT_REAL("gamma", &R.gamma, "G", 0, 1,
              "discount of later rewards (--credit token or attention)"),
     OPT_TEXT(0, "group", &reward.group, "COLUMN",
-             "samples with one value in this column of records are those of one prompt"),
+             "samples with the same value in this per-record column belong to one prompt"),
     OPT_CHOICE("baseline", &R.baseline, reward_baselines,
                "what is subtracted from returns: the mean over the batch, the mean sum of the "
                "prompt's samples (prompt), of its other samples (loo), the mean at this position "
@@ -59,12 +58,12 @@ static const struct option_spec options[] = {
                "then subtract the mean and divide by the deviation over the batch, the prompt's "
                "samples, or the position in the batch; grpo: of the sums of the prompt's samples"),
     OPT_CHOICE("variance", &variance, reward_variances, "of --whiten: divide by n or by n - 1"),
-    OPT_GROUP("Samples that go on from a demonstration"),
+    OPT_GROUP("Samples that continue a demonstration"),
     OPT_TEXT(0, "prefix", &reward.prefix, "COLUMN",
-             "column of records: how many tokens of a demonstration stand before the trained ones; "
-             "some of these are trained too"),
+             "per-record column: how many tokens of a demonstration precede the trained ones; some "
+             "of these are trained too"),
     OPT_TEXT(0, "prefix-entropy", &reward.prefix_entropy, "COLUMN",
-             "token column with the policy's entropy, which decides which ones"),
+             "token column with the policy's entropy, which decides which ones are"),
     OPT_REAL("prefix-share", &reward.prefix_share, "X", 0, 1,
              "train this share of them, those of the highest entropy"),
     OPTION_METRICS(&common),
@@ -79,9 +78,9 @@ static const struct program program = {
         "POLICY and REFERENCE name columns that logprob wrote (logp:POLICY, logp:REFERENCE). The "
         "reward of a trained token is logp:POLICY - logp:REFERENCE; several references combine by "
         "logsumexp - log k; the reference `none` leaves logp:POLICY alone. A batch is a run of "
-        "sequences with one value in the column `step`, or the whole stream; samples of a prompt "
-        "are the sequences of a batch with one value in the column `prompt`. With --reward the "
-        "reward comes from anywhere: a reward model, a verifier, a vote.",
+        "sequences with the same value in the column `step`, or the whole stream; samples of a "
+        "prompt are the sequences of a batch with the same value in the column `prompt`. With "
+        "--reward the reward may come from anything: a reward model, a verifier, a vote.",
     .examples = "  dense-reward sft half < rollouts.toks > rewarded.toks\n"
                 "  dense-reward --floor 0.03 --baseline loo sft half rollouts.toks -o out.toks\n"
                 "  dense-reward --reward score --baseline loo judged.toks > rewarded.toks\n",
@@ -99,7 +98,7 @@ static int own_operands(void)
 static int set_models(const struct operands *operands, struct err *e)
 {
     if (reward.column && reward.soft)
-        return err_set(e, STATUS_USAGE, "--reward and --soft are two rewards");
+        return err_set(e, STATUS_USAGE, "--reward and --soft cannot be used together");
     if (operands->n < own_operands())
         return err_set(e, STATUS_USAGE,
                        reward.soft ? "POLICY is missing"

@@ -38,7 +38,8 @@ static const struct program init_program = {
 };
 
 static const struct option_spec info_options[] = {
-    OPT_FLAG(0, "json", &json, "one JSON object in place of the table"), OPTIONS_COMMON(&common)};
+    OPT_FLAG(0, "json", &json, "print one JSON object in place of the table"),
+    OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
     .operands = "DIR",
@@ -259,9 +260,10 @@ static const struct program program = {
     .details = "Commands (each has its own --help):\n"
                "init CONFIG_DIR -o DIR: fresh weights\n"
                "info DIR: shape, parameters, memory\n"
-               "diff A B: largest differences, a tensor a line\n"
+               "diff A B: largest differences, one tensor per line\n"
                "average A:W B:W... -o DIR: weighted sums, extrapolation too",
-    .examples = "  model init pipelines/tasks/annotators/model -o base --seed 1\n  model info base\n",
+    .examples =
+        "  model init pipelines/tasks/annotators/model -o base --seed 1\n  model info base\n",
     .options = no_options,
     .operands_min = 1,
     .operands_max = -1,
@@ -293,5 +295,5 @@ int main(int argc, char **argv)
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;
-    return program_usage(&program, "there is no command '%s'", operands.text[0]);
+    return program_usage(&program, "unknown command '%s'", operands.text[0]);
 }

@@ -22,7 +22,7 @@ static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Reward"),
     OPT_TEXT(0, "demonstrations", &demonstrations, "STREAM",
-             "what is familiar: the states of its trained tokens"),
+             "the stream whose trained tokens' states count as familiar"),
     OPT_TEXT(0, "as", &as, "COLUMN", "the token column that is written"),
     OPT_REAL("scale", &scale, "A", -1e300, 1e300, "the reward is A exp(-B error)"),
     OPT_REAL("steepness", &steepness, "B", 0, 1e300, "see --scale"),
@@ -35,7 +35,7 @@ static const struct option_spec options[] = {
 static const struct program program = {
     .name = "novelty",
     .operands = "[STREAM]",
-    .summary = "Reward tokens by how familiar the state is that they lead to.",
+    .summary = "Reward tokens by how familiar a state they lead to.",
     .details = "A random network is given the model's hidden state after each trained token of the "
                "demonstrations, and a linear predictor is fitted to its outputs. Where the "
                "predictor errs, the state is new: the reward of a token is A exp(-B error), the "
@@ -119,7 +119,7 @@ static int learn_stream(struct familiarity *r, struct err *e)
         show_progress(r, "demonstrations");
     }
     if (more == 0 && !r->novelty.n)
-        more = err_set(e, STATUS_FAILED, "%s: no trained tokens to be familiar with",
+        more = err_set(e, STATUS_FAILED, "%s: no trained tokens, so nothing is familiar",
                        stream_reader_name(r->pass.reader));
     filter_release(&r->pass);
     return more < 0 ? -1 : novelty_fit(&r->novelty, ridge, e);
@@ -191,7 +191,7 @@ int main(int argc, char **argv)
     if ((status = common_apply(&common, 0)) || (status = engine_options_check(&program, &engine)))
         return status;
     if (!demonstrations)
-        return program_usage(&program, "--demonstrations is missing: what is familiar?");
+        return program_usage(&program, "--demonstrations is missing: which stream is familiar?");
     if (!*as)
         return program_usage(&program, "--as: the column needs a name");
     if (device_open(&device, engine.device, &e) < 0)

@@ -18,11 +18,11 @@ static struct option_spec options[] = {
              "the frozen model is column logp:NAME; `self`: the policy before each update; without "
              "it, the only such column beside rollout's own"),
     {OPTION_INT, "batch-size", 0, &pair.result.run.batch_size, "N",
-     "pairs an update; without it 8, or, on-line, a step of the rollout that the stream's header "
+     "pairs per update; without it 8, or, on-line, a step of the rollout that the stream's header "
      "tells",
      NULL, 1, 1 << 24, &batch_given},
     OPT_FLAG(0, "online", &pair.online,
-             "take the pairs as they come, once, and publish a generation an update: "
+             "take the pairs as they arrive, once, and publish a generation per update: "
              "`rollout --follow` waits for them"),
     OPTIONS_RESULT(&pair.result),
     OPTIONS_TRAINER(&pair.result.run),

@@ -18,29 +18,29 @@ static struct option_spec options[] = {
     OPT_GROUP("Training"),
     OPTIONS_LOSS,
     {OPTION_INT, "batch-size", 0, &reinforce.run.batch_size, "N",
-     "sequences an update; without it, a step of the rollout that the stream's header tells, or 64",
+     "sequences per update; without it, the size of a rollout step as recorded in the stream's "
+     "header, or 64",
      NULL, 1, 1 << 24, &batch_given},
     OPT_TEXT(0, "normalize", &reinforce.normalize_text, "tokens|sequences|constant:N",
              "divide the sum over tokens by the number of trained tokens, of sequences, or of "
              "sequences times N"),
-    OPT_TEXT(
-        0, "kl", &reinforce.kl, "NAME:COEF",
-        "add COEF times the KL from the policy to the model of column logp:NAME, estimated from "
-        "the tokens; COEF 0 measures only"),
+    OPT_TEXT(0, "kl", &reinforce.kl, "NAME:COEF",
+             "add COEF times the KL from the policy to the model of column logp:NAME, estimated "
+             "from the tokens; COEF 0 only measures it"),
     OPT_CHOICE("kl-estimator", &reinforce.kl_estimator, kl_estimators,
                "of --kl, with d the difference of log-probabilities: e^-d - 1 + d, d, or d^2/2"),
     OPT_TEXT(0, "kl-exact", &reinforce.kl_exact, "DIR:COEF",
              "add COEF times the KL from the policy to the model DIR, over the whole vocabulary; "
-             "COEF 0 measures only"),
+             "COEF 0 only measures it"),
     OPT_TEXT(0, "kl-exact-reverse", &reinforce.kl_exact_reverse, "DIR:COEF",
              "the same from the model DIR to the policy"),
     OPT_REAL("entropy-bonus", &reinforce.entropy_bonus, "COEF", 0, 1e6,
              "subtract COEF times the mean entropy of the policy"),
     OPT_GROUP("Stopping"),
     OPT_INT(0, "max-steps", &reinforce.run.max_steps, "N", 0, 1e15,
-            "updates in all, those before --resume included; 0: until the stream ends"),
+            "total number of updates, including those before --resume; 0: until the stream ends"),
     OPT_REAL("stop-reward", &reinforce.stop_reward, "X", -1e300, 1e300,
-             "end with the generation before when a batch's mean sum of reward passes X"),
+             "stop at the previous generation when a batch's mean sum of reward passes X"),
     OPT_REAL(
         "stop-kl", &reinforce.stop_kl, "X", 0, 1e300,
         "the same when the mean over sequences of sum(logp:rollout - logp:NAME), NAME from --kl, "
@@ -49,7 +49,7 @@ static struct option_spec options[] = {
             "a stop rule looks at the mean over the last N batches, and not before there are N"),
     OPT_INT(0, "save-steps", &reinforce.run.save_steps, "N", 0, 1e15,
             "save the optimizer's state every N updates and at the end; 0: at the end only"),
-    OPT_FLAG(0, "resume", &reinforce.run.resume, "go on from the state in OUT, if there is one"),
+    OPT_FLAG(0, "resume", &reinforce.run.resume, "continue from the state in OUT, if there is one"),
     OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON(&common),
@@ -59,12 +59,10 @@ static const struct program program = {
     .name = "reinforce-step",
     .operands = "[STREAM]",
     .summary = "Reinforce a policy with the advantages of a stream.",
-    .details =
-        "Publishes the model -m as generation 0 of the policy -o DIR, then a generation an update, "
-        "each in one atomic step; `rollout --follow` waits for them. Needs the column advantage; a "
-        "stop rule needs reward. The generation before stays in DIR/previous, the optimizer's "
-        "state "
-        "in DIR/state.safetensors.",
+    .details = "Publishes the model -m as generation 0 of the policy -o DIR, then one generation "
+               "per update, each in one atomic step; `rollout --follow` waits for them. Needs the "
+               "column advantage; a stop rule needs reward. The previous generation stays in "
+               "DIR/previous, the optimizer's state in DIR/state.safetensors.",
     .examples = "  dense-reward sft half < rollouts.toks | reinforce-step -m sft -o dpr\n"
                 "  rollout -m dpr --follow -n 4 prompts.toks | logprob -m sft --as sft | logprob "
                 "-m sft/half "

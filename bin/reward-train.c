@@ -31,12 +31,13 @@ static const struct option_spec options[] = {
     OPT_GROUP("Loss"),
     OPT_CHOICE("loss", &run.loss.level, bradley_terry_levels,
                "compare the rewards of aligned tokens, or of the last ones alone"),
-    OPT_CHOICE("pad", &run.loss.pad, bradley_terry_pads,
-               "beyond the end of the shorter completion: its last reward, 0, or no comparison"),
+    OPT_CHOICE(
+        "pad", &run.loss.pad, bradley_terry_pads,
+        "past the end of the shorter completion: use its last reward, use 0, or do not compare"),
     OPT_CHOICE("reduction", &run.loss.reduction, bradley_terry_reductions,
-               "every position of a batch counts the same, or every pair does"),
+               "give equal weight to every position of a batch, or to every pair"),
     OPT_GROUP("Training"),
-    OPT_INT(0, "batch-size", &run.result.run.batch_size, "N", 1, 1 << 24, "pairs an update"),
+    OPT_INT(0, "batch-size", &run.result.run.batch_size, "N", 1, 1 << 24, "pairs per update"),
     OPTIONS_RESULT(&run.result),
     OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure these pairs too"),
     OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
@@ -52,8 +53,8 @@ static const struct program program = {
     .summary = "Train a reward model on pairs of completions, or score a stream with one.",
     .details =
         "STREAM holds pairs: records with the same `pair`, one of `role` demo or chosen, one of "
-        "role sample or rejected. -m DIR is a language model, which gets a new head (one number a "
-        "position, weights 0), or a reward model, which is trained on. The result is the "
+        "role sample or rejected. -m DIR is a language model, which gets a new head (one number "
+        "per position, weights 0), or a reward model, whose training continues. The result is the "
         "...ForSequenceClassification directory -o DIR, which appears when the run is complete; "
         "SIGINT and SIGTERM save the state in DIR.partial and end with status 75.",
     .examples = "  reward-train -m sft -o reward pairs.toks\n"
@@ -254,7 +255,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     if (score && measure)
-        return program_usage(&program, "--score and --measure exclude each other");
+        return program_usage(&program, "--score and --measure cannot be used together");
     if (attention && !score)
         return program_usage(&program, "--attention goes with --score");
     if (!score && !measure)

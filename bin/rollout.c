@@ -18,15 +18,15 @@ static struct rollout_options run = {
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
     OPT_GROUP("Sampling"),
-    OPT_INT('n', "num-generations", &run.samples, "N", 1, 1 << 20, "samples a prompt"),
+    OPT_INT('n', "num-generations", &run.samples, "N", 1, 1 << 20, "samples per prompt"),
     OPT_INT(0, "first-sample", &run.first_sample, "K", 0, 1 << 30,
             "number of the first: samples 2 and 3 of `-n 4` are those of `-n 2 --first-sample 2`"),
-    OPT_INT(0, "max-new-tokens", &run.max_new_tokens, "N", 1, 1 << 28, "most tokens of a sample"),
+    OPT_INT(0, "max-new-tokens", &run.max_new_tokens, "N", 1, 1 << 28, "most tokens per sample"),
     OPT_REAL("temperature", &run.sampling.temperature, "X", 0, 1e6, "0: the most likely token"),
     OPT_INT(0, "top-k", &run.top_k, "K", 0, 1 << 28, "only the K most likely tokens; 0: all"),
     OPT_REAL("top-p", &run.sampling.top_p, "P", 0, 1, "only the smallest set with probability P"),
     OPT_REAL("min-p", &run.sampling.min_p, "P", 0, 1,
-             "only tokens with P times the probability of the most likely one"),
+             "only tokens with at least P times the probability of the most likely one"),
     OPT_REAL("repetition-penalty", &run.sampling.repetition_penalty, "X", 1e-6, 1e6,
              "divides (or multiplies) the logits of tokens that came before"),
     OPT_TEXTS("stop-token", &run.stop_tokens, "TOKEN",
@@ -35,13 +35,12 @@ static const struct option_spec options[] = {
     OPT_TEXT(0, "contrast", &run.contrast, "DIR:A",
              "sample from z + A (z - z_DIR): logits pushed away from those of model DIR"),
     OPT_GROUP("Order of work"),
-    OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts a step"),
+    OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts per step"),
     OPT_INT(0, "in-flight", &run.slots, "N", 1, 1 << 16,
             "samples computed together; does not change the result"),
-    OPT_INT(
-        0, "steps", &run.steps, "N", 0, 1e15,
-        "draw step after step until step N, counted from the policy's generation 0, starting the "
-        "prompts over as often as needed; 0: each prompt once"),
+    OPT_INT(0, "steps", &run.steps, "N", 0, 1e15,
+            "draw step after step up to step N, counted from the policy's generation 0, repeating "
+            "the prompts as often as needed; 0: each prompt once"),
     OPT_FLAG(0, "follow", &run.follow,
              "draw each step from the newest policy that reinforce-step publishes in DIR"),
     OPT_INT(0, "lag", &run.lag, "N", 0, 1,
@@ -54,12 +53,11 @@ static const struct program program = {
     .operands = "[STREAM]",
     .summary = "Sample completions of prompts.",
     .details =
-        "The tokens of a record are the prompt; what was drawn follows with mask 1, the token that "
-        "stopped it included. The column logp:rollout is the log-probability of each drawn token "
-        "at "
-        "temperature 1; where the sampling distribution is another, logp:sampled has it too. A "
-        "sample depends on the seed, the id of its prompt, its number and the policy's generation, "
-        "not on what is drawn beside it.",
+        "The tokens of a record are the prompt; the tokens drawn follow with mask 1, including the "
+        "one that ended the sample. The column logp:rollout is the log-probability of each drawn "
+        "token at temperature 1; where the sampling distribution differs, logp:sampled is its "
+        "log-probability there. A sample depends on the seed, the id of its prompt, its number and "
+        "the policy's generation, not on what else is drawn with it.",
     .examples =
         "  tok -m sft --prompts demos.jsonl | rollout -m sft -n 4 > rollouts.toks\n"
         "  rollout -m sft --temperature 0 --max-new-tokens 64 prompts.toks | tok -d -m sft\n",

@@ -21,7 +21,7 @@ static struct option_spec options[] = {
                "f-divergences: rho of each token, or of each sequence's sum"),
     OPT_REAL("temperature", &sft.result.run.train.temperature, "X", 1e-6, 1e6,
              "train softmax(logits / X)"),
-    OPT_INT(0, "batch-size", &sft.result.run.batch_size, "N", 1, 1 << 24, "sequences an update"),
+    OPT_INT(0, "batch-size", &sft.result.run.batch_size, "N", 1, 1 << 24, "sequences per update"),
     OPTIONS_RESULT(&sft.result),
     OPT_TEXT(0, "eval-stream", &sft.eval_path, "FILE", "measure the loss on this stream too"),
     OPT_INT(0, "eval-steps", &sft.eval_steps, "N", 0, 1e15,
@@ -39,7 +39,7 @@ static const struct program program = {
         "The result is the Hugging Face directory -o DIR, which appears when the run is complete; "
         "until then everything is in DIR.partial. SIGINT and SIGTERM save the state there and end "
         "with status 75. The loss of an update is the sum over its trained tokens divided by their "
-        "number, however it is cut into micro-batches.",
+        "number, however the batch is cut into micro-batches.",
     .examples = "  tok -m base demos.jsonl | sft-train -m base -o sft --keep half\n"
                 "  sft-train -m base -o sft --learning-rate 1e-5 --batch-size 32 demos.toks\n",
     .options = options,

@@ -33,20 +33,20 @@ static const struct option_spec options[] = {
                "what instruction records become: Alpaca's text with the answer on a line of its "
                "own or behind a colon, or messages"),
     OPT_FLAG(0, "join-parts", &opt.join_parts,
-             "make one text of contents that are lists of parts, for templates that want one"),
+             "join contents that are lists of parts into one text, for templates that expect text"),
     OPT_CHOICE("on-bad-record", &opt.on_bad, drop_choices,
                "what to do with a record that cannot be read or rendered"),
     OPT_FLAG(0, "prompts", &opt.prompts, "write the prompt only, ready for rollout"),
     OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
              "use this chat template in place of the model's"),
     OPT_FLAG(0, "add-generation-prompt", &opt.generation_prompt,
-             "end rendered chats with the sign that an answer comes"),
-    OPT_FLAG(
-        0, "continue-final-message", &opt.continues,
-        "leave the last message of rendered chats open; with --prompts an answer begun there is "
-        "to be gone on with"),
-    OPT_TEXT(0, "now", &opt.now, "YYYY-MM-DDTHH:MM:SS",
-             "what a chat template reads as the time; without it one that asks fails"),
+             "end rendered chats with the start of an assistant turn"),
+    OPT_FLAG(0, "continue-final-message", &opt.continues,
+             "leave the last message of rendered chats open; with --prompts, an answer begun there "
+             "is to be continued"),
+    OPT_TEXT(
+        0, "now", &opt.now, "YYYY-MM-DDTHH:MM:SS",
+        "the time that a chat template sees; without it, a template that asks for the time fails"),
     OPT_GROUP("Tokens"),
     OPT_CHOICE("train-on", &opt.train, encode_train_names,
                "tokens with mask 1; default: text all, prompt-completion, instruction and "
@@ -59,9 +59,11 @@ static const struct option_spec options[] = {
     OPT_CHOICE("duplicate-bos-eos", &opt.duplicate, duplicate_choices,
                "a beginning or end token that both the text and the post-processor supply: write "
                "it once, or keep both as TRL does"),
-    OPT_INT(0, "max-length", &opt.max_length, "N", 0, UINT32_MAX, "tokens a record; 0: no limit"),
-    OPT_CHOICE("truncation", &opt.truncation, encode_truncation_names,
-               "what happens to a longer record: fail, leave it out, or cut at its left or right"),
+    OPT_INT(0, "max-length", &opt.max_length, "N", 0, UINT32_MAX,
+            "most tokens per record; 0: no limit"),
+    OPT_CHOICE(
+        "truncation", &opt.truncation, encode_truncation_names,
+        "what to do with a longer record: fail, leave it out, or cut off its left or right end"),
     OPT_CHOICE("on-untrained", &opt.on_untrained, drop_choices,
                "what to do with a record that has nothing to train"),
     OPT_FLAG(0, "offsets", &opt.offsets, "add byte offsets as token columns `start` and `end`"),
@@ -70,8 +72,9 @@ static const struct option_spec options[] = {
     OPT_FLAG('d', "decode", &opt.decode,
              "from a stream to JSONL text: id, prompt, completion and the sequence columns"),
     OPT_YESNO("skip-special-tokens", &opt.skip_special, "with -d: leave special tokens out"),
-    OPT_FLAG(0, "pieces", &opt.pieces,
-             "with -d: JSONL of id and pieces, the text that each token completes, then the rest"),
+    OPT_FLAG(
+        0, "pieces", &opt.pieces,
+        "with -d: JSONL of id and pieces: the text that each token completes, then what is left"),
     OPT_FLAG(0, "show", &opt.show, "print the text with the trained part marked"),
     OPT_FLAG(0, "render", &opt.render, "print the rendered text as JSONL: id and text"),
     OPTIONS_COMMON(&common)};
@@ -81,9 +84,9 @@ static const struct program program = {
     .operands = "[FILE...]",
     .summary = "Turn demonstrations and prompts into a token stream with a loss mask, and back.",
     .details =
-        "Each FILE holds JSON lines, a JSON array of objects, or plain text with a record a line. "
-        "The loss mask goes by bytes: a token is trained when any byte of it lies in the part "
-        "that is to be trained. Each text ends with the end token, once, and learns it.",
+        "Each FILE holds JSON lines, a JSON array of objects, or plain text with one record per "
+        "line. The loss mask is decided by bytes: a token is trained when any of its bytes lies in "
+        "the part to be trained. Each text ends with one end token, which is trained.",
     .examples = "  tok -m base demos.jsonl > demos.toks\n"
                 "  tok -m base --prompts demos.jsonl | rollout -m sft -n 4 | tok -m base -d\n"
                 "  tok -m base --show demos.jsonl | less -R\n",
@@ -101,10 +104,10 @@ static int check_options(const struct operands *operands)
         return program_usage(&program, "-d does not go with --%s",
                              opt.render ? "render" : "prompts");
     if (opt.pieces && (!opt.decode || opt.show))
-        return program_usage(&program, opt.decode ? "--pieces and --show exclude one another"
+        return program_usage(&program, opt.decode ? "--pieces and --show cannot be used together"
                                                   : "--pieces goes with -d");
     if (opt.render && opt.show)
-        return program_usage(&program, "--render and --show exclude one another");
+        return program_usage(&program, "--render and --show cannot be used together");
     return -1;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # long
-# toks annotate: columns that a command answers, and every way in which it may not.
+# toks annotate: columns computed by a command, and every way in which it may fail.
 # shellcheck disable=SC2016
 bats_require_minimum_version 1.5.0
 load helpers
@@ -99,13 +99,13 @@ scores() { # STREAM: are they 1 .. 40?
     bad 'record 1 (id `r1`): the answer of `sh` has no `id`: `{"x":1}`' -- sh -c 'sed -u "s/.*/{\"x\":1}/"'
     bad 'record 1 (id `r1`): the answer of `sed` is not a JSON object: `hello`' -- sed -u 's/.*/hello/'
     bad 'record 1 (id `r1`): the answer of `yes` is not a JSON object: `y`' -- yes
-    bad 'record 1 (id `r1`): the answer has no field that the record has not' -- cat
+    bad 'record 1 (id `r1`): the answer has no new field' -- cat
 }
 
 @test "answers out of order, left out or given twice" {
-    bad 'record 1 (id `r1`): the command `tac` answered for id `r40` in its place' -- tac
-    bad 'record 3 (id `r3`): the command `sh` answered for id `r4` in its place' -- sh -c './good | sed -u 3d'
-    bad 'record 4 (id `r4`): the command `sh` answered for id `r3` in its place' -- sh -c './good | sed -u 3p'
+    bad 'record 1 (id `r1`): the command `tac` answered for id `r40` instead' -- tac
+    bad 'record 3 (id `r3`): the command `sh` answered for id `r4` instead' -- sh -c './good | sed -u 3d'
+    bad 'record 4 (id `r4`): the command `sh` answered for id `r3` instead' -- sh -c './good | sed -u 3p'
     bad 'record 40 (id `r40`): the command `sh` ended with status 0 before' -- sh -c './good | sed -u 40d'
     bad 'record 40 (id `r40`): the command `sh` gave more answers' -- sh -c './good | sed -u 40p'
 }
@@ -113,13 +113,13 @@ scores() { # STREAM: are they 1 .. 40?
 @test "answers whose values do not fit" {
     bad 'record 2 (id `r2`): `w` has 1 values, the record has 2 tokens' \
         -- jq --unbuffered -c '{id, w: (if .id == "r2" then [1] else [1, 2] end)}'
-    bad 'record 3 (id `r3`): `s` is no number that a column holds' \
+    bad 'record 3 (id `r3`): `s` is not a number that a column can hold' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then "x" else 1 end)}'
-    bad 'record 3 (id `r3`): `s` is no number that a column holds' \
+    bad 'record 3 (id `r3`): `s` is not a number that a column can hold' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then 1e300 else 1 end)}'
-    bad 'record 3 (id `r3`): `s` is not a text' \
+    bad 'record 3 (id `r3`): `s` is not text' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then 1 else "x" end)}'
-    bad 'record 1 (id `r1`): `s`: value 2 is no number' -- jq --unbuffered -c '{id, s: [1, "x"]}'
+    bad 'record 1 (id `r1`): `s`: value 2 is not a number' -- jq --unbuffered -c '{id, s: [1, "x"]}'
     bad 'record 1 (id `r1`): `s` is an object' -- jq --unbuffered -c '{id, s: {}}'
     bad 'record 3 (id `r3`): the answer has no `s`' \
         -- jq --unbuffered -c 'if .id == "r3" then {id} else {id, s: 1} end'

@@ -95,7 +95,7 @@ all_equal() { # TABLE
         cmp - <("$tok" -q -m "$model" "$records/text.jsonl" | view)
     printf 'one\ntwo\n' | zstd -q | "$tok" -q -m "$model" --render | jq -r .text | cmp - <(printf 'one\ntwo\n')
     gzip -c /dev/null >empty.gz
-    fails 1 'tok: empty.gz: there are no records in it' "$tok" -q -m "$model" empty.gz
+    fails 1 'tok: empty.gz: no records' "$tok" -q -m "$model" empty.gz
 }
 
 @test "members and frames one after the other are one text" {
@@ -167,7 +167,7 @@ all_equal() { # TABLE
     "$tok" -q -m "$model" "$records/text.jsonl" -o s.toks
     fails 1 'tok: s.toks: a token stream (tok -d reads it); wanted are*' "$tok" -q -m "$model" s.toks
     printf 'question,answer\n1,2\n' >t.csv
-    fails 1 'tok: t.csv: a table; wanted are JSON lines*' "$tok" -q -m "$model" t.csv
+    fails 1 'tok: t.csv: a table, not JSON lines*' "$tok" -q -m "$model" t.csv
     "$tok" -q -m "$model" --format text t.csv -o /dev/null
     "$tok" -q -m "$model" "$records/text.jsonl" | "$BIN/toks" view >twin.jsonl
     fails 1 'tok: twin.jsonl:1: a token stream, not records (tok -d reads it)' "$tok" -q -m "$model" twin.jsonl
@@ -381,7 +381,7 @@ END
     [[ $(one) == *$'### Input:\nthe mill\n\n### Response:\n⟦die M'* ]]
     [[ $(one --instruction-prompt stanford) == *$'### Response:⟦die M'* ]]
     [[ $(one --instruction-prompt chat) == $'<|im_start|>user\nSay it in German.\n\nthe mill<|im_end|>\n<|im_start|>assistant\n⟦die Mühle<|im_end|>⏎'* ]]
-    [[ $(one --instruction-prompt chat --prompts --render 2>&1 || :) == *'exclude one another'* ]]
+    [[ $(one --instruction-prompt chat --prompts --render 2>&1 || :) == *'cannot be used together'* ]]
     echo '{"instruction":"a","output":"b","history":[["c","d"]]}' >r.jsonl
     fails 1 'tok: r.jsonl:1: *key `history`: has no place*' "$tok" -q -m "$model" r.jsonl
     echo '{"instruction":"a","output":"b","input":5}' >r.jsonl
@@ -423,7 +423,7 @@ END
     [[ $output == *$'# fused: 6 tokens, 4 trained, 1 across the boundary\ndon⟦⟪\'t⟫ go<|im_end|>⟧'* ]]
     [[ $output == *$'# empty: 5 tokens, 1 trained, empty answer\nnothing⟦<|im_end|>⟧'* ]]
     said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have a token across the boundary, which is trained'
-    said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have an empty answer: of it only the end is trained'
+    said "$(cat "$records/prompt-completion.jsonl")" | grep -q '1 records have an empty answer, of which only the end is trained'
     # Across the boundary of an assistant's block.
     printf '{%% for m in messages %%}{%% if m.role == "assistant" %%}don{%% generation %%}%s{%% endgeneration %%}{%% endif %%}{%% endfor %%}' "{{ m.content }}" >fusing.jinja
     echo '{"messages":[{"role":"assistant","content":"'"'"'t<|im_end|>"}]}' |
@@ -434,7 +434,7 @@ END
     llama=$fixtures/tokenizers/llama2-legacy
     printf '{"text":"<s>a"}\n' >twice.jsonl
     "$tok" -q -m "$llama" twice.jsonl 2>err | view | jq -ce '.token[0:2] | . == [1, 1] | not'
-    grep -q '1 records brought a beginning or end token that the tokenizer adds as well: it was written once' err
+    grep -q '1 records contain a beginning or end token that the tokenizer adds as well: it was written once' err
     "$tok" -q -m "$llama" --duplicate-bos-eos keep twice.jsonl 2>err | view | jq -ce '.token[0:2] == [1,1] and .mask[0] == 1'
     grep -q 'written twice, as asked for' err
 }
@@ -542,7 +542,7 @@ END
     takes fms-testdata/twitter_complaints_tokenized_with_maykeye_tinyllama_v0_only_input_ids.json
     takes fms-testdata/nestful_100_samples_input_output.jsonl --fields prompt=input,completion=output
     refuses fms-testdata/malformatted_data.json 'not valid JSON: *'
-    refuses fms-testdata/empty_data.json 'there are no records in it'
+    refuses fms-testdata/empty_data.json 'no records'
     for name in alpaca conversation conversation.missingturns conversation.tokenized conversation.tokenized_llama2chat; do
         takes axolotl-fixtures/$name.json
     done

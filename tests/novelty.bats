@@ -81,7 +81,7 @@ mean() {
     run -1 novelty -m model --demonstrations nowhere strange.toks -o "$t/out"
     toks view demos.toks | jq -c 'if .mask then .mask |= map(0) else . end' >"$t/idle.jsonl"
     run -1 novelty -m model --demonstrations "$t/idle.jsonl" strange.toks -o "$t/out"
-    [[ $output == *"no trained tokens to be familiar with" ]]
+    [[ $output == *"no trained tokens, so nothing is familiar" ]]
     toks view demos.toks | jq -c 'del(.mask) | if .columns then .columns |= map(select(.name != "mask")) else . end' >"$t/bare.jsonl"
     run -3 novelty -m model --demonstrations demos.toks "$t/bare.jsonl" -o "$t/out"
     [[ $output == *mask* ]]

@@ -47,7 +47,7 @@ JSON
     [ "$status" -eq 0 ]
     [ "$stderr" = "toks pair: 3 pairs; 1 of 3 demonstrations had no sample" ]
     run --separate-stderr "$toks" pair -v demos.jsonl samples.jsonl -o out
-    [[ $stderr == "toks pair: no sample answers \`c\`"$'\n'* ]]
+    [[ $stderr == "toks pair: no sample has the prompt \`c\`"$'\n'* ]]
     head -n 2 demos.jsonl > two.jsonl
     run --separate-stderr "$toks" pair two.jsonl samples.jsonl -o out
     [ -z "$stderr" ]

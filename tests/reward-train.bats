@@ -118,8 +118,8 @@ with_rewards() {
 
 @test "reward-train: which model is wanted" {
     "${train[@]}" --max-steps 1 -o rm pairs.toks
-    fails 1 "fixtures/model.*language model.*reward model is wanted" "${score[@]}" -m "$model" pairs.toks
-    local lm='rm.*reward model.*language model is wanted'
+    fails 1 "fixtures/model.*language model.*reward model is needed" "${score[@]}" -m "$model" pairs.toks
+    local lm='rm.*reward model.*language model is needed'
     fails 1 "$lm" "$BIN/logprob" -q -m rm --as x demos.toks
     fails 1 "$lm" "$BIN/rollout" -q -m rm prompts.toks
     leaves_nothing fails 1 "$lm" "$BIN/sft-train" -q -m rm -o out demos.toks
@@ -260,7 +260,7 @@ END
     sed 's/3,-1/3,null/' in >null
     fails 3 'null.*`3`.*reward.*null' "$BIN/reward-train" --measure null
     fails 3 'reward' "$BIN/reward-train" --measure pairs.toks
-    fails 2 "exclude" "$BIN/reward-train" --measure --score in
+    fails 2 "cannot be used together" "$BIN/reward-train" --measure --score in
 }
 
 @test "reward-train: pairs that are none" {

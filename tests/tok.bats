@@ -210,7 +210,7 @@ END
     echo hello >bad.txt
     fails 1 "tok: bad.txt:1: *not a JSON object" "$tok" -q -m "$model" --format preference bad.txt
     { echo '{"id":"q","prompt":"1","chosen":"2","rejected":"3"}'; echo '{"id":"q","prompt":"1","chosen":"2","rejected":"3"}'; } >bad.jsonl
-    fails 1 "tok: bad.jsonl:2: record \`q/chosen\`: the id was there before*" "$tok" -q -m "$model" bad.jsonl
+    fails 1 "tok: bad.jsonl:2: record \`q/chosen\`: duplicate id*" "$tok" -q -m "$model" bad.jsonl
 }
 
 @test "instruction records in Alpaca's wording" {
@@ -273,7 +273,7 @@ END
     printf '%s\n' '{"id":7,"text":"a"}' '{"id":"x","text":"a"}' '{"text":"a"}' >in.jsonl
     [ "$("$tok" -q -m "$model" in.jsonl | view | jq -r .id | paste -sd' ')" = '7 x 3' ]
     printf '%s\n' '{"id":"x","text":"a"}' '{"id":"x","text":"b"}' >twice.jsonl
-    fails 1 'tok: twice.jsonl:2: record `x`: the id was there before*' \
+    fails 1 'tok: twice.jsonl:2: record `x`: duplicate id*' \
         "$tok" -q -m "$model" twice.jsonl
     printf '{"id":[],"text":"a"}\n' >list.jsonl
     fails 1 'tok: list.jsonl:1: *key `id`: neither a string nor a number' \
@@ -314,7 +314,7 @@ END
 
 @test "empty, absent and wrong inputs" {
     : >empty
-    fails 1 'tok: empty: there are no records in it' "$tok" -q -m "$model" empty
+    fails 1 'tok: empty: no records' "$tok" -q -m "$model" empty
     fails 1 'tok: absent: No such file or directory' "$tok" -q -m "$model" absent
     fails 1 'tok: .: Is a directory' "$tok" -q -m "$model" .
     fails 1 'tok: nowhere: no tokenizer*' "$tok" -q -m nowhere empty

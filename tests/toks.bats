@@ -207,7 +207,7 @@ EOF
         run --separate-stderr call "$c" /dev/null -o p
         [ "$status" -eq 3 ]
         one_line
-        [[ $stderr == *"/dev/null: no stream: empty input" ]]
+        [[ $stderr == *"/dev/null: not a stream: empty input" ]]
         run --separate-stderr call "$c" absent -o p
         [ "$status" -eq 1 ]
         one_line
@@ -370,7 +370,7 @@ EOF
     cmp out in.toks
     cmp kept in.toks
     rm kept
-    # From a pipe that stays open: its reader has gone, so it ends.
+    # From a pipe that stays open: its reader is gone, so it ends.
     mkfifo in
     sleep 600 > in &
     run --separate-stderr timeout 120 bash -c "'$toks' tee kept < in | true; echo \${PIPESTATUS[0]}"

@@ -15,27 +15,27 @@ int toks_annotate(struct call *c)
         OPT_TEXT('m', "model", &model, "DIR",
                  "ask in text, as `tok -m DIR -d` prints it, not by the record's twin"),
         OPT_TEXT('c', "columns", &how.columns, "NAME[:string|:token],...",
-                 "the fields that become columns: a number or text a record, or a number a token; "
-                 "by default all that are new in the first answer"),
+                 "the fields that become columns: a number or text per record, or a number per "
+                 "token; by default, every new field of the first answer"),
         OPT_REAL("timeout", &how.timeout, "SECONDS", 0, 1e9,
-                 "fail when no answer comes for so long; 0: wait for ever"),
+                 "fail when no answer comes for this long; 0: wait for ever"),
         OPT_TEXT(0, "journal", &how.journal, "FILE",
-                 "keep each answer there as it comes, and ask only for those that it has not"),
-        {OPTION_SIZE, "in-flight", 0, &in_flight, "N", "most records without an answer", NULL, 0, 0,
-         NULL},
-        OPT_REAL("patience", &how.patience, "SECONDS", 0, 1e9,
-                 "after so long without an answer close the command's input, so that it gives the "
-                 "answers that it keeps back, and start it again for the records that follow; 0: "
-                 "never"),
+                 "record each answer there as it arrives, and ask only for those it lacks"),
+        {OPTION_SIZE, "in-flight", 0, &in_flight, "N", "most records awaiting an answer", NULL, 0,
+         0, NULL},
+        OPT_REAL(
+            "patience", &how.patience, "SECONDS", 0, 1e9,
+            "after this long without an answer, close the command's input, so that it flushes the "
+            "answers it holds back, and start it again for the records that follow; 0: never"),
         OPTIONS_COMMON(&toks_common)};
     static const struct program program = {
         .name = "toks annotate",
         .operands = "[STREAM] -- COMMAND [ARG...]",
-        .summary = "Add columns that a command answers: rewards, verdicts, labels.",
-        .details = "COMMAND reads a JSON object a line, a record each, and must answer each, in "
-                   "order, by one line: an object with the same `id` and new fields. If it fails, "
-                   "dies, hangs or answers amiss, so does this program, with one line that says "
-                   "at which record, and the output is no whole stream.",
+        .summary = "Add columns computed by a command: rewards, verdicts, labels.",
+        .details = "COMMAND reads one JSON object per line, one per record, and must answer each, "
+                   "in order, with one line: an object with the same `id` and new fields. If it "
+                   "fails, dies, hangs or answers wrongly, this program fails with one line that "
+                   "names the record, and the output is not a complete stream.",
         .examples = "  toks annotate samples.toks -- jq -c '{id, score: (.token | length)}'\n"
                     "  toks annotate -m sft --journal answers.jsonl samples.toks -- ./grade\n",
         .options = options,
@@ -48,7 +48,8 @@ int toks_annotate(struct call *c)
     if (status >= 0)
         return status;
     if (own + 1 >= c->argc)
-        return program_usage(&program, "-- COMMAND is missing: who shall answer?");
+        return program_usage(&program,
+                             "-- COMMAND is missing: which command computes the columns?");
     if (in_flight < 1)
         return program_usage(&program, "--in-flight: at least one record must be asked for");
     how.command = c->argv + own + 1;

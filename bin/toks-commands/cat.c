@@ -9,9 +9,9 @@ int toks_cat(struct call *c)
     static const struct program program = {
         .name = "toks cat",
         .operands = "[STREAM...]",
-        .summary = "Put streams one after the other into one.",
-        .details = "Their columns must be the same, and their tokenizers as far as they are "
-                   "known. What `toks split` cut, `toks cat` makes whole, byte by byte.",
+        .summary = "Concatenate streams.",
+        .details = "Their columns must be the same, and so must their tokenizers where known. "
+                   "`toks cat` restores what `toks split` cut, byte for byte.",
         .examples = "  toks cat part.*.toks > all.toks\n",
         .options = options,
         .operands_max = -1};

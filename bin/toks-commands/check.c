@@ -9,9 +9,10 @@ int toks_check(struct call *c)
     static const struct program program = {
         .name = "toks check",
         .operands = "[STREAM...]",
-        .summary = "Prove streams whole: nothing is printed, and the status is 0, when they are.",
-        .details = "Every stream is read to its end; each that is not whole gets a line on "
-                   "standard error, and the status is 3. With -v whole ones get a line too.",
+        .summary = "Check that streams are complete: if so, print nothing and exit with status 0.",
+        .details =
+            "Every stream is read to its end; for each incomplete or corrupt one there is a line "
+            "on standard error, and the status is 3. With -v, complete ones get a line too.",
         .examples = "  toks check *.toks\n",
         .options = options,
         .operands_max = -1};

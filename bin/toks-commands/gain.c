@@ -15,12 +15,13 @@ int toks_gain(struct call *c)
     static const struct program program = {
         .name = "toks gain",
         .operands = "STREAM SCORED",
-        .summary =
-            "Reward each step by how much likelier it made the right answer than ever before.",
-        .details = "SCORED is what `toks steps` made of STREAM, after logprob. A step's gain, in "
-                   "the column reward at its last token, is what the mean log-probability of the "
-                   "answer rises above its highest value so far, or 0. The column watermark has "
-                   "that highest value, the column gain the sum of a record.",
+        .summary = "Reward each step by how far it raises the right answer's probability above its "
+                   "best so far.",
+        .details =
+            "SCORED is what `toks steps` made of STREAM, after logprob. A step's gain, written to "
+            "the column reward at its last token, is how far the mean log-probability of the "
+            "answer rises above its highest value so far, or 0. The column watermark holds that "
+            "highest value, the column gain the sum over a record.",
         .examples = "  toks gain --logp self samples.toks scored.toks > rewarded.toks\n",
         .options = options,
         .operands_min = 2,

@@ -11,7 +11,7 @@ int toks_head(struct call *c)
         {OPTION_SIZE, "records", 'n', &n, "N", "how many records", NULL, 0, 0, NULL},
         OPT_SIZE("skip", &skip, "K", "leave out the first K records"),
         OPT_FLAG(0, "stop", &stop,
-                 "stop reading when the records are out: the rest is then not proved whole"),
+                 "stop reading after the last record wanted; the rest is then not checked"),
         OPTIONS_COMMON(&toks_common)};
     static const struct program program = {.name = "toks head",
                                            .operands = "[STREAM]",

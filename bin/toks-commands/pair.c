@@ -8,7 +8,7 @@
 
 static void note_unpaired(const char *id, size_t size)
 {
-    message_note("no sample answers `%.*s`", (int)(size > 200 ? 200 : size), id);
+    message_note("no sample has the prompt `%.*s`", (int)(size > 200 ? 200 : size), id);
 }
 
 int toks_pair(struct call *c)

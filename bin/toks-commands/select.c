@@ -28,8 +28,8 @@ int toks_sample(struct call *c)
         .name = "toks sample",
         .operands = "[STREAM]",
         .summary = "Draw records at random, without replacement, and keep their order.",
-        .details = "--seed decides which. A named file is read twice; what comes through a pipe "
-                   "is held in memory.",
+        .details =
+            "--seed decides which. A named file is read twice; piped input is held in memory.",
         .examples = "  toks sample -n 0.1 --seed 7 demos.toks > tenth.toks\n",
         .options = options,
         .operands_max = 1};
@@ -51,8 +51,8 @@ int toks_select(struct call *c)
         OPT_TEXT(0, "by", &by, "sum:COLUMN|mean:COLUMN|COLUMN",
                  "what to compare: sum or mean of a token column over the trained tokens (all, "
                  "where the stream has no mask), or a record's own value"),
-        OPT_TEXT(0, "top", &top, "N|FRACTION", "keep so many of the highest: 100, 1/3, half"),
-        OPT_TEXT(0, "bottom", &bottom, "N|FRACTION", "keep so many of the lowest"),
+        OPT_TEXT(0, "top", &top, "N|FRACTION", "keep this many of the highest: 100, 1/3, half"),
+        OPT_TEXT(0, "bottom", &bottom, "N|FRACTION", "keep this many of the lowest"),
         OPT_TEXT(0, "per", &per, "COLUMN",
                  "choose among the records that share this column's value: --per prompt gives the "
                  "best of each prompt's samples"),
@@ -60,12 +60,11 @@ int toks_select(struct call *c)
     static const struct program program = {
         .name = "toks select",
         .operands = "[STREAM]",
-        .summary = "Keep the best records by a column, in their order.",
-        .details = "Of equal records the earlier one is kept. A fraction is rounded, and at least "
-                   "one record. A record without a value is never kept: one whose value is null, "
-                   "or that has a null among its tokens (the first token's does not count), or no "
-                   "token to count. A named file is read twice; what comes through a pipe is held "
-                   "in memory.",
+        .summary = "Keep the best records by a column, in their original order.",
+        .details = "Ties go to the earlier record. A fraction is rounded, to at least one record. "
+                   "A record without a value is never kept: one whose value is null, that has a "
+                   "null among its tokens (other than the first), or that has no token to count. A "
+                   "named file is read twice; piped input is held in memory.",
         .examples = "  toks select --by sum:reward --top 1/3 scored.toks > best.toks\n"
                     "  toks select --by sum:reward --top 1 --per prompt samples.toks\n",
         .options = options,
@@ -77,7 +76,7 @@ int toks_select(struct call *c)
     if (!by)
         return program_usage(&program, "--by is missing: which column?");
     if (!top == !bottom)
-        return program_usage(&program, "one of --top and --bottom says how many to keep");
+        return program_usage(&program, "give one of --top and --bottom, to say how many to keep");
     if (select_size_parse(top ? top : bottom, &p.size) < 0)
         return program_usage(&program, "'%s' is neither a number nor a fraction",
                              top ? top : bottom);

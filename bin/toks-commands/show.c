@@ -44,7 +44,7 @@ int toks_show(struct call *c)
     static const char *range;
     static const struct option_spec options[] = {
         OPT_TEXT('m', "model", &shown.model, "DIR", "the model whose tokenizer made the stream"),
-        OPT_TEXT(0, "by", &shown.by, "COLUMN", "the token column that colours"),
+        OPT_TEXT(0, "by", &shown.by, "COLUMN", "the token column that gives the colours"),
         {OPTION_SIZE, "records", 'n', &shown.n, "N", "how many records", NULL, 0, 0, NULL},
         OPT_SIZE("skip", &shown.skip, "K", "leave out the first K records"),
         OPT_TEXT(0, "range", &range, "LOW,HIGH",
@@ -52,7 +52,7 @@ int toks_show(struct call *c)
                  "shown"),
         OPT_CHOICE("color", &color, colors, "colours in the terminal"),
         OPT_FLAG(0, "html", &html,
-                 "write one HTML file that needs nothing else, with the values as tooltips"),
+                 "write one self-contained HTML file, with the values as tooltips"),
         OPT_TEXT(0, "title", &shown.show.title, "TEXT", "title of the HTML page"),
         OPTIONS_COMMON(&toks_common)};
     static const struct program program = {

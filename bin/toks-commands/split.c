@@ -31,9 +31,10 @@ int toks_split(struct call *c)
     if (status >= 0)
         return status;
     if ((parts > 0) + (sequences > 0) + (fractions != NULL) != 1)
-        return program_usage(&program, "one of -n, --sequences and --fractions says where to cut");
+        return program_usage(&program,
+                             "give one of -n, --sequences and --fractions, to say where to cut");
     if (!toks_common.output || !strcmp(toks_common.output, "-"))
-        return program_usage(&program, "-o PREFIX is missing: what shall the parts be called?");
+        return program_usage(&program, "-o PREFIX is missing: what should the parts be called?");
     struct split split = {(uint64_t)parts, (uint64_t)sequences, fraction, 0};
     if (fractions) {
         split.n_fractions = split_fractions(fractions, fraction, SPLIT_PARTS_MAX);

@@ -14,7 +14,8 @@ int toks_stat(struct call *c)
         .name = "toks stat",
         .operands = "[STREAM]",
         .summary = "Count records and tokens; range, mean and nulls of each column.",
-        .details = "Of text columns the lengths in bytes are counted, and as null the empty texts.",
+        .details =
+            "For text columns the values are lengths in bytes, and empty texts count as null.",
         .examples = "  toks stat -O json demos.toks | jq .trained\n",
         .options = options,
         .operands_max = 1};

@@ -23,11 +23,10 @@ int toks_steps(struct call *c)
         .name = "toks steps",
         .operands = "[STREAM]",
         .summary = "Put the right answer after each step of a record, to be scored there.",
-        .details =
-            "Of a record with K steps K + 1 are made: the prompt, its first k steps, TEXT of "
-            "--lead, and the answer, which alone has mask 1. The columns record, steps and "
-            "taken say what it was made of; `toks gain` puts the log-probabilities of the "
-            "answers together again.",
+        .details = "A record with K steps becomes K + 1 records: the prompt, its first k steps, "
+                   "the text of --lead, and the answer, which alone has mask 1. The columns "
+                   "record, steps and taken say where each came from; `toks gain` brings the "
+                   "log-probabilities of the answers back together.",
         .examples = "  toks steps -m sft --gold gold samples.toks | logprob -m sft --as self |\n"
                     "      toks gain --logp self samples.toks - | dense-reward --reward reward\n",
         .options = options,
@@ -39,9 +38,9 @@ int toks_steps(struct call *c)
     if (!model)
         return program_usage(&program, "-m DIR is missing: whose tokenizer?");
     if (end && steps.marks)
-        return program_usage(&program, "--end and --marks exclude one another");
+        return program_usage(&program, "--end and --marks cannot be used together");
     if (end && !*end)
-        return program_usage(&program, "--end: an empty text ends nothing");
+        return program_usage(&program, "--end: the text must not be empty");
     steps.end = end ? end : steps.end;
     if (steps_text(&steps, model, c->first, toks_common.output, &c->line, &stats, &c->e) < 0)
         return toks_failed(&c->e);

@@ -11,9 +11,9 @@ int toks_tee(struct call *c)
     static const struct program program = {
         .name = "toks tee",
         .operands = "FILE [STREAM]",
-        .summary = "Pass a stream on and keep a copy of it.",
-        .details = "FILE appears when the stream has gone out whole. Ends at once when its reader "
-                   "has gone, even while it waits for input.",
+        .summary = "Pass a stream on and keep a copy.",
+        .details = "FILE appears once the whole stream has been passed on. The command ends as "
+                   "soon as its reader goes away, even while waiting for input.",
         .examples = "  rollout -m sft prompts.toks | toks tee samples.toks | toks stat\n",
         .options = options,
         .operands_min = 1,

@@ -14,21 +14,21 @@ int toks_vote(struct call *c)
     static const struct option_spec options[] = {
         OPT_TEXT(0, "by", &vote.by, "COLUMN", "text column with each sample's answer"),
         OPT_TEXT(0, "group", &vote.group, "COLUMN",
-                 "samples with one value in this column of records are those of one prompt"),
+                 "samples with the same value in this per-record column belong to one prompt"),
         OPT_CHOICE("score", &score, scores,
-                   "1 for the most frequent answer of a group, 1/k where k answers are, and 0 for "
-                   "the others; or the share of the group's samples that give the answer"),
+                   "1 for the most frequent answer of a group (1/k each where k answers tie) and 0 "
+                   "for the others; or the share of the group's samples that give the answer"),
         OPT_TEXT(0, "as", &vote.as, "COLUMN", "the column of records that is written"),
         OPT_TEXTS("with", &with, "STREAM",
-                  "its samples vote too, and are not written; may be given several times"),
+                  "let its samples vote too, without writing them; may be repeated"),
         OPTIONS_COMMON(&toks_common)};
     static const struct program program = {
         .name = "toks vote",
         .operands = "[STREAM]",
         .summary = "Score samples by how many of their prompt's samples agree.",
-        .details = "Groups are looked for within a batch: a run of records with one value in the "
-                   "column step, or the whole stream; that much is held in memory. An empty answer "
-                   "scores 0 and never wins. A group of one sample is refused.",
+        .details = "Groups are formed within a batch: a run of records with the same value in the "
+                   "column step, or the whole stream, which is held in memory. An empty answer "
+                   "scores 0 and never wins. A group of one sample is an error.",
         .examples = "  toks vote --by answer samples.toks | dense-reward --reward score\n"
                     "  toks vote --with teacher.toks student.toks > scored.toks\n",
         .options = options,

@@ -447,7 +447,7 @@ int io_wait_readable(int fd, struct err *e)
         if (both[0].revents)
             return 0;
         if (both[1].revents & POLLERR)
-            return err_set(e, STATUS_PIPE, "standard output: its reader has gone");
+            return err_set(e, STATUS_PIPE, "standard output: its reader has exited");
         both[1].fd = -1; // closed, or of no interest
     }
 }

@@ -131,10 +131,11 @@ extern const char *const option_dtypes[]; // fp32, bf16
                  "write there; `-`, the default, is standard "                                     \
                  "output"),                                                                        \
         OPT_INT(0, "threads", &(c)->threads, "N", 0, 1024,                                         \
-                "threads; 0: as many as there are processors. Results do not depend on it"),       \
+                "number of threads; 0: one per processor. Does not change the results"),           \
         OPT_SIZE("seed", &(c)->seed, "N", "seed of all random numbers"),                           \
         OPT_TEXT(0, "config", &(c)->config, "FILE",                                                \
-                 "read options from FILE, one `name = value` a line; the command line wins"),      \
+                 "read options from FILE, one `name = value` per line; the command line takes "    \
+                 "precedence"),                                                                    \
         OPT_FLAG('q', "quiet", &(c)->quiet, "print errors only"),                                  \
         OPT_FLAG('v', "verbose", &(c)->verbose, "print more"), OPT_END
 #define OPTION_METRICS(c)                                                                          \

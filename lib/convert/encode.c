@@ -137,10 +137,9 @@ static int decide(struct job *j, const struct batch_record *first, struct err *e
     }
     buffer_init(&why, 0);
     if (first->entry.is_plain && s->format == RECORD_AUTO && is_table(first))
-        return err_set(
-            e, STATUS_FAILED,
-            "%s: a table; wanted are JSON lines (--format text reads its lines as texts)",
-            first->entry.file);
+        return err_set(e, STATUS_FAILED,
+                       "%s: a table, not JSON lines (--format text reads its lines as texts)",
+                       first->entry.file);
     if (first->entry.is_plain && s->format == RECORD_AUTO) {
         s->format = RECORD_TEXT;
         result = buffer_string(&why, "is plain text", e);
@@ -280,7 +279,7 @@ static int write_text(struct job *j, const struct batch_record *r, struct err *e
     if (!object || json_object_set_new(object, "id", json_stringn(r->id.data, r->id.size)) < 0 ||
         json_object_set_new(object, "text", json_stringn(size ? r->record.text.data : "", size)) <
             0)
-        err_set(e, STATUS_FAILED, "the text is not UTF-8 or memory is out");
+        err_set(e, STATUS_FAILED, "the text is not UTF-8, or memory ran out");
     else if (json_print(object, &line, e) == 0 && buffer_append(&line, "\n", 1, e) == 0)
         result = output_write(&j->out, line.data, line.size, e);
     json_decref(object);
@@ -342,8 +341,8 @@ static int commit(struct job *j, const struct batch_record *r, struct err *e)
     int fresh = id_set_add(&j->ids, r->id.data, r->id.size, e);
     if (fresh == 0)
         err_set(e, STATUS_FAILED,
-                "%s:%zu: record `%.64s`: the id was there before (--fields id=OTHER takes another "
-                "field; one that is nowhere numbers the records)",
+                "%s:%zu: record `%.64s`: duplicate id (--fields id=OTHER takes another field; a "
+                "field that no record has numbers the records)",
                 r->entry.file, r->entry.line, r->id.data);
     if (fresh <= 0)
         return -1;
@@ -426,7 +425,7 @@ static int encode_batches(struct job *j, struct err *e)
 static int finish(struct job *j, struct err *e)
 {
     if (j->in == 0)
-        return err_set(e, STATUS_FAILED, "%s: there are no records in it",
+        return err_set(e, STATUS_FAILED, "%s: no records",
                        j->corpus.n_paths > 1 ? "the input" : j->corpus.file);
     if (j->written == 0)
         return err_set(e, STATUS_FAILED, "all %" PRIu64 " records were left out", j->in);
@@ -470,12 +469,12 @@ static void warn(const struct job *j)
 {
     char name[48], end[48];
     if (j->doubled)
-        message_warn("%" PRIu64 " records brought a beginning or end token that the tokenizer "
-                     "adds as well: it was written %s",
+        message_warn("%" PRIu64 " records contain a beginning or end token that the tokenizer adds "
+                     "as well: it was written %s",
                      j->doubled, j->o->keeps_duplicates ? "twice, as asked for" : "once");
     if (j->end_by_id)
-        message_warn("%" PRIu64 " records: the tokenizer spells the end token's text out at the "
-                     "end of a text; its id was written",
+        message_warn("%" PRIu64 " records: the tokenizer splits the end token's text at the end of "
+                     "a text; its id was written",
                      j->end_by_id);
     if (j->no_stop)
         message_warn("%" PRIu64 " records: %s%s%s, so that the model will not learn to stop there",
@@ -496,7 +495,7 @@ static void warn(const struct job *j)
                      "calls",
                      j->lost_calls);
     if (j->empty_answer)
-        message_warn("%" PRIu64 " records have an empty answer: of it only the end is trained",
+        message_warn("%" PRIu64 " records have an empty answer, of which only the end is trained",
                      j->empty_answer);
 }
 

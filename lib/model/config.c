@@ -157,7 +157,7 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
         return state < 0 ? -1 : 0;
     if (c->hidden % c->heads)
         return err_set(e, STATUS_FAILED,
-                       "%s: `hidden_size` %zu is no multiple of `num_attention_heads` %zu", file,
+                       "%s: `hidden_size` %zu is not a multiple of `num_attention_heads` %zu", file,
                        c->hidden, c->heads);
     c->head_dim = c->hidden / c->heads;
     if (c->head_dim > HEAD_DIM)
@@ -189,9 +189,10 @@ static int read_sizes(struct model_config *c, struct config_keys *k, struct err 
 static int check_heads(const struct model_config *c, struct config_keys *k, struct err *e)
 {
     if (c->heads % c->kv_heads)
-        return err_set(e, STATUS_FAILED,
-                       "%s: `num_attention_heads` %zu is no multiple of `num_key_value_heads` %zu",
-                       file, c->heads, c->kv_heads);
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: `num_attention_heads` %zu is not a multiple of `num_key_value_heads` %zu", file,
+            c->heads, c->kv_heads);
     if (c->heads * c->head_dim > WIDTH)
         return err_set(e, STATUS_FAILED, "%s: %zu heads of %zu dimensions", file, c->heads,
                        c->head_dim);

@@ -61,10 +61,10 @@ int layers_set_sliding(struct model_config *c, const struct config_keys *k, cons
 {
     for (size_t i = 0; i < c->layers; i++) {
         if (sliding[i] && !window)
-            return err_set(e, STATUS_FAILED,
-                           "%s: layer %zu has a sliding window, and key `sliding_window` gives "
-                           "none",
-                           k->file, i);
+            return err_set(
+                e, STATUS_FAILED,
+                "%s: layer %zu has a sliding window, but key `sliding_window` gives none", k->file,
+                i);
         c->layer[i].window = sliding[i] ? window : 0;
     }
     return 0;

@@ -76,8 +76,8 @@ static int set_dims(struct rope_config *r, const struct model_config *c,
     r->dims = r->divisor + r->divisor % 2;
     if (r->dims < 2 || r->dims > c->head_dim || r->dims > ROPE_DIMS_MAX)
         return err_set(e, STATUS_FAILED,
-                       "%s: heads of %zu dimensions: rotary positions turn an even number of them, "
-                       "2 .. %d, and not %zu",
+                       "%s: heads of %zu dimensions: rotary positions need an even number of them, "
+                       "2 .. %d, not %zu",
                        k->file, c->head_dim, ROPE_DIMS_MAX, r->dims);
     return 0;
 }

@@ -214,7 +214,7 @@ static int take_lock(struct policy_lock *l, const char *path, struct err *e)
         return 0;
     }
     if (errno == EAGAIN || errno == EACCES)
-        err_set(e, STATUS_FAILED, "%s: another trainer is at work on this policy", path);
+        err_set(e, STATUS_FAILED, "%s: another trainer is using this policy", path);
     else
         err_errno(e, l->path);
     close(l->fd);
@@ -282,7 +282,7 @@ int policy_attach(const char *path, struct err *e)
         return fd;
     if (fd >= 0)
         close(fd);
-    return err_set(e, STATUS_FAILED, "%s: the trainer has gone", path);
+    return err_set(e, STATUS_FAILED, "%s: the trainer has exited", path);
 }
 
 static void short_sleep(int round)
@@ -343,10 +343,10 @@ int policy_follow(const char *path, uint64_t *generation, int start, struct err 
             return -2;
         if (!start && !live)
             return err_set(e, STATUS_FAILED,
-                           "%s: the trainer has gone; generation %llu will not come", path,
+                           "%s: the trainer has exited; generation %llu will not come", path,
                            (unsigned long long)*generation);
         if (io_reader_gone())
-            return err_set(e, STATUS_PIPE, "standard output: its reader has gone");
+            return err_set(e, STATUS_PIPE, "standard output: its reader has exited");
         short_sleep(round);
     }
 }

@@ -176,8 +176,8 @@ static int gemma3_ropes(struct model_config *c, struct config_keys *k, const uin
     {
         if (result == 0 && strcmp(key, kind[0]) != 0 && strcmp(key, kind[1]) != 0)
             result =
-                err_set(e, STATUS_FAILED, "%s: key `rope_parameters`: `%.100s` is no type of layer",
-                        k->file, key);
+                err_set(e, STATUS_FAILED,
+                        "%s: key `rope_parameters`: `%.100s` is not a type of layer", k->file, key);
     }
     json_decref(scaling);
     json_decref(nested);

@@ -73,8 +73,8 @@ static int check_head(const struct model *m, enum head_kind wanted, struct err *
     return err_set(
         e, STATUS_FAILED,
         wanted == HEAD_VOCABULARY
-            ? "this is a reward model (%s), and a language model is wanted"
-            : "this is a language model (%s), and a reward model is wanted: reward-train "
+            ? "this is a reward model (%s), but a language model is needed"
+            : "this is a language model (%s), but a reward model is needed: reward-train "
               "makes one",
         m->family->architecture[m->config.head]);
 }

@@ -337,10 +337,10 @@ static int add_unused(struct model *m, const struct safetensors *s,
                       const struct safetensors_entry *t, int bare, struct err *e)
 {
     if (is_weight(m, t, bare))
-        return err_set(e, STATUS_FAILED,
-                       "%s: tensor `%.200s` looks like a weight, and config.json has no place for "
-                       "it",
-                       s->path, t->name);
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: tensor `%.200s` looks like a weight, but config.json has no place for it", s->path,
+            t->name);
     m->unused[m->n_unused++] = t;
     return 0;
 }

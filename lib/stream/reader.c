@@ -331,7 +331,7 @@ static int next_binary(struct stream_reader *r, struct frame *f, size_t *bad, st
         if (have == 0 && !inside)
             return 0;
         if (!inside && head[0] != TAG_HEADER[0])
-            return err_set(e, STATUS_STREAM, "corrupt: something that is no stream behind END");
+            return err_set(e, STATUS_STREAM, "corrupt: trailing data after END");
         if (read_head(r, head, (size_t)have, &b, e) < 0)
             return -1;
         if (!inside) {
@@ -412,7 +412,7 @@ static int open_jsonl(struct stream_reader *r, struct err *e)
 {
     int more = next_line(r, e);
     if (more <= 0)
-        return more < 0 ? -1 : err_set(e, STATUS_STREAM, "no stream: empty input");
+        return more < 0 ? -1 : err_set(e, STATUS_STREAM, "not a stream: empty input");
     if (jsonl_is_header(line_text(r), line_size(r))) {
         if (header_parse(&r->header, line_text(r), line_size(r), 1, NULL, e) < 0)
             return -1;
@@ -493,7 +493,7 @@ static int open_stream(struct stream_reader *r, struct err *e)
     if (have < 0)
         return -1;
     if (have == 0)
-        return err_set(e, STATUS_STREAM, "no stream: empty input");
+        return err_set(e, STATUS_STREAM, "not a stream: empty input");
     r->twin = is_jsonl(head[0]);
     if (r->twin) {
         buffer_init(&r->text, FRAME_MAX);

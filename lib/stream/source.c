@@ -103,7 +103,7 @@ static int check_seal(struct source *s, struct err *e)
     const unsigned char *p = s->data + s->begin;
     memcpy(&value, p + 8, sizeof value);
     if (u32_at(p) != SEAL_MAGIC || u32_at(p + 4) != sizeof value || s->sealed)
-        return err_set(e, STATUS_STREAM, "corrupt: a skippable frame that is no seal");
+        return err_set(e, STATUS_STREAM, "corrupt: a skippable frame that is not a seal");
     if (le64toh(value) != hash_value(&s->seal))
         return err_set(e, STATUS_STREAM, "corrupt: the seal does not match the compressed bytes");
     s->begin += SEAL_SIZE;

@@ -115,7 +115,7 @@ static int add_declared(struct annotator *a, const char *word, size_t n, struct 
     if (!strcmp(name, "id") ||
         header_add_column(&a->pass.header, name, kinds[kind].type, kinds[kind].per, e) < 0) {
         if (!strcmp(name, "id"))
-            err_set(e, STATUS_FAILED, "`id` is what an answer is known by");
+            err_set(e, STATUS_FAILED, "`id` identifies an answer and cannot become a column");
         e->status = e->status == STATUS_MEMORY ? STATUS_MEMORY : STATUS_FAILED;
         return err_prefix(e, "--columns");
     }
@@ -144,14 +144,14 @@ static int infer_columns(struct annotator *a, const json_t *answer, struct err *
         if (json_object_get(a->known, key))
             continue;
         if (json_is_object(value))
-            return err_set(e, STATUS_FAILED, "`%s` is an object, which no column holds", key);
+            return err_set(e, STATUS_FAILED, "`%s` is an object, which no column can hold", key);
         if (header_add_column(&a->pass.header, key,
                               json_is_string(value) ? COLUMN_STRING : COLUMN_F32,
                               array ? PER_TOKEN : PER_SEQUENCE, e) < 0)
             return -1;
     }
     if (a->pass.header.n_columns == a->first_column)
-        return err_set(e, STATUS_FAILED, "the answer has no field that the record has not");
+        return err_set(e, STATUS_FAILED, "the answer has no new field");
     return 0;
 }
 
@@ -191,7 +191,7 @@ static int fill_tokens(struct annotator *a, int column, size_t i, const json_t *
                        name, json_array_size(value), n);
     for (size_t k = 0; k < n; k++)
         if (to_f32(json_array_get(value, k), a->f->column[column].f32 + a->f->start[i] + k) < 0)
-            return err_set(e, STATUS_FAILED, "`%s`: value %zu is no number", name, k + 1);
+            return err_set(e, STATUS_FAILED, "`%s`: value %zu is not a number", name, k + 1);
     return 0;
 }
 
@@ -209,7 +209,7 @@ static int fill_string(struct annotator *a, int column, size_t i, const json_t *
         size = json_string_length(value);
         text = json_string_value(value);
     } else if (!json_is_null(value)) {
-        return err_set(e, STATUS_FAILED, "`%s` is not a text", a->pass.header.column[column].name);
+        return err_set(e, STATUS_FAILED, "`%s` is not text", a->pass.header.column[column].name);
     }
     return frame_fill_string(a->f, column, i, text, size, e);
 }
@@ -226,7 +226,7 @@ static int fill_column(struct annotator *a, int column, size_t i, const json_t *
     if (c->per == PER_TOKEN)
         return fill_tokens(a, column, i, value, e);
     if (to_f32(value, a->f->column[column].f32 + i) < 0)
-        return err_set(e, STATUS_FAILED, "`%s` is no number that a column holds", c->name);
+        return err_set(e, STATUS_FAILED, "`%s` is not a number that a column can hold", c->name);
     return 0;
 }
 
@@ -263,8 +263,8 @@ static json_t *parse_answer(const struct annotator *a, size_t i, const char *tex
                 (int)(size > 80 ? 80 : size), text);
     else if (n != m || memcmp(id, said, n) != 0)
         err_set(e, STATUS_FAILED,
-                "the command `%s` answered for id `%.*s` in its place: each record wants one "
-                "answer, in order",
+                "the command `%s` answered for id `%.*s` instead: each record needs one answer, in "
+                "order",
                 a->how->command[0], for_print(m), said);
     else
         return answer;
@@ -345,7 +345,7 @@ static int end_run(struct annotator *a, struct err *e)
             return timed_out(a, i, e);
     }
     if (command_rest(&a->command)) {
-        err_set(e, STATUS_FAILED, "the command `%s` gave more answers than it was asked for",
+        err_set(e, STATUS_FAILED, "the command `%s` gave more answers than there were records",
                 a->how->command[0]);
         return fails(a, i, e);
     }

@@ -202,7 +202,7 @@ int command_talk(struct command *c, double seconds, struct err *e)
     if (poll(fd, 2, (int)(1000 * seconds)) < 0)
         return errno == EINTR ? 0 : err_errno(e, c->argv[0]);
     if (io_reader_gone())
-        return err_set(e, STATUS_PIPE, "standard output: nobody reads it");
+        return err_set(e, STATUS_PIPE, "standard output: its reader has exited");
     int moved = 0, result;
     if (fd[1].revents) {
         if ((result = hand_over(c, e)) < 0)

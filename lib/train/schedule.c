@@ -69,7 +69,7 @@ static int read_parameters(struct schedule *s, json_t *object, struct err *e)
         json_get_int(object, "num_decay_steps", &s->num_decay_steps, name, e) < 0)
         return -1;
     if (!isnan(min_lr) && !isnan(min_lr_rate))
-        return err_set(e, STATUS_USAGE, "min_lr and min_lr_rate exclude each other");
+        return err_set(e, STATUS_USAGE, "min_lr and min_lr_rate cannot be used together");
     if (!isnan(min_lr) && s->base_lr > 0)
         s->min_lr_rate = min_lr / s->base_lr;
     else if (!isnan(min_lr_rate))

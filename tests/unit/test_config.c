@@ -603,9 +603,9 @@ static void what_changes_numbers_is_refused(void)
         // sizes
         {"gpt2", "{'n_embd':'-'}", "`n_embd` is missing"},
         {"gpt2", "{'n_embd':0}", "`n_embd`"},
-        {"gpt2", "{'n_head':5}", "no multiple"},
+        {"gpt2", "{'n_head':5}", "not a multiple"},
         {"gpt_neo", "{'num_layers':5000}", "`num_layers`"},
-        {"falcon-40b", "{'num_kv_heads':3}", "no multiple"},
+        {"falcon-40b", "{'num_kv_heads':3}", "not a multiple"},
         {"llama-old", "{'num_attention_heads':1048576,'head_dim':16384}", "heads of"},
         {"llama-old", "{'rms_norm_eps':-1}", "`rms_norm_eps`"},
         {"llama-old", "{'tie_word_embeddings':1}", "`tie_word_embeddings`"},
