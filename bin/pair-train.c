@@ -34,7 +34,7 @@ static const struct option_spec options[] = {
     OPTIONS_COURSE(&pair.course),
     OPTIONS_TRAINER(&pair.course.run.train),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {

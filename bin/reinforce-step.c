@@ -57,7 +57,7 @@ static const struct option_spec options[] = {
              "go on from the state in OUT, if there is one"),
     OPTIONS_TRAINER(&reinforce.run.train),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {

@@ -33,7 +33,7 @@ static const struct option_spec options[] = {
             "every N updates and at the end; 0: at the end only"),
     OPTIONS_TRAINER(&sft.course.run.train),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {
