@@ -131,7 +131,7 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@$(ALONE) BIN=$(abspath $(BINDIR)) pipelines/demo --seeds $(SEEDS)
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/demo --seeds $(SEEDS)
 
 # TASKS, SEEDS (how many), ARMS, OUT and JOBS may be given; QUICK=1 is a small one. What is made stays.
 given = $(filter-out undefined file,$(origin $(1)))
@@ -141,7 +141,7 @@ COMPARE = $(if $(QUICK),--quick,--tune --tasks 'annotators sort sort-noisy known
 compare:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@$(ALONE) BIN=$(abspath $(BINDIR)) pipelines/compare -o '$(or $(OUT),out/compare$(if $(QUICK),-quick))' \
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/compare -o '$(or $(OUT),out/compare$(if $(QUICK),-quick))' \
 		--jobs $(or $(JOBS),$(shell nproc)) $(COMPARE)
 
 test test-slow:
@@ -153,7 +153,7 @@ test test-slow:
 fidelity:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs units
-	@$(ALONE) BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) tests/fidelity/run
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" BUILD="$$(cd '$(BUILD)' && pwd)" tests/fidelity/run
 
 lint:
 	@.ci/packages build lint
@@ -187,29 +187,36 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# What goes where; install and uninstall read the same list: MODE, SOURCE, folder, NAME.
-SHARE := $(PREFIX)/share/densepath
+# What goes where; install and uninstall read the same list: MODE, SOURCE, folder under PREFIX, NAME.
+# DESTDIR and PREFIX may hold spaces: only the shell sees them.
+SHARE := share/densepath
 define installed
-$(foreach p,$(PROGRAMS),755 $(BINDIR)/$p $(PREFIX)/bin $p)
-$(foreach p,$(PAGES),644 $p $(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $p)) $(notdir $p))
+$(foreach p,$(PROGRAMS),755 $(BINDIR)/$p bin $p)
+$(foreach p,$(PAGES),644 $p share/man/man$(patsubst .%,%,$(suffix $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f -perm -u+x 2>/dev/null),755 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f ! -perm -u+x 2>/dev/null),644 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
-$(foreach p,$(wildcard formats/*.md) README.md NEWS LICENSE,644 $p $(PREFIX)/share/doc/densepath $(notdir $p))
-644 completions/densepath.bash $(PREFIX)/share/bash-completion/completions densepath
+$(foreach p,$(wildcard formats/*.md) README.md NEWS LICENSE,644 $p share/doc/densepath $(notdir $p))
+644 completions/densepath.bash share/bash-completion/completions densepath
+644 completions/_densepath share/zsh/site-functions _densepath
+644 completions/densepath.fish share/fish/vendor_completions.d densepath.fish
 endef
-# Bash looks a completion up by the program's name.
-LINKS = $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/bash-completion/completions/%)
+# Bash and fish look a completion up by the program's name.
+COMPLETED := $(filter-out densepath,$(PROGRAMS))
+install uninstall: export ROOT = $(DESTDIR)$(PREFIX)
 install: programs
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
-		install -D -m $$1 $$2 "$(DESTDIR)$$3/$$4"; shift 4; done
-	@set -e; for link in $(LINKS); do ln -sf densepath $$link; done
-	@echo 'installed in $(DESTDIR)$(PREFIX)'
+		install -D -m $$1 $$2 "$$ROOT/$$3/$$4"; shift 4; done
+	@set -e; for name in $(COMPLETED); do \
+		ln -sf densepath "$$ROOT/share/bash-completion/completions/$$name"; \
+		ln -sf densepath.fish "$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done
+	@echo "installed in $$ROOT"
 uninstall:
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
-		rm -f "$(DESTDIR)$$3/$$4"; shift 4; done
-	@rm -f $(LINKS)
-	@for d in $(SHARE) $(PREFIX)/share/doc/densepath; do \
-		[ ! -d $(DESTDIR)$$d ] || find $(DESTDIR)$$d -depth -type d -empty -delete; done
+		rm -f "$$ROOT/$$3/$$4"; shift 4; done
+	@for name in $(COMPLETED); do rm -f "$$ROOT/share/bash-completion/completions/$$name" \
+		"$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done
+	@for d in $(SHARE) share/doc/densepath; do \
+		[ ! -d "$$ROOT/$$d" ] || find "$$ROOT/$$d" -depth -type d -empty -delete; done
 
 clean:
 	rm -rf build $(PROGRAMS:%=bin/%)

@@ -9,7 +9,7 @@
 
 static struct common common;
 static struct dense_reward reward;
-static int variance;
+static int variance, floor_given, baseline_given;
 static const char *clip, *mix, *attention;
 static struct option_texts kl;
 
@@ -19,9 +19,11 @@ static const struct option_spec options[] = {
     OPT_TEXT(0, "reward", &reward.column, "COLUMN",
              "take the reward from this column in place of POLICY and REFERENCE; a per-record "
              "column counts on the last trained token"),
-    OPT_REAL("floor", &R.floor, "EPS", 0, 1,
-             "each reference becomes log(p + EPS), which bounds what a token can gain and makes "
-             "tokens that both models find improbable cost something. 0 is the paper's formula"),
+    {OPTION_REAL, "floor", 0, &R.floor, "EPS",
+     "each reference becomes log(p + EPS), which bounds what a token can gain and makes tokens "
+     "that "
+     "both models find improbable cost something. 0 is the paper's formula",
+     NULL, 0, 1, &floor_given},
     OPT_FLAG(0, "soft", &reward.soft,
              "the soft Bellman reward of POLICY alone, without REFERENCE: q:POLICY less --gamma "
              "times the value of the next state, from the columns of logprob --values"),
@@ -50,10 +52,11 @@ static const struct option_spec options[] = {
              "discount of later rewards (--credit token or attention)"),
     OPT_TEXT(0, "group", &reward.group, "COLUMN",
              "samples with the same value in this per-record column belong to one prompt"),
-    OPT_CHOICE("baseline", &R.baseline, reward_baselines,
-               "what is subtracted from returns: the mean over the batch, the mean sum of the "
-               "prompt's samples (prompt), of its other samples (loo), the mean at this position "
-               "or over all tokens of the prompt's samples"),
+    {OPTION_CHOICE, "baseline", 0, &R.baseline, NULL,
+     "what is subtracted from returns: the mean over the batch, the mean sum of the "
+     "prompt's samples (prompt), of its other samples (loo), the mean at this position "
+     "or over all tokens of the prompt's samples (none where a prompt has one sample)",
+     reward_baselines, 0, 0, &baseline_given},
     OPT_CHOICE("whiten", &R.whiten, reward_whitens,
                "then subtract the mean and divide by the deviation over the batch, the prompt's "
                "samples, or the position in the batch; grpo: of the sums of the prompt's samples"),
@@ -82,12 +85,21 @@ static const struct program program = {
         "prompt are the sequences of a batch with the same value in the column `prompt`. With "
         "--reward the reward may come from anything: a reward model, a verifier, a vote.",
     .examples = "  dense-reward sft half < rollouts.toks > rewarded.toks\n"
-                "  dense-reward --floor 0.03 --baseline loo sft half rollouts.toks -o out.toks\n"
-                "  dense-reward --reward score --baseline loo judged.toks > rewarded.toks\n",
+                "  dense-reward --floor 0 --baseline none sft half rollouts.toks -o paper.toks\n"
+                "  dense-reward --reward score judged.toks > rewarded.toks\n",
     .options = options,
     .operands_min = 0,
     .operands_max = 3,
 };
+
+// Where the defaults say nothing: no probability is looked at, or the deviation has its own mean.
+static void adapt_defaults(void)
+{
+    if (!floor_given && (reward.column || reward.soft))
+        R.floor = 0;
+    if (!baseline_given && R.whiten == WHITEN_GRPO)
+        R.baseline = BASELINE_NONE;
+}
 
 // Operands before STREAM.
 static int own_operands(void)
@@ -120,6 +132,7 @@ static int set_models(const struct operands *operands, struct err *e)
 static int set_options(const struct operands *operands, struct err *e)
 {
     R.sample_variance = variance == 1;
+    adapt_defaults();
     if (set_models(operands, e) < 0 || (clip && dense_reward_set_clip(&reward, clip, e) < 0) ||
         (mix && dense_reward_set_mix(&reward, mix, e) < 0))
         return -1;
@@ -168,6 +181,8 @@ int main(int argc, char **argv)
     struct operands operands;
     struct err e;
     dense_reward_init(&reward);
+    R.floor = 0.03; // what helped; see densepath(7)
+    R.baseline = BASELINE_LOO;
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;

@@ -24,7 +24,7 @@ static int json;
     OPT_TEXT(0, "save-dtype", &save_dtype, "fp32|bf16|fp16",                                       \
              "type of the weights written; without it, that of config.json or of the first model")
 
-static const struct option_spec init_options[] = {SAVE_DTYPE, OPTIONS_COMMON(&common)};
+static const struct option_spec init_options[] = {SAVE_DTYPE, OPTIONS_COMMON_MODEL(&common)};
 static const struct program init_program = {
     .name = "model init",
     .operands = "CONFIG_DIR",
@@ -66,7 +66,7 @@ static const struct program diff_program = {
     .operands_max = 2,
 };
 
-static const struct option_spec average_options[] = {SAVE_DTYPE, OPTIONS_COMMON(&common)};
+static const struct option_spec average_options[] = {SAVE_DTYPE, OPTIONS_COMMON_MODEL(&common)};
 static const struct program average_program = {
     .name = "model average",
     .operands = "DIR:WEIGHT...",

@@ -27,7 +27,7 @@ static struct option_spec options[] = {
     OPTIONS_RESULT(&pair.result),
     OPTIONS_TRAINER(&pair.result.run),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {

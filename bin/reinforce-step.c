@@ -52,7 +52,7 @@ static struct option_spec options[] = {
     OPT_FLAG(0, "resume", &reinforce.run.resume, "continue from the state in OUT, if there is one"),
     OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {

@@ -44,7 +44,9 @@ static const struct option_spec options[] = {
             "every N updates and at the end; 0: at the end only"),
     OPTIONS_TRAINER(&run.result.run),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_TO(&common, "PATH",
+                      "the directory that is made; with --score or --measure the file, `-`, the "
+                      "default, is standard output"),
 };
 
 static const struct program program = {

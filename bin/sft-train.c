@@ -28,7 +28,7 @@ static struct option_spec options[] = {
             "every N updates and at the end; 0: at the end only"),
     OPTIONS_TRAINER(&sft.result.run),
     OPTION_METRICS(&common),
-    OPTIONS_COMMON(&common),
+    OPTIONS_COMMON_MODEL(&common),
 };
 
 static const struct program program = {

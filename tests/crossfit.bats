@@ -53,7 +53,7 @@ sums() { # STREAM
     tok -q -m "$D/base" "$D/demos.jsonl" >demos.toks
     for k in 1 2 3; do
         logprob -q -m "$D/out/fold-$k" --as a demos.toks | logprob -q -m "$D/out/fold-$k/half" --as b |
-            dense-reward -q --floor 0.03 a b -o $k.toks
+            dense-reward -q --floor 0.03 --baseline none a b -o $k.toks
         grep -F -f <(awk -F'\t' -v k=$k '$2 == k { print "\"" $1 "\"" }' "$D/out/folds.tsv") <(sums $k.toks)
     done | sort >wanted
     sums "$D/out/rewarded.toks" | sort | cmp - wanted
@@ -69,7 +69,7 @@ sums() { # STREAM
     toks shuf -q --seed 3 samples.toks | "$P/crossfit" --apply "$D/out" --reference 0.25 --floor 0 >shuffled.toks
     cmp <(sums rewarded.toks | sort) <(sums shuffled.toks | sort)
     logprob -q -m "$D/out/fold-3" --as a samples.toks | logprob -q -m "$D/out/fold-3/0.25" --as b |
-        dense-reward -q a b >third.toks
+        dense-reward -q --floor 0 --baseline none a b >third.toks
     paste <(toks view samples.toks | jq -r 'select(.token) | .prompt') <(sums rewarded.toks) <(sums third.toks) |
         awk -F'\t' 'NR == FNR { fold[$1] = $2; next }
             fold[$1] == 3 && $2 != $3 { exit 1 }
@@ -130,7 +130,7 @@ sums() { # STREAM
 @test "dpr --cross-fitted: rounds on the folds' reward" {
     head -12 "$D/demos.jsonl" >prompts.jsonl
     "$P/dpr" -m "$D/out/fold-1" -o policy --mode rounds --round-steps 1 --cross-fitted "$D/out" --steps 2 \
-        --batch-size 4 --max-new-tokens 10 --learning-rate 1e-3 --threads 1 prompts.jsonl -- -q
+        --batch-size 4 --max-new-tokens 10 --learning-rate 1e-3 --seed 1 --threads 1 prompts.jsonl -- -q
     [ "$(jq .generation policy/densepath.json)" -ge 1 ]
     # What it was trained on is what the filter says.
     tok -q -m "$D/base" --prompts prompts.jsonl | rollout -q -m "$D/out/fold-1" -n 4 --batch-size 4 --max-new-tokens 10 \

@@ -4,6 +4,9 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+# The paper's formula, in place of what is the default.
+paper=(--floor 0 --baseline none)
+
 setup() {
     cd "$BATS_TEST_TMPDIR" || return
     methods=$SHARED/golden/methods/methods.json
@@ -24,13 +27,13 @@ END
 column() {
     local name=$1
     shift
-    small | "$BIN/dense-reward" -q "$@" s h | "$BIN/toks" view | jq -c ".[\"$name\"] // empty"
+    small | "$BIN/dense-reward" -q "${paper[@]}" "$@" s h | "$BIN/toks" view | jq -c ".[\"$name\"] // empty"
 }
 
 expect() { # COLUMN VALUES [OPTION...]
     local name=$1 values=$2
     shift 2
-    run bash -o pipefail -c "$(declare -f small column); BIN='$BIN'; column '$name' $* | jq -sc ."
+    run bash -o pipefail -c "$(declare -f small column); paper=(${paper[*]}); BIN='$BIN'; column '$name' $* | jq -sc ."
     [ "$status" -eq 0 ]
     jq -ne --argjson got "$output" --argjson want "$values" '
         [$got, $want | flatten] | transpose
@@ -55,7 +58,7 @@ golden() {
 golden_column() {
     local filter=$1 sign=$2 name=$3
     shift 3
-    golden | "$BIN/dense-reward" -q "$@" | "$BIN/toks" view | tail -n +2 |
+    golden | "$BIN/dense-reward" -q "${paper[@]}" "$@" | "$BIN/toks" view | tail -n +2 |
         jq -sce --arg name "$name" --argjson sign "$sign" --slurpfile m "$methods" "
             [.[] | [.[\$name], .mask] | transpose[] | select(.[1] == 1)[0]] as \$got
             | [\$m[0].samples[] | $filter | .[] * \$sign] as \$want
@@ -126,7 +129,7 @@ golden_column() {
 {"densepath":1}
 {"id":"a","token":[5,6,7,8,9],"mask":[0,1,0,1,1],"logp:s":[null,-1,null,-1,-1],"q:s":[null,3,null,5,6],"value:s":[null,4,10,6,7],"value-end:s":2}
 END
-    soft=("$BIN/dense-reward" -q --soft)
+    soft=("$BIN/dense-reward" -q "${paper[@]}" --soft)
     "${soft[@]}" s <values | "$BIN/toks" view | tail -n +2 |
         jq -sce 'map(.reward) == [[null,-7,null,-2,4]] and map(.return) == [[null,-5,null,2,4]]'
     "${soft[@]}" --gamma 0.5 s values | "$BIN/toks" view | tail -n +2 |
@@ -156,7 +159,7 @@ END
         run "${soft[@]}" $o
         [ "$status" -eq 2 ]
     done
-    run "$BIN/dense-reward" s
+    run "$BIN/dense-reward" "${paper[@]}" s
     [ "$status" -eq 2 ] && [[ $output == *REFERENCE* ]]
 }
 
@@ -181,22 +184,22 @@ END
 @test "--kl takes the drift of the sampling policy from the reward" {
     small | jq -c 'if .id then .["logp:rollout"] = (.["logp:s"] | map(if . then . + 0.25 else null end))
                    else . end' |
-        "$BIN/dense-reward" -q --kl s:2 s h | "$BIN/toks" view | tail -n +2 |
+        "$BIN/dense-reward" -q "${paper[@]}" --kl s:2 s h | "$BIN/toks" view | tail -n +2 |
         jq -sce 'map(.reward) == [[null,1.5,-1.5],[null,6.5],[null,3.5],[null,2.5]]'
     # Two models at once.
     small | jq -c 'if .id then .["logp:rollout"] = .["logp:s"] else . end' |
-        "$BIN/dense-reward" -q --kl s:5 --kl h:0.5 s h | "$BIN/toks" view | tail -n +2 |
+        "$BIN/dense-reward" -q "${paper[@]}" --kl s:5 --kl h:0.5 s h | "$BIN/toks" view | tail -n +2 |
         jq -sce 'map(.reward) == [[null,1,-0.5],[null,3.5],[null,2],[null,1.5]]'
 }
 
 @test "--reward takes a column of tokens or of sequences, and no models" {
-    small | "$BIN/dense-reward" -q s h -o first.toks
+    small | "$BIN/dense-reward" -q "${paper[@]}" s h -o first.toks
     "$BIN/toks" view first.toks | tail -n +2 >first
     # The reward that is there, written over by itself; and under another name.
-    "$BIN/dense-reward" -q --reward reward first.toks | "$BIN/toks" view | tail -n +2 | cmp first -
+    "$BIN/dense-reward" -q "${paper[@]}" --reward reward first.toks | "$BIN/toks" view | tail -n +2 | cmp first -
     small | jq -c 'if .id then .x = [0, 1, 2][:(.token | length)] else . end' >x.jsonl
     reward() {
-        "$BIN/dense-reward" -q "$@" | "$BIN/toks" view | tail -n +2 | jq -sc 'map(.reward)'
+        "$BIN/dense-reward" -q "${paper[@]}" "$@" | "$BIN/toks" view | tail -n +2 | jq -sc 'map(.reward)'
     }
     [ "$(reward --reward x x.jsonl)" = '[[null,1,2],[null,1],[null,1],[null,1]]' ]
     [ "$(reward --reward score <x.jsonl)" = '[[null,0,3],[null,1],[null,0],[null,2]]' ]
@@ -205,15 +208,15 @@ END
     # No logp column and no prompt is needed.
     jq -c 'del(.["logp:s"], .["logp:h"], .prompt)' x.jsonl >bare.jsonl
     [ "$(reward --reward score bare.jsonl)" = '[[null,0,3],[null,1],[null,0],[null,2]]' ]
-    "$BIN/dense-reward" -q --reward score --baseline loo x.jsonl | "$BIN/toks" view | tail -n +2 |
+    "$BIN/dense-reward" -q "${paper[@]}" --reward score --baseline loo x.jsonl | "$BIN/toks" view | tail -n +2 |
         jq -sce 'map(.advantage) == [[null,3,3],[null,-1],[null,-3],[null,1]]'
     # Nulls, texts, absent columns.
     jq -c 'if .id == "b" then .x[1] = null else . end' x.jsonl >null.jsonl
-    run "$BIN/dense-reward" --reward x null.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --reward x null.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == *'record `b`: token 1 is trained, but its `x` is null' ]]
     for column in prompt absent; do
-        run "$BIN/dense-reward" --reward $column x.jsonl -o out
+        run "$BIN/dense-reward" "${paper[@]}" --reward $column x.jsonl -o out
         [ "$status" -eq 3 ]
         [[ $output == *"$column"* ]]
     done
@@ -226,10 +229,10 @@ END
     { echo '{"densepath":1,"columns":[{"name":"id","type":"string","per":"sequence"},{"name":"token","type":"u32","per":"token"},{"name":"mask","type":"u8","per":"token"},{"name":"score","type":"f32","per":"sequence"},{"name":"team","type":"u32","per":"sequence"}]}'
         tail -n +2 in.jsonl | jq -c '{id, token, mask, score, team}'; } >number.jsonl
     for file in text number; do
-        "$BIN/dense-reward" -q --reward score --group team --baseline loo $file.jsonl | "$BIN/toks" view |
+        "$BIN/dense-reward" -q "${paper[@]}" --reward score --group team --baseline loo $file.jsonl | "$BIN/toks" view |
             tail -n +2 | jq -sce 'map(.advantage) == [[null,2,2],[null,-2],[null,-2],[null,2]]'
     done
-    run "$BIN/dense-reward" --reward score --group nothing --baseline loo text.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --reward score --group nothing --baseline loo text.jsonl -o out
     [ "$status" -eq 3 ]
     [[ $output == *nothing* ]]
 }
@@ -239,7 +242,7 @@ END
     share() { # COLUMN OPTION...
         local column=$1
         shift
-        "$BIN/dense-reward" -q --credit attention "$@" in.jsonl | "$BIN/toks" view | tail -n +2 |
+        "$BIN/dense-reward" -q "${paper[@]}" --credit attention "$@" in.jsonl | "$BIN/toks" view | tail -n +2 |
             jq -sc "map(.$column)"
     }
     [ "$(share reward --reward score --attention w --beta 0.5)" = '[[null,0.375,2.625],[null,1],[null,0],[null,2]]' ]
@@ -250,16 +253,16 @@ END
     [ "$(share return --attention w --beta 1 --gamma 0.5 s h)" = '[[null,0.625,0.75],[null,7],[null,4],[null,3]]' ]
     for bad in '-1' null '1e999'; do
         jq -c --argjson w "[9,1,$bad]" 'if .id == "a" then .w = $w else . end' in.jsonl >bad.jsonl
-        run "$BIN/dense-reward" --credit attention --attention w --reward score bad.jsonl -o out
+        run "$BIN/dense-reward" "${paper[@]}" --credit attention --attention w --reward score bad.jsonl -o out
         [ "$status" -eq 1 ]
         [[ $output == *'record `a`'*'`w`'* ]]
     done
     jq -c 'if .id == "a" then .w = [1,0,0] else . end' in.jsonl >bad.jsonl
-    run "$BIN/dense-reward" --credit attention --attention w --reward score bad.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --credit attention --attention w --reward score bad.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == *'record `a`'*'is 0'* ]]
     for column in absent score; do
-        run "$BIN/dense-reward" --credit attention --attention $column --reward score in.jsonl -o out
+        run "$BIN/dense-reward" "${paper[@]}" --credit attention --attention $column --reward score in.jsonl -o out
         [ "$status" -eq 3 ]
     done
     [ ! -e out ]
@@ -281,15 +284,15 @@ END
 @test "step cuts the stream into batches" {
     { small && small | tail -n +2 | sed 's/"id":"/"id":"x/'; } |
         jq -c 'if .id then .step = (if .id | startswith("x") then 8 else 7 end) else . end' >two.jsonl
-    "$BIN/dense-reward" -q --baseline batch --metrics m.jsonl s h two.jsonl | "$BIN/toks" view |
+    "$BIN/dense-reward" -q "${paper[@]}" --baseline batch --metrics m.jsonl s h two.jsonl | "$BIN/toks" view |
         jq -sc '[.[1:][].advantage[1:][]]' >two
-    small | "$BIN/dense-reward" -q --baseline batch s h | "$BIN/toks" view |
+    small | "$BIN/dense-reward" -q "${paper[@]}" --baseline batch s h | "$BIN/toks" view |
         jq -sc '[.[1:][].advantage[1:][]] | . + .' >one
     cmp one two
     jq -sce 'map(.step) == [7, 8] and map(.num_tokens) == [5, 10] and .[0].reward == 3.75' m.jsonl
     # A prompt that is alone in its step has no other samples there.
     jq -c 'if .id == "a" then .step = 6 else . end' two.jsonl >alone.jsonl
-    run "$BIN/dense-reward" --baseline loo s h alone.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --baseline loo s h alone.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == *'record `a`'*'only sample of its prompt'* ]]
     [ ! -e out ]
@@ -297,12 +300,12 @@ END
 
 @test "a batch leaves before the stream goes on" {
     small | jq -c 'if .id then .step = 7 else . end' | "$BIN/toks" view -b >in.toks
-    "$BIN/dense-reward" -q --baseline loo s h in.toks >whole.toks
+    "$BIN/dense-reward" -q "${paper[@]}" --baseline loo s h in.toks >whole.toks
     "$BIN/toks" view whole.toks >whole.jsonl
     # All but END, which is as long in both, and then nothing for a while.
     end=93
     mkfifo pipe
-    "$BIN/dense-reward" -q --baseline loo s h <pipe >out.toks 2>err &
+    "$BIN/dense-reward" -q "${paper[@]}" --baseline loo s h <pipe >out.toks 2>err &
     exec 9>pipe
     head -c -$end in.toks >&9
     for ((i = 0; i < 100 && $(stat -c %s out.toks) < $(stat -c %s whole.toks) - end; i++)); do
@@ -332,10 +335,10 @@ steps() {
 
 @test "batches of more than a frame" {
     steps >all.jsonl
-    "$BIN/dense-reward" -q --baseline loo --whiten batch s h all.jsonl | "$BIN/toks" view | tail -n +2 >all
+    "$BIN/dense-reward" -q "${paper[@]}" --baseline loo --whiten batch s h all.jsonl | "$BIN/toks" view | tail -n +2 >all
     for step in 1 2 3; do
         { head -1 all.jsonl && grep "\"step\":$step" all.jsonl; } >$step.jsonl
-        "$BIN/dense-reward" -q --baseline loo --whiten batch s h $step.jsonl | "$BIN/toks" view | tail -n +2
+        "$BIN/dense-reward" -q "${paper[@]}" --baseline loo --whiten batch s h $step.jsonl | "$BIN/toks" view | tail -n +2
     done >apart
     cmp all apart
 }
@@ -343,23 +346,23 @@ steps() {
 @test "a step that goes on after its end is refused" {
     small | jq -c 'if .id then .step = 7 else . end' | "$BIN/toks" view -b >seven.toks
     cat seven.toks seven.toks >twice.toks
-    run "$BIN/dense-reward" --baseline loo s h twice.toks -o out
+    run "$BIN/dense-reward" "${paper[@]}" --baseline loo s h twice.toks -o out
     [ "$status" -eq 3 ]
     [[ $output == *'record `a`: step 7 goes on'* ]]
     [ ! -e out ]
 }
 
 @test "columns that are there already are written over" {
-    small | "$BIN/dense-reward" -q --gamma 0.5 s h | "$BIN/dense-reward" -q s h | "$BIN/toks" view |
+    small | "$BIN/dense-reward" -q "${paper[@]}" --gamma 0.5 s h | "$BIN/dense-reward" -q "${paper[@]}" s h | "$BIN/toks" view |
         tail -n +2 >twice
-    small | "$BIN/dense-reward" -q s h | "$BIN/toks" view | tail -n +2 >once
+    small | "$BIN/dense-reward" -q "${paper[@]}" s h | "$BIN/toks" view | tail -n +2 >once
     cmp once twice
 }
 
 @test "the same bytes for any number of threads" {
     small >in.jsonl
     for n in 1 2 3; do
-        "$BIN/dense-reward" -q --threads $n --baseline loo --whiten batch s h in.jsonl -o $n.toks
+        "$BIN/dense-reward" -q "${paper[@]}" --threads $n --baseline loo --whiten batch s h in.jsonl -o $n.toks
         cmp 1.toks $n.toks
     done
 }
@@ -370,11 +373,11 @@ steps() {
         {"name":"logp:s","type":"f32","per":"token"},{"name":"logp:h","type":"f32","per":"token"},
         {"name":"prompt","type":"string","per":"sequence"}]' >empty.jsonl
     for options in "" "--baseline loo" "--whiten grpo" "--whiten position"; do
-        run "$BIN/dense-reward" $options s h empty.jsonl -o out.toks
+        run "$BIN/dense-reward" "${paper[@]}" $options s h empty.jsonl -o out.toks
         [ "$status" -eq 0 ]
         [[ $output == *"0 records"* ]]
         small | sed 's/"mask":\[0,1/"mask":[0,0/; s/,1\],"logp:s/,0],"logp:s/' |
-            "$BIN/dense-reward" $options s h >none.toks
+            "$BIN/dense-reward" "${paper[@]}" $options s h >none.toks
         [ "$("$BIN/toks" view none.toks | jq -sc '[.[1:][] | .reward + .advantage] | flatten | unique')" = "[null]" ]
     done
 }
@@ -384,19 +387,19 @@ steps() {
     [ "$status" -eq 3 ]
     [[ $output == *'logp:absent'* ]]
     small | jq -c 'del(.mask)' >in.jsonl
-    run "$BIN/dense-reward" s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" s h in.jsonl -o out
     [ "$status" -eq 3 ]
     [[ $output == "dense-reward: in.jsonl: "*'mask'* ]]
     small | jq -c 'del(.prompt)' >in.jsonl
-    run "$BIN/dense-reward" --baseline loo s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --baseline loo s h in.jsonl -o out
     [ "$status" -eq 3 ]
     [[ $output == *'prompt'* ]]
-    run "$BIN/dense-reward" --mix 0.5:nothing s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --mix 0.5:nothing s h in.jsonl -o out
     [ "$status" -eq 3 ]
     [[ $output == *'nothing'* ]]
-    run "$BIN/dense-reward" --mix 0.5:id s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --mix 0.5:id s h in.jsonl -o out
     [ "$status" -eq 3 ]
-    run "$BIN/dense-reward" --kl s:1 s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --kl s:1 s h in.jsonl -o out
     [ "$status" -eq 3 ]
     [[ $output == *'logp:rollout'* ]]
     [ ! -e out ]
@@ -404,25 +407,25 @@ steps() {
 
 @test "a trained token without a value is named: status 1" {
     small | sed '2s/-3,-1/null,-1/' >in.jsonl
-    run "$BIN/dense-reward" s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" s h in.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == 'dense-reward: in.jsonl: record `a`: token 1 is trained, but its `logp:h` is null' ]]
     [ ! -e out ]
     small | jq -c 'if .id == "c" then .score = null else . end' >in.jsonl
-    run "$BIN/dense-reward" --mix 0.5:score s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" --mix 0.5:score s h in.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == *'record `c`'*'score'* ]]
     small | sed '2s/-3,-1/-1e999,-1/' >in.jsonl
-    run "$BIN/dense-reward" s h in.jsonl -o out
+    run "$BIN/dense-reward" "${paper[@]}" s h in.jsonl -o out
     [ "$status" -eq 1 ]
     [[ $output == *'record `a`: token 1: the reward is not finite'* ]]
-    "$BIN/dense-reward" -q --floor 0.1 s h in.jsonl -o out
+    "$BIN/dense-reward" -q "${paper[@]}" --floor 0.1 s h in.jsonl -o out
 }
 
 @test "a prompt with one sample is refused where others are needed" {
     small | sed '$d' >in.jsonl
     for options in "--baseline loo" "--whiten prompt" "--whiten grpo"; do
-        run "$BIN/dense-reward" $options s h in.jsonl -o out
+        run "$BIN/dense-reward" "${paper[@]}" $options s h in.jsonl -o out
         [ "$status" -eq 1 ]
         [[ $output == *'record `b`'*'only sample'* ]]
         [ ! -e out ]
@@ -440,7 +443,7 @@ steps() {
         "--mix 2:score s h" "--mix x:score s h" "--kl s s h" "--kl s:x s h" "--kl :1 s h" \
         "--whiten grpo --baseline loo s h" "--reward x s h" "--reward x --floor 0.1" "--reward x --min-logp -3" \
         "--credit attention s h" "--attention x s h" "--credit attention --attention x --beta 2 s h"; do
-        run "$BIN/dense-reward" $arguments </dev/null
+        run "$BIN/dense-reward" "${paper[@]}" $arguments </dev/null
         echo "$arguments: $status $output"
         [ "$status" -eq 2 ]
         [ "${#lines[@]}" -eq 1 ]
@@ -449,14 +452,14 @@ steps() {
 
 @test "inputs and outputs that fail" {
     small | "$BIN/toks" view -b >in.toks
-    run "$BIN/dense-reward" s h /nowhere/x.toks
+    run "$BIN/dense-reward" "${paper[@]}" s h /nowhere/x.toks
     [ "$status" -eq 1 ]
-    run "$BIN/dense-reward" s h .
+    run "$BIN/dense-reward" "${paper[@]}" s h .
     [ "$status" -eq 1 ]
-    run "$BIN/dense-reward" s h in.toks -o /dev/full
+    run "$BIN/dense-reward" "${paper[@]}" s h in.toks -o /dev/full
     [ "$status" -eq 1 ]
     [[ $output == *"/dev/full"* ]]
-    run "$BIN/dense-reward" s h in.toks -o /nowhere/out
+    run "$BIN/dense-reward" "${paper[@]}" s h in.toks -o /nowhere/out
     [ "$status" -eq 1 ]
     run bash -c "'$BIN/dense-reward' -q s h /dev/null"
     [ "$status" -eq 3 ]
@@ -471,7 +474,7 @@ steps() {
     for ((i = 0; i < size; i++)); do
         head -c "$i" in.toks >cut.toks
         status=0
-        "$BIN/dense-reward" --baseline loo s h cut.toks -o out 2>err || status=$?
+        "$BIN/dense-reward" "${paper[@]}" --baseline loo s h cut.toks -o out 2>err || status=$?
         [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
             echo "cut at $i: status $status"
             cat err
@@ -482,11 +485,32 @@ steps() {
         { head -c "$i" in.toks && tail -c +$((i + 1)) in.toks | head -c 1 | tr '\000-\377' '\001-\377\000' &&
             tail -c +$((i + 2)) in.toks; } >bad.toks
         status=0
-        "$BIN/dense-reward" --baseline loo s h bad.toks -o out 2>err || status=$?
+        "$BIN/dense-reward" "${paper[@]}" --baseline loo s h bad.toks -o out 2>err || status=$?
         [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
             echo "flipped at $i: status $status"
             cat err
             false
         }
     done
+}
+
+@test "defaults: the floor 0.03 and the baseline loo, where they have something to say" {
+    small >in.jsonl
+    "$BIN/dense-reward" -q s h in.jsonl | "$BIN/toks" view | tail -n +2 >defaults
+    "$BIN/dense-reward" -q --floor 0.03 --baseline loo s h in.jsonl | "$BIN/toks" view | tail -n +2 | cmp - defaults
+    # A reward that is there has no reference to put a floor under; grpo has a baseline of its own.
+    "$BIN/dense-reward" -q "${paper[@]}" s h in.jsonl -o first.toks
+    "$BIN/dense-reward" -q --reward reward first.toks | "$BIN/toks" view | tail -n +2 >given
+    "$BIN/dense-reward" -q --reward reward --baseline loo first.toks | "$BIN/toks" view | tail -n +2 | cmp - given
+    "$BIN/dense-reward" -q --reward reward --whiten grpo first.toks -o out
+    run "$BIN/dense-reward" --reward reward --floor 0.1 first.toks
+    [ "$status" -eq 2 ]
+    # One sample of a prompt: the way out is named, and so where there are no prompts at all.
+    printf '%s\n' '{"densepath":1,"columns":[{"name":"token","type":"u32","per":"token"},{"name":"mask","type":"u8","per":"token"},{"name":"x","type":"f32","per":"token"},{"name":"prompt","type":"string","per":"sequence"}]}' \
+        '{"id":"a","prompt":"p","token":[1,2],"mask":[0,1],"x":[0,1]}' >one.jsonl
+    run "$BIN/dense-reward" --reward x one.jsonl -o out
+    [ "$status" -eq 1 ] && [[ $output == *'record `a`'*'only sample of its prompt'*'--baseline none'* ]]
+    jq -c 'del(.prompt) | if .columns then .columns |= .[:3] else . end' one.jsonl >without.jsonl
+    run "$BIN/dense-reward" --reward x without.jsonl -o out
+    [ "$status" -eq 3 ] && [[ $output == *'no column `prompt`'*'--baseline none'* ]]
 }

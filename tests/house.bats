@@ -92,7 +92,11 @@ run_tests() {
     env -u BUILD make -C "$tree" -s install DESTDIR="$PWD/root" PREFIX=/usr >/dev/null
     for source in "$tree"/bin/*.c; do
         name=$(basename "$source" .c)
-        "root/usr/bin/$name" --version | grep -q "^$name (densepath) "
+        "root/usr/bin/$name" --version >said
+        case $name in
+        densepath) grep -qE '^densepath [0-9]+\.' said ;;
+        *) grep -q "^$name (densepath) " said ;;
+        esac
         [ -s "root/usr/share/man/man1/$name.1" ]
     done
     [ -s root/usr/share/man/man5/toks.5 ] && [ -s root/usr/share/man/man7/densepath.7 ]

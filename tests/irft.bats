@@ -9,7 +9,7 @@ setup() {
     BIN=$(cd "$BIN" && pwd)
     export BIN
     grep -v '"none"' demos.jsonl | "$BIN/toks" view -b >seven.toks
-    irft=("$BATS_TEST_DIRNAME/../pipelines/irft" -m "$model" --learning-rate 1e-3 --batch-size 2
+    irft=("$BATS_TEST_DIRNAME/../pipelines/irft" -m "$model" --learning-rate 1e-3 --batch-size 2 --seed 1
         --max-new-tokens 12 --steps 3)
 }
 

@@ -69,19 +69,13 @@ commands_of() { # PROGRAM
         <(cd "$man" && printf '%s\n' densepath-*.1 | sed 's/^densepath-\(.*\)\.1$/\1/' | sort)
 }
 
-# Options of the list; some stand in the usage lines too, or only there.
-@test "each pipeline's page has the options of its --help, and no others" {
+# Those that every pipeline has stand in densepath(1).
+@test "each pipeline's page has the options of its table, and no others" {
     for page in "$man"/densepath-*.1; do
-        name=${page##*/densepath-}
-        "$(find "$tree"/pipelines{,/studies} -maxdepth 1 -name "${name%.1}")" --help >help
-        awk '/^\.It Fl / { for (i = 2; i <= NF; i++) if ($i == "Fl") print "-" $(i + 1) }' "$page" | sort -u >documented
-        grep -E '^ +-' help | grep -oE '^ +-[-a-z]+|, --?[-a-z]+|[A-Z]  ? ?, --[a-z]+' |
-            grep -oE -- '--?[a-z][-a-z]*' | sort -u >listed
-        comm -23 listed documented >missing
-        [ ! -s missing ] || { echo "$page lacks $(<missing)"; return 1; }
-        while read -r option; do
-            grep -qE -- "(^|[ [,|])$option($|[] ,|])" help || { echo "$name has no $option"; return 1; }
-        done <documented
+        name=${page##*/} && name=${name%.1}
+        script=$(find "$tree"/pipelines{,/studies} -maxdepth 1 -name "${name#densepath-}")
+        diff <(listed "$script" | sort -u) <({ documented "$name" && documented densepath; } | sort -u) ||
+            { echo "$name.1 and the pipeline know different options"; return 1; }
     done
 }
 
@@ -151,9 +145,9 @@ make_world() {
         cp -r sft copy
         rollout -q -m sft -n 4 --max-new-tokens 16 prompts.toks >rollouts.toks
         logprob -q -m sft --as sft <rollouts.toks | logprob -q -m sft/half --as half >both.toks
-        dense-reward -q sft half both.toks >samples.toks
+        dense-reward -q --floor 0 --baseline none sft half both.toks >samples.toks
         logprob -q -m sft --as sft demos.toks | logprob -q -m sft/half --as half |
-            dense-reward -q sft half >scored.toks
+            dense-reward -q --floor 0 --baseline none sft half >scored.toks
     )
 }
 
@@ -249,6 +243,11 @@ run_examples() { # PAGE [SECTION [FILTER]]
     toks view voted.toks | jq -se '.[1:] | length == 64 and all(.score >= 0)'
     toks view gains.toks | jq -se '[.[1:][].gain] | length == 48 and add > 0'
     [ "$(toks stat -O json groups.toks | jq .records)" -eq 64 ]
+}
+@test "examples of densepath.1" {
+    run_examples densepath.1
+    [ -s better/model.safetensors ] && [ -s best/model.safetensors ]
+    run ! cmp -s better/model.safetensors best/model.safetensors
 }
 @test "examples of densepath-vote.1" {
     run_examples densepath-vote.1

@@ -4,6 +4,9 @@
 bats_require_minimum_version 1.5.0
 load golden
 
+# The paper's formula, in place of what is the default.
+paper=(--floor 0 --baseline none)
+
 # Once: the samples as a stream, scored by all three models.
 setup_file() {
     [ -e "$methods" ] || return 0
@@ -39,7 +42,7 @@ setup() {
     column_is scored.toks kl:policy .kl.exact
     column_is scored.toks kl-reverse:policy .kl.exact_reverse
     # The simplest estimate is a reward.
-    "$BIN/dense-reward" -q policy sft scored.toks >difference
+    "$BIN/dense-reward" -q "${paper[@]}" policy sft scored.toks >difference
     column_is difference reward .kl.k1
 }
 
@@ -73,19 +76,19 @@ setup() {
     column_is weights logp:e .lp_weight_extrapolation
     # The reward of nothing against both is what they combine to.
     records scored.toks | jq -c '.["logp:zero"] = (.["logp:sft"] | map(numbers |= 0))' |
-        { echo '{"densepath":1}' && cat; } | "$BIN/dense-reward" -q zero sft,half >two
+        { echo '{"densepath":1}' && cat; } | "$BIN/dense-reward" -q "${paper[@]}" zero sft,half >two
     column_is two reward '.lp_two_references | map(-.)'
 }
 
 @test "golden: soft rewards, and their sums" {
     local checked=0 gamma
     for gamma in $(golden_keys '.samples[0]' soft_reward_gamma_); do
-        "$BIN/dense-reward" -q --soft --gamma "$gamma" sft scored.toks >soft
+        "$BIN/dense-reward" -q "${paper[@]}" --soft --gamma "$gamma" sft scored.toks >soft
         column_is soft reward ".[\"soft_reward_gamma_$gamma\"]"
         checked=$((checked + 1))
     done
     [ "$checked" -ge 2 ]
-    "$BIN/dense-reward" -q --soft sft scored.toks | records - | jq -se --slurpfile m "$methods" '
+    "$BIN/dense-reward" -q "${paper[@]}" --soft sft scored.toks | records - | jq -se --slurpfile m "$methods" '
         $m[0] as {$theory, $samples} | [map(.return | map(numbers)[0]), $theory.sum_lp_plus_v0_minus_vT,
             $theory.sum_soft_reward] | transpose |
         length == ($samples | length) and
@@ -93,9 +96,9 @@ setup() {
 }
 
 @test "golden: the dense reward and its returns, from the models on" {
-    "$BIN/dense-reward" -q sft half scored.toks >rewarded
+    "$BIN/dense-reward" -q "${paper[@]}" sft half scored.toks >rewarded
     column_is rewarded reward .reward
-    "$BIN/dense-reward" -q --gamma 0.9 --credit token sft half scored.toks >rewarded
+    "$BIN/dense-reward" -q "${paper[@]}" --gamma 0.9 --credit token sft half scored.toks >rewarded
     column_is rewarded return '.credit["gamma_0.9"]'
 }
 

@@ -18,7 +18,7 @@ setup_file() {
     "$A/generate" --n 480 --seed 1 >demos.jsonl
     "$A/generate" --n 40 --seed 1 --held-out >held-out.jsonl
     head -6 held-out.jsonl >prompts.jsonl
-    "$P/sft" -m base -o sft --threads 1 --metrics sft.jsonl demos.jsonl \
+    "$P/sft" -m base -o sft --seed 1 --threads 1 --metrics sft.jsonl demos.jsonl \
         -- -q --batch-size 16 --learning-rate 1e-2
 }
 
@@ -155,7 +155,7 @@ rewards() { # REFERENCE STREAM
     tok -q -m "$D/sft" "$D/demos.jsonl" -o demos.toks
     paste <(rewards 0.25 demos.toks) <(jq -r .id "$D/demos.jsonl") | sort -gr | head -160 | cut -f2 | sort >best
     toks view chosen.toks | jq -r 'select(has("token")).id' | sort | cmp - best
-    "$P/select" -m "$D/sft" -o better --reference 0.25 --top 100 --stream hundred.toks --threads 1 \
+    "$P/select" -m "$D/sft" -o better --reference 0.25 --top 100 --stream hundred.toks --seed 1 --threads 1 \
         "$D/demos.jsonl" -- -q --max-steps 3
     [ "$(toks stat -O json hundred.toks | jq .records)" -eq 100 ]
     sft-train -q -m "$D/sft" -o alone --seed 1 --threads 1 --max-steps 3 hundred.toks
@@ -164,7 +164,7 @@ rewards() { # REFERENCE STREAM
 }
 
 @test "best-of: of each prompt the sample with the highest reward" {
-    "$P/best-of" -m "$D/sft" -n 5 --max-new-tokens 10 --threads 1 "$D/prompts.jsonl" >best.jsonl
+    "$P/best-of" -m "$D/sft" -n 5 --max-new-tokens 10 --seed 1 --threads 1 "$D/prompts.jsonl" >best.jsonl
     [ "$(jq -r .prompt_id best.jsonl)" = "$(jq -r .id "$D/prompts.jsonl")" ]
     tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
         rollout -q -m "$D/sft" -n 5 --max-new-tokens 10 --seed 1 -o samples.toks
@@ -173,7 +173,7 @@ rewards() { # REFERENCE STREAM
 }
 
 @test "best-of-sft: rounds of drawing, keeping the best and training, by hand and interrupted" {
-    run=(-m "$D/sft" --rounds 2 --prompts 5 -n 3 --steps 2 --max-new-tokens 10 --threads 1)
+    run=(-m "$D/sft" --rounds 2 --prompts 5 -n 3 --steps 2 --max-new-tokens 10 --seed 1 --threads 1)
     "$P/best-of-sft" -o two "${run[@]}" --samples all.toks --metrics m.jsonl "$D/prompts.jsonl" -- -q --learning-rate 1e-3
     [ ! -e two.rounds ]
     [ "$(toks stat -O json all.toks | jq .records)" -eq 30 ]
@@ -241,7 +241,7 @@ rewards() { # REFERENCE STREAM
 @test "precheck: the reweighted score, rising and falling" {
     score='jq -c ".score = (.completion | length)"'
     "$P/precheck" -m "$D/sft" --score "$score" -n 6 --points 0,0.5,1 --max-new-tokens 10 --tsv curve \
-        --threads 1 "$D/prompts.jsonl" >told
+        --seed 1 --threads 1 "$D/prompts.jsonl" >told
     tok -q -m "$D/sft" --prompts "$D/prompts.jsonl" |
         rollout -q -m "$D/sft" -n 6 --max-new-tokens 10 --seed 1 -o samples.toks
     paste <(rewards half samples.toks) <(tok -q -d -m "$D/sft" samples.toks |
@@ -252,7 +252,7 @@ rewards() { # REFERENCE STREAM
     cut -f3 curve | paste - expected | awk '{ if (($1 - $2) ^ 2 > 1e-6) exit 1 } END { if (NR != 3) exit 1 }'
     # Without a reference the reward is log p of SFT.
     "$P/precheck" -m "$D/sft" --score "$score" --reference none -n 6 --points 0,0.5 --max-new-tokens 10 \
-        --tsv alone --threads 1 "$D/prompts.jsonl" >/dev/null
+        --tsv alone --seed 1 --threads 1 "$D/prompts.jsonl" >/dev/null
     logprob -q -m "$D/sft" --as sft samples.toks | toks view |
         jq -r 'select(has("token")) | [.["logp:sft"][] | numbers] | add' |
         paste - <(tok -q -d -m "$D/sft" samples.toks | jq -r '[(.completion | length), .prompt_id] | @tsv') |
@@ -277,7 +277,7 @@ rewards() { # REFERENCE STREAM
     [[ $output == *"update"* && $output == *"***"* ]]
     run -1 "$P/plot" curves --text --y nothing "seed=$D/sft.jsonl"
     tok -q -m "$D/sft" "$A/examples.jsonl" | logprob -q -m "$D/sft" --as sft |
-        logprob -q -m "$D/sft/half" --as reference | dense-reward -q sft reference -o three.toks
+        logprob -q -m "$D/sft/half" --as reference | dense-reward -q --floor 0 --baseline none sft reference -o three.toks
     run -0 --separate-stderr "$P/plot" reward -m "$D/sft" -o reward --text three.toks
     [[ $output == *"3 4 7 +  6 8 5 ="* ]]
     [ -z "$stderr" ]

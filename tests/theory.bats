@@ -5,6 +5,9 @@
 bats_require_minimum_version 1.5.0
 load engine
 
+# The paper's formula, in place of what is the default.
+paper=(--floor 0 --baseline none)
+
 # A model, its earlier self, samples of either, and what both say of them.
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || return
@@ -40,14 +43,14 @@ holds() {
 }
 
 @test "theory 2: the soft Bellman reward is log p and the difference of values" {
-    "$BIN/dense-reward" -q --soft sft sft.toks >soft.toks
+    "$BIN/dense-reward" -q "${paper[@]}" --soft sft sft.toks >soft.toks
     holds 'all(states("sft") as $v | trained("logp:sft") as $l | trained("reward") |
         [., $l, $v[:-1], $v[1:]] | transpose | all(near(.[0]; .[1] + .[2] - .[3]; 1e-5)))' soft.toks
 }
 
 @test "theory 3: rewards telescope, and for gamma < 1 fail by (1 - gamma) V" {
     for gamma in 1 0.9 0.5; do
-        "$BIN/dense-reward" -q --soft --gamma "$gamma" sft sft.toks >soft.toks
+        "$BIN/dense-reward" -q "${paper[@]}" --soft --gamma "$gamma" sft sft.toks >soft.toks
         holds "$gamma"' as $g | all(states("sft") as $v | trained("reward") as $r |
             ($r | add) as $sum | ((trained("logp:sft") | add) + $v[0] - $v[-1]) as $ends |
             ($v[1:] | add * (1 - $g)) as $beyond |
@@ -59,9 +62,9 @@ holds() {
 }
 
 @test "theory 5: two models: the sum of rewards is the log-likelihood ratio, up to potentials" {
-    "$BIN/dense-reward" -q sft half sft.toks >ratio.toks
+    "$BIN/dense-reward" -q "${paper[@]}" sft half sft.toks >ratio.toks
     for name in sft half; do
-        "$BIN/dense-reward" -q --soft $name ratio.toks >$name.soft
+        "$BIN/dense-reward" -q "${paper[@]}" --soft $name ratio.toks >$name.soft
     done
     paste -d' ' <(records ratio.toks) <(records sft.soft) <(records half.soft) | jq -se '
         def trained(c): [.[c], .mask] | transpose | map(select(.[1] == 1)[0]);
@@ -80,7 +83,7 @@ moments='def moments(f): map(f) | (add / length) as $m | {mean: $m,
 
 @test "theory 6: samples: E of the reward is KL under the model, -KL under the reference" {
     for drawn in sft half; do
-        "$BIN/dense-reward" -q sft half $drawn.toks | records - | jq -sc "$moments"'
+        "$BIN/dense-reward" -q "${paper[@]}" sft half $drawn.toks | records - | jq -sc "$moments"'
             def trained(c): [.[c], .mask] | transpose | map(select(.[1] == 1)[0]) | add;
             {reward: moments(trained("reward")), kl: moments(trained("kl:exact")),
              sum: moments(trained("reward") + trained("kl:exact")),
@@ -98,7 +101,7 @@ moments='def moments(f): map(f) | (add / length) as $m | {mean: $m,
         (range(40) | select(. != 2)) as $a | range(40) as $b |
         {id: "\($a) \($b)", token: [1, 5, $a, $b], mask: [0, 0, 1, 1]})' >every.jsonl
     "$BIN/logprob" -q -m sft --as sft --kl sft/half every.jsonl |
-        "$BIN/logprob" -q -m sft/half --as half --kl sft | "$BIN/dense-reward" -q sft half >every.toks
+        "$BIN/logprob" -q -m sft/half --as half --kl sft | "$BIN/dense-reward" -q "${paper[@]}" sft half >every.toks
     holds '
         def sum(c): trained(c) | add;
         # The chain rule: the first token, then the second where there is one.

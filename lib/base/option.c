@@ -2,6 +2,7 @@
 #include "base/option.h"
 #include "base/io.h"
 #include "base/memory.h"
+#include "base/nearest.h"
 #include "base/number.h"
 #include "base/thread.h"
 
@@ -15,9 +16,9 @@
 #define DENSEPATH_VERSION "0.1.0"
 #endif
 const char densepath_version[] = DENSEPATH_VERSION;
-const char *const option_dtypes[] = {"fp32", "bf16", NULL};
+const char *const option_dtypes[] = {"fp32", NULL};
 
-enum { OPTIONS_MAX = 96, CODE_FIRST = 256, CODE_HELP = 1000, CODE_VERSION, CODE_LIST };
+enum { OPTIONS_MAX = 96, OPERAND = 1, CODE_FIRST = 256, CODE_HELP = 1000, CODE_VERSION, CODE_LIST };
 enum { HELP_COLUMN = 30, HELP_WIDTH = 96 };
 
 // Prints `text` wrapped, from column `at` on, further lines indented by `indent`.
@@ -124,8 +125,12 @@ static int finish_stdout(void)
     return message_fail(&e);
 }
 
-static int print_help(const struct program *p)
+static void print_head(const struct program *p)
 {
+    if (p->usage) {
+        fputs(p->usage, stdout);
+        return;
+    }
     printf("Usage: %s [OPTION...] %s\n", p->name, p->operands ? p->operands : "");
     print_wrapped(p->summary, 0, 0);
     if (p->details) {
@@ -134,6 +139,11 @@ static int print_help(const struct program *p)
     }
     if (p->examples)
         printf("\nExamples:\n%s", p->examples);
+}
+
+static int print_help(const struct program *p)
+{
+    print_head(p);
     for (const struct option_spec *o = p->options; o->kind != OPTION_END; o++) {
         if (o->kind == OPTION_GROUP)
             printf("\n%s:\n", o->help);
@@ -142,6 +152,8 @@ static int print_help(const struct program *p)
     }
     printf("  -h, --help                  print this help\n"
            "      --version               print the version\n");
+    if (p->after)
+        printf("\n%s", p->after);
     return finish_stdout();
 }
 
@@ -225,6 +237,9 @@ static int set_value(const struct option_spec *o, const char *text, struct err *
             }
         }
         argument_text(o, allowed, sizeof allowed);
+        if (!o->choices[1])
+            return err_set(e, STATUS_USAGE, "--%s: '%s': this build has only %s", o->name, text,
+                           allowed);
         return err_set(e, STATUS_USAGE, "--%s: '%s' is not one of %s", o->name, text, allowed);
     case OPTION_TEXTS: {
         struct option_texts *texts = o->value;
@@ -241,6 +256,23 @@ done:
     if (o->given)
         *o->given = 1;
     return 0;
+}
+
+int option_check(const struct option_spec *o, const char *text, struct err *e)
+{
+    union {
+        int choice;
+        int64_t whole;
+        uint64_t size;
+        double real;
+        const char *text;
+    } value;
+    struct option_spec copy = *o;
+    if (o->kind == OPTION_TEXTS)
+        return 0;
+    copy.value = &value;
+    copy.given = NULL;
+    return set_value(&copy, text, e);
 }
 
 static const struct option_spec *find_option(const struct program *p, const char *name)
@@ -309,6 +341,8 @@ static void getopt_tables(const struct program *p, struct getopt_tables *t)
 {
     memset(t, 0, sizeof *t);
     char *s = t->shorts;
+    if (p->rest)
+        *s++ = '-'; // operands come in their order, as values of the option OPERAND
     *s++ = ':';
     *s++ = 'h';
     int n = 0;
@@ -341,7 +375,64 @@ static const struct option_spec *by_code(const struct getopt_tables *t, int code
     return NULL;
 }
 
-static int parse(const struct program *p, struct getopt_tables *t, int argc, char **argv)
+// Whether PROGRAM, one of the suite, has the option. It says so itself.
+static int has_option(const char *program, const char *name)
+{
+    char command[128], line[512];
+    size_t n = strlen(name);
+    int found = 0;
+    snprintf(command, sizeof command, "%s --list-options 2>/dev/null", program);
+    FILE *list = popen(command, "r");
+    if (!list)
+        return 0;
+    while (fgets(line, sizeof line, list))
+        found |= strlen(line) > n && !strncmp(line, name, n) && line[n] == '\t';
+    pclose(list);
+    return found;
+}
+
+// The names that begin with the first N letters of NAME, as text; how many there are.
+static int names_with(const struct program *p, const char *name, size_t n, char *out, size_t size)
+{
+    static const struct option_spec more[] = {OPT_FLAG('h', "help", NULL, NULL),
+                                              OPT_FLAG(0, "version", NULL, NULL), OPT_END};
+    const struct option_spec *const lists[] = {p->options, more};
+    int many = 0;
+    out[0] = 0;
+    for (int i = 0; i < 2; i++)
+        for (const struct option_spec *o = lists[i]; o->kind != OPTION_END; o++) {
+            size_t used = strlen(out);
+            if (o->kind == OPTION_GROUP || strncmp(o->name, name, n) != 0)
+                continue;
+            snprintf(out + used, size - used, "%s--%s", many++ ? ", " : "", o->name);
+        }
+    return many;
+}
+
+// WORD is `--name` or `--name=value`.
+static int unknown_option(const struct program *p, const char *word)
+{
+    char name[64], names[256];
+    int n = (int)strcspn(word + 2, "=");
+    snprintf(name, sizeof name, "%.*s", n, word + 2);
+    if (n > 0 && names_with(p, name, strlen(name), names, sizeof names) > 1)
+        return program_usage(p, "option '--%s' is one of several: %s", name, names);
+    if (p->rest && has_option(p->rest, name))
+        return program_usage(p, "unknown option '--%s': it is %s's, whose options stand after --",
+                             name, p->rest);
+    struct nearest nearest;
+    nearest_init(&nearest, name);
+    for (const struct option_spec *o = p->options; o->kind != OPTION_END; o++)
+        if (o->kind != OPTION_GROUP)
+            nearest_try(&nearest, o->name);
+    if (nearest_name(&nearest))
+        return program_usage(p, "unknown option '--%s': is --%s meant?", name,
+                             nearest_name(&nearest));
+    return program_usage(p, "unknown option '%s'", word);
+}
+
+static int parse(const struct program *p, struct getopt_tables *t, int argc, char **argv,
+                 struct operands *operands)
 {
     struct err e;
     int code;
@@ -365,13 +456,40 @@ static int parse(const struct program *p, struct getopt_tables *t, int argc, cha
                 return program_usage(p, "unknown option '-%c'", optopt);
             if (optopt)
                 return program_usage(p, "option '%s' takes no value", word);
-            return program_usage(p, "unknown option '%s'", word);
+            return unknown_option(p, word);
+        case OPERAND:
+            operands->text[operands->n++] = optarg;
+            break;
         default:
             if (set_value(by_code(t, code), optarg, &e) < 0)
                 return program_usage(p, "%s", e.text);
         }
     }
     return -1;
+}
+
+// Where the words after `--` are not operands, these are collected; they live as long as argv.
+static int operands_begin(struct operands *operands, int argc)
+{
+    struct err e;
+    operands->n = 0;
+    operands->text = mem_alloc((size_t)argc + 1, sizeof *operands->text, "operands", &e);
+    if (!operands->text)
+        message_fail(&e);
+    return operands->text ? 0 : -1;
+}
+
+static void operands_end(const struct program *p, struct operands *operands, int argc, char **argv)
+{
+    if (p->rest) {
+        operands->rest = argv + optind;
+        operands->n_rest = argc - optind;
+        return;
+    }
+    operands->text = argv + optind;
+    operands->n = argc - optind;
+    operands->rest = NULL;
+    operands->n_rest = 0;
 }
 
 int program_start(const struct program *p, int argc, char **argv, struct operands *operands)
@@ -398,13 +516,14 @@ int program_start(const struct program *p, int argc, char **argv, struct operand
         if (path && find_option(p, "config") && apply_config(p, path, &e) < 0)
             status = message_fail(&e);
     }
+    if (status < 0 && p->rest && operands_begin(operands, argc) < 0)
+        status = STATUS_MEMORY;
     if (status < 0)
-        status = parse(p, t, argc, argv);
+        status = parse(p, t, argc, argv, operands);
     free(t);
     if (status >= 0)
         return status;
-    operands->text = argv + optind;
-    operands->n = argc - optind;
+    operands_end(p, operands, argc, argv);
     if (operands->n < p->operands_min)
         return program_usage(p, "an operand is missing: %s %s", p->name, p->operands);
     if (p->operands_max >= 0 && operands->n > p->operands_max)

@@ -47,16 +47,24 @@ struct program {
     const char *examples; // lines, each a command, or NULL
     const struct option_spec *options;
     int operands_min, operands_max; // -1: any number
+    // For tables of scripts (script.h); NULL elsewhere.
+    const char *usage; // what --help prints before the options, as it is
+    const char *after; // and after them
+    const char *rest;  // who takes the words after `--`; without it they are operands
 };
 
 struct operands {
     char **text; // points into argv
     int n;
+    char **rest; // the words after `--`, where the program has `rest`
+    int n_rest;
 };
 
 // Parses; prints help, version or a usage error itself. Returns -1 to go on, otherwise the exit
 // status for main to return. `argv[0]` is skipped.
 int program_start(const struct program *p, int argc, char **argv, struct operands *operands);
+// Whether TEXT is a value of the option's kind. 0, or -1 with *e filled.
+int option_check(const struct option_spec *o, const char *text, struct err *e);
 // "prog: MESSAGE" and where to find help; returns STATUS_USAGE.
 int program_usage(const struct program *p, const char *format, ...) ERR_PRINTF(2, 3);
 
@@ -119,17 +127,18 @@ struct engine_options {
         OPTION_END, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, NULL                                    \
     }
 
-extern const char *const option_dtypes[]; // fp32, bf16
+extern const char *const option_dtypes[]; // those that this build computes in
 #define OPTIONS_ENGINE(e)                                                                          \
     OPT_GROUP("Model"),                                                                            \
         OPT_TEXT('m', "model", &(e)->model, "DIR", "Hugging Face model directory"),                \
-        OPT_TEXT(0, "device", &(e)->device, "cpu|cuda[:N]", "where to compute"),                   \
+        OPT_TEXT(0, "device", &(e)->device, "cpu", "where to compute"),                            \
         OPT_CHOICE("dtype", &(e)->dtype, option_dtypes, "arithmetic of matrix products")
 #define OPTIONS_COMMON(c)                                                                          \
-    OPT_GROUP("Common"),                                                                           \
-        OPT_TEXT('o', "output", &(c)->output, "FILE",                                              \
-                 "write there; `-`, the default, is standard "                                     \
-                 "output"),                                                                        \
+    OPTIONS_COMMON_TO(c, "FILE", "write there; `-`, the default, is standard output")
+// What a program makes is a directory.
+#define OPTIONS_COMMON_MODEL(c) OPTIONS_COMMON_TO(c, "DIR", "the directory that is made")
+#define OPTIONS_COMMON_TO(c, argument, what)                                                       \
+    OPT_GROUP("Common"), OPT_TEXT('o', "output", &(c)->output, argument, what),                    \
         OPT_INT(0, "threads", &(c)->threads, "N", 0, 1024,                                         \
                 "number of threads; 0: one per processor. Does not change the results"),           \
         OPT_SIZE("seed", &(c)->seed, "N", "seed of all random numbers"),                           \

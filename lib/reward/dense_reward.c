@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 // ---------------------------------------------------------------------------------- options
@@ -612,7 +613,12 @@ static int require_group(struct run *r, struct err *e)
     int i = header_find(&r->header, r->d->group);
     if (i >= 0 && r->header.column[i].per == PER_SEQUENCE && r->header.column[i].type == COLUMN_U32)
         return i;
-    return header_require(&r->header, r->d->group, COLUMN_STRING, PER_SEQUENCE, r->where, e);
+    i = header_require(&r->header, r->d->group, COLUMN_STRING, PER_SEQUENCE, r->where, e);
+    if (i < 0 && r->d->options.baseline == BASELINE_LOO) {
+        size_t n = strlen(e->text);
+        snprintf(e->text + n, sizeof e->text - n, "; --baseline none needs no prompts");
+    }
+    return i;
 }
 
 static int find_reward(struct run *r, struct err *e)

@@ -160,11 +160,12 @@ static size_t longest(const struct reward_batch *b)
     return n;
 }
 
-static int refuse_single(size_t i, const char *option, size_t *culprit, struct err *e)
+static int refuse_single(size_t i, const char *option, const char *instead, size_t *culprit,
+                         struct err *e)
 {
     *culprit = i;
-    return err_set(e, STATUS_FAILED, "is the only sample of its prompt; %s needs two or more",
-                   option);
+    return err_set(e, STATUS_FAILED, "is the only sample of its prompt; %s needs two or more%s",
+                   option, instead);
 }
 
 // R over the samples of each prompt.
@@ -199,7 +200,8 @@ static int leave_one_out(const struct reward_batch *b, const struct moment *cell
         const struct reward_sequence *s = &b->sequence[i];
         const struct moment *m = &cell[s->group];
         if (s->n && m->n < 2)
-            return refuse_single(i, "--baseline loo", culprit, e);
+            return refuse_single(i, "--baseline loo", " (--baseline none needs no other)", culprit,
+                                 e);
         if (s->n)
             subtract(s, (m->mean * m->n - s->total) / (m->n - 1), value);
     }
@@ -318,7 +320,7 @@ static int refuse_singles(const struct reward_batch *b, const char *option, stru
     add_totals(b, cell);
     for (size_t i = 0; i < b->n_sequences; i++)
         if (b->sequence[i].n && cell[b->sequence[i].group].n < 2)
-            return refuse_single(i, option, culprit, e);
+            return refuse_single(i, option, "", culprit, e);
     return 0;
 }
 

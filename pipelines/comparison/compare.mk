@@ -33,7 +33,7 @@
 #   tuned.tsv       task, arm, factor, value on the validation split, `chosen` or `-`
 #   asked.tsv       task, arm, seed, title: what was asked for, in the order of the table
 
-PIPELINES := $(patsubst %/comparison/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+PIPELINES := $(patsubst %/comparison/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 TASK      ?= $(PIPELINES)/tasks/annotators
 OUT       ?= out/compare
 SEEDS     ?= 1 2 3
@@ -64,7 +64,7 @@ $(TASKS):
 else
 
 include $(TASK)/recipe.mk
-NAME       ?= $(notdir $(abspath $(TASK)))
+NAME       ?= $(lastword $(notdir $(abspath $(TASK))))
 MEASURES   ?= score
 PRIMARY    ?= sampled
 VALIDATION ?= $(HELD_OUT)
@@ -74,8 +74,12 @@ absent:
 	@[ -z '$(BASE)' ] || [ -e '$(BASE)/config.json' ] || echo '$(BASE)'
 
 # A program of the tree, or of PATH: as lib/pipeline.bash finds them.
-export BIN ?= $(if $(wildcard $(PIPELINES)/../bin/toks),$(realpath $(PIPELINES)/../bin))
-export PATH := $(if $(BIN),$(abspath $(BIN)):)$(abspath $(PIPELINES)):$(PATH)
+# The shell makes the paths whole: the tree's own may hold spaces.
+ifndef BIN
+BIN := $(shell cd -P '$(PIPELINES)/../bin' 2>/dev/null && [ -x toks ] && pwd)
+endif
+export BIN
+export PATH := $(if $(BIN),$(shell cd '$(BIN)' && pwd):)$(shell cd '$(PIPELINES)' && pwd):$(PATH)
 
 ARMS ?= sft continued $(filter-out sft continued $(WITHOUT),$(KNOWN))
 $(foreach a,$(ARMS),$(if $(filter $a,$(KNOWN)),,$(error there is no arm '$a'; there are: $(KNOWN))))

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2016 # dollars in single quotes are of jq
 # What the pipelines share. Sourced; the name in messages is that of the script.
 # Programs are those of BIN if it is set, else of the tree around this file if they were built
-# there, else of PATH.
+# there, or of the folder where they were installed with it, else of PATH.
 set -euo pipefail
 
 pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,6 +11,8 @@ if [[ -n ${BIN-} ]]; then
     PATH=$(cd "$BIN" && pwd):$PATH
 elif [[ -x $pipelines/../bin/toks ]]; then
     PATH=$(cd "$pipelines/../bin" && pwd):$PATH
+elif [[ -x $pipelines/../../../bin/toks ]]; then
+    PATH=$(cd "$pipelines/../../../bin" && pwd):$PATH
 fi
 # awk, sort and printf write numbers one way everywhere.
 export LC_ALL=C
@@ -33,17 +35,30 @@ need_programs() { # NAME...
     done
 }
 
-# Values of options: each takes the option's name and its value, and ends the script if it is not
-# what it should be.
-need_value() {
-    [[ $# -ge 2 && -n $2 ]] || usage_error "$1 needs a value"
+# The options of the programs in a pipeline: of the one whose report is the pipeline's, and of all
+# others. -q silences the first, -v lets the others speak.
+# shellcheck disable=SC2034 # used by the pipelines
+loud=() hush=(-q)
+
+# The script's options by its table on stdin (lib/base/script.h describes it), as each program of the
+# suite has them: sets the variables that the table names, `operands` and `rest`. --help and the like
+# end the script.
+options() { # ARGUMENT... <TABLE
+    local assignments
+    need_programs densepath
+    { assignments=$(densepath --parse-options "$me" "$@" 3>&1 >&4); } 4>&1 || exit
+    eval "$assignments"
+    # shellcheck disable=SC2154 # set there
+    [[ -z $verbose ]] || loud=(-v) hush=()
+    [[ -z $quiet ]] || loud=(-q) hush=(-q)
 }
-need_whole() {
-    [[ ${2-} =~ ^[0-9]{1,9}$ ]] || usage_error "$1 needs a whole number"
+
+# What the script itself has to say about its progress.
+note() { # MESSAGE
+    [[ -n ${quiet-} ]] || printf '%s: %s\n' "$me" "$1" >&2
 }
-need_positive() {
-    [[ ${2-} =~ ^[0-9]{1,9}$ && ! $2 =~ ^0+$ ]] || usage_error "$1 needs a whole number above 0"
-}
+
+# Each of these ends the script if something is not what it should be.
 need_number() {
     [[ ${2-} =~ ^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] ||
         usage_error "$1 needs a number"
@@ -99,7 +114,7 @@ as_stream() { # MODEL FILE [OPTION...]
     if is_stream "$file"; then
         cat -- "$file"
     else
-        tok -q -m "$model" "$@" -- "$file"
+        tok "${hush[@]}" -m "$model" "$@" -- "$file"
     fi
 }
 
@@ -108,9 +123,9 @@ with_references() { # THREADS NUMBER DIR...
     local threads=$1 number=$2 name=reference
     ((number == 1)) || name+=-$number
     if (($# == 3)); then
-        logprob -q -m "$3" --as "$name" --threads "$threads"
+        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads"
     else
-        logprob -q -m "$3" --as "$name" --threads "$threads" |
+        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads" |
             with_references "$threads" $((number + 1)) "${@:4}"
     fi
 }
@@ -122,16 +137,16 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
     IFS=, read -ra directories <<<"$2"
     shift 4
     if [[ ${directories[0]} == none ]]; then
-        logprob -q -m "$sft" --as sft --threads "$threads" |
-            dense-reward -q --threads "$threads" "$@" sft none
+        logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
+            dense-reward "${hush[@]}" --threads "$threads" --floor 0 --baseline none "$@" sft none
         return
     fi
     for ((i = 2; i <= ${#directories[@]}; i++)); do
         names+=,reference-$i
     done
-    logprob -q -m "$sft" --as sft --threads "$threads" |
+    logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
         with_references "$threads" 1 "${directories[@]}" |
-        dense-reward -q --threads "$threads" --floor "$floor" "$@" sft "$names"
+        dense-reward "${hush[@]}" --threads "$threads" --floor "$floor" --baseline none "$@" sft "$names"
 }
 
 # Asks COMMAND, a shell command, about the completions of STREAM: it reads them as decode gives them,
@@ -147,7 +162,7 @@ ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
     toks view "$2" | jq -c --arg name "$3" '
         if has("token") then del(.step, .[$name])
         else .columns |= map(select(.name != "step" and .name != $name)) end' | toks view -b -o "$asked"
-    toks annotate -q -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
+    toks annotate "${hush[@]}" -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
         bash -o pipefail -c "$5" || fail "the command has not answered for all records: $5"
     rm -f "$asked"
 }
@@ -211,14 +226,14 @@ quantile() { # SHARE
 
 # Completions as text: {"id","prompt","completion",...}, one record a line.
 decode() { # MODEL
-    tok -q -d -m "$1"
+    tok "${hush[@]}" -d -m "$1"
 }
 
 # stdin to stdout: a reward model's columns reward and score, or the dense reward of two models, or
 # the stream as it is where neither is named.
 rewarded() { # REWARD-MODEL SFT REFERENCE THREADS FLOOR
     if [[ -n $1 ]]; then
-        reward-train -q --score -m "$1" --threads "$4"
+        reward-train "${hush[@]}" --score -m "$1" --threads "$4"
     elif [[ -n $2 ]]; then
         with_reward "$2" "$3" "$4" "$5"
     else
@@ -267,9 +282,9 @@ need_by() { # OPTION VALUE: sum:COLUMN, mean:COLUMN or COLUMN
 # writes after every text, is taken away.
 plain_tokens() { # MODEL SPECIAL-TOKENS
     local end
-    end=$(printf '{"text":""}\n' | tok -q -m "$1" --format text --special-tokens "$2" - | toks view |
+    end=$(printf '{"text":""}\n' | tok "${hush[@]}" -m "$1" --format text --special-tokens "$2" - | toks view |
         jq 'select(has("token")).token[-1]')
-    tok -q -m "$1" --format text --special-tokens "$2" - | toks view |
+    tok "${hush[@]}" -m "$1" --format text --special-tokens "$2" - | toks view |
         jq -c --argjson last "$end" '
             if has("token") and .token[-1] == $last then .token |= .[:-1] | .mask |= .[:-1] else . end'
 }

@@ -1,54 +1,29 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 # Reinforcement in rounds, as the pipelines share it: samples of the policy at the start of the
-# round, then the round's updates. Sourced after lib.bash. The script defines
+# round, then the round's updates. Sourced after pipeline.bash. The script defines
 #     samples POLICY STEPS    writes the stream with the column advantage for the steps from the
 #                             policy's generation on up to STEPS
-# and calls `rounds` where it has this file's options, else `in_rounds`. With one update a round the samples are always the current policy's own.
+# and calls `rounds` where it has this file's options, else `in_rounds`. With one update per round the
+# samples are always the current policy's own.
 
-# shellcheck disable=SC2034 # the options' defaults, which the scripts' help shows
-model='' out='' steps=60 round_steps=1 batch=32 new_tokens=256 temperature=1 rate=1e-6 save_steps=0
-resume='' metrics='' seed=1 threads=0 operands=()
-
-rounds_usage() {
-    cat <<END
-      --steps N           updates [$steps]
-      --round-steps N     updates on the samples of one policy [$round_steps]
-      --batch-size N      prompts an update [$batch]
-      --max-new-tokens N  [$new_tokens]
-      --temperature X     [$temperature]
-      --learning-rate X   [$rate]
-      --resume            go on from a saved state
-      --metrics FILE      one JSON object an update
-      --seed N            [$seed]
-      --threads N         a program; 0: as many as there are processors [$threads]
-  -h, --help              print this help
+# The options of these scripts, for their tables.
+# shellcheck disable=SC2034
+rounds_options='  -m, --model MODEL             model             text!     the model to start from
+  -o, --output OUT              out               text!     the model that is made
+      --steps N                 steps=60          int 1     updates
+      --round-steps N           round_steps=1     int 1     updates on the samples of one policy
+      --batch-size N            batch=32          int 1     prompts per update
+      --max-new-tokens N        new_tokens=256    int 1     longest sample, in tokens
+      --temperature X           temperature=1     real 0    of the samples; 0: the most likely
+                                tokens
+      --learning-rate X         rate=1e-6         real      of the updates
+      --resume                  resume=--resume   flag      go on from a saved state'
+# shellcheck disable=SC2034
+rounds_rest='%rest reinforce-step
 
 The samples of each round, with their rewards, stay in OUT.rounds. What follows -- goes to
-reinforce-step.
-END
-}
-
-# Takes one of the common options: sets `taken` to the number of words, 0 if it is none of them.
-rounds_option() { # ARGUMENT...
-    taken=2
-    case $1 in
-    -m) need_value "$@" && model=$2 ;;
-    -o) need_value "$@" && out=$2 ;;
-    --steps) need_positive "$@" && steps=$((10#$2)) ;;
-    --round-steps) need_positive "$@" && round_steps=$((10#$2)) ;;
-    --batch-size) need_positive "$@" && batch=$((10#$2)) ;;
-    --max-new-tokens) need_positive "$@" && new_tokens=$2 ;;
-    --temperature) need_number "$@" && temperature=$2 ;;
-    --learning-rate) need_number "$@" && rate=$2 ;;
-    --resume) resume=--resume && taken=1 ;;
-    --metrics) need_value "$@" && metrics=$2 ;;
-    --seed) need_whole "$@" && seed=$2 ;;
-    --threads) need_whole "$@" && threads=$2 ;;
-    -?*) usage_error "unknown option '$1'" ;;
-    *) operands+=("$1") && taken=1 ;;
-    esac
-}
+reinforce-step.'
 
 generation() { # of the policy; 0 where there is none
     if [[ -r $out/densepath.json ]]; then jq '.generation // 0' "$out/densepath.json"; else echo 0; fi
@@ -76,7 +51,7 @@ in_rounds() { # MODEL OPTION...
             stream=$work/rest.toks
         else
             samples "$policy" "$to" >"$work/round.toks"
-            toks cat -q "$work/round.toks" -o "$stream"
+            toks cat "${hush[@]}" "$work/round.toks" -o "$stream"
             rm -f -- "$out.rounds/$to".answers-*
         fi
         # shellcheck disable=SC2086 # $again is one word or none
@@ -90,7 +65,7 @@ in_rounds() { # MODEL OPTION...
 
 # BATCH: samples an update. More arguments are options of reinforce-step.
 rounds() { # BATCH OPTION...
-    local trainer=(-q -m "$model" -o "$out" --batch-size "$1" --learning-rate "$rate"
+    local trainer=("${hush[@]}" -m "$model" -o "$out" --batch-size "$1" --learning-rate "$rate"
         --lr-scheduler-type constant --save-steps 0 --seed "$seed" --threads "$threads")
     [[ -z $metrics ]] || trainer+=(--metrics "$metrics")
     in_rounds "$model" "${trainer[@]}" "${@:2}"

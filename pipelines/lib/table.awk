@@ -289,7 +289,7 @@ function print_claims(    line, f, fields, k, m, sign, verdict, said) {
 END {
     if (failed)
         exit 1
-    if (missing == "yes") {
+    if (missing != "") {
         for (i = 1; i <= n_runs; i++)
             if (!(runs[i] in done))
                 print runs[i]

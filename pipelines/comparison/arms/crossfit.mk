@@ -35,7 +35,7 @@ needs.$(1) := sft crossfit-folds
 tuned.$(1) := crossfit-quarter
 define model.$(1)
 toks head -q -n $$(SELECT_FROM) $$$$S/crossfit-folds/rewarded.toks | \
-    dense-reward -q --floor $$(FLOOR) --threads $$$$threads $$(options.$(1)) | \
+    dense-reward -q --floor $$(FLOOR) --baseline none --threads $$$$threads $$(options.$(1)) | \
     toks select -q --by sum:reward --top $$(SELECT_TOP) -o $$$$A.chosen
 sft-train -m $$$$S/sft -o $$$$A --metrics $$$$A.metrics.jsonl "$$$${common[@]}" "$$$${resume[@]}" $$$$(scaled $$(CONTINUED)) \
     $$$$A.chosen

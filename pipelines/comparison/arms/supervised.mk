@@ -46,7 +46,7 @@ reinforce -m $$S/sft -o $$A --steps $(UPDATES) --batch-size $$(($(PROMPTS) * $(S
     --temperature $(OSFT_TEMPERATURE) --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) \
     --reward "toks view | jq -c '.score = 1 | if .columns then del(.score)
         | .columns += [{name: \"score\", type: \"f32\", per: \"sequence\"}] else . end' | toks view -b |
-        dense-reward -q --reward score" \
+        dense-reward -q --reward score --baseline none" \
     --samples $$A.samples.toks --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- $(DPR_OPTIMIZER)
 rm -rf $$A.rounds
 endef

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Options of shell scripts, parsed as those of programs are. A script states its table once, as
+// text:
+//
+//     Usage: select [OPTION...] -m SFT -o OUT DEMONSTRATIONS [-- SFT-TRAIN-OPTION...]
+//     Train SFT further on the demonstrations that the reward ranks highest.
+//
+//       -m, --model SFT      sft             text!       made by `sft`
+//           --floor EPS      floor=0.03      real 0 1    floor under the reference's probability;
+//                                                        0: the paper's formula
+//           --json           json            flag        print one JSON object
+//     %common seed threads
+//     %operands 1 1 one file of demonstrations is needed
+//     %rest sft-train
+//
+//     What follows -- goes to sft-train.
+//
+// What stands before the first option and after the last one is printed by --help as it is; a line
+// between two options is a heading. An option has four columns with two spaces or more between them
+// (and lines that go on with the last one):
+//     option     as in --help: `-x, --name ARGUMENT`; the choices of `choice` are A|B|C
+//     variable   =VALUE: its default, in quotation marks where it is white space; of a flag, what
+//     the
+//                variable becomes (yes)
+//     kind       flag, text, int [LOW [HIGH]], real [LOW [HIGH]], choice, list (given several
+//     times;
+//                the variable is an array); `!`: must be given, `?`: a text that may be empty
+//     help
+// %common NAME...  options that several scripts have, in the same words: metrics, seed, threads,
+//                  timeout. After them come those that every script has: --config, --quiet and
+//                  --verbose.
+// %operands MIN MAX SENTENCE  how many (`*`: any number), and what is said where they are not
+// %rest PROGRAM    who takes the words after `--`; without it they are operands
+// Lines that begin with `%` and another word are somebody else's, and skipped.
+#ifndef BASE_SCRIPT_H
+#define BASE_SCRIPT_H
+
+#include "base/error.h"
+
+// Reads the table of the script NAME from `table` and parses argv (argv[0] is skipped). Prints
+// help, the version, the list of options and usage errors as program_start does. Then the script
+// has to do what is written to `out`: assignments for eval (the variables, `operands`, `rest`,
+// `quiet`, `verbose`), or to exit. Returns the exit status.
+int script_options(const char *name, int argc, char **argv, int table, int out);
+
+#endif
