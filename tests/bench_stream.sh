@@ -65,5 +65,5 @@ measure "toks cat" "$toks" cat "$work/level1.toks"
 measure "toks cat, plain" "$toks" cat "$work/plain.toks"
 # dense-reward reads 17 bytes a token here and writes 25: the rate of what it writes.
 bytes=$((bytes * 25 / 17))
-measure "dense-reward" "${toks%toks}dense-reward" -q sft half "$work/level1.toks"
-measure "dense-reward, floor" "${toks%toks}dense-reward" -q --floor 0.03 sft half "$work/level1.toks"
+measure "dense-reward" "${toks%toks}dense-reward" -q --floor 0 --baseline none sft half "$work/level1.toks"
+measure "dense-reward, floor" "${toks%toks}dense-reward" -q --floor 0.03 --baseline none sft half "$work/level1.toks"

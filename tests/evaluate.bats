@@ -225,7 +225,7 @@ END
     jq -e '.accuracy == 0 and .ties == 1 and .difference == -0.5' <<<"$output"
     # Computed here, it is what the columns say.
     run -0 "$P/reward-accuracy" --sft "$D/a" --reference "$D/b" "$D/pairs.toks"
-    logprob -q -m "$D/a" --as a "$D/pairs.toks" | logprob -q -m "$D/b" --as b | dense-reward -q --floor 0.03 a b -o scored.toks
+    logprob -q -m "$D/a" --as a "$D/pairs.toks" | logprob -q -m "$D/b" --as b | dense-reward -q --floor 0.03 --baseline none a b -o scored.toks
     [ "$(cut -f2- <<<"$output")" = "$("$P/reward-accuracy" scored.toks | cut -f2-)" ]
     for edit in 'del(.pair)' '.role = "good"' '.pair = .id' '.role = "chosen"' '.reward[1] = null'; do
         jq -c "$edit" p.jsonl >bad.jsonl

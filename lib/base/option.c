@@ -7,9 +7,11 @@
 #include "base/thread.h"
 
 #include <getopt.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef DENSEPATH_VERSION
@@ -375,19 +377,41 @@ static const struct option_spec *by_code(const struct getopt_tables *t, int code
     return NULL;
 }
 
+// Starts `PROGRAM --list-options`, whose output comes through *out. 0 or -1.
+static int start_list(const char *program, pid_t *child, FILE **out)
+{
+    char name[64], option[] = "--list-options", *argv[] = {name, option, NULL};
+    posix_spawn_file_actions_t actions;
+    int fd[2];
+    snprintf(name, sizeof name, "%s", program);
+    if (pipe(fd) < 0)
+        return -1;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addclose(&actions, fd[0]);
+    int failed = posix_spawnp(child, name, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fd[1]);
+    *out = failed ? NULL : fdopen(fd[0], "r");
+    if (!*out)
+        close(fd[0]);
+    return *out ? 0 : -1;
+}
+
 // Whether PROGRAM, one of the suite, has the option. It says so itself.
 static int has_option(const char *program, const char *name)
 {
-    char command[128], line[512];
+    char line[512];
     size_t n = strlen(name);
     int found = 0;
-    snprintf(command, sizeof command, "%s --list-options 2>/dev/null", program);
-    FILE *list = popen(command, "r");
-    if (!list)
+    pid_t child;
+    FILE *list;
+    if (start_list(program, &child, &list) < 0)
         return 0;
     while (fgets(line, sizeof line, list))
         found |= strlen(line) > n && !strncmp(line, name, n) && line[n] == '\t';
-    pclose(list);
+    fclose(list);
+    waitpid(child, NULL, 0);
     return found;
 }
 
