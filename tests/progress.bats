@@ -53,7 +53,7 @@ second_on_terminal() { # COLUMNS
 }
 
 @test "a pipeline on a terminal: no message is glued to a line, none is lost, no line stays" {
-    on_terminal 100 "$main_job"
+    on_terminal 120 "$main_job" # wide enough for every message
     [ "$(wc -c <screens)" -gt 1000 ]
     # A status line is a status line and nothing else.
     run ! grep -Ev '^(rollout|logprob|dense-reward|reinforce-step)  .*[0-9] elapsed(  [0-9:]+ left)?$' \
