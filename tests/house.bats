@@ -189,6 +189,29 @@ run_tests() {
         done
 }
 
+@test "HACKING.md: the files and names in it exist" {
+    cd "$tree"
+    grep -oE '`[^`]+`' HACKING.md | tr -d '`' | sort -u >"$BATS_TEST_TMPDIR/names"
+    # Files and folders; NAME stands for any, OUT for a user's.
+    grep -E '^(bin|lib|man|tests|pipelines|formats)/|\.md$' "$BATS_TEST_TMPDIR/names" | grep -v '[A-Z]*NAME\|^OUT\|[*]' \
+        >"$BATS_TEST_TMPDIR/files"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/files")" -gt 40 ]
+    while read -r file; do
+        [ -e "$file" ] || { echo "$file"; return 1; }
+    done <"$BATS_TEST_TMPDIR/files"
+    # Names of the sources: struct_or_function_name, CONSTANT_NAME.
+    grep -oE '^(struct |enum )?[A-Za-z]+_[A-Za-z_]+$' "$BATS_TEST_TMPDIR/names" | sed 's/^[a-z]* //' |
+        grep -v '^thing_\|^DENSEPATH_\|NAME' >"$BATS_TEST_TMPDIR/identifiers"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/identifiers")" -gt 2 ]
+    while read -r name; do
+        grep -rqw --include='*.[ch]' -- "$name" lib || { echo "$name"; return 1; }
+    done <"$BATS_TEST_TMPDIR/identifiers"
+    # Links.
+    for link in $(grep -oE '\]\([^)#:]+\)' HACKING.md | tr -d '])('); do
+        [ -e "$link" ] || { echo "$link"; return 1; }
+    done
+}
+
 # ---- what is supported ----
 
 @test "README, densepath-models(7), the program and the fixtures know the same families" {

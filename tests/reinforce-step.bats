@@ -171,7 +171,7 @@ same_model() { # A B
 
 @test "reinforce-step: SIGTERM leaves a whole generation, which goes on to the same end" {
     local i
-    { "$BIN/toks" view --header round.toks && for i in {1..60}; do records round.toks; done; } |
+    { "$BIN/toks" view --header round.toks && for ((i = 0; i < 60; i++)); do records round.toks; done; } |
         "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
     local got=0 tries

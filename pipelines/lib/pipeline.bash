@@ -48,9 +48,12 @@ options() { # ARGUMENT... <TABLE
     need_programs densepath
     { assignments=$(densepath --parse-options "$me" "$@" 3>&1 >&4); } 4>&1 || exit
     eval "$assignments"
-    # shellcheck disable=SC2154 # set there
-    [[ -z $verbose ]] || loud=(-v) hush=()
-    [[ -z $quiet ]] || loud=(-q) hush=(-q)
+    # shellcheck disable=SC2154,SC2034 # set there; for the scripts
+    if [[ -n $quiet ]]; then
+        loud=(-q) hush=(-q)
+    elif [[ -n $verbose ]]; then
+        loud=(-v) hush=()
+    fi
 }
 
 # What the script itself has to say about its progress.

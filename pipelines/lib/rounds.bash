@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # out, steps and the like are options of the script
 # SPDX-License-Identifier: MIT
 # Reinforcement in rounds, as the pipelines share it: samples of the policy at the start of the
 # round, then the round's updates. Sourced after pipeline.bash. The script defines
