@@ -1,6 +1,6 @@
 # Densepath. `make` builds, `make demo` shows, `make test` tests; `make help` lists the rest.
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
-VERSION := 0.1.0
+VERSION := 0.2.0
 -include config.mak
 
 CC      ?= gcc

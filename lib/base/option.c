@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #ifndef DENSEPATH_VERSION
-#define DENSEPATH_VERSION "0.1.0"
+#define DENSEPATH_VERSION "0.2.0"
 #endif
 const char densepath_version[] = DENSEPATH_VERSION;
 const char *const option_dtypes[] = {"fp32", NULL};
