@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One table of options a program drives parsing, --help, --config, shell completion
+// One table of options per program drives parsing, --help, --config, shell completion
 // (--list-options) and the test against the man page.
 #ifndef BASE_OPTION_H
 #define BASE_OPTION_H

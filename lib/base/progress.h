@@ -58,7 +58,7 @@ double progress_left(const struct progress *p, double now); // seconds; -1: cann
 int progress_due(const struct progress *p, double now);     // the next message
 void progress_print(const struct progress *p, char *out, size_t size, const char *details);
 
-// One object a line, written whole, so that a reader never sees half a line.
+// One object per line, written whole, so that a reader never sees half a line.
 struct metrics {
     int fd; // -1: off
     const char *path;

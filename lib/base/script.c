@@ -210,8 +210,9 @@ static int add_common(struct script *s, char *names, struct err *e)
         {"threads",
          "--threads N  threads=0  int 0 1024  threads of each program; 0: as many as there "
          "are processors"},
-        {"", "--config FILE  config  text  read options from FILE, one `name = value` a line; the "
-             "command line wins"},
+        {"",
+         "--config FILE  config  text  read options from FILE, one `name = value` per line; the "
+         "command line wins"},
         {"", "-q, --quiet  quiet  flag  print errors only"},
         {"", "-v, --verbose  verbose  flag  let each program say what it does"}};
     enum { COMMON = sizeof common / sizeof *common };

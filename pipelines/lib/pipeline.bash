@@ -153,7 +153,7 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
 }
 
 # Asks COMMAND, a shell command, about the completions of STREAM: it reads them as decode gives them,
-# one JSON object a line, and gives them back in their order, each with the member NAME (KIND: number
+# one JSON object per line, and gives them back in their order, each with the member NAME (KIND: number
 # or string). A command that dies, is silent for $timeout seconds, drops records or puts them
 # elsewhere ends the script. The stream with that column goes to stdout; what was answered stays in
 # the file JOURNAL, whose answers are not asked for again.

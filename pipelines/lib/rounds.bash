@@ -64,7 +64,7 @@ in_rounds() { # MODEL OPTION...
     done
 }
 
-# BATCH: samples an update. More arguments are options of reinforce-step.
+# BATCH: samples per update. More arguments are options of reinforce-step.
 rounds() { # BATCH OPTION...
     local trainer=("${hush[@]}" -m "$model" -o "$out" --batch-size "$1" --learning-rate "$rate"
         --lr-scheduler-type constant --save-steps 0 --seed "$seed" --threads "$threads")

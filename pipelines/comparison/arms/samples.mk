@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The reward without a policy gradient: the best of n samples, SFT on them, and extrapolation.
-# BEST_OF: samples a prompt; FLOOR; MAX_NEW_TOKENS
+# BEST_OF: samples per prompt; FLOOR; MAX_NEW_TOKENS
 # BEST_OF_SFT: options of best-of-sft; CONTINUED: of its sft-train
 # EXPO, CONTRAST: how far weights, or logits, go on from the reference through SFT
 
