@@ -22,7 +22,7 @@
 #   seed-S/ARM.metrics.jsonl                training curves
 #   seed-S/ARM.*.toks                       what was sampled or scored
 #   seed-S/ARM.updates.tsv                  score of what DPR drew for each update
-#   seed-S/ARM.answers.1, .0                scored completions, sampled and greedy
+#   seed-S/ARM.answers.sampled, .greedy     scored completions
 #   seed-S/ARM.tsv, ARM.cost.tsv            measures, and what they cost
 #   seed-S/precheck.tsv, precheck.txt       S(h) before any update (first seed only)
 #   seed-T/ARM@X...                         trials of tuning
