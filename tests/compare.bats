@@ -83,10 +83,18 @@ compare() { # what is the same in all calls
     toks view $s/mig.samples.toks | jq -se '.[1:] | length == 24'
 }
 
+# Each step says which it is of how many; what was counted beforehand is what was done.
+counted() { # of $stderr
+    sed -n 's,^\[ *\([0-9]*\)/\([0-9]*\) .*,\1 \2,p' <<<"$stderr" | sort -n |
+        awk '$1 != NR || (NR > 1 && $2 != total) { exit 1 } { total = $2 } END { exit !(NR > 0 && NR == total) }'
+    [[ $stderr == *"compare: "*" steps in "* ]]
+}
+
 @test "only what changed is made again; the same from nothing" {
     make_task task
     few=(--seeds "1,2" --arms "sft,continued,cold,dpr-half,dpr-gamma-90,expo,best-of,best-third,spin,dft")
     run -0 --separate-stderr compare "${few[@]}" -j 2
+    counted
     [[ ${lines[0]} == "2 seeds;"* ]]
     [ "$(cut -f2,3 out/results.tsv | sort -u | wc -l)" -eq 20 ]
     cp out/results.tsv first.tsv
@@ -94,6 +102,7 @@ compare() { # what is the same in all calls
     [ -z "$stderr" ]
     # Another setting of DPR: DPR, and what is to spend as much, but what goes on from nothing else.
     run -0 --separate-stderr compare "${few[@]}" 'DPR=--steps 2 --batch-size 4 -n 2 --learning-rate 1e-3'
+    counted
     [[ $stderr == *"DPR, reference half"* && $stderr == *"γ = 0.9"* && $stderr == *SPIN* ]]
     [[ $stderr != *"seed 1: SFT"* && $stderr != *extrapolation* && $stderr != *"best of"* ]]
     # The same from nothing.

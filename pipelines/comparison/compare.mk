@@ -47,7 +47,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all known absent FORCE
+.PHONY: all known absent prepare FORCE
 all:
 
 , := ,
@@ -57,10 +57,10 @@ known:
 
 # Several tasks: each is a graph of its own, in a folder of OUT, and all share the jobs.
 ifdef TASKS
-all: $(TASKS)
+all prepare: $(TASKS)
 .PHONY: $(TASKS)
 $(TASKS):
-	@$(MAKE) --no-print-directory -f $(PIPELINES)/comparison/compare.mk TASK=$@ OUT=$(OUT)/$(notdir $@) TASKS=
+	@$(MAKE) --no-print-directory -f $(PIPELINES)/comparison/compare.mk TASK=$@ OUT=$(OUT)/$(notdir $@) TASKS= SEVERAL=yes $(filter prepare,$(MAKECMDGOALS))
 else
 
 include $(TASK)/recipe.mk
@@ -92,7 +92,7 @@ MADE := $(call wanted,$(ARMS))
 # ---- what is run ----
 
 # OUT/inputs/NAME.sh changes when its text does, or the bytes of a program that it names.
-inputs = $(OUT)/inputs/$(1).sh
+inputs = $(patsubst %,$(OUT)/inputs/%.sh,$(1))
 define newline
 
 
@@ -115,9 +115,11 @@ rows $(NAME) $(MEASURES)
 endef
 $(foreach a,$(KNOWN),$(eval text.$a = $$(or $$(model.$a),$$(text.answered)$$(newline)$$(answers.$a)$$(newline)rows $$(NAME) $$(MEASURES))))
 
-$(OUT)/inputs/%.sh: $(OUT)/inputs/sums FORCE
+# With PREPARED they are as `prepare` left them: what `make -n` prints then is what there is to do.
+$(OUT)/inputs/%.sh: $(if $(PREPARED),,$(OUT)/inputs/sums FORCE)
 	@$(file >$@.new,$(text.$*))$(PIPELINES)/comparison/arms/inputs $< $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+prepare: $(call inputs,task base precheck results score $(MADE))
 
 # ---- data and the fresh model ----
 
@@ -153,20 +155,21 @@ $(OUT)/seed-%/demos.toks: $(OUT)/seed-%/demos.jsonl $(OUT)/seed-%/base.done
 
 # ---- arms ----
 
-stage = $(PIPELINES)/comparison/arms/stage -o $@ -s $< --seed $* --threads $(THREADS) --task $(TASK)
+stage = $(PIPELINES)/comparison/arms/stage -o $@ -s $< --seed $* --threads $(THREADS) --task $(TASK) $(QUIET)
+of = $(if $(SEVERAL),$(NAME)$(,) )
 made = $(addprefix $(OUT)/seed-%/,$(addsuffix .done,$(needs.$(1))) $(files.$(1)))
 
 # $(1): arm, $(2): its name in files, $(3): options that give it the factor, $(4): the file to
 # answer, $(5): what the factor depends on
 define trained
 $$(OUT)/seed-%/$(2).done: $$(call inputs,$(1)) $$(OUT)/seed-%/demos.toks $$(call made,$(1)) $(5)
-	@$$(stage) $(3) --say '$$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' $$(filter $$(@D)/%,$$^)
+	@$$(stage) $(3) --say '$$(of)seed $$*: $$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' $$(filter $$(@D)/%,$$^)
 $$(OUT)/seed-%/$(2).tsv: $$(call inputs,score) $$(OUT)/seed-%/$(2).done $$(OUT)/seed-%/$(4)
-	@$$(stage) --prompts $$(@D)/$(4) --say 'score of $(2)' $$(@D)/$(2).done
+	@$$(stage) --prompts $$(@D)/$(4) --say '$$(of)seed $$*: score of $(2)' $$(@D)/$(2).done
 endef
 define answered
 $$(OUT)/seed-%/$(2).tsv: $$(call inputs,$(1)) $$(OUT)/seed-%/$(4) $$(call made,$(1)) $(5)
-	@$$(stage) $(3) --prompts $$(@D)/$(4) --say '$$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' \
+	@$$(stage) $(3) --prompts $$(@D)/$(4) --say '$$(of)seed $$*: $$(title.$(1))$(if $(filter $(1),$(2)),, ($(2)))' \
 		$$(filter-out $$(@D)/$(4),$$(filter $$(@D)/%,$$^))
 endef
 rules = $(if $(model.$(1)),$(trained),$(answered))
@@ -190,7 +193,7 @@ $(foreach a,$(TUNED),$(eval $(call trial,$a)))
 # ---- before any update, and the score of what was drawn for each ----
 
 $(OUT)/seed-%/precheck.tsv: $(call inputs,precheck) $(OUT)/seed-%/sft.done $(OUT)/seed-%/stop.jsonl
-	@[ -e $(@D)/sft.done ] || exit 0; printf 'seed %s: check before any update\n' '$*' >&2; \
+	@[ -e $(@D)/sft.done ] || exit 0; $(PIPELINES)/comparison/arms/say $(if $(QUIET),,'$(of)seed $*: check before any update'); \
 		sed -n '1,$(PRECHECK)p' $(@D)/stop.jsonl >$(@D)/precheck.jsonl; \
 		precheck -m $(@D)/sft --reference 0.25,half,0.75 --floor $(FLOOR) --score '$(TASK)/score' \
 		--max-new-tokens $(MAX_NEW_TOKENS) $(addprefix --keep-columns ,$(KEEP_COLUMNS)) --tsv $@ \
