@@ -9,6 +9,7 @@
 #include "stream/filter.h"
 #include "tokenize/tokenizer.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -151,6 +152,15 @@ static int judge_stream(struct familiarity *r, const char *input, const struct p
     return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
+static void report(const struct familiarity *r)
+{
+    const struct stream_reader *in = r->pass.reader;
+    char closing[64];
+    progress_closing(&r->progress, stream_reader_tokens(in), closing);
+    message_note("%s: %" PRIu64 " records, %" PRIu64 " tokens, %s", as, stream_reader_sequences(in),
+                 stream_reader_tokens(in), closing);
+}
+
 static int run_model(struct model *m, struct device *device, const char *input,
                      const struct provenance *line, struct err *e)
 {
@@ -173,6 +183,8 @@ static int run_model(struct model *m, struct device *device, const char *input,
     if (result == 0)
         result = judge_stream(&r, input, line, e);
     progress_end(&r.progress);
+    if (result == 0)
+        report(&r);
     filter_release(&r.pass);
     novelty_release(&r.novelty);
     states_release(&r.states);

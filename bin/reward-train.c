@@ -9,6 +9,7 @@
 #include "train.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -141,6 +142,14 @@ static int open_output(struct stream_filter *p, const struct model *m, struct co
     return filter_start(p, common.output, e);
 }
 
+static void report(const struct stream_reader *in, const struct progress *p)
+{
+    char closing[64];
+    progress_closing(p, stream_reader_tokens(in), closing);
+    message_note("%" PRIu64 " records, %" PRIu64 " tokens, %s", stream_reader_sequences(in),
+                 stream_reader_tokens(in), closing);
+}
+
 static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
                         const struct columns *c, struct err *e)
 {
@@ -162,7 +171,10 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
     }
     progress_end(&progress);
     arena_release(&arena);
-    return more < 0 ? -1 : filter_end(p, e);
+    if (more < 0 || filter_end(p, e) < 0)
+        return -1;
+    report(p->reader, &progress);
+    return 0;
 }
 
 static int run_score(const char *input, int argc, char **argv, struct err *e)

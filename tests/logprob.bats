@@ -51,6 +51,15 @@ reference() { # the reference's sequences as a twin
             else $m["logp:m"][$t] == null end] | all)'
 }
 
+@test "logprob: the closing line says what the column has" {
+    run -0 --separate-stderr "$BIN/logprob" -m "$model" --as m -o out demos.toks
+    want=$("$BIN/toks" stat -O json out | jq -r '.records as $records | .columns[] | select(.name == "logp:m")
+        | "m: \($records) records, \(.values) scored tokens, mean log-probability \(.mean)"')
+    [[ $stderr =~ ^"logprob: "(.*)", "[0-9:]+", "[0-9]+" tokens/s"$ ]]
+    # The mean to five digits.
+    [[ $want == "${BASH_REMATCH[1]%[0-9]}"* ]]
+}
+
 @test "logprob: packed or one by one, file or pipe, stream or twin: the same values" {
     "${score[@]}" --entropy demos.toks >packed
     records packed >want

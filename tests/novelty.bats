@@ -35,6 +35,7 @@ mean() {
 
 @test "novelty: the demonstrations are familiar, other states are not" {
     "${like[@]}" demos.toks | rewards >"$t/own"
+    novelty -m model --demonstrations demos.toks demos.toks 2>&1 >/dev/null | grep -qE "^novelty: reward: $(grep -c . "$t/own") records, [0-9]+ tokens, [0-9:]+, [0-9]+ tokens/s$"
     "${like[@]}" strange.toks | rewards >"$t/other"
     jq -ne --argjson own "$(mean <"$t/own")" --argjson other "$(mean <"$t/other")" '$own > 9.5 and $other < $own - 0.5'
     # Every trained token has a reward between 0 and 10, the last one too, others none.

@@ -54,6 +54,8 @@ with_rewards() {
         all(.grad_norm > 0 and .step_time > 0 and .tokens_per_second > 0 and .learning_rate > 0) and
         .[2].epoch == 1 and .[2].num_tokens == 47 and .[59].num_tokens == 20 * 47' log
     "${score[@]}" -m rm pairs.toks | "$BIN/reward-train" --measure >figures.json
+    "$BIN/reward-train" --score -m rm pairs.toks 2>&1 >/dev/null |
+        grep -qE "^reward-train: [0-9]+ records, [0-9]+ tokens, [0-9:]+, [0-9]+ tokens/s$"
     jq -e --slurpfile log log '$log[59] as $l | .pairs == 5 and
         (["loss", "accuracy", "margin", "aligned_accuracy", "aligned_margin"] as $k | . as $f |
             $k | all(. as $n | $f[$n] - $l["eval_" + $n] | fabs < 1e-6))' figures.json

@@ -5,6 +5,7 @@
 #include "infer/scorer.h"
 #include "stream/filter.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,8 @@ struct logprob {
     struct scorer scorer;
     struct columns column;
     struct arena arena; // of one frame
+    uint64_t scored;    // tokens so far
+    double sum;         // of their log-probabilities
     struct progress progress;
 };
 
@@ -146,10 +149,12 @@ static void store(float *from, struct frame *f, int column, size_t place, size_t
 }
 
 // What was computed for the token at `place`.
-static void store_token(const struct logprob *r, const struct head_result *out, struct frame *f,
+static void store_token(struct logprob *r, const struct head_result *out, struct frame *f,
                         size_t place, size_t at)
 {
     const struct columns *c = &r->column;
+    r->scored++;
+    r->sum += (double)out->logp[at];
     store(out->logp, f, c->logp, place, at);
     store(out->entropy, f, c->entropy, place, at);
     store(out->logit, f, c->q, place, at);
@@ -161,7 +166,7 @@ static void store_token(const struct logprob *r, const struct head_result *out, 
     }
 }
 
-static void store_results(const struct logprob *r, const struct sequence *s,
+static void store_results(struct logprob *r, const struct sequence *s,
                           const struct head_result *out, struct frame *f)
 {
     const struct columns *c = &r->column;
@@ -317,6 +322,16 @@ static int score_stream(struct logprob *r, struct err *e)
     return more < 0 ? -1 : filter_end(&r->pass, e);
 }
 
+static void report(const struct logprob *r)
+{
+    char closing[64];
+    progress_closing(&r->progress, r->scored, closing);
+    message_note("%s: %" PRIu64 " records, %" PRIu64
+                 " scored tokens, mean log-probability %.5g, %s",
+                 r->o->name, stream_reader_sequences(r->pass.reader), r->scored,
+                 r->scored ? r->sum / (double)r->scored : 0.0, closing);
+}
+
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
 {
     struct logprob r;
@@ -331,6 +346,8 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     if (result == 0)
         result = score_stream(&r, e);
     progress_end(&r.progress);
+    if (result == 0)
+        report(&r);
     filter_release(&r.pass);
     if (r.model)
         scorer_release(&r.scorer);
