@@ -69,7 +69,7 @@ static const struct option_spec options[] = {
              "token column with the policy's entropy, which decides which ones are"),
     OPT_REAL("prefix-share", &reward.prefix_share, "X", 0, 1,
              "train this share of them, those of the highest entropy"),
-    OPTION_METRICS(&common),
+    OPT_TEXT(0, "metrics", &common.metrics, "FILE", "write one JSON object per batch to FILE"),
     OPTIONS_COMMON(&common),
 };
 

@@ -99,6 +99,30 @@ commands_of() { # PROGRAM
     done
 }
 
+@test "pages describe each choice of an option" {
+    for program in tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train; do
+        # Words in capitals stand for what the user names.
+        "$program" --list-options | awk -F'\t' '$3 ~ /[|]/ {
+            n = split($3, choice, /[|]/)
+            for (i = 1; i <= n; i++)
+                if (choice[i] != toupper(choice[i])) {
+                    sub(/[A-Z]+$/, "", choice[i])
+                    print $1 "\t" choice[i]
+                }
+        }' | while IFS=$'\t' read -r name choice; do
+            awk -v name="Fl -$name" -v choice="$choice" '
+                /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
+                inside && /^\.(.* )?Cm / {
+                    gsub(/[|]/, " ")
+                    for (i = 1; i <= NF; i++)
+                        found += $i == choice
+                }
+                END { exit !found }' "$man/$program.1" ||
+                { echo "$program.1: --$name: $choice is not described"; exit 1; }
+        done
+    done
+}
+
 @test "pages describe the losses that a program has, and no others" {
     # The names in the item of --loss, and the losses that the program says it has.
     for program in sft-train reinforce-step pair-train; do
