@@ -2,6 +2,7 @@
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/number.h"
 #include "base/option.h"
 #include "infer/scorer.h"
@@ -257,11 +258,11 @@ static const struct program program = {
     .name = "model",
     .operands = "COMMAND ...",
     .summary = "Make, describe, compare and average model directories.",
-    .details = "Commands (each has its own --help):\n"
-               "init CONFIG_DIR -o DIR: fresh weights\n"
-               "info DIR: shape, parameters, memory\n"
-               "diff A B: largest differences, one tensor per line\n"
-               "average A:W B:W... -o DIR: weighted sums, extrapolation too",
+    .details = "Commands (`model COMMAND --help` says more):\n"
+               "  init     fresh weights for a config.json\n"
+               "  info     shape, parameters, the memory that each program needs\n"
+               "  diff     the largest difference of each tensor of two models\n"
+               "  average  the weighted sum of models; extrapolation too",
     .examples =
         "  model init pipelines/tasks/annotators/model -o base --seed 1\n  model info base\n",
     .options = no_options,
@@ -286,6 +287,17 @@ static int run_command(int i, int argc, char **argv)
     return STATUS_DONE;
 }
 
+static int unknown(const char *word)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, word);
+    for (int i = 0; i < COMMANDS; i++)
+        nearest_try(&nearest, commands[i].name);
+    const char *meant = nearest_name(&nearest);
+    return meant ? program_usage(&program, "unknown command '%s': is %s meant?", word, meant)
+                 : program_usage(&program, "unknown command '%s'", word);
+}
+
 int main(int argc, char **argv)
 {
     struct operands operands;
@@ -295,5 +307,5 @@ int main(int argc, char **argv)
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)
         return status;
-    return program_usage(&program, "unknown command '%s'", operands.text[0]);
+    return unknown(operands.text[0]);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // toks: look at token streams, check them, cut them and put them together.
+#include "base/nearest.h"
 #include "toks-commands/commands.h"
 
 #include <stdio.h>
@@ -70,6 +71,24 @@ static int print_commands(FILE *to)
     return toks_failed(&e);
 }
 
+static int unknown(const char *word)
+{
+    struct err e;
+    struct nearest nearest;
+    nearest_init(&nearest, word);
+    for (int i = 0; i < COMMANDS; i++)
+        nearest_try(&nearest, commands[i].name);
+    const char *meant = nearest_name(&nearest);
+    if (!*word)
+        err_set(&e, STATUS_USAGE, "a command is missing (see `toks --help`)");
+    else if (meant)
+        err_set(&e, STATUS_USAGE, "unknown command '%s': is %s meant? (see `toks --help`)", word,
+                meant);
+    else
+        err_set(&e, STATUS_USAGE, "unknown command '%s' (see `toks --help`)", word);
+    return message_fail(&e);
+}
+
 int main(int argc, char **argv)
 {
     message_program("toks");
@@ -88,7 +107,5 @@ int main(int argc, char **argv)
     for (int i = 0; i < COMMANDS; i++)
         if (!strcmp(name, commands[i].name))
             return commands[i].run(&(struct call){.argc = argc - 1, .argv = argv + 1});
-    err_set(&e, STATUS_USAGE, "%s%s%s (see `toks --help`)", *name ? "unknown command '" : "",
-            *name ? name : "a command is missing", *name ? "'" : "");
-    return message_fail(&e);
+    return unknown(name);
 }

@@ -28,6 +28,9 @@ setup() {
     mkdir mine && echo precious >mine/file
     leaves_nothing fails 1 "mine" "$BIN/model" init config -o mine
     [ "$(cat mine/file)" = precious ]
+    fails 2 "command .inof.: is info meant" "$BIN/model" inof "$model"
+    fails 2 "command .nothing-near. .see" "$BIN/model" nothing-near
+    fails 2 "command .selct.: is select meant" "$BIN/toks" selct
     leaves_nothing fails 2 "o DIR" "$BIN/model" init config
     leaves_nothing fails 1 "absent" "$BIN/model" init absent -o new
     leaves_nothing fails 2 "int8" "$BIN/model" init config -o new --save-dtype int8
