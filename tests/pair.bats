@@ -24,7 +24,7 @@ one_line() { # the last `run --separate-stderr` said one line on stderr
     [ -n "$stderr" ]
 }
 
-@test "two records a sample, the demonstration first; columns of both" {
+@test "two records per sample, the demonstration first; columns of both" {
     "$toks" pair demos.jsonl samples.jsonl -o pairs.toks
     "$toks" view pairs.toks > twin
     diff - <(tail -n +2 twin) <<'JSON'

@@ -64,7 +64,7 @@ setup() {
     run=(--batch-size 4 --steps 2 --max-new-tokens 8 --learning-rate 1e-4 --threads 1)
     "$P/irft" -m "$D/sft" -o two --stages 2 "${run[@]}" --samples two.toks --metrics two.jsonl "$D/demos.jsonl" -- -q
     toks view two.toks | jq -se '.[1:] | length == 24 and all(has("role") | not)'
-    # Twelve pairs a stage, eight of which two updates of four see.
+    # Twelve pairs per stage, eight of which two updates of four see.
     jq -se '[.[].num_tokens] | . == sort and .[2] > .[1] and .[3] > 3 * .[0]' two.jsonl
     "$P/irft" -m "$D/sft" -o line --online "${run[@]}" --samples line.toks "$D/demos.jsonl" -- -q
     "$P/irft" -m "$D/sft" -o bare --online "${run[@]}" "$D/demos.jsonl" -- -q

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which record ids were seen: their 64-bit hashes, 16 bytes a record at most 2 times over.
+// Which record ids were seen: their 64-bit hashes, at most 32 bytes per record.
 #ifndef DATA_ID_SET_H
 #define DATA_ID_SET_H
 

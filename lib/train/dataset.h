@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A whole stream in memory, for trainers that pass over it more than once: 5 bytes a token and 4
+// A whole stream in memory, for trainers that pass over it more than once: 5 bytes per token and 4
 // for each column that the loss wants.
 #ifndef TRAIN_DATASET_H
 #define TRAIN_DATASET_H

@@ -147,7 +147,7 @@ function print_text(    i, b, k, a, m, line) {
     }
     if (cost == "")
         return
-    printf "\n%s%s%s%s%s%s%s\n", pad("cost, mean a seed", 28), pad("tokens: trained", 17), \
+    printf "\n%s%s%s%s%s%s%s\n", pad("cost, mean per seed", 28), pad("tokens: trained", 17), \
         pad("sampled", 11), pad("scored", 11), pad("updates", 9), pad("CPU s", 9), "MiB"
     for (i = 1; i <= arms[task]; i++) {
         a = arm[task, i]
@@ -194,7 +194,7 @@ function print_markdown(    i, b, k, a, m, line) {
     }
     if (cost == "")
         return
-    print "\n| cost, mean a seed | tokens trained | sampled | scored | updates | CPU s | MiB |\n|---|---|---|---|---|---|---|"
+    print "\n| cost, mean per seed | tokens trained | sampled | scored | updates | CPU s | MiB |\n|---|---|---|---|---|---|---|"
     for (i = 1; i <= arms[task]; i++) {
         a = arm[task, i]
         line = "| " named(a) " |"

@@ -75,7 +75,7 @@ awk -v N=$N -v A=$ATTENTION -v step="$step" -v s1="$score_small" -v s4="$score_l
     band = b1; if (b3 > band) band = b3; if (b4 > band) band = b4
     printf "machine    OpenBLAS sgemm 1024 x 49152 x 576 on %d threads: %.1f %.1f %.1f %.1f GFLOP/s; reads %.1f GB/s\n", threads, g1, g2, g3, g4, band
     f = (6 * N + 3 * A) * 1024; ref = g1 > g2 ? g1 : g2
-    printf "training   4 x 256 tokens an update in %.2f s: %.1f GFLOP/s of 6 N + attention, ratio %.2f (at least 0.70)\n", step, f / step * 1e-9, f / step * 1e-9 / ref
+    printf "training   4 x 256 tokens per update in %.2f s: %.1f GFLOP/s of 6 N + attention, ratio %.2f (at least 0.70)\n", step, f / step * 1e-9, f / step * 1e-9 / ref
     f = 2 * N * 12 * 256; ref = g2 > g3 ? g2 : g3; d = s4 - s1
     printf "scoring    12 x 256 tokens in %.2f s (difference of two runs): %.1f GFLOP/s of 2 N, ratio %.2f (at least 0.75)\n", d, f / d * 1e-9, f / d * 1e-9 / ref
     ref = (g3 > g4 ? g3 : g4) * 1e9
