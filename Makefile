@@ -23,7 +23,7 @@ ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
 OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
-LIBS      = -lopenblas -lzstd -lz -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
+LIBS      = -lzstd -lz -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
 HEADERS   = cblas.h zstd.h zlib.h jansson.h pcre2.h utf8proc.h xxhash.h
 
 SOURCES  := $(wildcard lib/*/*.c lib/*/*/*.c)
@@ -125,7 +125,7 @@ $(BUILD)/tests/test_fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/rep
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas
 
 # Packages come before anything is compiled: each of these calls make again.
 demo:

@@ -272,3 +272,11 @@ reference() { # the reference's sequences as a twin
     spoil_model bad model.embed_tokens.weight 20
     "$BIN/logprob" -q -m bad --as m demos.toks >/dev/null
 }
+
+@test "logprob: kernels by hand are those that there are" {
+    DENSEPATH_KERNELS=base "${score[@]}" -o out demos.toks
+    "$BIN/toks" check out
+    leaves_nothing fails 2 "DENSEPATH_KERNELS=fast: there are base, avx2 and avx512" \
+        env DENSEPATH_KERNELS=fast "${score[@]}" -o new demos.toks
+    leaves_nothing fails 2 "DENSEPATH_KERNELS=: there are" env DENSEPATH_KERNELS= "${score[@]}" -o new demos.toks
+}

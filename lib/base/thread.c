@@ -127,7 +127,7 @@ int threads_set(int n, struct err *e)
         int code = pthread_create(&pool.handle[i], NULL, worker_main, (void *)(intptr_t)i);
         if (code) {
             pool_stop();
-            return err_set(e, STATUS_FAILED, "cannot start thread %d: %s", i, strerror(code));
+            return err_set(e, STATUS_MEMORY, "cannot start thread %d: %s", i, strerror(code));
         }
         pool.count = i + 1;
     }

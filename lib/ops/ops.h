@@ -92,6 +92,9 @@ struct divergence {
 };
 
 struct ops {
+    // Readies what the backward calls need: early, so that what is lacking is found before the
+    // work.
+    int (*backward_open)(struct device *d, struct err *e);
     const char *name;
     // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
     // transposed.

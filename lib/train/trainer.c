@@ -46,7 +46,7 @@ int trainer_init(struct trainer *t, struct model *m, struct device *device,
     if (schedule_init(&t->schedule, o->scheduler, o->learning_rate, warmup, total_steps,
                       o->scheduler_kwargs, e) < 0)
         return -1;
-    if (model_train(m, e) < 0)
+    if (device->ops->backward_open(device, e) < 0 || model_train(m, e) < 0)
         return -1;
     if (optimizer_has_m(o->optim) && !(t->m = make_moment(m, e)))
         return -1;

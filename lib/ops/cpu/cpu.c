@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-void openblas_set_num_threads(int n);
-
 enum { ELEMENTS = 16384 }; // of an elementwise operation that make a chunk
 
 struct embed_job {
@@ -511,6 +509,7 @@ const struct ops ops_cpu = {
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .linear = cpu_linear,
+    .backward_open = cpu_backward_open,
     .linear_backward = cpu_linear_backward,
     .attention_store = cpu_attention_store,
     .attention = cpu_attention,
@@ -539,10 +538,9 @@ int device_open(struct device *d, const char *name, struct err *e)
     if (name && strcmp(name, "cpu") != 0)
         return err_set(e, STATUS_USAGE, "--device %s: this build has no backend but cpu", name);
     d->ops = &ops_cpu;
-    d->backend = kernels_choose();
     arena_init(&d->scratch);
-    openblas_set_num_threads(1); // threads are ours: see linear.c
-    return 0;
+    d->backend = kernels_choose(e);
+    return d->backend ? 0 : -1;
 }
 
 void device_release(struct device *d)

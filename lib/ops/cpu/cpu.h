@@ -23,6 +23,7 @@ static inline size_t cpu_grain(size_t cost)
 const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e);
 MUST_CHECK int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out,
                           size_t count, struct err *e);
+MUST_CHECK int cpu_backward_open(struct device *d, struct err *e);
 MUST_CHECK int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy,
                                    const float *x, size_t n, const struct tensor *w,
                                    const struct tensor *bias, struct err *e);

@@ -18,7 +18,7 @@ static int usable(const struct kernels *k)
     return k == &kernels_base;
 }
 
-const struct kernels *kernels_choose(void)
+const struct kernels *kernels_choose(struct err *e)
 {
     static const struct kernels *const all[] = {
 #if defined(__x86_64__)
@@ -28,8 +28,14 @@ const struct kernels *kernels_choose(void)
         &kernels_base,
     };
     const char *wanted = getenv("DENSEPATH_KERNELS");
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (usable(all[i]) && (!wanted || !strcmp(wanted, all[i]->name)))
+    int known = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int named = wanted && !strcmp(wanted, all[i]->name);
+        known |= named;
+        if (usable(all[i]) && (!wanted || named))
             return all[i];
-    return &kernels_base;
+    }
+    err_set(e, STATUS_USAGE, "DENSEPATH_KERNELS=%s: %s", wanted,
+            known ? "this processor does not have them" : "there are base, avx2 and avx512");
+    return NULL;
 }

@@ -87,8 +87,8 @@ extern const struct kernels kernels_base;
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
 
-// The best for this processor, or the one named by the environment variable DENSEPATH_KERNELS
-// (base, avx2, avx512) if the processor has it.
-const struct kernels *kernels_choose(void);
+// The best for this processor, or those that the environment variable DENSEPATH_KERNELS names
+// (base, avx2, avx512). NULL: there are none of that name, or the processor does not have them.
+const struct kernels *kernels_choose(struct err *e);
 
 #endif

@@ -4,8 +4,8 @@
 // must stream the weights once, in place, without packing them. Backward: OpenBLAS on fixed tiles.
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
+#include "ops/cpu/blas.h"
 
-#include <cblas.h>
 #include <string.h>
 
 enum {
@@ -283,10 +283,9 @@ static void input_tile(const struct grid *g, size_t i)
     size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
     size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, (int)rows,
-                (int)columns, (int)g->width, 1, g->dy + row * g->width, (int)g->width,
-                g->w + column * (g->transposed ? g->pitch : 1), (int)g->pitch, g->beta,
-                g->out + row * g->depth + column, (int)g->depth);
+    blas_sgemm(CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, rows, columns, g->width,
+               g->dy + row * g->width, g->width, g->w + column * (g->transposed ? g->pitch : 1),
+               g->pitch, g->beta, g->out + row * g->depth + column, g->depth);
 }
 
 // dw[rows, columns] += dy[:, rows]^T x[:, columns]
@@ -296,13 +295,11 @@ static void weight_tile(const struct grid *g, size_t i)
     size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
     size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
     if (g->transposed)
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)columns, (int)rows, (int)g->n, 1,
-                    g->x + column, (int)g->depth, g->dy + row, (int)g->width, 1,
-                    g->out + column * g->pitch + row, (int)g->pitch);
+        blas_sgemm(CblasTrans, CblasNoTrans, columns, rows, g->n, g->x + column, g->depth,
+                   g->dy + row, g->width, 1, g->out + column * g->pitch + row, g->pitch);
     else
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)g->n, 1,
-                    g->dy + row, (int)g->width, g->x + column, (int)g->depth, 1,
-                    g->out + row * g->pitch + column, (int)g->pitch);
+        blas_sgemm(CblasTrans, CblasNoTrans, rows, columns, g->n, g->dy + row, g->width,
+                   g->x + column, g->depth, 1, g->out + row * g->pitch + column, g->pitch);
 }
 
 // Both products are one list of tiles, so that threads wait for each other once.
@@ -321,11 +318,18 @@ static void gradient_tiles(void *arg, size_t begin, size_t end, int worker)
             weight_tile(&g->weight, i - g->input_tiles);
 }
 
+int cpu_backward_open(struct device *d, struct err *e)
+{
+    return blas_open(e);
+}
+
 int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
                         size_t n, const struct tensor *w, const struct tensor *bias, struct err *e)
 {
     if (n == 0)
         return 0;
+    if (blas_open(e) < 0)
+        return -1;
     struct arena_mark mark = arena_mark(&d->scratch);
     struct grid both = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
     both.pitch = tensor_pitch(w);
