@@ -2,7 +2,7 @@
 // dense-reward: token rewards, returns and advantages from log-probability columns.
 #include "base/io.h"
 #include "base/option.h"
-#include "reward/dense_reward.h"
+#include "reward/reward_stream.h"
 
 #include <math.h>
 #include <string.h>
@@ -149,7 +149,7 @@ static int set_options(const struct operands *operands, struct err *e)
     return reward_options_check(&R, e);
 }
 
-static void report(const struct dense_reward_stats *c)
+static void report(const struct reward_stream_stats *c)
 {
     uint64_t scored = c->records - c->empty;
     message_note("%llu records (%llu without trained tokens), %llu trained tokens, mean sum of "
@@ -158,16 +158,15 @@ static void report(const struct dense_reward_stats *c)
                  (unsigned long long)c->tokens, scored ? c->total / (double)scored : 0.0);
 }
 
-static int work(const struct operands *operands, const struct dense_reward_origin *origin,
-                struct err *e)
+static int work(const struct operands *operands, const struct provenance *line, struct err *e)
 {
     struct metrics metrics;
-    struct dense_reward_stats stats;
+    struct reward_stream_stats stats;
     if (metrics_open(&metrics, common.metrics, e) < 0)
         return -1;
     int own = own_operands();
     const char *input = operands->n > own ? operands->text[own] : NULL;
-    int status = dense_reward_run(&reward, input, common.output, origin, &metrics, &stats, e);
+    int status = reward_stream_run(&reward, input, common.output, line, &metrics, &stats, e);
     struct err closing;
     if (metrics_close(&metrics, status < 0 ? &closing : e) < 0)
         status = -1;
@@ -188,10 +187,10 @@ int main(int argc, char **argv)
         return status;
     if ((status = common_apply(&common, 0)) != 0)
         return status;
-    struct dense_reward_origin origin = {argc, argv, common.seed};
+    struct provenance line = {program.name, argc, argv, common.seed};
     if (set_options(&operands, &e) < 0)
         status = program_usage(&program, "%s", e.text);
-    else if (work(&operands, &origin, &e) < 0)
+    else if (work(&operands, &line, &e) < 0)
         status = message_fail(&e);
     dense_reward_release(&reward);
     return io_exit_status(status);

@@ -329,6 +329,21 @@ steps() {
     }'
 }
 
+@test "a step of a whole frame leaves when the header tells its size" {
+    steps | jq -c 'if .densepath then .sampling = {batch_size: 16384, num_generations: 4}
+        elif .step == 1 then . else empty end' | "$BIN/toks" view -b >in.toks
+    end=93 # bytes of END
+    mkfifo pipe
+    "$BIN/dense-reward" -q "${paper[@]}" --baseline loo s h <pipe >out.toks 2>err &
+    exec 9>pipe
+    head -c -$end in.toks >&9
+    await eval '"$BIN/toks" view out.toks 2>/dev/null | grep -q "\"id\":\"1-65535\""'
+    exec 9>&-
+    status=0
+    wait $! || status=$?
+    [ "$status" -eq 3 ]
+}
+
 @test "batches of more than a frame" {
     steps >all.jsonl
     "$BIN/dense-reward" -q "${paper[@]}" --baseline loo --whiten batch s h all.jsonl | "$BIN/toks" view | tail -n +2 >all

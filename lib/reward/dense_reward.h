@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The dense reward of a token stream: reads log-probability columns, or a reward that is there, and
-// writes the token columns `reward`, `return` and `advantage` (null where mask = 0), frame by
-// frame.
-//
-// A batch is a run of sequences with one value in the column `step`, or, without that column, the
-// whole stream. The samples of a prompt are the sequences of one batch with one value in the group
-// column (`prompt`), in any order. Without a baseline and without whitening nothing is held back:
-// memory is that of a frame. Otherwise one batch is held. By the rule that cuts frames
-// (formats/toks.md), a frame that is not full ends its step, so that a batch leaves before the next
-// one exists.
+// What a dense reward is made from: its options, beyond those on plain arrays (reward/reward.h) the
+// names of a stream's columns, and how the command line writes them.
 #ifndef REWARD_DENSE_REWARD_H
 #define REWARD_DENSE_REWARD_H
 
-#include "base/progress.h"
 #include "reward/reward.h"
-#include "stream/header.h"
 
 enum { DENSE_REWARD_KL_MAX = 8 };
 
@@ -47,19 +37,6 @@ struct dense_reward {
     const char *group; // sequence column (text or u32) that tells prompts apart
 };
 
-struct dense_reward_stats {
-    uint64_t records, empty; // empty: without trained tokens
-    uint64_t tokens;         // trained
-    double total;            // sum of all rewards
-};
-
-// What an output header says of this program.
-struct dense_reward_origin {
-    int argc;
-    char **argv;
-    uint64_t seed;
-};
-
 void dense_reward_init(struct dense_reward *d);
 void dense_reward_release(struct dense_reward *d);
 // Readers of options: "NAME,NAME...", "ALPHA:COLUMN", "NAME:COEF" (adds one), "LO,HI". They fail
@@ -68,11 +45,5 @@ MUST_CHECK int dense_reward_set_references(struct dense_reward *d, const char *t
 MUST_CHECK int dense_reward_set_mix(struct dense_reward *d, const char *text, struct err *e);
 MUST_CHECK int dense_reward_add_kl(struct dense_reward *d, const char *text, struct err *e);
 MUST_CHECK int dense_reward_set_clip(struct dense_reward *d, const char *text, struct err *e);
-// From the stream `input` to the stream `output` (paths, NULL: standard streams). One metrics
-// object a batch. A stream without a column that is needed gives STATUS_STREAM; a trained token
-// without a value, STATUS_FAILED; both name what is missing.
-MUST_CHECK int dense_reward_run(const struct dense_reward *d, const char *input, const char *output,
-                                const struct dense_reward_origin *origin, struct metrics *metrics,
-                                struct dense_reward_stats *stats, struct err *e);
 
 #endif

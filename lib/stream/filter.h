@@ -5,6 +5,9 @@
 //     while ((more = filter_next(&p, &e)) > 0) { change p.frame; filter_write(&p, &e); }
 //     if (more == 0) filter_end(&p, &e);
 //     filter_release(&p);
+// One whose values come from a batch of records holds frames until it knows them:
+//     while ((more = filter_hold_next(&p, &f, &e)) > 0) { change any; filter_write_held(&p, n, &e);
+//     }
 #ifndef STREAM_FILTER_H
 #define STREAM_FILTER_H
 
@@ -17,6 +20,8 @@ struct stream_filter {
     struct frame frame;
     struct stream_writer *writer; // NULL before filter_start
     int have_frame;
+    struct frame **held; // [n_held], in the stream's order; up to n_made there are spare ones
+    size_t n_held, n_made, held_capacity;
 };
 
 // The line that a program adds to a header's provenance.
@@ -36,6 +41,10 @@ MUST_CHECK int filter_start(struct stream_filter *p, const char *output, struct 
 // Reads the next frame: 1, 0 at the proven end, -1. Works without filter_start too.
 MUST_CHECK int filter_next(struct stream_filter *p, struct err *e);
 MUST_CHECK int filter_write(struct stream_filter *p, struct err *e); // the frame as it is now
+// The same into a frame of its own, *f, which stays where it is until it is written.
+MUST_CHECK int filter_hold_next(struct stream_filter *p, struct frame **f, struct err *e);
+// Writes the first n of the frames held, as they are now, and lets go of them.
+MUST_CHECK int filter_write_held(struct stream_filter *p, size_t n, struct err *e);
 MUST_CHECK int filter_end(struct stream_filter *p, struct err *e);
 void filter_release(struct stream_filter *p);
 

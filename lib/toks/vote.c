@@ -191,15 +191,12 @@ static int count_stream(const struct vote *v, const char *path, struct tally *t,
     return result < 0 ? -1 : more;
 }
 
-// The frames of the open batch.
 struct run {
     const struct vote *v;
-    struct stream_filter pass;
+    struct stream_filter pass; // holds the frames of the open batch
     struct places places;
     int out;
     struct tally other, batch;
-    struct frame **frame; // [frames_made], the first n_frames in use
-    size_t n_frames, frames_made, frame_capacity;
     struct voter *voter; // of the batch's records
     size_t n_voters, voter_capacity;
     struct vote_stats *stats;
@@ -228,12 +225,13 @@ static double score_of(const struct run *r, const struct voter *v)
     return count == b->top ? 1.0 / (double)b->tied : 0;
 }
 
-static int write_batch(struct run *r, struct err *e)
+// Scores and writes the batch: the first n_frames of those that the filter holds.
+static int write_batch(struct run *r, size_t n_frames, struct err *e)
 {
     size_t k = 0;
     find_winners(&r->batch);
-    for (size_t j = 0; j < r->n_frames; j++) {
-        struct frame *f = r->frame[j];
+    for (size_t j = 0; j < n_frames; j++) {
+        struct frame *f = r->pass.held[0];
         for (size_t i = 0; i < f->n_sequences; i++, k++) {
             const struct voter *v = &r->voter[k];
             if (r->batch.ballot[v->group].n < 2)
@@ -242,39 +240,23 @@ static int write_batch(struct run *r, struct err *e)
             r->stats->records++;
             r->stats->empty += !v->answer;
         }
-        if (stream_writer_frame(r->pass.writer, f, e) < 0)
+        if (filter_write_held(&r->pass, 1, e) < 0)
             return -1;
     }
     r->stats->groups += r->batch.groups.n;
     for (size_t g = 0; g < r->batch.groups.n; g++)
         r->stats->ties += r->batch.ballot[g].tied > 1;
-    r->n_frames = r->n_voters = 0;
+    r->n_voters = 0;
     tally_clear(&r->batch);
     return 0;
-}
-
-static struct frame *next_frame(struct run *r, struct err *e)
-{
-    if (r->n_frames < r->frames_made)
-        return r->frame[r->n_frames];
-    if (MEM_GROW(r->frame, r->frame_capacity, r->frames_made + 1, "a batch", e) < 0)
-        return NULL;
-    struct frame *f = mem_alloc(1, sizeof *f, "a batch", e);
-    if (f && frame_init(f, &r->pass.header, e) < 0) {
-        free(f);
-        f = NULL;
-    }
-    if (f)
-        r->frame[r->frames_made++] = f;
-    return f;
 }
 
 // Does `f`, the frame behind those of the batch, begin another one?
 static int begins_step(const struct run *r, const struct frame *f)
 {
     int step = r->places.step;
-    return step >= 0 && r->n_frames && f->n_sequences &&
-           f->column[step].u32[0] != r->frame[0]->column[step].u32[0];
+    return step >= 0 && f->n_sequences &&
+           f->column[step].u32[0] != r->pass.held[0]->column[step].u32[0];
 }
 
 static int take_frame(struct run *r, const struct frame *f, struct err *e)
@@ -284,40 +266,28 @@ static int take_frame(struct run *r, const struct frame *f, struct err *e)
     for (size_t i = 0; i < f->n_sequences; i++)
         if (count_voter(&r->batch, f, &r->places, i, &r->voter[r->n_voters++], e) < 0)
             return -1;
-    r->n_frames++;
     // A full frame may be followed by more of its step.
-    return r->places.step >= 0 && !frame_is_full(f) ? write_batch(r, e) : 0;
+    return r->places.step >= 0 && !frame_is_full(f) ? write_batch(r, r->pass.n_held, e) : 0;
 }
 
 static int vote_all(struct run *r, struct err *e)
 {
-    for (;;) {
-        struct frame *f = next_frame(r, e);
-        int more = f ? stream_reader_next(r->pass.reader, f, e) : -1;
-        if (more < 0)
+    struct frame *f;
+    int more;
+    while ((more = filter_hold_next(&r->pass, &f, e)) > 0) {
+        // The step before ended with a full frame.
+        if (begins_step(r, f) && write_batch(r, r->pass.n_held - 1, e) < 0)
             return -1;
-        if (more == 0)
-            break;
-        if (begins_step(r, f)) { // the step before ended with a full frame
-            size_t n = r->n_frames;
-            if (write_batch(r, e) < 0)
-                return -1;
-            r->frame[n] = r->frame[0];
-            r->frame[0] = f;
-        }
         if (take_frame(r, f, e) < 0)
             return -1;
     }
-    return write_batch(r, e) < 0 ? -1 : filter_end(&r->pass, e);
+    if (more < 0 || write_batch(r, r->pass.n_held, e) < 0)
+        return -1;
+    return filter_end(&r->pass, e);
 }
 
 static void release(struct run *r)
 {
-    for (size_t i = 0; i < r->frames_made; i++) {
-        frame_release(r->frame[i]);
-        free(r->frame[i]);
-    }
-    free(r->frame);
     free(r->voter);
     tally_release(&r->batch);
     tally_release(&r->other);

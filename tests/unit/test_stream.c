@@ -285,6 +285,33 @@ static void a_frame_ends_with_the_step(void)
     unlink(path);
 }
 
+// Eight frames, of which one to three are held at a time.
+static void a_filter_holds_frames_until_it_writes_them(void)
+{
+    static const size_t written[] = {0, 0, 1, 2, 0, 3, 0, 1}; // after each frame
+    struct err e;
+    struct stream_filter p;
+    struct frame *f;
+    uint32_t first = 0, next = 0; // steps of the frames held
+    const char *path = scratch("steps"), *copy = scratch("copy");
+    write_random(3, path, 50, 5, 1, 1);
+    CHECK(filter_open(&p, path, &e) == 0 && filter_start(&p, copy, &e) == 0);
+    while (filter_hold_next(&p, &f, &e) > 0) {
+        CHECK(p.held[p.n_held - 1] == f);
+        CHECK(filter_write_held(&p, written[next], &e) == 0);
+        first += (uint32_t)written[next++];
+        CHECK(p.n_held == next - first);
+        for (size_t i = 0; i < p.n_held; i++)
+            CHECK(p.held[i]->column[8].u32[0] == first + i);
+    }
+    CHECK(next == 8 && p.n_made == 3);
+    CHECK(filter_write_held(&p, p.n_held, &e) == 0 && filter_end(&p, &e) == 0);
+    filter_release(&p);
+    CHECK(same(path, copy));
+    unlink(path);
+    unlink(copy);
+}
+
 // ---- damage
 
 static void each_cut_and_each_flip_is_seen(void)
@@ -857,6 +884,7 @@ int main(void)
     RUN(streams_survive_all_forms);
     RUN(long_streams_are_cut_by_the_rule);
     RUN(a_frame_ends_with_the_step);
+    RUN(a_filter_holds_frames_until_it_writes_them);
     RUN(a_frame_arrives_before_the_next_exists);
     RUN(nan_has_one_pattern);
     RUN(twins_by_hand);
