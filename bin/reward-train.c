@@ -68,11 +68,12 @@ static const struct program program = {
 };
 
 // Scoring: where the results of a frame go.
-struct columns {
+struct score_columns {
     int mask, reward, score, attention;
 };
 
-static int add_columns(struct stream_header *h, struct columns *c, const char *where, struct err *e)
+static int add_columns(struct stream_header *h, struct score_columns *c, const char *where,
+                       struct err *e)
 {
     c->attention = -1;
     if ((c->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e)) < 0 ||
@@ -84,7 +85,7 @@ static int add_columns(struct stream_header *h, struct columns *c, const char *w
     return 0;
 }
 
-static void store(struct frame *f, const struct columns *c, const struct sequence *sequence,
+static void store(struct frame *f, const struct score_columns *c, const struct sequence *sequence,
                   const float *reward, const float *weight)
 {
     size_t at = 0;
@@ -99,7 +100,7 @@ static void store(struct frame *f, const struct columns *c, const struct sequenc
         }
 }
 
-static int score_frame(struct reward_scorer *scorer, struct frame *f, const struct columns *c,
+static int score_frame(struct reward_scorer *scorer, struct frame *f, const struct score_columns *c,
                        struct arena *arena, const char *where, struct err *e)
 {
     size_t wanted = 0, at = 0;
@@ -126,8 +127,8 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
     return 0;
 }
 
-static int open_output(struct stream_filter *p, const struct model *m, struct columns *c, int argc,
-                       char **argv, struct err *e)
+static int open_output(struct stream_filter *p, const struct model *m, struct score_columns *c,
+                       int argc, char **argv, struct err *e)
 {
     const char *where = stream_reader_name(p->reader);
     char fingerprint[24], tokenizer[24];
@@ -142,7 +143,7 @@ static int open_output(struct stream_filter *p, const struct model *m, struct co
 }
 
 static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
-                        const struct columns *c, struct err *e)
+                        const struct score_columns *c, struct err *e)
 {
     struct arena arena;
     struct progress progress;
@@ -169,7 +170,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
 {
     struct stream_filter pass;
     struct device device;
-    struct columns columns;
+    struct score_columns columns;
     struct reward_scorer scorer;
     if (device_open(&device, engine.device, e) < 0)
         return -1;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Columns where results go; -1: not asked for.
-struct columns {
+struct logprob_columns {
     int mask, logp, entropy, q, value, value_end, kl, reverse;
     int top[LOGPROB_TOP_MAX], top_logp[LOGPROB_TOP_MAX];
 };
@@ -22,7 +22,7 @@ struct logprob {
     struct model *model, *contrast, *reference;
     double weight; // of contrast
     struct scorer scorer;
-    struct columns column;
+    struct logprob_columns column;
     struct arena arena; // of one frame
     struct progress progress;
 };
@@ -41,7 +41,7 @@ static int add_column(struct logprob *r, const char *prefix, enum column_type ty
 
 static int add_columns(struct logprob *r, struct err *e)
 {
-    struct columns *c = &r->column;
+    struct logprob_columns *c = &r->column;
     const struct logprob_options *o = r->o;
     const enum column_type f32 = COLUMN_F32;
     char name[32];
@@ -149,7 +149,7 @@ static void store(float *from, struct frame *f, int column, size_t place, size_t
 static void store_token(const struct logprob *r, const struct head_result *out, struct frame *f,
                         size_t place, size_t at)
 {
-    const struct columns *c = &r->column;
+    const struct logprob_columns *c = &r->column;
     store(out->logp, f, c->logp, place, at);
     store(out->entropy, f, c->entropy, place, at);
     store(out->logit, f, c->q, place, at);
@@ -164,7 +164,7 @@ static void store_token(const struct logprob *r, const struct head_result *out, 
 static void store_results(const struct logprob *r, const struct sequence *s,
                           const struct head_result *out, struct frame *f)
 {
-    const struct columns *c = &r->column;
+    const struct logprob_columns *c = &r->column;
     size_t at = 0;
     for (size_t i = 0; i < f->n_sequences; i++) {
         const uint8_t *mask = mask_of(r, f, i);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 // Columns of the output.
-struct columns {
+struct rollout_columns {
     int mask, logp, sampled, prompt, sample, generation, step, finish;
 };
 
@@ -28,7 +28,7 @@ struct rollout {
     struct prompts prompts;
     struct stream_header header;
     struct frame frame;
-    struct columns column;
+    struct rollout_columns column;
     struct stream_writer *writer;
     struct progress progress;
     uint64_t generation, records, tokens;
@@ -38,7 +38,7 @@ struct rollout {
 static int add_columns(struct rollout *r, struct err *e)
 {
     struct stream_header *h = &r->header;
-    struct columns *c = &r->column;
+    struct rollout_columns *c = &r->column;
     int plain = sampling_is_plain(&r->options.sampling) && !r->o->contrast;
     if ((c->mask = header_add_column(h, "mask", COLUMN_U8, PER_TOKEN, e)) < 0 ||
         (c->logp = header_add_column(h, "logp:rollout", COLUMN_F32, PER_TOKEN, e)) < 0 ||
@@ -148,7 +148,7 @@ static int write_sample(struct rollout *r, const struct request *q, size_t i, ui
                         struct err *e)
 {
     const struct generated *s = &q->sample[i];
-    const struct columns *c = &r->column;
+    const struct rollout_columns *c = &r->column;
     struct frame *f = &r->frame;
     size_t size;
     const struct prompt *p = q->owner;

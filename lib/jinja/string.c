@@ -278,9 +278,9 @@ static void add_lower(struct text *t, uint32_t c, const char *begin, const char 
     }
 }
 
-enum change { UPPER, LOWER, SWAP, TITLE, CAPITAL };
+enum case_change { UPPER, LOWER, SWAP, TITLE, CAPITAL };
 
-static struct value change_case(struct render *r, struct value v, enum change change)
+static struct value change_case(struct render *r, struct value v, enum case_change change)
 {
     struct text t = text_new(r);
     const char *s = v.s, *end = v.s + v.n;

@@ -6,7 +6,7 @@
 
 // What a layer computed: rows [n, width], where the description of the model has them. Without
 // `save` the layers share one set, and what only the way back needs is not kept.
-enum part {
+enum layer_part {
     IN,   // [hidden] residual stream before the layer
     STAT, // [2] of the norm before attention
     Q_RAW,
@@ -42,7 +42,7 @@ enum forward_work {
     F_PARTS
 };
 // And of its backward.
-enum backward_work {
+enum backward_part {
     B_NORMED,
     B_DNORMED,     // [hidden]
     B_MLP_DNORMED, // [hidden]
@@ -229,7 +229,7 @@ struct layer_pass {
     struct device *device;
     const struct tensor *t; // of the layer
     size_t layer;
-    float *work[B_PARTS]; // of enum forward_work, or of enum backward_work
+    float *work[B_PARTS]; // of enum forward_work, or of enum backward_part
 };
 _Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Where a demonstration is kept.
-struct place {
+struct demo_place {
     const struct frame *frame;
     size_t i;
     int used;
@@ -24,7 +24,7 @@ struct origin {
 struct pairer {
     struct reread demos;
     struct intern ids; // of the demonstrations: the n-th is at place[n]
-    struct place *place;
+    struct demo_place *place;
     size_t n_places, capacity;
     int demo_mask;                // column of the demonstrations
     struct stream_filter samples; // its header is the input's; the output has another
@@ -55,7 +55,7 @@ static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
             return err_set(e, STATUS_STREAM, "%s: record %" PRIu64 ": a second one with id `%.*s`",
                            stream_reader_name(p->demos.pass.reader), before + i + 1,
                            (int)(size > 200 ? 200 : size), id);
-        p->place[p->n_places++] = (struct place){NULL, i, 0};
+        p->place[p->n_places++] = (struct demo_place){NULL, i, 0};
     }
     return 0;
 }
@@ -212,7 +212,7 @@ static int sample_fails(const struct pairer *p, size_t i, struct err *e)
                       id);
 }
 
-static struct place *demo_of(struct pairer *p, size_t i, struct err *e)
+static struct demo_place *demo_of(struct pairer *p, size_t i, struct err *e)
 {
     size_t size;
     const char *id = frame_string(&p->samples.frame, p->prompt, i, &size);
@@ -226,7 +226,8 @@ static struct place *demo_of(struct pairer *p, size_t i, struct err *e)
 }
 
 // The sample must begin with the tokens that come before the demonstration's trained ones.
-static int check_prompt(const struct pairer *p, const struct place *demo, size_t i, struct err *e)
+static int check_prompt(const struct pairer *p, const struct demo_place *demo, size_t i,
+                        struct err *e)
 {
     const struct frame *a = demo->frame, *b = &p->samples.frame;
     const uint8_t *mask = a->column[p->demo_mask].u8 + a->start[demo->i];
@@ -246,7 +247,7 @@ static int check_prompt(const struct pairer *p, const struct place *demo, size_t
 }
 
 // Appends one record of a pair.
-static int add_record(struct pairer *p, const struct place *demo, size_t i, const char *role,
+static int add_record(struct pairer *p, const struct demo_place *demo, size_t i, const char *role,
                       const char *id, size_t id_size, struct err *e)
 {
     struct frame *f = &p->frame;
@@ -279,7 +280,7 @@ static int add_pair(struct pairer *p, size_t i, struct err *e)
     static const char suffix[] = "/demo";
     size_t size;
     const char *id = frame_string(&p->samples.frame, COLUMN_ID, i, &size);
-    struct place *demo = demo_of(p, i, e);
+    struct demo_place *demo = demo_of(p, i, e);
     if (!demo || check_prompt(p, demo, i, e) < 0)
         return sample_fails(p, i, e);
     demo->used = 1;

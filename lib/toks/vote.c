@@ -192,7 +192,7 @@ static int count_stream(const struct vote *v, const char *path, struct tally *t,
 }
 
 // The frames of the open batch.
-struct run {
+struct voting {
     const struct vote *v;
     struct stream_filter pass;
     struct places places;
@@ -205,7 +205,7 @@ struct run {
     struct vote_stats *stats;
 };
 
-static int refuse_single(const struct run *r, const struct frame *f, size_t i, struct err *e)
+static int refuse_single(const struct voting *r, const struct frame *f, size_t i, struct err *e)
 {
     size_t size;
     const char *where = stream_reader_name(r->pass.reader);
@@ -217,7 +217,7 @@ static int refuse_single(const struct run *r, const struct frame *f, size_t i, s
                    where, r->v->group, size < 200 ? (int)size : 200, name);
 }
 
-static double score_of(const struct run *r, const struct voter *v)
+static double score_of(const struct voting *r, const struct voter *v)
 {
     const struct ballot *b = &r->batch.ballot[v->group];
     if (!v->answer)
@@ -228,7 +228,7 @@ static double score_of(const struct run *r, const struct voter *v)
     return count == b->top ? 1.0 / (double)b->tied : 0;
 }
 
-static int write_batch(struct run *r, struct err *e)
+static int write_batch(struct voting *r, struct err *e)
 {
     size_t k = 0;
     find_winners(&r->batch);
@@ -253,7 +253,7 @@ static int write_batch(struct run *r, struct err *e)
     return 0;
 }
 
-static struct frame *next_frame(struct run *r, struct err *e)
+static struct frame *next_frame(struct voting *r, struct err *e)
 {
     if (r->n_frames < r->frames_made)
         return r->frame[r->n_frames];
@@ -270,14 +270,14 @@ static struct frame *next_frame(struct run *r, struct err *e)
 }
 
 // Does `f`, the frame behind those of the batch, begin another one?
-static int begins_step(const struct run *r, const struct frame *f)
+static int begins_step(const struct voting *r, const struct frame *f)
 {
     int step = r->places.step;
     return step >= 0 && r->n_frames && f->n_sequences &&
            f->column[step].u32[0] != r->frame[0]->column[step].u32[0];
 }
 
-static int take_frame(struct run *r, const struct frame *f, struct err *e)
+static int take_frame(struct voting *r, const struct frame *f, struct err *e)
 {
     if (MEM_GROW(r->voter, r->voter_capacity, r->n_voters + f->n_sequences, "a batch", e) < 0)
         return -1;
@@ -289,7 +289,7 @@ static int take_frame(struct run *r, const struct frame *f, struct err *e)
     return r->places.step >= 0 && !frame_is_full(f) ? write_batch(r, e) : 0;
 }
 
-static int vote_all(struct run *r, struct err *e)
+static int vote_all(struct voting *r, struct err *e)
 {
     for (;;) {
         struct frame *f = next_frame(r, e);
@@ -311,7 +311,7 @@ static int vote_all(struct run *r, struct err *e)
     return write_batch(r, e) < 0 ? -1 : filter_end(&r->pass, e);
 }
 
-static void release(struct run *r)
+static void release(struct voting *r)
 {
     for (size_t i = 0; i < r->frames_made; i++) {
         frame_release(r->frame[i]);
@@ -324,7 +324,7 @@ static void release(struct run *r)
     filter_release(&r->pass);
 }
 
-static int prepare(struct run *r, const char *input, const char *output,
+static int prepare(struct voting *r, const char *input, const char *output,
                    const struct provenance *line, struct err *e)
 {
     for (int i = 0; i < r->v->n_with; i++)
@@ -345,7 +345,7 @@ static int prepare(struct run *r, const char *input, const char *output,
 int vote_run(const struct vote *v, const char *input, const char *output,
              const struct provenance *line, struct vote_stats *stats, struct err *e)
 {
-    struct run r;
+    struct voting r;
     memset(&r, 0, sizeof r);
     memset(stats, 0, sizeof *stats);
     r.v = v;

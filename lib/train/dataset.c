@@ -77,26 +77,27 @@ int token_columns_check(const struct token_columns *c, const struct frame *f, si
     return 0;
 }
 
-struct example token_columns_example(const struct token_columns *c, const struct frame *f, size_t i)
+struct trainer_example token_columns_example(const struct token_columns *c, const struct frame *f,
+                                             size_t i)
 {
     size_t at = f->start[i];
-    struct example x = {.sequence = {.token = f->column[COLUMN_TOKEN].u32 + at,
-                                     .mask = f->column[c->mask].u8 + at,
-                                     .n = frame_length(f, i)}};
+    struct trainer_example x = {.sequence = {.token = f->column[COLUMN_TOKEN].u32 + at,
+                                             .mask = f->column[c->mask].u8 + at,
+                                             .n = frame_length(f, i)}};
     for (size_t k = 0; k < c->n; k++)
         x.column[k] = f->column[c->index[k]].f32 + at;
     return x;
 }
 
 // What the dataset keeps: where it stands in the stream, and in the dataset's own frame.
-struct source {
+struct dataset_source {
     const struct dataset_wish *wish;
     struct token_columns columns, own;
     int text[DATASET_TEXTS_MAX];
 };
 
 static int find_columns(struct dataset *d, const struct stream_header *h, const char *where,
-                        struct source *source, struct err *e)
+                        struct dataset_source *source, struct err *e)
 {
     const struct dataset_wish *wish = source->wish;
     struct token_columns *c = &source->columns, *own = &source->own;
@@ -124,10 +125,10 @@ static int find_columns(struct dataset *d, const struct stream_header *h, const 
 }
 
 static int keep_record(struct dataset *d, const struct frame *f, size_t i,
-                       const struct source *source, struct err *e)
+                       const struct dataset_source *source, struct err *e)
 {
     const struct token_columns *c = &source->columns, *own = &source->own;
-    struct example x = token_columns_example(c, f, i);
+    struct trainer_example x = token_columns_example(c, f, i);
     size_t n = x.sequence.n;
     if (!sequence_wanted(&x.sequence)) {
         d->untrained++;
@@ -152,7 +153,7 @@ static int keep_record(struct dataset *d, const struct frame *f, size_t i,
     return frame_set_string(&d->all, COLUMN_ID, id, size, e);
 }
 
-static int read_all(struct dataset *d, struct stream_reader *r, const struct source *source,
+static int read_all(struct dataset *d, struct stream_reader *r, const struct dataset_source *source,
                     struct err *e)
 {
     const struct dataset_wish *wish = source->wish;
@@ -200,7 +201,7 @@ int dataset_read(struct dataset *d, const char *path, const struct dataset_wish 
     struct stream_reader *r = stream_reader_open(path, e);
     if (!r)
         return -1;
-    struct source source = {.wish = wish};
+    struct dataset_source source = {.wish = wish};
     const char *where = stream_reader_name(r);
     int result = find_columns(d, stream_reader_header(r), where, &source, e);
     if (result == 0)

@@ -58,7 +58,7 @@ size_t offline_next(struct offline *s, int64_t step)
     }
     s->first = (size_t)(step % epoch_steps) * s->batch_size;
     size_t n = s->n - s->first < s->batch_size ? s->n - s->first : s->batch_size;
-    struct example *out = s->batch;
+    struct trainer_example *out = s->batch;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < unit(s); k++)
             *out++ = s->data->example[member(s, s->order[s->first + i], k)];

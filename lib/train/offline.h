@@ -16,8 +16,8 @@ struct offline {
     uint64_t seed;
     size_t *order; // [n] of the epoch
     uint64_t order_epoch;
-    struct example *batch; // [batch_size] units
-    size_t first;          // the batch's units are order[first] and so on
+    struct trainer_example *batch; // [batch_size] units
+    size_t first;                  // the batch's units are order[first] and so on
 };
 
 // Each example of `data` is a unit, or with `pair` each of n pairs.

@@ -758,8 +758,8 @@ static void check_family(const struct small_family *f)
     struct scratch s;
     if (small_open(&r, &s, f) == 0) {
         float logp[64];
-        struct example example[2] = {{.sequence = small_sequence(2)},
-                                     {.sequence = small_sequence(1)}};
+        struct trainer_example example[2] = {{.sequence = small_sequence(2)},
+                                             {.sequence = small_sequence(1)}};
         struct examples x = {example, 2, 0};
         example[1].sequence.n = 14; // long enough for all windows and lengths
         check_company(&r);

@@ -66,14 +66,14 @@ int cpu_attention_store(struct device *d, const struct attention *a, const float
 }
 
 // The items of a job: segment and first query of each run of at most QUERIES tokens.
-struct run {
+struct query_run {
     size_t segment, first;
 };
 
 struct attention_job {
     const struct kernels *kernels;
     const struct attention *a;
-    const struct run *run;
+    const struct query_run *run;
     float *out, *lse;
     const float *q;
     float *scores; // [threads][TILE_MAX][row]
@@ -249,7 +249,7 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     float *scores = job->scores + (size_t)worker * work_floats(job);
     float *work = scores + TILE_MAX * job->row;
     for (size_t i = begin; i < end; i++) {
-        const struct run *run = &job->run[i / a->kv_heads];
+        const struct query_run *run = &job->run[i / a->kv_heads];
         const struct segment *s = &a->segment[run->segment];
         size_t tokens = s->length - run->first < QUERIES ? s->length - run->first : QUERIES;
         size_t last = (run->first + tokens) * group;
@@ -260,20 +260,20 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static struct run *make_runs(struct device *d, const struct attention *a, size_t *count,
-                             struct err *e)
+static struct query_run *make_runs(struct device *d, const struct attention *a, size_t *count,
+                                   struct err *e)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
         n += (a->segment[i].length + QUERIES - 1) / QUERIES;
-    struct run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
+    struct query_run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
     if (!run)
         return NULL;
     *count = n;
     n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
         for (size_t first = 0; first < a->segment[i].length; first += QUERIES)
-            run[n++] = (struct run){i, first};
+            run[n++] = (struct query_run){i, first};
     return run;
 }
 

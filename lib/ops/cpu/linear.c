@@ -52,7 +52,7 @@ struct product {
     float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
 };
 
-struct item {
+struct linear_item {
     const struct linear *out;
     size_t row, rows, column, columns;
     float bias[COLUMNS];
@@ -60,8 +60,8 @@ struct item {
 };
 
 // c [rows][COLUMNS] to y's rows from `row` on, of `i`'s columns.
-static void store_rows(const struct kernels *kernels, const struct item *i, float *c, size_t row,
-                       size_t rows)
+static void store_rows(const struct kernels *kernels, const struct linear_item *i, float *c,
+                       size_t row, size_t rows)
 {
     const struct linear *o = i->out;
     for (size_t r = 0; r < rows; r++) {
@@ -76,7 +76,7 @@ static void store_rows(const struct kernels *kernels, const struct item *i, floa
 }
 
 // The same from c [columns][16].
-static void store_panel(const struct kernels *kernels, const struct item *i, const float *c,
+static void store_panel(const struct kernels *kernels, const struct linear_item *i, const float *c,
                         size_t row, size_t rows)
 {
     const struct linear *o = i->out;
@@ -107,7 +107,7 @@ static void multiply_panel(const struct product *p, const float *panel, const fl
 }
 
 // Weights [out, in]: x lies in panels, and the weights are read as they lie.
-static void panel_item(const struct product *p, const struct item *i)
+static void panel_item(const struct product *p, const struct linear_item *i)
 {
     const struct tensor *t = &i->out->w;
     size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
@@ -133,7 +133,7 @@ static void panel_item(const struct product *p, const struct item *i)
 }
 
 // wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
-static void gather_columns(const struct product *p, const struct item *i, const char *from,
+static void gather_columns(const struct product *p, const struct linear_item *i, const char *from,
                            size_t pitch)
 {
     enum { AHEAD = 8 };
@@ -153,7 +153,7 @@ static void gather_columns(const struct product *p, const struct item *i, const 
 
 // Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
 // same order. A few rows read the weights where they lie, more of them a copy.
-static void turned_item(const struct product *p, const struct item *i)
+static void turned_item(const struct product *p, const struct linear_item *i)
 {
     const struct tensor *t = &i->out->w;
     const struct kernels *k = p->kernels;
@@ -188,7 +188,7 @@ static void product_item(const struct product *p, size_t number, int worker)
         number -= cut->rows * cut->columns;
         cut++;
     }
-    struct item i = {.out = &p->out[cut - p->cut]};
+    struct linear_item i = {.out = &p->out[cut - p->cut]};
     const struct tensor *w = &i.out->w, *bias = &i.out->bias;
     i.row = number / cut->columns * cut->height;
     i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
