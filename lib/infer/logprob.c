@@ -5,6 +5,7 @@
 #include "infer/scorer.h"
 #include "stream/filter.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -270,13 +271,13 @@ static size_t work_bytes(const struct scorer *s)
 
 static int open_models(struct logprob *r, struct err *e)
 {
+    static const struct named_form form = {"contrast", "DIR:NUMBER", -INFINITY, INFINITY};
     const struct logprob_options *o = r->o;
     if (!(r->model = model_open(o->model, e)))
         return -1;
     scorer_init(&r->scorer, r->model, &r->device);
-    if (o->contrast &&
-        (!(r->contrast = model_open_weighted(o->contrast, "contrast", &r->weight, e)) ||
-         scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
+    if (o->contrast && (!(r->contrast = model_open_weighted(o->contrast, &form, &r->weight, e)) ||
+                        scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
         return -1;
     if (o->kl && (!(r->reference = model_open(o->kl, e)) ||
                   scorer_reference(&r->scorer, r->reference, e) < 0))

@@ -9,6 +9,7 @@
 #include "model/generate.h"
 #include "stream/writer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,9 +92,10 @@ static int describe(struct rollout *r, struct err *e)
 
 static int open_reference(struct rollout *r, struct err *e)
 {
+    static const struct named_form form = {"contrast", "DIR:NUMBER", -INFINITY, INFINITY};
     if (!r->o->contrast)
         return 0;
-    r->reference = model_open_weighted(r->o->contrast, "contrast", &r->options.contrast, e);
+    r->reference = model_open_weighted(r->o->contrast, &form, &r->options.contrast, e);
     return r->reference ? 0 : -1;
 }
 

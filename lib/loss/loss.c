@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "loss/loss.h"
-#include "base/number.h"
+#include "base/named_number.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -80,18 +80,19 @@ const char *loss_column(const struct loss *l, size_t i)
 
 int loss_set_kl(struct loss *l, const char *text, struct err *e)
 {
-    const char *colon = strrchr(text, ':');
-    size_t length = colon ? (size_t)(colon - text) : 0;
-    if (length == 0 || length > sizeof l->kl_column - sizeof "logp:")
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not NAME:COEF", text);
-    if (number_to_f64(colon + 1, &l->kl_coefficient) < 0 || !isfinite(l->kl_coefficient) ||
-        l->kl_coefficient < 0)
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not a coefficient of 0 or more", colon + 1);
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY};
+    struct named_number n;
+    if (named_number(&n, text, &form, e) < 0)
+        return -1;
+    if (n.size > sizeof l->kl_column - sizeof LOSS_REFERENCE)
+        return err_set(e, STATUS_USAGE, "--kl: a name of more than %zu bytes",
+                       sizeof l->kl_column - sizeof LOSS_REFERENCE);
     if (l->by_sequence)
         return err_set(e, STATUS_USAGE, "--kl: not with the loss %s", l->kind->name);
     if (l->has_kl || l->n_columns == LOSS_COLUMNS_MAX)
         return err_set(e, STATUS_USAGE, "--kl: one term at most");
-    snprintf(l->kl_column, sizeof l->kl_column, "logp:%.*s", (int)length, text);
+    snprintf(l->kl_column, sizeof l->kl_column, LOSS_REFERENCE "%.*s", (int)n.size, n.name);
+    l->kl_coefficient = n.number;
     l->n_columns++;
     l->has_kl = 1;
     return 0;

@@ -4,6 +4,7 @@
 #include "base/intern.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/named_number.h"
 #include "base/number.h"
 #include "base/rng.h"
 #include "base/thread.h"
@@ -241,12 +242,57 @@ static void strings_are_numbered(void)
     intern_release(&g);
 }
 
+static int split_number(const char *text, const char *name, double number)
+{
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY};
+    struct named_number n;
+    struct err e;
+    return named_number(&n, text, &form, &e) == 0 && n.size == strlen(name) &&
+           !memcmp(n.name, name, n.size) && n.number == number;
+}
+
+static void names_with_numbers_are_read_strictly(void)
+{
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY},
+                                   first = {"mix", "ALPHA:COLUMN", 0, 1},
+                                   operand = {NULL, "DIR:WEIGHT", -INFINITY, INFINITY};
+    struct named_number n;
+    struct err e;
+    CHECK(split_number("sft:0.1", "sft", 0.1));
+    CHECK(split_number("/a:b/c:1e-3", "/a:b/c", 1e-3));
+    CHECK(split_number("a::0", "a:", 0));
+    CHECK(split_number("::2", ":", 2));
+    static const char *const wrong[] = {"",     "sft",   ":1",      "sft:",  "sft:-1", "sft:x",
+                                        "a:1 ", "a: 1",  "a:0x1p3", "a:nan", "a:inf",  "a:1e999",
+                                        "a:1:", "a:1,5", "1",       ":",     "a:--1",  "a:+-1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(named_number(&n, wrong[i], &form, &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(named_number(&n, "sft:-1", &form, &e) < 0 &&
+          !strcmp(e.text, "--kl: 'sft:-1' is not NAME:COEF with COEF of 0 or more"));
+    CHECK(named_number(&n, "a:-0.5", &operand, &e) == 0 && n.size == 1 && n.number == -0.5);
+    CHECK(named_number(&n, "a", &operand, &e) < 0 && !strcmp(e.text, "'a' is not DIR:WEIGHT"));
+
+    CHECK(number_named(&n, "0.25:logp:sft", &first, &e) == 0 && n.number == 0.25 && n.size == 8 &&
+          !strcmp(n.name, "logp:sft"));
+    CHECK(number_named(&n, "1:a", &first, &e) == 0 && number_named(&n, "0::", &first, &e) == 0);
+    static const char *const bad[] = {"", "0.5", "0.5:", ":a", "a:0.5", "1.5:a", "-1:a", "0.5x:a"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(number_named(&n, bad[i], &first, &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(number_named(&n, "2:a", &first, &e) < 0 &&
+          !strcmp(e.text, "--mix: '2:a' is not ALPHA:COLUMN with ALPHA in 0 .. 1"));
+    char digits[80] = "0.";
+    memset(digits + 2, '1', 70);
+    strcpy(digits + 72, ":a");
+    CHECK(number_named(&n, digits, &first, &e) < 0);
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
     RUN(rng_moments);
     RUN(floats_print_shortest_and_read_back);
     RUN(numbers_parse_strictly);
+    RUN(names_with_numbers_are_read_strictly);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
     RUN(json_takes_whole_numbers_of_any_size);
