@@ -118,11 +118,8 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
     float *weight = attention ? arena_alloc(arena, wanted, sizeof *weight, e) : NULL;
     if (!reward || (attention && !weight))
         return -1;
-    if (reward_scorer_run(scorer, sequence, f->n_sequences, reward, weight, &at, e) < 0) {
-        size_t size;
-        const char *id = frame_string(f, COLUMN_ID, at < f->n_sequences ? at : 0, &size);
-        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
-    }
+    if (reward_scorer_run(scorer, sequence, f->n_sequences, reward, weight, &at, e) < 0)
+        return err_prefix(e, "%s: %s", where, frame_record(f, at < f->n_sequences ? at : 0).text);
     store(f, c, sequence, reward, weight);
     return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/error.h"
 #include "base/board.h"
+#include "base/shown.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,14 +65,6 @@ void message_quiet(int quiet)
     program_quiet = quiet;
 }
 
-// File names come from outside: nothing in them may move the cursor or start a new line.
-static void mask_controls(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 static void print_line(const char *kind, const char *format, va_list ap)
 {
     char line[1400];
@@ -79,7 +72,8 @@ static void print_line(const char *kind, const char *format, va_list ap)
     if (n < 0)
         return;
     vsnprintf(line + n, sizeof line - 1 - (size_t)n, format, ap);
-    mask_controls(line);
+    // File names come from outside: nothing in them may move the cursor or start a new line.
+    shown_mask(line);
     size_t length = strlen(line);
     line[length++] = '\n';
     board_message(line, length);

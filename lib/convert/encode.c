@@ -341,9 +341,9 @@ static int commit(struct encode_job *j, const struct batch_record *r, struct err
     int fresh = id_set_add(&j->ids, r->id.data, r->id.size, e);
     if (fresh == 0)
         err_set(e, STATUS_FAILED,
-                "%s:%zu: record `%.64s`: duplicate id (--fields id=OTHER takes another field; a "
-                "field that no record has numbers the records)",
-                r->entry.file, r->entry.line, r->id.data);
+                "%s:%zu: %s: duplicate id (--fields id=OTHER takes another field; a field that no "
+                "record has numbers the records)",
+                r->entry.file, r->entry.line, batch_record_name(r).text);
     if (fresh <= 0)
         return -1;
     j->in++;
@@ -356,7 +356,8 @@ static int commit(struct encode_job *j, const struct batch_record *r, struct err
     if (write_record(j, r, e) == 0)
         return 0;
     return e->status == STATUS_FAILED && j->n_keep
-               ? err_prefix(e, "%s:%zu: record `%s`", r->entry.file, r->entry.line, r->id.data)
+               ? err_prefix(e, "%s:%zu: %s", r->entry.file, r->entry.line,
+                            batch_record_name(r).text)
                : -1;
 }
 
@@ -438,13 +439,11 @@ static int finish(struct encode_job *j, struct err *e)
     return stream_writer_end(w, e);
 }
 
-// The token's text, cut where it is long.
-static const char *spell(const struct encode_job *j, int64_t id, char out[48])
+static struct shown spell(const struct encode_job *j, int64_t id)
 {
-    size_t size;
+    size_t size = 0;
     const char *text = id < 0 ? NULL : tokenizer_token(j->tokenizer, (uint32_t)id, &size);
-    snprintf(out, 48, "%.*s", text ? (int)(size < 40 ? size : 40) : 0, text ? text : "");
-    return out;
+    return shown(text, text ? size : 0);
 }
 
 // Whether generation stops there by the model's own files.
@@ -467,7 +466,6 @@ static int stops_there(const struct encode_job *j, int64_t id)
 // Of what is easily overlooked.
 static void warn(const struct encode_job *j)
 {
-    char name[48], end[48];
     if (j->doubled)
         message_warn("%" PRIu64 " records contain a beginning or end token that the tokenizer adds "
                      "as well: it was written %s",
@@ -481,11 +479,11 @@ static void warn(const struct encode_job *j)
                      j->no_stop,
                      j->stop >= 0 ? "the token that ends the assistant's turn, "
                                   : "no token ends the assistant's turn",
-                     spell(j, j->stop, name), j->stop >= 0 ? ", is not trained" : "");
+                     spell(j, j->stop).text, j->stop >= 0 ? ", is not trained" : "");
     if (j->turn_end >= 0 && !stops_there(j, j->turn_end))
         message_warn("the assistant's turns end with %s, but generation stops at %s: let it stop "
                      "at the former (eos_token_id in generation_config.json)",
-                     spell(j, j->turn_end, name), spell(j, j->examples.end, end));
+                     spell(j, j->turn_end).text, spell(j, j->examples.end).text);
     if (j->quoted_calls)
         message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
                      "JSON text there, as a quoted string (make them objects)",

@@ -32,6 +32,11 @@ static void release_records(struct batch_record *list)
     free(list);
 }
 
+struct shown batch_record_name(const struct batch_record *r)
+{
+    return shown_record(r->id.data, r->id.size, r->entry.number);
+}
+
 int batch_init(struct record_batch *b, struct err *e)
 {
     memset(b, 0, sizeof *b);
@@ -175,8 +180,7 @@ static int make_one(const struct making *m, struct batch_record *r, int worker, 
     if (result == 0 && m->examples)
         result = example_make(&r->example, m->examples, m->b->worker[worker], &r->record, e);
     if (result < 0 && r->json)
-        err_prefix(e, "record `%.*s`", (int)(r->id.size < 64 ? r->id.size : 64),
-                   r->id.data ? r->id.data : "");
+        err_prefix(e, "%s", batch_record_name(r).text);
     return result;
 }
 

@@ -3,6 +3,7 @@
 #ifndef DATA_RECORD_BATCH_H
 #define DATA_RECORD_BATCH_H
 
+#include "base/shown.h"
 #include "data/corpus.h"
 #include "data/example.h"
 #include "data/record.h"
@@ -28,6 +29,9 @@ struct record_batch {
     struct tokenizer_worker **worker; // one a thread
     int n_workers;
 };
+
+// What messages call it.
+struct shown batch_record_name(const struct batch_record *r);
 
 MUST_CHECK int batch_init(struct record_batch *b, struct err *e);
 void batch_release(struct record_batch *b);

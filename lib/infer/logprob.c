@@ -190,11 +190,9 @@ static int score_frame(struct logprob *r, struct frame *f, struct err *e)
     arena_clear(&r->arena);
     if (make_sequences(r, f, &s, &wanted, e) < 0 || make_results(r, &out, wanted, e) < 0)
         return -1;
-    if (scorer_run(&r->scorer, s, f->n_sequences, &out, &at, e) < 0) {
-        size_t size;
-        const char *id = frame_string(f, COLUMN_ID, at < f->n_sequences ? at : 0, &size);
-        return err_prefix(e, "%s: record `%.*s`", r->where, (int)size, id);
-    }
+    if (scorer_run(&r->scorer, s, f->n_sequences, &out, &at, e) < 0)
+        return err_prefix(e, "%s: %s", r->where,
+                          frame_record(f, at < f->n_sequences ? at : 0).text);
     store_results(r, s, &out, f);
     return 0;
 }

@@ -227,7 +227,8 @@ static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
     uint64_t key = hash_bytes(turn, sizeof turn);
     if (generator_add(r->generator, p->token, p->n, (size_t)r->o->samples, key, p, e) == 0)
         return 0;
-    return err_prefix(e, "%s: record `%.*s`", prompts_name(&r->prompts), (int)size, id);
+    return err_prefix(e, "%s: %s", prompts_name(&r->prompts),
+                      shown_record(id, size, p->number + 1).text);
 }
 
 // A file tells how many prompts there will be, the end of the input how many there are.

@@ -166,6 +166,20 @@ const char *frame_string(const struct frame *f, int column, size_t sequence, siz
     return *size ? d->bytes + d->string[sequence] : "";
 }
 
+struct shown frame_shown(const struct frame *f, int column, size_t sequence)
+{
+    size_t size;
+    const char *text = frame_string(f, column, sequence, &size);
+    return shown(text, size);
+}
+
+struct shown frame_record(const struct frame *f, size_t sequence)
+{
+    size_t size;
+    const char *id = frame_string(f, COLUMN_ID, sequence, &size);
+    return shown_record(id, size, sequence + 1);
+}
+
 int frame_string_equal(const struct frame *f, int column, size_t a, size_t b)
 {
     size_t n, m;

@@ -42,7 +42,6 @@ struct pairer {
 
 static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
 {
-    uint64_t before = stream_reader_sequences(p->demos.pass.reader) - f->n_sequences;
     if (MEM_GROW(p->place, p->capacity, p->n_places + f->n_sequences, "demonstrations", e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
@@ -52,9 +51,8 @@ static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
         if (number < 0)
             return -1;
         if ((size_t)number < p->n_places)
-            return err_set(e, STATUS_STREAM, "%s: record %" PRIu64 ": a second one with id `%.*s`",
-                           stream_reader_name(p->demos.pass.reader), before + i + 1,
-                           (int)(size > 200 ? 200 : size), id);
+            return err_set(e, STATUS_STREAM, "%s: %s: a second one with this id",
+                           stream_reader_name(p->demos.pass.reader), frame_record(f, i).text);
         p->place[p->n_places++] = (struct demo_place){NULL, i, 0};
     }
     return 0;
@@ -203,13 +201,8 @@ static int make_header(struct pairer *p, const struct provenance *line, struct e
 
 static int sample_fails(const struct pairer *p, size_t i, struct err *e)
 {
-    const struct frame *f = &p->samples.frame;
-    size_t size;
-    const char *id = frame_string(f, COLUMN_ID, i, &size);
-    uint64_t record = stream_reader_sequences(p->samples.reader) - f->n_sequences + i + 1;
-    return err_prefix(e, "%s: record %" PRIu64 " (id `%.*s`)",
-                      stream_reader_name(p->samples.reader), record, (int)(size > 200 ? 200 : size),
-                      id);
+    return err_prefix(e, "%s: %s", stream_reader_name(p->samples.reader),
+                      frame_record(&p->samples.frame, i).text);
 }
 
 static struct demo_place *demo_of(struct pairer *p, size_t i, struct err *e)
@@ -220,8 +213,8 @@ static struct demo_place *demo_of(struct pairer *p, size_t i, struct err *e)
     if (number >= 0 && (size_t)number < p->n_places)
         return &p->place[number];
     if (number >= 0)
-        err_set(e, STATUS_STREAM, "no demonstration in %s has the id of its prompt, `%.*s`",
-                stream_reader_name(p->demos.pass.reader), (int)(size > 200 ? 200 : size), id);
+        err_set(e, STATUS_STREAM, "no demonstration in %s has the id of its prompt, `%s`",
+                stream_reader_name(p->demos.pass.reader), shown(id, size).text);
     return NULL;
 }
 
@@ -233,16 +226,15 @@ static int check_prompt(const struct pairer *p, const struct demo_place *demo, s
     const uint8_t *mask = a->column[p->demo_mask].u8 + a->start[demo->i];
     const uint32_t *x = a->column[COLUMN_TOKEN].u32 + a->start[demo->i];
     const uint32_t *y = b->column[COLUMN_TOKEN].u32 + b->start[i];
-    size_t n = frame_length(a, demo->i), m = frame_length(b, i), k = 0, size;
+    size_t n = frame_length(a, demo->i), m = frame_length(b, i), k = 0;
     while (k < n && !mask[k] && k < m && x[k] == y[k])
         k++;
     if (k == n || mask[k])
         return 0;
-    const char *id = frame_string(a, COLUMN_ID, demo->i, &size);
     return err_set(e, STATUS_STREAM,
-                   "token %zu is not that of the prompt of demonstration `%.*s` in %s: is it the "
+                   "token %zu is not that of the prompt of demonstration `%s` in %s: is it the "
                    "file whose prompts were answered?",
-                   k + 1, (int)(size > 200 ? 200 : size), id,
+                   k + 1, frame_shown(a, COLUMN_ID, demo->i).text,
                    stream_reader_name(p->demos.pass.reader));
 }
 

@@ -115,10 +115,10 @@ static int write_prompt(struct prefixer *r, const struct frame *f, size_t i, siz
     return stream_writer_add(r->writer, o, 0, e);
 }
 
-static int refuse_empty(const struct prefixer *r, const char *id, size_t n, struct err *e)
+static int refuse_empty(const struct prefixer *r, const struct frame *f, size_t i, struct err *e)
 {
-    return err_set(e, STATUS_FAILED, "%s: record `%.*s` has no trained tokens to begin with",
-                   stream_reader_name(r->in.pass.reader), n < 200 ? (int)n : 200, id);
+    return err_set(e, STATUS_FAILED, "%s: %s has no trained tokens to begin with",
+                   stream_reader_name(r->in.pass.reader), frame_record(f, i).text);
 }
 
 // One group of demonstration i.
@@ -134,7 +134,7 @@ static int write_group(struct prefixer *r, const struct frame *f, size_t i, uint
     while (end && !mask[end - 1])
         end--;
     if (!end)
-        return refuse_empty(r, id, size, e);
+        return refuse_empty(r, f, i, e);
     while (!mask[begin])
         begin++;
     if (round)

@@ -213,8 +213,8 @@ static int refuse_single(const struct voting *r, const struct frame *f, size_t i
     if (f->header->column[r->places.group].type == COLUMN_U32)
         return err_set(e, STATUS_FAILED, "%s: %s %u has one sample; a vote needs two or more",
                        where, r->v->group, f->column[r->places.group].u32[i]);
-    return err_set(e, STATUS_FAILED, "%s: %s `%.*s` has one sample; a vote needs two or more",
-                   where, r->v->group, size < 200 ? (int)size : 200, name);
+    return err_set(e, STATUS_FAILED, "%s: %s `%s` has one sample; a vote needs two or more", where,
+                   r->v->group, shown(name, size).text);
 }
 
 static double score_of(const struct voting *r, const struct voter *v)

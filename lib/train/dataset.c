@@ -57,21 +57,20 @@ int token_columns_find(struct token_columns *c, struct loss *loss, const struct 
 int token_columns_check(const struct token_columns *c, const struct frame *f, size_t i,
                         size_t vocab, size_t positions, const char *where, struct err *e)
 {
-    size_t n = frame_length(f, i), size;
-    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    size_t n = frame_length(f, i);
     if (n > positions + 1)
         return err_set(e, STATUS_FAILED,
-                       "%s: record `%.*s`: %zu tokens are more than the model's %zu positions",
-                       where, (int)size, id, n, positions);
+                       "%s: %s: %zu tokens are more than the model's %zu positions", where,
+                       frame_record(f, i).text, n, positions);
     if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
-        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
+        return err_prefix(e, "%s: %s", where, frame_record(f, i).text);
     const uint8_t *trained = f->column[c->mask].u8 + f->start[i];
     for (size_t k = 0; k < c->n; k++) {
         const float *value = f->column[c->index[k]].f32 + f->start[i];
         for (size_t t = 1; t < n; t++)
             if (trained[t] && !isfinite(value[t]))
-                return err_set(e, STATUS_STREAM, "%s: record `%.*s`: %s is %s at trained token %zu",
-                               where, (int)size, id, c->name[k],
+                return err_set(e, STATUS_STREAM, "%s: %s: %s is %s at trained token %zu", where,
+                               frame_record(f, i).text, c->name[k],
                                isnan(value[t]) ? "null" : "infinite", t);
     }
     return 0;
@@ -216,11 +215,6 @@ int dataset_read(struct dataset *d, const char *path, const struct dataset_wish 
         result = make_examples(d, &source.own, e);
     stream_reader_close(r);
     return result;
-}
-
-const char *dataset_id(const struct dataset *d, size_t i, size_t *size)
-{
-    return frame_string(&d->all, COLUMN_ID, i, size);
 }
 
 void dataset_release(struct dataset *d)

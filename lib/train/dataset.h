@@ -53,7 +53,6 @@ struct dataset_wish {
 // so is one that lacks what the loss needs; a stream without a trained token is refused.
 int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
                  struct err *e);
-const char *dataset_id(const struct dataset *d, size_t i, size_t *size); // not NUL-terminated
 void dataset_release(struct dataset *d);
 // Fills order[n] with 0 .. n-1, shuffled by (seed, epoch) where asked.
 void index_order(size_t *order, size_t n, int shuffle, uint64_t seed, uint64_t epoch);

@@ -65,8 +65,8 @@ size_t offline_next(struct offline *s, int64_t step)
     return n * unit(s);
 }
 
-const char *offline_id(const struct offline *s, size_t i, size_t *size)
+struct shown offline_record(const struct offline *s, size_t i)
 {
     size_t k = i % unit(s);
-    return dataset_id(s->data, member(s, s->order[s->first + i / unit(s)], k), size);
+    return frame_record(&s->data->all, member(s, s->order[s->first + i / unit(s)], k));
 }

@@ -29,7 +29,7 @@ int64_t offline_epoch_steps(const struct offline *s); // updates per epoch
 uint64_t offline_seen(const struct offline *s, int64_t steps);
 // Fills `batch` for the update after `step` others; returns its number of examples.
 size_t offline_next(struct offline *s, int64_t step);
-// The id of example i of the batch; not NUL-terminated.
-const char *offline_id(const struct offline *s, size_t i, size_t *size);
+// What messages call example i of the batch.
+struct shown offline_record(const struct offline *s, size_t i);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/named_number.h"
 #include "base/number.h"
 #include "base/rng.h"
+#include "base/shown.h"
 #include "base/thread.h"
 #include "base/utf8.h"
 
@@ -286,6 +287,74 @@ static void names_with_numbers_are_read_strictly(void)
     CHECK(number_named(&n, digits, &first, &e) < 0);
 }
 
+static int shows(const char *text, size_t size, const char *want)
+{
+    struct shown s = shown(text, size);
+    if (strcmp(s.text, want) != 0)
+        printf("# %s\n", s.text);
+    return !strcmp(s.text, want);
+}
+
+static void texts_from_outside_are_shown_masked_and_short(void)
+{
+    CHECK(shows("gsm8k-17/0", 10, "gsm8k-17/0") && shows("", 0, "") && shows("é中😀", 9, "é中😀"));
+    // Escape sequences, of seven bits and of eight; line breaks; NUL, DEL; U+009B; U+202E, U+2066.
+    CHECK(shows("a\x1b[2J\x1b]0;x\ab", 11, "a?[2J?]0;x?") && shows("a\x9b"
+                                                                   "2Jb",
+                                                                   5, "a?2Jb"));
+    CHECK(shows("a\nb\r\tc\0d\x7f", 9, "a?b??c?d?") && shows("\xc2\x9b"
+                                                             "31m",
+                                                             5, "?31m"));
+    CHECK(shows("a\xe2\x80\xae"
+                "b\xe2\x81\xa6",
+                8, "a?b?") &&
+          shows("\xe2\x80\xa8", 3, "?"));
+    // Not UTF-8: a byte alone, an overlong one, a surrogate, one beyond all, one cut at the end.
+    CHECK(shows("\xff"
+                "a\x80",
+                3, "?a?") &&
+          shows("\xc0\xaf", 2, "??"));
+    CHECK(shows("\xed\xa0\x80", 3, "???") && shows("\xf5\x80\x80\x80", 4, "????"));
+    CHECK(shows("abc\xe4\xb8", 5, "abc?") && shows("\xf0\x9f\x98", 3, "?"));
+
+    char text[10000], want[SHOWN_BYTES + 4];
+    memset(text, 'x', sizeof text);
+    memset(want, 'x', SHOWN_BYTES);
+    want[SHOWN_BYTES] = 0;
+    CHECK(shows(text, SHOWN_BYTES, want));
+    strcpy(want + SHOWN_BYTES, "...");
+    CHECK(shows(text, SHOWN_BYTES + 1, want) && shows(text, sizeof text, want));
+    // A character of three bytes that would end behind the limit is left out whole.
+    for (size_t before = SHOWN_BYTES - 2; before < SHOWN_BYTES; before++) {
+        memset(text, 'x', sizeof text);
+        memset(want, 'x', before);
+        memcpy(text + before, "中", 3);
+        strcpy(want + before, "...");
+        CHECK(shows(text, sizeof text, want));
+    }
+    memset(text, '\x1b', sizeof text);
+    memset(want, '?', SHOWN_BYTES);
+    strcpy(want + SHOWN_BYTES, "...");
+    CHECK(shows(text, sizeof text, want));
+}
+
+static void records_have_one_name(void)
+{
+    char id[10000];
+    memset(id, 'i', sizeof id);
+    CHECK(!strcmp(shown_record("a\nb", 3, 7).text, "record `a?b`"));
+    CHECK(!strcmp(shown_record(NULL, 0, 7).text, "record 7"));
+    CHECK(!strcmp(shown_record(id, 0, UINT64_MAX).text, "record 18446744073709551615"));
+    struct shown s = shown_record(id, sizeof id, 1);
+    CHECK(strlen(s.text) == SHOWN_BYTES + sizeof "record `...`" - 1 &&
+          !strcmp(s.text + SHOWN_BYTES + sizeof "record `" - 1, "...`"));
+    char line[] = "a\x1b"
+                  "b\xc2\x9b"
+                  "c\xe4\xb8";
+    shown_mask(line);
+    CHECK(!strcmp(line, "a?b?c?"));
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
@@ -293,6 +362,8 @@ int main(void)
     RUN(floats_print_shortest_and_read_back);
     RUN(numbers_parse_strictly);
     RUN(names_with_numbers_are_read_strictly);
+    RUN(texts_from_outside_are_shown_masked_and_short);
+    RUN(records_have_one_name);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
     RUN(json_takes_whole_numbers_of_any_size);
