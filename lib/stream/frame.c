@@ -180,14 +180,6 @@ struct shown frame_record(const struct frame *f, size_t sequence)
     return shown_record(id, size, sequence + 1);
 }
 
-int frame_string_equal(const struct frame *f, int column, size_t a, size_t b)
-{
-    size_t n, m;
-    const char *x = frame_string(f, column, a, &n);
-    const char *y = frame_string(f, column, b, &m);
-    return n == m && memcmp(x, y, n) == 0;
-}
-
 int frame_copy_values(struct frame *to, int column, size_t i, const struct frame *from,
                       int from_column, size_t j, struct err *e)
 {

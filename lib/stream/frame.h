@@ -47,7 +47,6 @@ const char *frame_string(const struct frame *f, int column, size_t sequence, siz
 // For messages: a string, and what the record is called.
 struct shown frame_shown(const struct frame *f, int column, size_t sequence);
 struct shown frame_record(const struct frame *f, size_t sequence);
-int frame_string_equal(const struct frame *f, int column, size_t a, size_t b);
 // Appends sequence `i` of `from`, whose first columns must be those of `to` by position; columns
 // that `to` has beyond those get their default values.
 MUST_CHECK int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e);

@@ -514,8 +514,9 @@ static int rewrite_next(struct rewriter *r)
     }
 }
 
-int pattern_rewrite(const char *source, size_t size, struct buffer *out, const char *name,
-                    struct err *e)
+// Appends the PCRE2 form of `source`.
+static int rewrite(const char *source, size_t size, struct buffer *out, const char *name,
+                   struct err *e)
 {
     if (size > PATTERN_MAX)
         return err_set(e, STATUS_FAILED, "%s: the pattern is longer than %d bytes", name,
@@ -572,7 +573,7 @@ struct pattern *pattern_regex(const char *source, size_t size, const char *name,
     struct buffer text;
     buffer_init(&text, 0);
     struct pattern *p = NULL;
-    if (buffer_reserve(&text, 1, e) == 0 && pattern_rewrite(source, size, &text, name, e) == 0)
+    if (buffer_reserve(&text, 1, e) == 0 && rewrite(source, size, &text, name, e) == 0)
         p = compile(text.data, text.size, name, e);
     if (p && pattern_dfa_build(text.data, text.size, &p->dfa, e) < 0) {
         pattern_free(p);

@@ -29,7 +29,7 @@ struct prefixer {
     struct prefix_stats *stats;
 };
 
-double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps)
+static double lower_bound(const struct prefix *p, uint64_t step, uint64_t steps)
 {
     if (steps < 2)
         return p->high;
@@ -144,7 +144,7 @@ static int write_group(struct prefixer *r, const struct frame *f, size_t i, uint
         buffer_append(&r->name, text, strlen(text), e) < 0)
         return -1;
     rng_init(&random, p->seed, RNG_RECORDS, RNG_PREFIX, (uint32_t)r->number);
-    double low = prefix_low(p, r->number / p->batch, r->steps);
+    double low = lower_bound(p, r->number / p->batch, r->steps);
     for (uint64_t k = 0; k < p->group; k++) {
         size_t prefix = 0;
         if (k >= p->group - p->prefixed) {
