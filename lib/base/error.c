@@ -3,6 +3,7 @@
 #include "base/board.h"
 #include "base/shown.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@ static int program_quiet;
 
 int err_set(struct err *e, enum status status, const char *format, ...)
 {
+    assert(e);
     va_list ap;
     va_start(ap, format);
     e->status = status;
@@ -36,6 +38,7 @@ int err_memory(struct err *e, size_t bytes, const char *what)
 
 int err_prefix(struct err *e, const char *format, ...)
 {
+    assert(e);
     char text[sizeof e->text];
     va_list ap;
     va_start(ap, format);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -72,6 +73,7 @@ double rng_normal(struct rng *r)
 
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
+    assert(n > 0);
     uint64_t limit = UINT64_MAX - UINT64_MAX % n;
     uint64_t x;
     do

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "infer/exact_terms.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy
 static struct head_term *add_term(struct exact_terms *t, size_t n, struct arena *arena,
                                   struct err *e)
 {
+    assert(t->head.n < HEAD_TERMS_MAX);
     struct head_term *h = &t->head.term[t->head.n++];
     memset(h, 0, sizeof *h);
     h->kl_value = arena_alloc(arena, n, sizeof *h->kl_value, e);

@@ -5,6 +5,7 @@
 #include "infer/scorer.h"
 #include "stream/filter.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -318,6 +319,7 @@ static int score_stream(struct logprob *r, struct err *e)
 
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
 {
+    assert(o->top >= 0 && o->top <= LOGPROB_TOP_MAX);
     struct logprob r;
     memset(&r, 0, sizeof r);
     r.o = o;

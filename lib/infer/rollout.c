@@ -9,6 +9,7 @@
 #include "model/generate.h"
 #include "stream/writer.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,7 @@ static int add_stop_token(struct rollout *r, const char *text, struct err *e)
         return -1;
     if (id < 0 || (size_t)id >= vocab)
         return err_set(e, STATUS_USAGE, "--stop-token: the model has no token '%s'", text);
+    assert(r->options.n_stop < sizeof r->stop / sizeof *r->stop);
     r->stop[r->options.n_stop++] = (uint32_t)id;
     return 0;
 }
@@ -357,6 +359,7 @@ static void release(struct rollout *r)
 
 int rollout_run(const struct rollout_options *o, const char *input, struct err *e)
 {
+    assert(o->lag == 0 || (o->lag == 1 && o->follow));
     struct rollout r;
     memset(&r, 0, sizeof r);
     r.o = o;

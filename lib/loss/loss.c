@@ -2,6 +2,7 @@
 #include "loss/loss.h"
 #include "base/named_number.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,7 @@ int loss_set_reference(struct loss *l, const char *name, struct err *e)
 
 const char *loss_column(const struct loss *l, size_t i)
 {
+    assert(i < l->n_columns);
     if (l->has_kl && i + 1 == l->n_columns)
         return l->kl_column;
     const char *name = l->kind->columns[i];
@@ -101,6 +103,7 @@ int loss_set_kl(struct loss *l, const char *text, struct err *e)
 int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
                   struct loss_stats *stats, struct err *e)
 {
+    assert(l->kind->pointwise);
     for (size_t k = 0; k < l->n_columns; k++)
         for (size_t i = 0; i < t->n; i++)
             if (!isfinite(t->column[k][i]))
@@ -123,6 +126,7 @@ int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *valu
 int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s, double *value,
                             double *c, struct loss_stats *stats, size_t *where, struct err *e)
 {
+    assert(l->kind->sequences && (l->kind->use != LOSS_ON_PAIRS || s->n % 2 == 0));
     l->kind->sequences(&l->parameters, s, value, c, stats);
     for (size_t i = 0; i < s->n; i++) {
         *where = i;

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "model/head.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -165,6 +166,7 @@ static int reach_samples(struct generator *g, size_t n_prompt, struct err *e)
 struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
                                  const struct generate_options *o, struct err *e)
 {
+    assert(reference || o->contrast == 0);
     struct generator *g = mem_alloc(1, sizeof *g, "a generator", e);
     if (!g)
         return NULL;

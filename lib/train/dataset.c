@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static int find_reference(struct loss *loss, const struct stream_header *h, cons
 static int add_column(struct token_columns *c, const char *name, const struct stream_header *h,
                       const char *where, struct err *e)
 {
+    assert(c->n < LOSS_COLUMNS_MAX);
     c->name[c->n] = name;
     c->index[c->n] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
     return c->index[c->n++] < 0 ? -1 : 0;
@@ -196,6 +198,7 @@ static int make_examples(struct dataset *d, const struct token_columns *own, str
 int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
                  struct err *e)
 {
+    assert(wish->n_text <= DATASET_TEXTS_MAX);
     memset(d, 0, sizeof *d);
     struct stream_reader *r = stream_reader_open(path, e);
     if (!r)

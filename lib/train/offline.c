@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/offline.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ static size_t unit(const struct offline *s)
 int offline_init(struct offline *s, const struct dataset *data, const struct pair *pair, size_t n,
                  size_t batch_size, int shuffle, uint64_t seed, struct err *e)
 {
+    assert(n >= 1 && batch_size >= 1);
     *s = (struct offline){.data = data,
                           .pair = pair,
                           .n = n,

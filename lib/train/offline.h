@@ -20,7 +20,7 @@ struct offline {
     size_t first;                  // the batch's units are order[first] and so on
 };
 
-// Each example of `data` is a unit, or with `pair` each of n pairs.
+// Each example of `data` is a unit, or with `pair` each of n pairs; n, batch_size >= 1.
 int offline_init(struct offline *s, const struct dataset *data, const struct pair *pair, size_t n,
                  size_t batch_size, int shuffle, uint64_t seed, struct err *e);
 void offline_release(struct offline *s);

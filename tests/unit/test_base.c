@@ -355,6 +355,26 @@ static void records_have_one_name(void)
     CHECK(!strcmp(line, "a?b?c?"));
 }
 
+// Limits of the headers that only our own code can break.
+static void limits_are_defended(void)
+{
+    struct rng r;
+    struct arena a, b;
+    struct err e;
+    char text[NUMBER_MAX];
+    rng_init(&r, 1, RNG_TEST, 0, 0);
+    arena_init(&a);
+    arena_init(&b);
+    CHECK(arena_alloc(&a, 10, 1, &e) && arena_alloc(&b, 10, 1, &e));
+    struct arena_mark mark = arena_mark(&a);
+    CHECK_DIES(rng_below(&r, 0));
+    CHECK_DIES(number_from_f32(NAN, text));
+    CHECK_DIES(arena_rewind(&b, mark));
+    CHECK_DIES(err_set(NULL, STATUS_FAILED, "lost"));
+    arena_release(&a);
+    arena_release(&b);
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
@@ -370,5 +390,6 @@ int main(void)
     RUN(utf8_is_checked);
     RUN(utf8_characters_go_there_and_back);
     RUN(strings_are_numbered);
+    RUN(limits_are_defended);
     return test_end();
 }

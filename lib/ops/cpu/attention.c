@@ -6,6 +6,7 @@
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -280,6 +281,7 @@ static struct query_run *make_runs(struct device *d, const struct attention *a, 
 int cpu_attention(struct device *d, const struct attention *a, float *out, const float *q,
                   float *lse, struct err *e)
 {
+    assert(a->heads % a->kv_heads == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct attention_job job = {.kernels = cpu_kernels(d), .a = a, .out = out, .lse = lse, .q = q};
     size_t runs = 0;
@@ -293,6 +295,15 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
     threads_for(runs * a->kv_heads, cpu_grain(cost), attend_runs, &job);
     arena_rewind(&d->scratch, mark);
     return 0;
+}
+
+// What the operations on whole sequences ask for.
+static int none_has_past(const struct attention *a)
+{
+    for (size_t i = 0; i < a->n_segments; i++)
+        if (a->segment[i].past)
+            return 0;
+    return 1;
 }
 
 struct last_job {
@@ -343,6 +354,7 @@ static void weigh_last(void *arg, size_t begin, size_t end, int worker)
 int cpu_attention_of_last(struct device *d, const struct attention *a, float *weight,
                           const float *q, struct err *e)
 {
+    assert(none_has_past(a));
     struct last_job job = {a, weight, q};
     threads_for(a->n_segments, 1, weigh_last, &job);
     return 0;
@@ -480,6 +492,7 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
                            float *dv, const float *dout, const float *out, const float *q,
                            const float *lse, struct err *e)
 {
+    assert(none_has_past(a) && BACK_ROWS % cpu_kernels(d)->tile == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct backward_job job = {.forward = {.kernels = cpu_kernels(d), .a = a, .q = q},
                                .dq = dq,

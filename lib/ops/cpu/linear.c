@@ -5,6 +5,7 @@
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ struct product {
     const float *x, *panels;
     size_t n, depth;
     const struct linear *out;
-    struct cut cut[8];
+    struct cut cut[LINEAR_MAX];
     float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
 };
 
@@ -222,6 +223,8 @@ static const float *make_panels(struct device *d, const float *x, size_t n, size
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
+    assert(count >= 1 && count <= LINEAR_MAX);
+    assert(COLUMNS % cpu_kernels(d)->tile == 0 && TURNED_STEP % cpu_kernels(d)->tile == 0);
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
@@ -232,6 +235,7 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
     int widen = 0, plain = 0;
     for (size_t i = 0; i < count; i++) {
         struct cut *cut = &p.cut[i];
+        assert(out[i].w.cols == depth);
         cut->height = out[i].w.transposed ? TURNED_ROWS : block;
         cut->columns = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
         cut->rows = (n + cut->height - 1) / cut->height;
