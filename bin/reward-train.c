@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "infer/memory_check.h"
+#include "infer/record_sequence.h"
 #include "infer/reward_scorer.h"
 #include "stream/filter.h"
 #include "train/reward_train.h"
@@ -105,15 +106,9 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
 {
     size_t wanted = 0, at = 0;
     arena_clear(arena);
-    struct sequence *sequence = arena_alloc(arena, f->n_sequences, sizeof *sequence, e);
+    struct sequence *sequence = record_sequences(f, c->mask, arena, &wanted, e);
     if (!sequence)
         return -1;
-    for (size_t i = 0; i < f->n_sequences; i++) {
-        sequence[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                                        .mask = f->column[c->mask].u8 + f->start[i],
-                                        .n = frame_length(f, i)};
-        wanted += sequence_wanted(&sequence[i]);
-    }
     float *reward = arena_alloc(arena, wanted, sizeof *reward, e);
     float *weight = attention ? arena_alloc(arena, wanted, sizeof *weight, e) : NULL;
     if (!reward || (attention && !weight))

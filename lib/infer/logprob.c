@@ -2,6 +2,7 @@
 #include "infer/logprob.h"
 #include "base/progress.h"
 #include "infer/memory_check.h"
+#include "infer/record_sequence.h"
 #include "infer/scorer.h"
 #include "stream/filter.h"
 
@@ -72,9 +73,10 @@ static int add_columns(struct logprob *r, struct err *e)
 
 // ---------------------------------------------------------------------------------- a frame
 
-static const uint8_t *mask_of(const struct logprob *r, const struct frame *f, size_t i)
+// The column that tells what is scored, -1: all.
+static int asked_mask(const struct logprob *r)
 {
-    return r->o->all ? NULL : f->column[r->column.mask].u8 + f->start[i];
+    return r->o->all ? -1 : r->column.mask;
 }
 
 // With values: the same sequence with the tokens behind scored ones wanted too, and one token more
@@ -102,16 +104,13 @@ static int widen_sequence(struct logprob *r, struct sequence *s, struct err *e)
 static int make_sequences(struct logprob *r, const struct frame *f, struct sequence **out,
                           size_t *wanted, struct err *e)
 {
-    struct sequence *s = arena_alloc(&r->arena, f->n_sequences, sizeof *s, e);
+    struct sequence *s = record_sequences(f, asked_mask(r), &r->arena, wanted, e);
     *out = s;
+    if (!s || !r->o->values)
+        return s ? 0 : -1;
     *wanted = 0;
-    if (!s)
-        return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        s[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                                 .mask = mask_of(r, f, i),
-                                 .n = frame_length(f, i)};
-        if (r->o->values && widen_sequence(r, &s[i], e) < 0)
+        if (widen_sequence(r, &s[i], e) < 0)
             return -1;
         *wanted += sequence_wanted(&s[i]);
     }
@@ -169,7 +168,7 @@ static void store_results(const struct logprob *r, const struct sequence *s,
     const struct logprob_columns *c = &r->column;
     size_t at = 0;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        const uint8_t *mask = mask_of(r, f, i);
+        const uint8_t *mask = record_sequence(f, asked_mask(r), i).mask;
         size_t n = frame_length(f, i);
         for (size_t t = 1; t < s[i].n; t++) {
             if (s[i].mask && !s[i].mask[t])

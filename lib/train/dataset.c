@@ -2,6 +2,7 @@
 #include "train/dataset.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "infer/record_sequence.h"
 
 #include <assert.h>
 #include <math.h>
@@ -82,9 +83,7 @@ struct trainer_example token_columns_example(const struct token_columns *c, cons
                                              size_t i)
 {
     size_t at = f->start[i];
-    struct trainer_example x = {.sequence = {.token = f->column[COLUMN_TOKEN].u32 + at,
-                                             .mask = f->column[c->mask].u8 + at,
-                                             .n = frame_length(f, i)}};
+    struct trainer_example x = {.sequence = record_sequence(f, c->mask, i)};
     for (size_t k = 0; k < c->n; k++)
         x.column[k] = f->column[c->index[k]].f32 + at;
     return x;
