@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "reward/dense_reward.h"
 #include "base/intern.h"
+#include "base/named_number.h"
 #include "base/number.h"
 #include "reward/prefix_credit.h"
 #include "stream/reader.h"
@@ -53,33 +54,28 @@ int dense_reward_set_references(struct dense_reward *d, const char *text, struct
 
 int dense_reward_set_mix(struct dense_reward *d, const char *text, struct err *e)
 {
-    char number[64];
-    size_t n = strcspn(text, ":");
-    if (!text[n] || !text[n + 1] || n >= sizeof number)
-        return err_set(e, STATUS_USAGE, "--mix: '%s' is not ALPHA:COLUMN", text);
-    memcpy(number, text, n);
-    number[n] = 0;
-    if (number_to_f64(number, &d->mix_alpha) < 0 || !(d->mix_alpha >= 0 && d->mix_alpha <= 1))
-        return err_set(e, STATUS_USAGE, "--mix: '%s' is not a number in 0 .. 1", number);
+    static const struct named_form form = {"mix", "ALPHA:COLUMN", 0, 1};
+    struct named_number n;
+    if (number_named(&n, text, &form, e) < 0)
+        return -1;
     d->has_mix = 1;
-    d->mix_column = text + n + 1;
+    d->mix_alpha = n.number;
+    d->mix_column = n.name;
     return 0;
 }
 
 int dense_reward_add_kl(struct dense_reward *d, const char *text, struct err *e)
 {
-    const char *colon = strrchr(text, ':');
-    double coefficient;
-    if (!colon || colon == text)
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not NAME:COEF", text);
-    if (number_to_f64(colon + 1, &coefficient) < 0 || !isfinite(coefficient))
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not a number", colon + 1);
+    static const struct named_form form = {"kl", "NAME:COEF", -INFINITY, INFINITY};
+    struct named_number n;
+    if (named_number(&n, text, &form, e) < 0)
+        return -1;
     if (d->n_kl == DENSE_REWARD_KL_MAX)
         return err_set(e, STATUS_USAGE, "--kl: more than %d times", DENSE_REWARD_KL_MAX);
-    char *name = strndup(text, (size_t)(colon - text));
+    char *name = strndup(n.name, n.size);
     if (!name)
-        return err_memory(e, strlen(text), "options");
-    d->kl_coefficient[d->n_kl] = coefficient;
+        return err_memory(e, n.size, "options");
+    d->kl_coefficient[d->n_kl] = n.number;
     d->kl_name[d->n_kl++] = name;
     return 0;
 }
@@ -114,7 +110,7 @@ struct place {
     size_t frame, sequence;
 };
 
-struct run {
+struct dense_run {
     const struct dense_reward *d;
     const char *where; // name of the input
     struct stream_header header;
@@ -150,14 +146,12 @@ struct run {
 };
 
 // Puts "STREAM: record `ID`: " before the error.
-static int fail_at(const struct run *r, const struct frame *f, size_t i, struct err *e)
+static int fail_at(const struct dense_run *r, const struct frame *f, size_t i, struct err *e)
 {
-    size_t n;
-    const char *id = frame_string(f, COLUMN_ID, i, &n);
-    return err_prefix(e, "%s: record `%.*s`", r->where, n < 200 ? (int)n : 200, id);
+    return err_prefix(e, "%s: %s", r->where, frame_record(f, i).text);
 }
 
-static int refuse_value(const struct run *r, const struct frame *f, size_t i, size_t token,
+static int refuse_value(const struct dense_run *r, const struct frame *f, size_t i, size_t token,
                         int column, struct err *e)
 {
     const char *name = r->header.column[column].name;
@@ -168,7 +162,7 @@ static int refuse_value(const struct run *r, const struct frame *f, size_t i, si
     return fail_at(r, f, i, e);
 }
 
-static double number_at(const struct run *r, const struct frame *f, int column, size_t index)
+static double number_at(const struct dense_run *r, const struct frame *f, int column, size_t index)
 {
     const struct column_data *data = &f->column[column];
     switch (r->header.column[column].type) {
@@ -182,8 +176,8 @@ static double number_at(const struct run *r, const struct frame *f, int column, 
 }
 
 // What a column says of the token at `k` of sequence i: NaN where it is null.
-static double external(const struct run *r, const struct frame *f, int column, size_t i, size_t k,
-                       int last)
+static double external(const struct dense_run *r, const struct frame *f, int column, size_t i,
+                       size_t k, int last)
 {
     if (r->header.column[column].per == PER_TOKEN)
         return number_at(r, f, column, k);
@@ -193,7 +187,7 @@ static double external(const struct run *r, const struct frame *f, int column, s
 
 // The inverse soft Bellman reward of the token at k: its Q less the discounted value of the state
 // that it leads to.
-static int soft_reward(const struct run *r, const struct frame *f, size_t i, size_t k,
+static int soft_reward(const struct dense_run *r, const struct frame *f, size_t i, size_t k,
                        double *reward, struct err *e)
 {
     int last = k + 1 == f->start[i + 1], column = last ? r->c.value_end : r->c.value;
@@ -211,8 +205,8 @@ static int soft_reward(const struct run *r, const struct frame *f, size_t i, siz
 }
 
 // What the two models, or the column, give the token at k (an index into the frame's tokens).
-static int token_reward(const struct run *r, const struct frame *f, size_t i, size_t k, int last,
-                        double *reward, struct err *e)
+static int token_reward(const struct dense_run *r, const struct frame *f, size_t i, size_t k,
+                        int last, double *reward, struct err *e)
 {
     const struct dense_reward *d = r->d;
     size_t token = k - f->start[i];
@@ -238,7 +232,7 @@ static int token_reward(const struct run *r, const struct frame *f, size_t i, si
     return 0;
 }
 
-static int mix_token(const struct run *r, const struct frame *f, size_t i, size_t k, int last,
+static int mix_token(const struct dense_run *r, const struct frame *f, size_t i, size_t k, int last,
                      double *reward, struct err *e)
 {
     double alpha = r->d->mix_alpha, other = external(r, f, r->c.mix, i, k, last);
@@ -248,7 +242,7 @@ static int mix_token(const struct run *r, const struct frame *f, size_t i, size_
     return 0;
 }
 
-static int subtract_kl(const struct run *r, const struct frame *f, size_t i, size_t k,
+static int subtract_kl(const struct dense_run *r, const struct frame *f, size_t i, size_t k,
                        double *reward, struct err *e)
 {
     if (!r->d->n_kl)
@@ -265,13 +259,14 @@ static int subtract_kl(const struct run *r, const struct frame *f, size_t i, siz
     return 0;
 }
 
-static const uint8_t *mask_of(const struct run *r, const struct frame *f, size_t i)
+static const uint8_t *mask_of(const struct dense_run *r, const struct frame *f, size_t i)
 {
     return f->column[r->c.mask].u8 + f->start[i];
 }
 
 // Writes x[0 .. ] to the trained tokens of sequence i and null to the others.
-static void scatter(const struct run *r, struct frame *f, size_t i, int column, const double *x)
+static void scatter(const struct dense_run *r, struct frame *f, size_t i, int column,
+                    const double *x)
 {
     const uint8_t *mask = mask_of(r, f, i);
     float *to = f->column[column].f32 + f->start[i];
@@ -281,7 +276,7 @@ static void scatter(const struct run *r, struct frame *f, size_t i, int column, 
 
 // The frame's index of each trained token of sequence i in turn: `k` is that of the one before, or
 // start - 1 at first.
-static size_t next_trained(const struct run *r, const struct frame *f, size_t k)
+static size_t next_trained(const struct dense_run *r, const struct frame *f, size_t k)
 {
     const uint8_t *mask = f->column[r->c.mask].u8;
     do
@@ -291,8 +286,8 @@ static size_t next_trained(const struct run *r, const struct frame *f, size_t k)
 }
 
 // Rewards of sequence i, as far as other records do not count.
-static int add_rewards(struct run *r, const struct frame *f, size_t i, struct reward_sequence *s,
-                       struct err *e)
+static int add_rewards(struct dense_run *r, const struct frame *f, size_t i,
+                       struct reward_sequence *s, struct err *e)
 {
     const uint8_t *mask = mask_of(r, f, i);
     size_t length = frame_length(f, i), n = 0, k = f->start[i] - 1;
@@ -311,8 +306,8 @@ static int add_rewards(struct run *r, const struct frame *f, size_t i, struct re
 }
 
 // Shares the sum of the rewards out by attention.
-static int spread(struct run *r, const struct frame *f, size_t i, const struct reward_sequence *s,
-                  struct err *e)
+static int spread(struct dense_run *r, const struct frame *f, size_t i,
+                  const struct reward_sequence *s, struct err *e)
 {
     size_t culprit, k = f->start[i] - 1;
     if (MEM_GROW(r->weight, r->weight_capacity, s->n, "batch", e) < 0)
@@ -335,7 +330,7 @@ static int spread(struct run *r, const struct frame *f, size_t i, const struct r
 }
 
 // Completes the rewards of sequence i, and makes its returns.
-static int finish_rewards(struct run *r, struct frame *f, size_t i, struct reward_sequence *s,
+static int finish_rewards(struct dense_run *r, struct frame *f, size_t i, struct reward_sequence *s,
                           struct err *e)
 {
     double *reward = r->reward + s->start;
@@ -364,7 +359,7 @@ static int finish_rewards(struct run *r, struct frame *f, size_t i, struct rewar
     return 0;
 }
 
-static void count(struct run *r, const struct reward_sequence *s)
+static void count(struct dense_run *r, const struct reward_sequence *s)
 {
     r->stats->records++;
     r->stats->empty += s->n == 0;
@@ -378,7 +373,7 @@ static void count(struct run *r, const struct reward_sequence *s)
     }
 }
 
-static int64_t group_of(struct run *r, const struct frame *f, size_t i, struct err *e)
+static int64_t group_of(struct dense_run *r, const struct frame *f, size_t i, struct err *e)
 {
     size_t n;
     if (r->header.column[r->c.prompt].type == COLUMN_U32)
@@ -388,7 +383,7 @@ static int64_t group_of(struct run *r, const struct frame *f, size_t i, struct e
     return intern_number(&r->groups, prompt, n, e);
 }
 
-static int add_sequence(struct run *r, size_t frame, size_t i, struct err *e)
+static int add_sequence(struct dense_run *r, size_t frame, size_t i, struct err *e)
 {
     struct frame *f = r->frame[frame];
     if (MEM_GROW(r->place, r->place_capacity, r->n_sequences + 1, "batch", e) < 0)
@@ -408,7 +403,7 @@ static int add_sequence(struct run *r, size_t frame, size_t i, struct err *e)
     return 0;
 }
 
-static int write_metrics(struct run *r, struct err *e)
+static int write_metrics(struct dense_run *r, struct err *e)
 {
     double n = (double)r->batch_records, mean = n > 0 ? r->batch_sum / n : 0;
     double variance = n > 1 ? (r->batch_squares - n * mean * mean) / (n - 1) : 0;
@@ -429,7 +424,7 @@ static int write_metrics(struct run *r, struct err *e)
 }
 
 // The error is of sequence `culprit` of the batch, or of none.
-static int refuse_culprit(const struct run *r, size_t culprit, struct err *e)
+static int refuse_culprit(const struct dense_run *r, size_t culprit, struct err *e)
 {
     if (culprit >= r->n_sequences)
         return err_prefix(e, "%s", r->where);
@@ -437,7 +432,7 @@ static int refuse_culprit(const struct run *r, size_t culprit, struct err *e)
 }
 
 // Trains some tokens of a sequence's prefix, with `advantage`.
-static int train_prefix(const struct run *r, struct frame *f, size_t i, double advantage,
+static int train_prefix(const struct dense_run *r, struct frame *f, size_t i, double advantage,
                         struct err *e)
 {
     uint8_t *mask = f->column[r->c.mask].u8;
@@ -466,7 +461,7 @@ static int train_prefix(const struct run *r, struct frame *f, size_t i, double a
     return 0;
 }
 
-static int train_prefixes(struct run *r, const struct reward_batch *b, struct err *e)
+static int train_prefixes(struct dense_run *r, const struct reward_batch *b, struct err *e)
 {
     size_t culprit;
     if (MEM_GROW(r->prefix, r->prefix_capacity, b->n_sequences, "batch", e) < 0)
@@ -487,7 +482,7 @@ static int train_prefixes(struct run *r, const struct reward_batch *b, struct er
 
 // Gives the sequences seen so far their advantages and forgets them. `whole`: the batch ends here
 // (without batch statistics it is let go piece by piece).
-static int settle(struct run *r, int whole, struct err *e)
+static int settle(struct dense_run *r, int whole, struct err *e)
 {
     size_t culprit;
     struct reward_batch b = {r->sequence, r->n_sequences, r->groups.n};
@@ -514,7 +509,7 @@ static int settle(struct run *r, int whole, struct err *e)
 }
 
 // Takes the sequence's step; a new one ends the batch.
-static int enter_step(struct run *r, const struct frame *f, size_t i, struct err *e)
+static int enter_step(struct dense_run *r, const struct frame *f, size_t i, struct err *e)
 {
     uint32_t step = f->column[r->c.step].u32[i];
     if (r->step_known && step == r->step && r->step_ended) {
@@ -530,7 +525,7 @@ static int enter_step(struct run *r, const struct frame *f, size_t i, struct err
     return 0;
 }
 
-static int take_frame(struct run *r, struct err *e)
+static int take_frame(struct dense_run *r, struct err *e)
 {
     struct frame *f = r->frame[r->n_frames - 1];
     for (size_t i = 0; i < f->n_sequences; i++)
@@ -546,7 +541,7 @@ static int take_frame(struct run *r, struct err *e)
 }
 
 // Writes the frames whose sequences are all settled: all of them, or all but the last.
-static int write_frames(struct run *r, struct stream_writer *w, struct err *e)
+static int write_frames(struct dense_run *r, struct stream_writer *w, struct err *e)
 {
     size_t n = r->n_frames;
     if (r->n_sequences && r->place[0].frame + 1 < n)
@@ -569,7 +564,7 @@ static int write_frames(struct run *r, struct stream_writer *w, struct err *e)
 
 // ---------------------------------------------------------------------------------- the stream
 
-static int require_logp(struct run *r, const char *name, struct err *e)
+static int require_logp(struct dense_run *r, const char *name, struct err *e)
 {
     char column[256];
     if ((size_t)snprintf(column, sizeof column, "logp:%s", name) >= sizeof column)
@@ -577,7 +572,7 @@ static int require_logp(struct run *r, const char *name, struct err *e)
     return header_require(&r->header, column, COLUMN_F32, PER_TOKEN, r->where, e);
 }
 
-static int require_soft(struct run *r, const char *prefix, enum column_per per, struct err *e)
+static int require_soft(struct dense_run *r, const char *prefix, enum column_per per, struct err *e)
 {
     char column[256];
     if ((size_t)snprintf(column, sizeof column, "%s:%s", prefix, r->d->policy) >= sizeof column)
@@ -585,7 +580,7 @@ static int require_soft(struct run *r, const char *prefix, enum column_per per, 
     return header_require(&r->header, column, COLUMN_F32, per, r->where, e);
 }
 
-static int find_soft(struct run *r, struct err *e)
+static int find_soft(struct dense_run *r, struct err *e)
 {
     if ((r->c.q = require_soft(r, "q", PER_TOKEN, e)) < 0 ||
         (r->c.value = require_soft(r, "value", PER_TOKEN, e)) < 0 ||
@@ -595,7 +590,7 @@ static int find_soft(struct run *r, struct err *e)
 }
 
 // A column of numbers, per token or (unless tokens_only) per sequence.
-static int require_numbers(struct run *r, const char *name, int tokens_only, struct err *e)
+static int require_numbers(struct dense_run *r, const char *name, int tokens_only, struct err *e)
 {
     int i = header_find(&r->header, name);
     if (i < 0)
@@ -608,7 +603,7 @@ static int require_numbers(struct run *r, const char *name, int tokens_only, str
     return i;
 }
 
-static int require_group(struct run *r, struct err *e)
+static int require_group(struct dense_run *r, struct err *e)
 {
     int i = header_find(&r->header, r->d->group);
     if (i >= 0 && r->header.column[i].per == PER_SEQUENCE && r->header.column[i].type == COLUMN_U32)
@@ -621,7 +616,7 @@ static int require_group(struct run *r, struct err *e)
     return i;
 }
 
-static int find_reward(struct run *r, struct err *e)
+static int find_reward(struct dense_run *r, struct err *e)
 {
     const struct dense_reward *d = r->d;
     struct columns *c = &r->c;
@@ -635,7 +630,7 @@ static int find_reward(struct run *r, struct err *e)
     return 0;
 }
 
-static int find_columns(struct run *r, struct err *e)
+static int find_columns(struct dense_run *r, struct err *e)
 {
     const struct dense_reward *d = r->d;
     struct columns *c = &r->c;
@@ -674,14 +669,14 @@ static int find_columns(struct run *r, struct err *e)
 }
 
 // A column that is there already (rewards computed anew) is written over.
-static int output_column(struct run *r, const char *name, struct err *e)
+static int output_column(struct dense_run *r, const char *name, struct err *e)
 {
     if (header_find(&r->header, name) >= 0)
         return header_require(&r->header, name, COLUMN_F32, PER_TOKEN, r->where, e);
     return header_add_column(&r->header, name, COLUMN_F32, PER_TOKEN, e);
 }
 
-static int prepare_header(struct run *r, const struct stream_header *input,
+static int prepare_header(struct dense_run *r, const struct stream_header *input,
                           const struct dense_reward_origin *origin, struct err *e)
 {
     if (header_copy(&r->header, input, e) < 0)
@@ -698,7 +693,7 @@ static int prepare_header(struct run *r, const struct stream_header *input,
 }
 
 // The next frame to read into: a spare one, or a new one.
-static struct frame *next_frame(struct run *r, struct err *e)
+static struct frame *next_frame(struct dense_run *r, struct err *e)
 {
     if (r->n_frames == r->frames_made) {
         struct frame *f;
@@ -715,8 +710,8 @@ static struct frame *next_frame(struct run *r, struct err *e)
     return r->frame[r->n_frames];
 }
 
-static int copy_frames(struct run *r, struct stream_reader *reader, struct stream_writer *writer,
-                       struct err *e)
+static int copy_frames(struct dense_run *r, struct stream_reader *reader,
+                       struct stream_writer *writer, struct err *e)
 {
     for (;;) {
         struct frame *f = next_frame(r, e);
@@ -737,7 +732,7 @@ static int copy_frames(struct run *r, struct stream_reader *reader, struct strea
     return write_frames(r, writer, e);
 }
 
-static void release(struct run *r)
+static void release(struct dense_run *r)
 {
     for (size_t i = 0; i < r->frames_made; i++) {
         frame_release(r->frame[i]);
@@ -755,7 +750,7 @@ static void release(struct run *r)
     header_release(&r->header);
 }
 
-static int run_stream(struct run *r, struct stream_reader *reader, const char *output,
+static int run_stream(struct dense_run *r, struct stream_reader *reader, const char *output,
                       struct err *e)
 {
     struct stream_writer *writer = stream_writer_open(output, &r->header, e);
@@ -775,10 +770,10 @@ int dense_reward_run(const struct dense_reward *d, const char *input, const char
     memset(stats, 0, sizeof *stats);
     if (reward_options_check(&d->options, e) < 0)
         return -1;
-    struct run r = {.d = d,
-                    .holds = reward_needs_batch(&d->options) || d->prefix,
-                    .stats = stats,
-                    .metrics = metrics};
+    struct dense_run r = {.d = d,
+                          .holds = reward_needs_batch(&d->options) || d->prefix,
+                          .stats = stats,
+                          .metrics = metrics};
     intern_init(&r.groups);
     progress_init(&r.progress, "record", 0);
     progress_follow(&r.progress, 1);
