@@ -15,12 +15,12 @@
 #include <unistd.h>
 
 // A program, or a pipeline with what its table says of its purpose (`%purpose GROUP TEXT`).
-struct command {
+struct runnable {
     char name[64], group[16], text[160];
     char path[PATH_MAX];
 };
 enum { COMMANDS_MAX = 128 };
-static struct command command[COMMANDS_MAX];
+static struct runnable command[COMMANDS_MAX];
 static int commands;
 
 static const char *const groups[][2] = {{"train", "To train"},
@@ -80,7 +80,7 @@ static int is_program(const char *path)
 // ---- commands ----
 
 // A script's own words of its purpose: `%purpose GROUP TEXT`.
-static void read_purpose(struct command *c)
+static void read_purpose(struct runnable *c)
 {
     char line[512];
     FILE *file = fopen(c->path, "r");
@@ -92,9 +92,9 @@ static void read_purpose(struct command *c)
     fclose(file);
 }
 
-static struct command *add_command(const char *folder, const char *name)
+static struct runnable *add_command(const char *folder, const char *name)
 {
-    struct command *c = &command[commands];
+    struct runnable *c = &command[commands];
     if (commands == COMMANDS_MAX || strlen(name) >= sizeof c->name ||
         join(c->path, "%s/%s", folder, name) < 0 || !is_program(c->path))
         return NULL;
@@ -109,7 +109,7 @@ static void add_folder(const char *folder)
     if (!dir)
         return;
     for (struct dirent *entry; (entry = readdir(dir));) {
-        struct command *c = add_command(folder, entry->d_name);
+        struct runnable *c = add_command(folder, entry->d_name);
         if (c)
             read_purpose(c);
     }
@@ -118,7 +118,7 @@ static void add_folder(const char *folder)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct command *)a)->name, ((const struct command *)b)->name);
+    return strcmp(((const struct runnable *)a)->name, ((const struct runnable *)b)->name);
 }
 
 static void find_commands(const char *bin)
@@ -134,7 +134,7 @@ static void find_commands(const char *bin)
     }
     qsort(command, (size_t)commands, sizeof *command, by_name);
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
-        struct command *c = add_command(bin, programs[i][0]);
+        struct runnable *c = add_command(bin, programs[i][0]);
         if (c) {
             snprintf(c->group, sizeof c->group, "program");
             snprintf(c->text, sizeof c->text, "%s", programs[i][1]);
@@ -142,7 +142,7 @@ static void find_commands(const char *bin)
     }
 }
 
-static const struct command *find_command(const char *name)
+static const struct runnable *find_command(const char *name)
 {
     for (int i = 0; i < commands; i++)
         if (!strcmp(command[i].name, name))
@@ -176,7 +176,7 @@ static int finish_stdout(void)
     return message_fail(&e);
 }
 
-static void print_command(const struct command *c)
+static void print_command(const struct runnable *c)
 {
     printf("  %-23s %s\n", c->name, c->text);
 }
@@ -226,7 +226,7 @@ static int put_in_path(const char *bin)
 }
 
 // argv[0] becomes the command's own name. Returns only after a failure.
-static int run(const struct command *c, const char *bin, char **argv)
+static int run(const struct runnable *c, const char *bin, char **argv)
 {
     struct err e;
     char name[sizeof c->name];
@@ -242,7 +242,7 @@ static int run(const struct command *c, const char *bin, char **argv)
 static int help(const char *name, const char *bin)
 {
     static char help_option[] = "--help";
-    const struct command *c = find_command(name);
+    const struct runnable *c = find_command(name);
     char page[PATH_MAX];
     if (!c && strcmp(name, "densepath") != 0)
         return unknown(name);
@@ -280,6 +280,6 @@ int main(int argc, char **argv)
         return help(argv[2], bin);
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
         return overview();
-    const struct command *c = find_command(name);
+    const struct runnable *c = find_command(name);
     return c ? run(c, bin, argv + 1) : unknown(name);
 }

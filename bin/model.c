@@ -2,8 +2,8 @@
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
 #include "base/json.h"
+#include "base/named_number.h"
 #include "base/nearest.h"
-#include "base/number.h"
 #include "base/option.h"
 #include "infer/scorer.h"
 #include "model/compare.h"
@@ -210,10 +210,12 @@ static int run_diff(char **operand, int n, struct err *e)
 
 static int split_weight(char *operand, double *weight, struct err *e)
 {
-    char *colon = strrchr(operand, ':');
-    if (!colon || number_to_f64(colon + 1, weight) < 0)
-        return err_set(e, STATUS_USAGE, "'%s' is not DIR:WEIGHT", operand);
-    *colon = 0;
+    static const struct named_form form = {NULL, "DIR:WEIGHT", -INFINITY, INFINITY};
+    struct named_number n;
+    if (named_number(&n, operand, &form, e) < 0)
+        return -1;
+    operand[n.size] = 0;
+    *weight = n.number;
     return 0;
 }
 

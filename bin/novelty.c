@@ -4,6 +4,7 @@
 #include "base/option.h"
 #include "base/progress.h"
 #include "infer/memory_check.h"
+#include "infer/record_sequence.h"
 #include "infer/states.h"
 #include "reward/novelty.h"
 #include "stream/filter.h"
@@ -75,19 +76,15 @@ static void judge(void *arg, size_t sequence, size_t t, const float *state)
 static int visit_frame(struct familiarity *r, states_visit *visit, struct err *e)
 {
     struct frame *f = &r->pass.frame;
-    size_t where, size;
+    size_t where;
     arena_clear(&r->arena);
-    struct sequence *sequence = arena_alloc(&r->arena, f->n_sequences, sizeof *sequence, e);
+    struct sequence *sequence = record_sequences(f, r->mask, &r->arena, NULL, e);
     if (!sequence)
         return -1;
-    for (size_t i = 0; i < f->n_sequences; i++)
-        sequence[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                                        .mask = f->column[r->mask].u8 + f->start[i],
-                                        .n = frame_length(f, i)};
     if (states_run(&r->states, sequence, f->n_sequences, visit, r, &where, e) == 0)
         return 0;
-    const char *id = frame_string(f, COLUMN_ID, where < f->n_sequences ? where : 0, &size);
-    return err_prefix(e, "%s: record `%.*s`", stream_reader_name(r->pass.reader), (int)size, id);
+    return err_prefix(e, "%s: %s", stream_reader_name(r->pass.reader),
+                      frame_record(f, where < f->n_sequences ? where : 0).text);
 }
 
 static int open_stream(struct familiarity *r, const char *path, struct err *e)

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "infer/memory_check.h"
+#include "infer/record_sequence.h"
 #include "infer/reward_scorer.h"
 #include "stream/filter.h"
 #include "train/reward_train.h"
@@ -69,11 +70,12 @@ static const struct program program = {
 };
 
 // Scoring: where the results of a frame go.
-struct columns {
+struct score_columns {
     int mask, reward, score, attention;
 };
 
-static int add_columns(struct stream_header *h, struct columns *c, const char *where, struct err *e)
+static int add_columns(struct stream_header *h, struct score_columns *c, const char *where,
+                       struct err *e)
 {
     c->attention = -1;
     if ((c->mask = header_require(h, "mask", COLUMN_U8, PER_TOKEN, where, e)) < 0 ||
@@ -85,7 +87,7 @@ static int add_columns(struct stream_header *h, struct columns *c, const char *w
     return 0;
 }
 
-static void store(struct frame *f, const struct columns *c, const struct sequence *sequence,
+static void store(struct frame *f, const struct score_columns *c, const struct sequence *sequence,
                   const float *reward, const float *weight)
 {
     size_t at = 0;
@@ -100,35 +102,26 @@ static void store(struct frame *f, const struct columns *c, const struct sequenc
         }
 }
 
-static int score_frame(struct reward_scorer *scorer, struct frame *f, const struct columns *c,
+static int score_frame(struct reward_scorer *scorer, struct frame *f, const struct score_columns *c,
                        struct arena *arena, const char *where, struct err *e)
 {
     size_t wanted = 0, at = 0;
     arena_clear(arena);
-    struct sequence *sequence = arena_alloc(arena, f->n_sequences, sizeof *sequence, e);
+    struct sequence *sequence = record_sequences(f, c->mask, arena, &wanted, e);
     if (!sequence)
         return -1;
-    for (size_t i = 0; i < f->n_sequences; i++) {
-        sequence[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                                        .mask = f->column[c->mask].u8 + f->start[i],
-                                        .n = frame_length(f, i)};
-        wanted += sequence_wanted(&sequence[i]);
-    }
     float *reward = arena_alloc(arena, wanted, sizeof *reward, e);
     float *weight = attention ? arena_alloc(arena, wanted, sizeof *weight, e) : NULL;
     if (!reward || (attention && !weight))
         return -1;
-    if (reward_scorer_run(scorer, sequence, f->n_sequences, reward, weight, &at, e) < 0) {
-        size_t size;
-        const char *id = frame_string(f, COLUMN_ID, at < f->n_sequences ? at : 0, &size);
-        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
-    }
+    if (reward_scorer_run(scorer, sequence, f->n_sequences, reward, weight, &at, e) < 0)
+        return err_prefix(e, "%s: %s", where, frame_record(f, at < f->n_sequences ? at : 0).text);
     store(f, c, sequence, reward, weight);
     return 0;
 }
 
-static int open_output(struct stream_filter *p, const struct model *m, struct columns *c, int argc,
-                       char **argv, struct err *e)
+static int open_output(struct stream_filter *p, const struct model *m, struct score_columns *c,
+                       int argc, char **argv, struct err *e)
 {
     const char *where = stream_reader_name(p->reader);
     char fingerprint[24], tokenizer[24];
@@ -151,7 +144,7 @@ static void report(const struct stream_reader *in, const struct progress *p)
 }
 
 static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
-                        const struct columns *c, struct err *e)
+                        const struct score_columns *c, struct err *e)
 {
     struct arena arena;
     struct progress progress;
@@ -181,7 +174,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
 {
     struct stream_filter pass;
     struct device device;
-    struct columns columns;
+    struct score_columns columns;
     struct reward_scorer scorer;
     if (device_open(&device, engine.device, e) < 0)
         return -1;

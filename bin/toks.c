@@ -28,13 +28,13 @@ int toks_done(const struct call *c, int result)
     return result < 0 ? toks_failed(&c->e) : STATUS_DONE;
 }
 
-struct command {
+struct toks_command {
     const char *name;
     int (*run)(struct call *c);
     const char *summary;
 };
 
-static const struct command commands[] = {
+static const struct toks_command commands[] = {
     {"view", toks_view, "print as JSONL, and back"},
     {"head", toks_head, "the first records"},
     {"stat", toks_stat, "count records, tokens and values"},

@@ -85,59 +85,59 @@ scores() { # STREAM: are they 1 .. 40?
 }
 
 @test "a command that fails is told by one line that names the record" {
-    bad 'in.toks: record 6 (id `r6`): the command `sh` ended with status 7 before it answered' \
+    bad 'in.toks: record `r6`: the command `sh` ended with status 7 before it answered' \
         -- sh -c 'head -n 5 | ./good; exit 7'
-    bad 'record 1 (id `r1`): the command `sh` was killed by signal 9' -- sh -c 'kill -9 $$'
-    bad 'record 1 (id `r1`): the command `true` ended with status 0 before' -- true
-    bad 'record 1 (id `r1`): the command `false` ended with status 1 before' -- false
+    bad 'record `r1`: the command `sh` was killed by signal 9' -- sh -c 'kill -9 $$'
+    bad 'record `r1`: the command `true` ended with status 0 before' -- true
+    bad 'record `r1`: the command `false` ended with status 1 before' -- false
     bad './absent: No such file' -- ./absent
-    bad 'record 40 (id `r40`): the command `sh` ended with status 3 after its last answer' \
+    bad 'record `r40`: the command `sh` ended with status 3 after its last answer' \
         -- sh -c './good; exit 3'
-    bad 'record 40 (id `r40`): the command `sh` gave more answers' -- sh -c './good; echo "{}"'
-    bad 'record 2 (id `r2`): the command `sh` ended with status 0 in the middle of its answer' \
+    bad 'record `r40`: the command `sh` gave more answers' -- sh -c './good; echo "{}"'
+    bad 'record `r2`: the command `sh` ended with status 0 in the middle of its answer' \
         -- sh -c 'head -n 1 | ./good; printf "{\"id\":\"r2\",\"sc"'
-    bad 'record 1 (id `r1`): the answer of `sh` has no `id`: `{"x":1}`' -- sh -c 'sed -u "s/.*/{\"x\":1}/"'
-    bad 'record 1 (id `r1`): the answer of `sed` is not a JSON object: `hello`' -- sed -u 's/.*/hello/'
-    bad 'record 1 (id `r1`): the answer of `yes` is not a JSON object: `y`' -- yes
-    bad 'record 1 (id `r1`): the answer has no new field' -- cat
+    bad 'record `r1`: the answer of `sh` has no `id`: `{"x":1}`' -- sh -c 'sed -u "s/.*/{\"x\":1}/"'
+    bad 'record `r1`: the answer of `sed` is not a JSON object: `hello`' -- sed -u 's/.*/hello/'
+    bad 'record `r1`: the answer of `yes` is not a JSON object: `y`' -- yes
+    bad 'record `r1`: the answer has no new field' -- cat
 }
 
 @test "answers out of order, left out or given twice" {
-    bad 'record 1 (id `r1`): the command `tac` answered for id `r40` instead' -- tac
-    bad 'record 3 (id `r3`): the command `sh` answered for id `r4` instead' -- sh -c './good | sed -u 3d'
-    bad 'record 4 (id `r4`): the command `sh` answered for id `r3` instead' -- sh -c './good | sed -u 3p'
-    bad 'record 40 (id `r40`): the command `sh` ended with status 0 before' -- sh -c './good | sed -u 40d'
-    bad 'record 40 (id `r40`): the command `sh` gave more answers' -- sh -c './good | sed -u 40p'
+    bad 'record `r1`: the command `tac` answered for id `r40` instead' -- tac
+    bad 'record `r3`: the command `sh` answered for id `r4` instead' -- sh -c './good | sed -u 3d'
+    bad 'record `r4`: the command `sh` answered for id `r3` instead' -- sh -c './good | sed -u 3p'
+    bad 'record `r40`: the command `sh` ended with status 0 before' -- sh -c './good | sed -u 40d'
+    bad 'record `r40`: the command `sh` gave more answers' -- sh -c './good | sed -u 40p'
 }
 
 @test "answers whose values do not fit" {
-    bad 'record 2 (id `r2`): `w` has 1 values, the record has 2 tokens' \
+    bad 'record `r2`: `w` has 1 values, the record has 2 tokens' \
         -- jq --unbuffered -c '{id, w: (if .id == "r2" then [1] else [1, 2] end)}'
-    bad 'record 3 (id `r3`): `s` is not a number that a column can hold' \
+    bad 'record `r3`: `s` is not a number that a column can hold' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then "x" else 1 end)}'
-    bad 'record 3 (id `r3`): `s` is not a number that a column can hold' \
+    bad 'record `r3`: `s` is not a number that a column can hold' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then 1e300 else 1 end)}'
-    bad 'record 3 (id `r3`): `s` is not text' \
+    bad 'record `r3`: `s` is not text' \
         -- jq --unbuffered -c '{id, s: (if .id == "r3" then 1 else "x" end)}'
-    bad 'record 1 (id `r1`): `s`: value 2 is not a number' -- jq --unbuffered -c '{id, s: [1, "x"]}'
-    bad 'record 1 (id `r1`): `s` is an object' -- jq --unbuffered -c '{id, s: {}}'
-    bad 'record 3 (id `r3`): the answer has no `s`' \
+    bad 'record `r1`: `s`: value 2 is not a number' -- jq --unbuffered -c '{id, s: [1, "x"]}'
+    bad 'record `r1`: `s` is an object' -- jq --unbuffered -c '{id, s: {}}'
+    bad 'record `r3`: the answer has no `s`' \
         -- jq --unbuffered -c 'if .id == "r3" then {id} else {id, s: 1} end'
-    bad 'record 3 (id `r3`): `z` was not in the first answer' \
+    bad 'record `r3`: `z` was not in the first answer' \
         -- jq --unbuffered -c 'if .id == "r3" then {id, s: 1, z: 1} else {id, s: 1} end'
 }
 
 @test "a command that hangs is killed, and its children too" {
     started=$SECONDS
-    bad 'record 1 (id `r1`): the command `sh` gave no answer for 0.5 seconds' \
+    bad 'record `r1`: the command `sh` gave no answer for 0.5 seconds' \
         --timeout 0.5 -- sh -c 'trap "" TERM; sleep 71.25 & sleep 71.25'
-    bad 'record 6 (id `r6`): the command `sh` gave no answer for 0.5 seconds' \
+    bad 'record `r6`: the command `sh` gave no answer for 0.5 seconds' \
         --timeout 0.5 -- sh -c 'head -n 5 | ./good; sleep 71.25'
     # It has answered all and does not end.
-    bad 'record 40 (id `r40`): the command `sh` gave no answer for 0.5 seconds' \
+    bad 'record `r40`: the command `sh` gave no answer for 0.5 seconds' \
         --timeout 0.5 -- sh -c './good; exec >&-; sleep 71.25'
     # It does not read.
-    bad 'record 1 (id `r1`): the command `sleep` gave no answer for 0.5 seconds' \
+    bad 'record `r1`: the command `sleep` gave no answer for 0.5 seconds' \
         --timeout 0.5 --in-flight 100000 -- sleep 71.25
     [ $((SECONDS - started)) -lt 60 ]
     is_over() { ! pgrep -f -x 'sleep 71[.]25' >/dev/null; }
@@ -326,7 +326,7 @@ SH
         jq -c 'select(.token) | [.score, .answer]' | diff - <(printf '%s\n' '[1,"3"]' '[0,"5"]')
     run "$toks" annotate -m "$model" -o out <("$BIN/tok" -q -m "$model" sums.jsonl) -- "$exact"
     [ "$status" -eq 1 ]
-    [[ $output == *'record 1 (id `a`): the command '*'ended with status 5 before it answered'* ]]
+    [[ $output == *'record `a`: the command '*'ended with status 5 before it answered'* ]]
     [ ! -e out ]
 }
 

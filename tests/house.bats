@@ -144,6 +144,21 @@ run_tests() {
     done
 }
 
+@test "a tag of struct, union or enum means one thing in lib and bin" {
+    cd "$tree"
+    while read -r file; do
+        sed 's,//.*,,' "$file" | tr '\n' ' ' | grep -oE '\b(struct|union|enum) +[A-Za-z0-9_]+ *\{' |
+            sed -E "s,^[a-z]+ +([A-Za-z0-9_]+).*,\1 $file,"
+    done < <(find lib bin -name '*.[ch]' -o -name '*.inc' | sort) >"$BATS_TEST_TMPDIR/tags"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/tags")" -gt 300 ]
+    awk '++n[$1] > 1 { print; bad = 1 } END { exit bad }' "$BATS_TEST_TMPDIR/tags"
+}
+
+@test "messages call a record as shown_record does" {
+    cd "$tree"
+    run -1 grep -rnF 'record `%' --include='*.[ch]' lib bin
+}
+
 @test "each source says its licence" {
     cd "$tree"
     run grep -L 'SPDX-License-Identifier: MIT' bin/*.[ch] bin/*/*.[ch] lib/*/*.[ch] lib/*/*/*.[ch] tests/unit/*.[ch]

@@ -101,15 +101,15 @@ JSON
     }
     cp samples.jsonl s.jsonl
     sed 's/"id":"b"/"id":"x"/' demos.jsonl > d.jsonl
-    bad "s.jsonl: record 1 (id \`b@3/0\`): no demonstration in d.jsonl has the id of its prompt, \`b\`"
+    bad "s.jsonl: record \`b@3/0\`: no demonstration in d.jsonl has the id of its prompt, \`b\`"
     { cat demos.jsonl; head -n 1 demos.jsonl; } > d.jsonl
-    bad "d.jsonl: record 4: a second one with id \`a\`"
+    bad "d.jsonl: record \`a\`: a second one with this id"
     sed 's/\[1,2,3,4\]/[1,7,3,4]/' demos.jsonl > d.jsonl
-    bad "s.jsonl: record 2 (id \`a@3/0\`): token 2 is not that of the prompt of demonstration \`a\` in d.jsonl"
+    bad "s.jsonl: record \`a@3/0\`: token 2 is not that of the prompt of demonstration \`a\` in d.jsonl"
     cp demos.jsonl d.jsonl
     # A sample that ends inside the prompt.
     sed 's/"token":\[1,2\],"mask":\[0,0\],"logp:rollout":\[null,null\]/"token":[1],"mask":[0],"logp:rollout":[null]/' samples.jsonl > s.jsonl
-    bad "record 3 (id \`a@3/1\`): token 2 is not that of the prompt"
+    bad "record \`a@3/1\`: token 2 is not that of the prompt"
     sed 's/"mask"/"other"/' demos.jsonl > d.jsonl
     bad "d.jsonl: the stream has no column \`mask\`"
     cp demos.jsonl d.jsonl

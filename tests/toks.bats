@@ -418,9 +418,17 @@ EOF
         [ ! -e out ]
     done
     run --separate-stderr "$toks" join in.toks other-id.jsonl -o out
-    [[ $stderr == "toks join: other-id.jsonl: record 4 (id \`rx\`)"* ]]
+    [[ $stderr == "toks join: other-id.jsonl: record \`rx\`"* ]]
     run --separate-stderr "$toks" join in.toks other-token.jsonl -o out
-    [[ $stderr == "toks join: other-token.jsonl: record 4 (id \`r3\`): other tokens"* ]]
+    [[ $stderr == "toks join: other-token.jsonl: record \`r3\`: other tokens"* ]]
+    # An id that would clear the screen, start a line and turn the writing round, and a long one.
+    sed 's/"r3"/"x\\u001b[2J\\ny\\u009b2J\\u202e"/' more.jsonl > hostile.jsonl
+    run --separate-stderr "$toks" join in.toks hostile.jsonl -o out
+    [[ $stderr == "toks join: hostile.jsonl: record \`x?[2J?y?2J?\`: another id"* ]]
+    one_line
+    sed "s/\"r3\"/\"$(printf 'e%.0s' {1..300})\"/" more.jsonl > hostile.jsonl
+    run --separate-stderr "$toks" join in.toks hostile.jsonl -o out
+    [[ $stderr == *": record \`$(printf 'e%.0s' {1..100})...\`: another id"* ]]
 }
 
 @test "shuf and sample depend on the seed alone" {

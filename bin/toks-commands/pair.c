@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "commands.h"
 
+#include "base/shown.h"
 #include "toks/pair.h"
 
 #include <inttypes.h>
@@ -8,7 +9,7 @@
 
 static void note_unpaired(const char *id, size_t size)
 {
-    message_note("no sample has the prompt `%.*s`", (int)(size > 200 ? 200 : size), id);
+    message_note("no sample has the prompt `%s`", shown(id, size).text);
 }
 
 int toks_pair(struct call *c)

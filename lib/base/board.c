@@ -16,7 +16,7 @@ enum { SLOTS = 32, VERSION = 0x44504231 };
 
 enum slot_state { SLOT_FREE, SLOT_LIVE, SLOT_LEFT }; // left: its records are still told
 
-struct slot {
+struct board_slot {
     int32_t state, pid, group;
     int32_t shown;          // its line is to be drawn
     uint64_t terminal;      // device of stderr
@@ -29,7 +29,7 @@ struct slot {
 struct board {
     int64_t version;
     double drawn; // when the lines were drawn last
-    struct slot slot[SLOTS];
+    struct board_slot slot[SLOTS];
 };
 
 // This process.
@@ -38,7 +38,7 @@ static struct {
     int fd, slot;   // -1: the board cannot be reached
     int drawn;      // without a board: the own line is on the screen
     char path[300]; // of the file
-    struct slot own;
+    struct board_slot own;
     double last; // drawn, without a board
 } me = {.fd = -1, .slot = -1};
 
@@ -178,13 +178,13 @@ static void add(struct screen *s, const char *text, size_t size)
 
 static int by_pid(const void *a, const void *b)
 {
-    int32_t x = (*(struct slot *const *)a)->pid, y = (*(struct slot *const *)b)->pid;
+    int32_t x = (*(struct board_slot *const *)a)->pid, y = (*(struct board_slot *const *)b)->pid;
     return (x > y) - (x < y);
 }
 
 // The lines below the cursor, in the order in which a shell starts the programs of a pipeline, and
 // the cursor back to where it was.
-static void add_lines(struct screen *s, struct slot **slot, int n, double now)
+static void add_lines(struct screen *s, struct board_slot **slot, int n, double now)
 {
     struct winsize size = {0};
     char line[512];
@@ -206,7 +206,7 @@ static void add_lines(struct screen *s, struct slot **slot, int n, double now)
         add(s, line, (size_t)snprintf(line, sizeof line, "\033[%dA\r", n));
 }
 
-static int is_drawn(const struct slot *s)
+static int is_drawn(const struct board_slot *s)
 {
     return s->state == SLOT_LIVE && s->shown && s->group == me.own.group &&
            s->terminal == me.own.terminal;
@@ -215,7 +215,7 @@ static int is_drawn(const struct slot *s)
 // `message`: goes above the lines.
 static void draw(struct board *b, const char *message, size_t size, double now)
 {
-    struct slot *slot[SLOTS];
+    struct board_slot *slot[SLOTS];
     struct screen s = {.n = 0};
     int n = 0;
     for (int i = 0; i < SLOTS; i++)
@@ -383,7 +383,7 @@ void board_leave(int64_t records)
 
 static void show_alone(double now)
 {
-    struct slot *own = &me.own;
+    struct board_slot *own = &me.own;
     struct screen s = {.n = 0};
     if (!own->shown || now - me.last < 0.1)
         return;

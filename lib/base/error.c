@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "base/error.h"
 #include "base/board.h"
+#include "base/shown.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,7 @@ static int program_quiet;
 
 int err_set(struct err *e, enum status status, const char *format, ...)
 {
+    assert(e);
     va_list ap;
     va_start(ap, format);
     e->status = status;
@@ -35,6 +38,7 @@ int err_memory(struct err *e, size_t bytes, const char *what)
 
 int err_prefix(struct err *e, const char *format, ...)
 {
+    assert(e);
     char text[sizeof e->text];
     va_list ap;
     va_start(ap, format);
@@ -64,14 +68,6 @@ void message_quiet(int quiet)
     program_quiet = quiet;
 }
 
-// File names come from outside: nothing in them may move the cursor or start a new line.
-static void mask_controls(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 static void print_line(const char *kind, const char *format, va_list ap)
 {
     char line[1400];
@@ -79,7 +75,8 @@ static void print_line(const char *kind, const char *format, va_list ap)
     if (n < 0)
         return;
     vsnprintf(line + n, sizeof line - 1 - (size_t)n, format, ap);
-    mask_controls(line);
+    // File names come from outside: nothing in them may move the cursor or start a new line.
+    shown_mask(line);
     size_t length = strlen(line);
     line[length++] = '\n';
     board_message(line, length);

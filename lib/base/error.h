@@ -40,7 +40,7 @@ int err_memory(struct err *e, size_t bytes, const char *what);
 // Puts "PREFIX: " before the text that is there; returns -1.
 int err_prefix(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
 
-// For main and its helpers only. Each message is one line in one write, control characters masked.
+// For main and its helpers only. Each message is one line in one write, masked as by shown_mask.
 const char *message_name(void);         // as message_program was told
 void message_program(const char *name); // kept by reference
 int message_is_quiet(void);

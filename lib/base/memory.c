@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/memory.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,7 @@ void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e)
         a->block = b;
     }
     void *p = a->block->data + a->block->used;
+    assert((uintptr_t)p % ALIGN == 0);
     a->block->used += bytes;
     return p;
 }
@@ -170,9 +172,11 @@ void arena_rewind(struct arena *a, struct arena_mark mark)
     }
     while (a->block != mark.block) {
         struct arena_block *previous = a->block->previous;
+        assert(previous); // the mark is this arena's, from after the last arena_clear
         block_free(a->block);
         a->block = previous;
     }
+    assert(mark.used <= a->block->used);
     a->block->used = mark.used;
     a->used_before = mark.used_before;
 }

@@ -33,7 +33,7 @@ void arena_release(struct arena *a);
 void arena_clear(struct arena *a);
 void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e); // not zeroed
 
-// Where an arena stands; arena_rewind forgets what was handed out since.
+// Where an arena stands; arena_rewind forgets what was handed out since. Not behind arena_clear.
 struct arena_mark {
     struct arena_block *block;
     size_t used;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/number.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <math.h>
@@ -10,6 +11,7 @@
 
 int number_from_f32(float value, char out[NUMBER_MAX])
 {
+    assert(!isnan(value));
     if (isinf(value))
         return snprintf(out, NUMBER_MAX, "%s", value < 0 ? "-1e999" : "1e999");
     // Most values are small whole numbers or need eight or nine digits: try the ends first.

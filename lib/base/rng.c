@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ uint32_t rng_u32(struct rng *r)
     return r->block[4 - r->left--];
 }
 
-uint64_t rng_u64(struct rng *r)
+static uint64_t rng_u64(struct rng *r)
 {
     uint64_t high = rng_u32(r);
     return high << 32 | rng_u32(r);
@@ -72,6 +73,7 @@ double rng_normal(struct rng *r)
 
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
+    assert(n > 0);
     uint64_t limit = UINT64_MAX - UINT64_MAX % n;
     uint64_t x;
     do

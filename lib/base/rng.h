@@ -25,7 +25,6 @@ struct rng {
 
 void rng_init(struct rng *r, uint64_t seed, enum rng_use use, uint64_t a, uint32_t b);
 uint32_t rng_u32(struct rng *r);
-uint64_t rng_u64(struct rng *r);
 double rng_uniform(struct rng *r);             // in [0, 1), 53 bits
 double rng_normal(struct rng *r);              // mean 0, variance 1 (Box-Muller)
 uint64_t rng_below(struct rng *r, uint64_t n); // 0 .. n-1, unbiased; n > 0

@@ -11,7 +11,7 @@
 enum { OPTION_MARGIN = 8, ROWS_MAX = 80, CHOICES_MAX = 16, TABLE_MAX = 1 << 20 };
 
 // An option of the table. It is parsed as text, and looked at by its kind afterwards.
-struct row {
+struct script_row {
     struct option_spec spec; // kind: what it is for
     const char *variable;
     const char *initial; // the default; of a flag, what it becomes
@@ -22,7 +22,7 @@ struct row {
 };
 
 struct script {
-    struct row row[ROWS_MAX]; // rows without a variable are headings
+    struct script_row row[ROWS_MAX]; // rows without a variable are headings
     struct option_spec spec[ROWS_MAX + 1];
     int n;
     struct program program;
@@ -36,7 +36,7 @@ static int broken(struct err *e, const char *line)
     return err_set(e, STATUS_FAILED, "the table of options cannot be read at `%s`", line);
 }
 
-static struct row *next_row(struct script *s, struct err *e)
+static struct script_row *next_row(struct script *s, struct err *e)
 {
     if (s->n == ROWS_MAX) {
         err_set(e, STATUS_FAILED, "the table has more than %d options", ROWS_MAX);
@@ -47,7 +47,7 @@ static struct row *next_row(struct script *s, struct err *e)
 
 static int add_heading(struct script *s, const char *text, struct err *e)
 {
-    struct row *row = next_row(s, e);
+    struct script_row *row = next_row(s, e);
     if (!row)
         return -1;
     row->spec = (struct option_spec)OPT_GROUP(text);
@@ -70,7 +70,7 @@ static char *column(char **line)
 }
 
 // `-x, --name ARGUMENT`
-static int read_name(struct row *row, char *text)
+static int read_name(struct script_row *row, char *text)
 {
     if (text[0] == '-' && text[1] && text[1] != '-' && !strncmp(text + 2, ", ", 2)) {
         row->spec.letter = text[1];
@@ -87,7 +87,7 @@ static int read_name(struct row *row, char *text)
     return 0;
 }
 
-static int read_choices(struct row *row, const char *argument)
+static int read_choices(struct script_row *row, const char *argument)
 {
     int n = 0;
     char *text = strdup(argument ? argument : ""), *choice;
@@ -102,7 +102,7 @@ static int read_choices(struct row *row, const char *argument)
     return 0;
 }
 
-static int read_kind(struct row *row, char *text)
+static int read_kind(struct script_row *row, char *text)
 {
     static const struct {
         const char *name;
@@ -140,7 +140,7 @@ static const char *unquoted(char *text)
 
 static int add_row(struct script *s, char *line, struct err *e)
 {
-    struct row *row = next_row(s, e);
+    struct script_row *row = next_row(s, e);
     char *rest = line, *name, *variable, *kind;
     if (!row)
         return -1;
@@ -261,7 +261,7 @@ static int read_directive(struct script *s, char *line, struct err *e)
     return 0;
 }
 
-static int go_on(struct row *row, const char *line, struct err *e)
+static int go_on(struct script_row *row, const char *line, struct err *e)
 {
     size_t size = strlen(row->spec.help) + strlen(line) + 2;
     char *help = malloc(size);
@@ -311,7 +311,7 @@ static int read_table(struct script *s, char *text, struct err *e)
 static void make_specs(struct script *s)
 {
     for (int i = 0; i < s->n; i++) {
-        struct row *row = &s->row[i];
+        struct script_row *row = &s->row[i];
         struct option_spec *spec = &s->spec[i];
         *spec = row->spec;
         if (!row->variable)
@@ -331,7 +331,7 @@ static void make_specs(struct script *s)
     s->program.options = s->spec;
 }
 
-static int check_row(const struct script *s, const struct row *row, struct err *e)
+static int check_row(const struct script *s, const struct script_row *row, struct err *e)
 {
     const char *text = row->text;
     if (row->required && !text && row->texts.n == 0)
@@ -378,7 +378,7 @@ static int put_list(struct buffer *out, const char *variable, char *const *text,
     return result == 0 ? buffer_string(out, ")\n", e) : -1;
 }
 
-static int put_row(struct buffer *out, const struct row *row, struct err *e)
+static int put_row(struct buffer *out, const struct script_row *row, struct err *e)
 {
     const char *text = row->text ? row->text : "";
     if (row->spec.kind == OPTION_TEXTS)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/thread.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -16,8 +17,8 @@ enum { THREADS_MAX = 1024, SPINS = 2000 };
 #define GATE_CLOSED 0x40000000u
 
 static struct {
-    int count; // threads, the caller included; 0: not started
-    pthread_t handle[THREADS_MAX];
+    int count;                     // threads, the caller included; 0: not started
+    pthread_t handle[THREADS_MAX]; // [0]: who called threads_set
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_uint sleepers;
@@ -123,6 +124,7 @@ int threads_set(int n, struct err *e)
     if (pool.count > 1)
         pool_stop();
     pool.count = 1;
+    pool.handle[0] = pthread_self();
     for (int i = 1; i < n; i++) {
         int code = pthread_create(&pool.handle[i], NULL, worker_main, (void *)(intptr_t)i);
         if (code) {
@@ -148,6 +150,7 @@ void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg)
             fn(arg, begin, n - begin < grain ? n : begin + grain, 0);
         return;
     }
+    assert(pthread_equal(pthread_self(), pool.handle[0]));
     pool.n = n;
     pool.grain = grain;
     pool.fn = fn;

@@ -18,12 +18,12 @@ enum { BLOCK = 1 << 16, SIGN = 4, WINDOW_LOG_MAX = 27 };
 #define BOMB_BYTES ((uint64_t)256 << 20)
 #define BOMB_RATIO 500
 
-enum kind { AS_IT_IS, GZIP, ZSTD };
+enum compression { AS_IT_IS, GZIP, ZSTD };
 
 struct unpack {
     int fd;
     const char *name;
-    enum kind kind;
+    enum compression kind;
     z_stream gzip;
     ZSTD_DStream *zstd;
     unsigned char *block;

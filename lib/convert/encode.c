@@ -25,7 +25,7 @@ const char *const encode_instruction_names[] = {"alpaca", "stanford", "chat", NU
 enum { NAMED = 3 };
 
 // What a run works with.
-struct job {
+struct encode_job {
     const struct encode_options *o;
     struct tokenizer *tokenizer;
     struct chat *chat;
@@ -33,7 +33,7 @@ struct job {
     struct record_settings records;
     struct example_settings examples;
     struct corpus corpus;
-    struct batch batch;
+    struct record_batch batch;
     int committed; // -1: `commit_error`
     struct err commit_error;
     struct id_set ids;
@@ -52,7 +52,7 @@ struct job {
     int64_t turn_end; // the special token that ends the assistant's turns, or -1
 };
 
-static int open_chat(struct job *j, struct err *e)
+static int open_chat(struct encode_job *j, struct err *e)
 {
     if (j->o->template_file) {
         buffer_init(&j->template_source, 1 << 24);
@@ -70,8 +70,8 @@ static int open_chat(struct job *j, struct err *e)
 }
 
 // What the template is and what its chats are trained by, for the line about the format.
-static int say_template(const struct job *j, const struct batch_record *first, struct buffer *line,
-                        struct err *e)
+static int say_template(const struct encode_job *j, const struct batch_record *first,
+                        struct buffer *line, struct err *e)
 {
     const struct record_settings *s = &j->records;
     if (!j->chat)
@@ -95,7 +95,7 @@ static const char *const samples[] = {", a record a line", ", a record a paragra
                                       ", a record a file"};
 
 // One line: what the records are, why, and what is trained.
-static int say_format(const struct job *j, const struct batch_record *first, const char *why,
+static int say_format(const struct encode_job *j, const struct batch_record *first, const char *why,
                       struct err *e)
 {
     const struct record_settings *s = &j->records;
@@ -126,7 +126,7 @@ static int is_table(const struct batch_record *r)
 }
 
 // Decides on the format by the first record and opens what it needs.
-static int decide(struct job *j, const struct batch_record *first, struct err *e)
+static int decide(struct encode_job *j, const struct batch_record *first, struct err *e)
 {
     struct record_settings *s = &j->records;
     struct buffer why;
@@ -158,7 +158,7 @@ static int decide(struct job *j, const struct batch_record *first, struct err *e
     return result;
 }
 
-static int keep_names(struct job *j, struct err *e)
+static int keep_names(struct encode_job *j, struct err *e)
 {
     if (!j->o->keep)
         return 0;
@@ -175,13 +175,13 @@ static int keep_names(struct job *j, struct err *e)
 }
 
 // Is each record a part of a pair?
-static int is_paired(const struct job *j)
+static int is_paired(const struct encode_job *j)
 {
     return j->records.format == RECORD_PREFERENCE && !j->records.prompts;
 }
 
 // A field that is a number in the first record becomes an f32 column, any other text.
-static int open_stream(struct job *j, const struct batch_record *first, struct err *e)
+static int open_stream(struct encode_job *j, const struct batch_record *first, struct err *e)
 {
     if (header_init(&j->header, e) < 0 ||
         header_add_column(&j->header, "mask", COLUMN_U8, PER_TOKEN, e) < 0)
@@ -211,8 +211,8 @@ static int open_stream(struct job *j, const struct batch_record *first, struct e
     return j->writer ? 0 : -1;
 }
 
-static int keep_value(struct job *j, const struct batch_record *r, int column, const json_t *v,
-                      struct err *e)
+static int keep_value(struct encode_job *j, const struct batch_record *r, int column,
+                      const json_t *v, struct err *e)
 {
     const char *name = j->header.column[column].name;
     if (j->header.column[column].type == COLUMN_F32) {
@@ -240,7 +240,7 @@ static int keep_value(struct job *j, const struct batch_record *r, int column, c
     return result;
 }
 
-static int write_sequence(struct job *j, const struct batch_record *r, struct err *e)
+static int write_sequence(struct encode_job *j, const struct batch_record *r, struct err *e)
 {
     const struct token_list *t = &r->example.tokens;
     int column = COLUMN_TOKEN + 1;
@@ -265,7 +265,7 @@ static int write_sequence(struct job *j, const struct batch_record *r, struct er
     return stream_writer_add(j->writer, &j->frame, 0, e);
 }
 
-static int write_text(struct job *j, const struct batch_record *r, struct err *e)
+static int write_text(struct encode_job *j, const struct batch_record *r, struct err *e)
 {
     json_t *object = json_object();
     struct buffer line;
@@ -287,7 +287,7 @@ static int write_text(struct job *j, const struct batch_record *r, struct err *e
     return result;
 }
 
-static void count(struct job *j, const struct batch_record *r)
+static void count(struct encode_job *j, const struct batch_record *r)
 {
     const struct example *x = &r->example;
     j->empty_answer += (uint64_t)r->record.empty_answer;
@@ -306,7 +306,7 @@ static void count(struct job *j, const struct batch_record *r)
         j->turn_end = x->turn_end;
 }
 
-static int write_record(struct job *j, const struct batch_record *r, struct err *e)
+static int write_record(struct encode_job *j, const struct batch_record *r, struct err *e)
 {
     const struct example *x = &r->example;
     if (j->o->render)
@@ -326,7 +326,7 @@ static int write_record(struct job *j, const struct batch_record *r, struct err 
     return marked_print(j->tokenizer, &j->out, &m, e);
 }
 
-static int commit(struct job *j, const struct batch_record *r, struct err *e)
+static int commit(struct encode_job *j, const struct batch_record *r, struct err *e)
 {
     if (r->failed && j->o->drops_bad && r->error.status == STATUS_FAILED) {
         j->in++;
@@ -341,9 +341,9 @@ static int commit(struct job *j, const struct batch_record *r, struct err *e)
     int fresh = id_set_add(&j->ids, r->id.data, r->id.size, e);
     if (fresh == 0)
         err_set(e, STATUS_FAILED,
-                "%s:%zu: record `%.64s`: duplicate id (--fields id=OTHER takes another field; a "
-                "field that no record has numbers the records)",
-                r->entry.file, r->entry.line, r->id.data);
+                "%s:%zu: %s: duplicate id (--fields id=OTHER takes another field; a field that no "
+                "record has numbers the records)",
+                r->entry.file, r->entry.line, batch_record_name(r).text);
     if (fresh <= 0)
         return -1;
     j->in++;
@@ -356,12 +356,13 @@ static int commit(struct job *j, const struct batch_record *r, struct err *e)
     if (write_record(j, r, e) == 0)
         return 0;
     return e->status == STATUS_FAILED && j->n_keep
-               ? err_prefix(e, "%s:%zu: record `%s`", r->entry.file, r->entry.line, r->id.data)
+               ? err_prefix(e, "%s:%zu: %s", r->entry.file, r->entry.line,
+                            batch_record_name(r).text)
                : -1;
 }
 
 // The record that decides: the first, or where bad ones are left out the first that is none.
-static const struct batch_record *first_record(const struct job *j)
+static const struct batch_record *first_record(const struct encode_job *j)
 {
     size_t i = 0;
     while (j->o->drops_bad && i + 1 < j->batch.n && j->batch.record[i].failed)
@@ -372,14 +373,14 @@ static const struct batch_record *first_record(const struct job *j)
 // Writes the batch before, while the next one is made. It leaves its result in the job.
 static void commit_made(void *arg)
 {
-    struct job *j = arg;
+    struct encode_job *j = arg;
     for (size_t i = 0; j->committed == 0 && i < j->batch.n_made; i++)
         j->committed = commit(j, &j->batch.made[i], &j->commit_error);
     j->batch.n_made = 0;
 }
 
 // Decides by the first records what there will be, and opens it.
-static int begin(struct job *j, struct err *e)
+static int begin(struct encode_job *j, struct err *e)
 {
     if (decide(j, first_record(j), e) < 0)
         return -1;
@@ -391,7 +392,7 @@ static int begin(struct job *j, struct err *e)
     return 0;
 }
 
-static int encode_batches(struct job *j, struct err *e)
+static int encode_batches(struct encode_job *j, struct err *e)
 {
     struct err read_error;
     size_t n = 0;
@@ -422,7 +423,7 @@ static int encode_batches(struct job *j, struct err *e)
     return result < 0 ? -1 : 0;
 }
 
-static int finish(struct job *j, struct err *e)
+static int finish(struct encode_job *j, struct err *e)
 {
     if (j->in == 0)
         return err_set(e, STATUS_FAILED, "%s: no records",
@@ -438,17 +439,15 @@ static int finish(struct job *j, struct err *e)
     return stream_writer_end(w, e);
 }
 
-// The token's text, cut where it is long.
-static const char *spell(const struct job *j, int64_t id, char out[48])
+static struct shown spell(const struct encode_job *j, int64_t id)
 {
-    size_t size;
+    size_t size = 0;
     const char *text = id < 0 ? NULL : tokenizer_token(j->tokenizer, (uint32_t)id, &size);
-    snprintf(out, 48, "%.*s", text ? (int)(size < 40 ? size : 40) : 0, text ? text : "");
-    return out;
+    return shown(text, text ? size : 0);
 }
 
 // Whether generation stops there by the model's own files.
-static int stops_there(const struct job *j, int64_t id)
+static int stops_there(const struct encode_job *j, int64_t id)
 {
     struct err ignored;
     if (id == j->examples.end)
@@ -465,9 +464,8 @@ static int stops_there(const struct job *j, int64_t id)
 }
 
 // Of what is easily overlooked.
-static void warn(const struct job *j)
+static void warn(const struct encode_job *j)
 {
-    char name[48], end[48];
     if (j->doubled)
         message_warn("%" PRIu64 " records contain a beginning or end token that the tokenizer adds "
                      "as well: it was written %s",
@@ -481,11 +479,11 @@ static void warn(const struct job *j)
                      j->no_stop,
                      j->stop >= 0 ? "the token that ends the assistant's turn, "
                                   : "no token ends the assistant's turn",
-                     spell(j, j->stop, name), j->stop >= 0 ? ", is not trained" : "");
+                     spell(j, j->stop).text, j->stop >= 0 ? ", is not trained" : "");
     if (j->turn_end >= 0 && !stops_there(j, j->turn_end))
         message_warn("the assistant's turns end with %s, but generation stops at %s: let it stop "
                      "at the former (eos_token_id in generation_config.json)",
-                     spell(j, j->turn_end, name), spell(j, j->examples.end, end));
+                     spell(j, j->turn_end).text, spell(j, j->examples.end).text);
     if (j->quoted_calls)
         message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
                      "JSON text there, as a quoted string (make them objects)",
@@ -499,7 +497,7 @@ static void warn(const struct job *j)
                      j->empty_answer);
 }
 
-static void report(const struct job *j)
+static void report(const struct encode_job *j)
 {
     char dropped[160] = "", fused[128] = "", cut[64] = "";
     warn(j);
@@ -523,7 +521,7 @@ static void report(const struct job *j)
                  j->in, j->written, cut, dropped, j->tokens, j->trained, fused);
 }
 
-static int settings(struct job *j, struct err *e)
+static int settings(struct encode_job *j, struct err *e)
 {
     j->records.format = j->o->format;
     j->records.train = j->o->train;
@@ -556,7 +554,7 @@ static int settings(struct job *j, struct err *e)
 
 int encode_run(const struct encode_options *o, char *const *path, size_t n, struct err *e)
 {
-    struct job *j = mem_alloc(1, sizeof *j, "a run", e);
+    struct encode_job *j = mem_alloc(1, sizeof *j, "a run", e);
     if (!j)
         return -1;
     j->o = o;

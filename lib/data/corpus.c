@@ -13,7 +13,7 @@
 #include "base/utf8.h"
 
 enum { BLOCK = 1 << 16 };
-enum kind { KIND_UNKNOWN, KIND_LINES, KIND_OBJECTS, KIND_ARRAY, KIND_PLAIN };
+enum corpus_kind { KIND_UNKNOWN, KIND_LINES, KIND_OBJECTS, KIND_ARRAY, KIND_PLAIN };
 
 int corpus_open(struct corpus *c, char *const *paths, size_t n_paths, struct err *e)
 {

@@ -51,15 +51,15 @@ static void remove_token(struct token_list *t, size_t at)
 }
 
 // Where tokens go, and how.
-struct part {
+struct encode_target {
     const struct example_settings *s;
     struct tokenizer_worker *worker;
     struct token_list *out;
     unsigned flags;
 };
 
-static int encode(const struct part *p, const struct buffer *text, size_t start, size_t end,
-                  unsigned flags, struct err *e)
+static int encode(const struct encode_target *p, const struct buffer *text, size_t start,
+                  size_t end, unsigned flags, struct err *e)
 {
     size_t first = p->out->n;
     if (tokenizer_encode_by(p->s->tokenizer, p->worker, text->data + start, end - start,
@@ -72,13 +72,13 @@ static int encode(const struct part *p, const struct buffer *text, size_t start,
     return 0;
 }
 
-static int push_end(const struct part *p, size_t start, size_t end, struct err *e)
+static int push_end(const struct encode_target *p, size_t start, size_t end, struct err *e)
 {
     return token_list_add(p->out, (uint32_t)p->s->end, start, end, e);
 }
 
 // The post-processor's beginning token goes where the text begins with it too.
-static void begin_once(struct example *x, const struct part *p, size_t body, size_t end,
+static void begin_once(struct example *x, const struct encode_target *p, size_t body, size_t end,
                        size_t *front)
 {
     if (!*front || body >= end || p->out->id[body - 1] != p->out->id[body])
@@ -92,7 +92,7 @@ static void begin_once(struct example *x, const struct part *p, size_t body, siz
 
 // Encodes text[start ..) and sees to it that the end token stands at its end once. *front: tokens
 // in front that the post-processor added.
-static int encode_ended(struct example *x, const struct part *p, const struct record *r,
+static int encode_ended(struct example *x, const struct encode_target *p, const struct record *r,
                         size_t start, unsigned flags, size_t *front, struct err *e)
 {
     const struct buffer *text = &r->text;
@@ -131,7 +131,7 @@ static int encode_ended(struct example *x, const struct part *p, const struct re
 }
 
 // The ids of a prompt as at inference: nothing that the post-processor puts at the end.
-static int encode_prompt(struct example *x, const struct part *p, const struct record *r,
+static int encode_prompt(struct example *x, const struct encode_target *p, const struct record *r,
                          unsigned flags, size_t *front, struct err *e)
 {
     size_t behind, body = p->out->n;
@@ -145,8 +145,8 @@ static int encode_prompt(struct example *x, const struct part *p, const struct r
     return 0;
 }
 
-static int build(struct example *x, const struct part *p, const struct record *r, int prompt_only,
-                 size_t *front, struct err *e)
+static int build(struct example *x, const struct encode_target *p, const struct record *r,
+                 int prompt_only, size_t *front, struct err *e)
 {
     int special = p->s->special == SPECIAL_YES || (p->s->special == SPECIAL_DEFAULT && !r->is_chat);
     unsigned flags = special ? TOKENIZER_SPECIAL : 0;
@@ -314,7 +314,7 @@ static int tokenize(struct example *x, const struct example_settings *s, struct 
             buffer_append(&r->text, s->end_text.data, s->end_text.size, e) < 0)
             return -1;
     }
-    struct part p = {s, w, &x->tokens, TOKENIZER_EXTENT};
+    struct encode_target p = {s, w, &x->tokens, TOKENIZER_EXTENT};
     size_t front, other;
     if (build(x, &p, r, r->is_prompt, &front, e) < 0 || make_mask(x, r, front, e) < 0)
         return -1;

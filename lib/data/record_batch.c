@@ -32,7 +32,12 @@ static void release_records(struct batch_record *list)
     free(list);
 }
 
-int batch_init(struct batch *b, struct err *e)
+struct shown batch_record_name(const struct batch_record *r)
+{
+    return shown_record(r->id.data, r->id.size, r->entry.number);
+}
+
+int batch_init(struct record_batch *b, struct err *e)
 {
     memset(b, 0, sizeof *b);
     b->n_workers = threads_count();
@@ -53,7 +58,7 @@ int batch_init(struct batch *b, struct err *e)
     return result;
 }
 
-void batch_release(struct batch *b)
+void batch_release(struct record_batch *b)
 {
     release_records(b->record);
     release_records(b->made);
@@ -63,7 +68,7 @@ void batch_release(struct batch *b)
     memset(b, 0, sizeof *b);
 }
 
-int batch_read(struct batch *b, struct corpus *c, struct err *e)
+int batch_read(struct record_batch *b, struct corpus *c, struct err *e)
 {
     size_t bytes = 0;
     b->n = 0;
@@ -88,7 +93,7 @@ int batch_read(struct batch *b, struct corpus *c, struct err *e)
 
 static void parse_some(void *arg, size_t begin, size_t end, int worker)
 {
-    struct batch *b = arg;
+    struct record_batch *b = arg;
     (void)worker;
     for (size_t i = begin; i < end; i++) {
         struct batch_record *r = &b->record[i];
@@ -99,7 +104,7 @@ static void parse_some(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-void batch_parse(struct batch *b)
+void batch_parse(struct record_batch *b)
 {
     threads_for(b->n, 16, parse_some, b);
 }
@@ -107,7 +112,7 @@ void batch_parse(struct batch *b)
 enum { MAKE_GRAIN = 4 };
 
 struct making {
-    struct batch *b;
+    struct record_batch *b;
     void (*beside)(void *arg);
     void *arg;
     const struct record_settings *records;
@@ -135,7 +140,7 @@ static void make_part(struct batch_record *to, const struct batch_record *from,
         err_prefix(&to->error, "%s:%zu", to->entry.file, to->entry.line);
 }
 
-void batch_pair(struct batch *b, const struct record_settings *s)
+void batch_pair(struct record_batch *b, const struct record_settings *s)
 {
     if (s->prompts) {
         for (size_t i = 0; i < b->n; i++) {
@@ -175,8 +180,7 @@ static int make_one(const struct making *m, struct batch_record *r, int worker, 
     if (result == 0 && m->examples)
         result = example_make(&r->example, m->examples, m->b->worker[worker], &r->record, e);
     if (result < 0 && r->json)
-        err_prefix(e, "record `%.*s`", (int)(r->id.size < 64 ? r->id.size : 64),
-                   r->id.data ? r->id.data : "");
+        err_prefix(e, "%s", batch_record_name(r).text);
     return result;
 }
 
@@ -196,7 +200,7 @@ static void make_some(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-void batch_make(struct batch *b, const struct record_settings *records,
+void batch_make(struct record_batch *b, const struct record_settings *records,
                 const struct example_settings *examples, void (*beside)(void *arg), void *arg)
 {
     struct making m = {
@@ -214,7 +218,7 @@ void batch_make(struct batch *b, const struct record_settings *records,
     }
 }
 
-void batch_turn(struct batch *b)
+void batch_turn(struct record_batch *b)
 {
     struct batch_record *swap = b->made;
     b->made = b->record;

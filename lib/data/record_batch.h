@@ -3,6 +3,7 @@
 #ifndef DATA_RECORD_BATCH_H
 #define DATA_RECORD_BATCH_H
 
+#include "base/shown.h"
 #include "data/corpus.h"
 #include "data/example.h"
 #include "data/record.h"
@@ -20,7 +21,7 @@ struct batch_record {
     struct err error; // with file, line and id
 };
 
-struct batch {
+struct record_batch {
     struct batch_record *record;
     size_t n;
     struct batch_record *made; // the batch before
@@ -29,21 +30,24 @@ struct batch {
     int n_workers;
 };
 
-MUST_CHECK int batch_init(struct batch *b, struct err *e);
-void batch_release(struct batch *b);
+// What messages call it.
+struct shown batch_record_name(const struct batch_record *r);
+
+MUST_CHECK int batch_init(struct record_batch *b, struct err *e);
+void batch_release(struct record_batch *b);
 // Reads the next records; b->n is 0 at the end. -1: a file could not be read; the records before
 // are in the batch all the same.
-MUST_CHECK int batch_read(struct batch *b, struct corpus *c, struct err *e);
+MUST_CHECK int batch_read(struct record_batch *b, struct corpus *c, struct err *e);
 // Parses the JSON of all records.
-void batch_parse(struct batch *b);
+void batch_parse(struct record_batch *b);
 // Makes two of each parsed preference record, the chosen one first; with settings for prompts
 // alone, its prompt.
-void batch_pair(struct batch *b, const struct record_settings *s);
+void batch_pair(struct record_batch *b, const struct record_settings *s);
 // Makes text of the parsed records and, unless `examples` is NULL, tokens. What fails is marked.
 // `beside` is called once while the others work (on one thread, before): for b->made.
-void batch_make(struct batch *b, const struct record_settings *records,
+void batch_make(struct record_batch *b, const struct record_settings *records,
                 const struct example_settings *examples, void (*beside)(void *arg), void *arg);
 // The batch becomes b->made; the next is read in place of the one before it.
-void batch_turn(struct batch *b);
+void batch_turn(struct record_batch *b);
 
 #endif

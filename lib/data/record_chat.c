@@ -9,12 +9,12 @@
 #include "data/messages.h"
 
 // A request and what it owns.
-struct job {
+struct chat_job {
     struct chat_request q;
     json_t *messages, *tools;
 };
 
-static void job_release(struct job *j)
+static void job_release(struct chat_job *j)
 {
     json_decref(j->messages);
     json_decref(j->tools);
@@ -32,7 +32,7 @@ static int need_chat(const struct record_settings *s, struct err *e)
 }
 
 // Tools are a list, or one as JSON text (columns that hold many kinds are kept so).
-static int take_tools(struct job *j, const struct record_settings *s, const json_t *object,
+static int take_tools(struct chat_job *j, const struct record_settings *s, const json_t *object,
                       struct err *e)
 {
     const json_t *tools = record_field(s, object, "tools");
@@ -58,7 +58,7 @@ static int take_tools(struct job *j, const struct record_settings *s, const json
 }
 
 // ShareGPT's records may have their system message beside the others.
-static int take_system(struct job *j, const struct record_settings *s, const json_t *object,
+static int take_system(struct chat_job *j, const struct record_settings *s, const json_t *object,
                        struct err *e)
 {
     const json_t *system = record_field(s, object, "system");
@@ -70,7 +70,7 @@ static int take_system(struct job *j, const struct record_settings *s, const jso
     return json_array_insert_new(j->messages, 0, message) == 0 ? 0 : err_memory(e, 64, "messages");
 }
 
-static int request(struct job *j, const struct record_settings *s, const json_t *object,
+static int request(struct chat_job *j, const struct record_settings *s, const json_t *object,
                    const json_t *messages, struct err *e)
 {
     memset(j, 0, sizeof *j);
@@ -126,7 +126,7 @@ static int all_in(const struct record *r, const json_t *calls)
 }
 
 // Whether a list of parts stands in the text as Python would print it.
-static int check_text(struct record *r, const struct record_settings *s, const struct job *j,
+static int check_text(struct record *r, const struct record_settings *s, const struct chat_job *j,
                       struct err *e)
 {
     int parts = 0;
@@ -153,7 +153,7 @@ static int check_text(struct record *r, const struct record_settings *s, const s
 // ---- spans --------------------------------------------------------------------------------------
 
 // How many spans the first n messages have.
-static int count_spans(const struct record_settings *s, const struct job *j, size_t n,
+static int count_spans(const struct record_settings *s, const struct chat_job *j, size_t n,
                        size_t *count, struct err *e)
 {
     struct chat_request q = j->q;
@@ -176,8 +176,8 @@ static int count_spans(const struct record_settings *s, const struct job *j, siz
 }
 
 // Takes the spans of messages with weight 0 out of the list.
-static int apply_weights(struct record *r, const struct record_settings *s, const struct job *j,
-                         struct err *e)
+static int apply_weights(struct record *r, const struct record_settings *s,
+                         const struct chat_job *j, struct err *e)
 {
     size_t before = 0, after = 0, kept = 0;
     for (size_t i = 0; i < json_array_size(j->q.messages); i++, before = after) {
@@ -205,7 +205,7 @@ static int apply_weights(struct record *r, const struct record_settings *s, cons
 }
 
 // The whole chat with what is trained of it.
-static int render_whole(struct record *r, const struct record_settings *s, struct job *j,
+static int render_whole(struct record *r, const struct record_settings *s, struct chat_job *j,
                         struct err *e)
 {
     int weighted;
@@ -230,7 +230,7 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
 
 // How a prompt ends: with the sign that an answer comes, or inside an answer that is to be gone on
 // with.
-static void end_prompt(struct job *j, const struct record_settings *s)
+static void end_prompt(struct chat_job *j, const struct record_settings *s)
 {
     size_t n = json_array_size(j->q.messages);
     j->q.continue_final_message =
@@ -239,7 +239,7 @@ static void end_prompt(struct job *j, const struct record_settings *s)
 }
 
 // Where the messages begin with which the assistant ends the chat; their number when it does not.
-static size_t last_answer(const struct job *j)
+static size_t last_answer(const struct chat_job *j)
 {
     size_t n = json_array_size(j->messages);
     while (n > 0 && message_is_assistant(json_array_get(j->messages, n - 1)))
@@ -248,7 +248,7 @@ static size_t last_answer(const struct job *j)
 }
 
 // What stands before the last answer.
-static int render_prompt(struct record *r, const struct record_settings *s, struct job *j,
+static int render_prompt(struct record *r, const struct record_settings *s, struct chat_job *j,
                          struct err *e)
 {
     size_t n = s->continue_final_message ? json_array_size(j->messages) : last_answer(j);
@@ -271,7 +271,7 @@ static size_t common_prefix(const struct buffer *a, const struct buffer *b)
     return n;
 }
 
-static int render_pair(struct record *r, const struct record_settings *s, struct job *j,
+static int render_pair(struct record *r, const struct record_settings *s, struct chat_job *j,
                        size_t n_prompt, struct err *e)
 {
     struct buffer front;
@@ -302,7 +302,7 @@ int record_read_messages(struct record *r, const struct record_settings *s, cons
 {
     const char *name = s->format == RECORD_SHAREGPT ? "conversations" : "messages";
     const json_t *messages = record_field(s, object, name);
-    struct job j;
+    struct chat_job j;
     r->is_chat = r->open_end = 1;
     if (!messages || !json_is_array(messages))
         return err_set(e, STATUS_FAILED, "key `%s`: %s", record_field_name(s, name),
@@ -322,7 +322,7 @@ int record_read_message_pair(struct record *r, const struct record_settings *s,
                              const json_t *object, const json_t *prompt, const json_t *completion,
                              struct err *e)
 {
-    struct job j;
+    struct chat_job j;
     json_t *whole = json_copy((json_t *)prompt);
     size_t n = json_array_size(completion);
     r->is_chat = r->open_end = 1;

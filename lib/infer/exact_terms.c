@@ -1,34 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "infer/exact_terms.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
-
-static int check_frozen(const struct model *m, const struct model *policy, const char *name,
-                        double coefficient, struct err *e)
-{
-    if (coefficient < 0)
-        return err_set(e, STATUS_USAGE, "--%s: %g is not a coefficient of 0 or more", name,
-                       coefficient);
-    return model_same_vocabulary(policy, m, e);
-}
 
 static int open_frozen(struct exact_terms *t, struct frozen *f, const char *text, const char *name,
                        const struct model *policy, double *coefficient, struct err *e)
 {
-    f->model = model_open_weighted(text, name, coefficient, e);
+    struct named_form form = {name, "DIR:COEF", 0, INFINITY};
+    f->model = model_open_weighted(text, &form, coefficient, e);
     if (!f->model)
         return -1;
     decoder_init(&f->decoder, f->model, t->device);
-    return check_frozen(f->model, policy, name, *coefficient, e);
-}
-
-// Whether both texts name the same directory.
-static int same_directory(const char *a, const char *b)
-{
-    const char *colon = strrchr(a, ':');
-    size_t n = colon ? (size_t)(colon - a) + 1 : 0;
-    return n && !strncmp(a, b, n) && strrchr(b, ':') == b + n - 1;
+    return model_same_vocabulary(policy, f->model, e);
 }
 
 int exact_terms_open(struct exact_terms *t, const char *kl, const char *reverse, double bonus,
@@ -49,7 +34,7 @@ int exact_terms_open(struct exact_terms *t, const char *kl, const char *reverse,
     struct frozen *f = &t->frozen[1];
     if (open_frozen(t, f, reverse, "kl-exact-reverse", policy, &f->reverse, e) < 0)
         return -1;
-    if (kl && same_directory(kl, reverse)) {
+    if (kl && !strcmp(t->frozen[0].model->path, f->model->path)) {
         t->frozen[0].reverse = f->reverse;
         decoder_release(&f->decoder);
         model_close(f->model);
@@ -94,6 +79,7 @@ size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy
 static struct head_term *add_term(struct exact_terms *t, size_t n, struct arena *arena,
                                   struct err *e)
 {
+    assert(t->head.n < HEAD_TERMS_MAX);
     struct head_term *h = &t->head.term[t->head.n++];
     memset(h, 0, sizeof *h);
     h->kl_value = arena_alloc(arena, n, sizeof *h->kl_value, e);

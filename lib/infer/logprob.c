@@ -2,15 +2,18 @@
 #include "infer/logprob.h"
 #include "base/progress.h"
 #include "infer/memory_check.h"
+#include "infer/record_sequence.h"
 #include "infer/scorer.h"
 #include "stream/filter.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 // Columns where results go; -1: not asked for.
-struct columns {
+struct logprob_columns {
     int mask, logp, entropy, q, value, value_end, kl, reverse;
     int top[LOGPROB_TOP_MAX], top_logp[LOGPROB_TOP_MAX];
 };
@@ -23,7 +26,7 @@ struct logprob {
     struct model *model, *contrast, *reference;
     double weight; // of contrast
     struct scorer scorer;
-    struct columns column;
+    struct logprob_columns column;
     struct arena arena; // of one frame
     uint64_t scored;    // tokens so far
     double sum;         // of their log-probabilities
@@ -44,7 +47,7 @@ static int add_column(struct logprob *r, const char *prefix, enum column_type ty
 
 static int add_columns(struct logprob *r, struct err *e)
 {
-    struct columns *c = &r->column;
+    struct logprob_columns *c = &r->column;
     const struct logprob_options *o = r->o;
     const enum column_type f32 = COLUMN_F32;
     char name[32];
@@ -73,9 +76,10 @@ static int add_columns(struct logprob *r, struct err *e)
 
 // ---------------------------------------------------------------------------------- a frame
 
-static const uint8_t *mask_of(const struct logprob *r, const struct frame *f, size_t i)
+// The column that tells what is scored, -1: all.
+static int asked_mask(const struct logprob *r)
 {
-    return r->o->all ? NULL : f->column[r->column.mask].u8 + f->start[i];
+    return r->o->all ? -1 : r->column.mask;
 }
 
 // With values: the same sequence with the tokens behind scored ones wanted too, and one token more
@@ -103,16 +107,13 @@ static int widen_sequence(struct logprob *r, struct sequence *s, struct err *e)
 static int make_sequences(struct logprob *r, const struct frame *f, struct sequence **out,
                           size_t *wanted, struct err *e)
 {
-    struct sequence *s = arena_alloc(&r->arena, f->n_sequences, sizeof *s, e);
+    struct sequence *s = record_sequences(f, asked_mask(r), &r->arena, wanted, e);
     *out = s;
+    if (!s || !r->o->values)
+        return s ? 0 : -1;
     *wanted = 0;
-    if (!s)
-        return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        s[i] = (struct sequence){.token = f->column[COLUMN_TOKEN].u32 + f->start[i],
-                                 .mask = mask_of(r, f, i),
-                                 .n = frame_length(f, i)};
-        if (r->o->values && widen_sequence(r, &s[i], e) < 0)
+        if (widen_sequence(r, &s[i], e) < 0)
             return -1;
         *wanted += sequence_wanted(&s[i]);
     }
@@ -152,7 +153,7 @@ static void store(float *from, struct frame *f, int column, size_t place, size_t
 static void store_token(struct logprob *r, const struct head_result *out, struct frame *f,
                         size_t place, size_t at)
 {
-    const struct columns *c = &r->column;
+    const struct logprob_columns *c = &r->column;
     r->scored++;
     r->sum += (double)out->logp[at];
     store(out->logp, f, c->logp, place, at);
@@ -169,10 +170,10 @@ static void store_token(struct logprob *r, const struct head_result *out, struct
 static void store_results(struct logprob *r, const struct sequence *s,
                           const struct head_result *out, struct frame *f)
 {
-    const struct columns *c = &r->column;
+    const struct logprob_columns *c = &r->column;
     size_t at = 0;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        const uint8_t *mask = mask_of(r, f, i);
+        const uint8_t *mask = record_sequence(f, asked_mask(r), i).mask;
         size_t n = frame_length(f, i);
         for (size_t t = 1; t < s[i].n; t++) {
             if (s[i].mask && !s[i].mask[t])
@@ -194,11 +195,9 @@ static int score_frame(struct logprob *r, struct frame *f, struct err *e)
     arena_clear(&r->arena);
     if (make_sequences(r, f, &s, &wanted, e) < 0 || make_results(r, &out, wanted, e) < 0)
         return -1;
-    if (scorer_run(&r->scorer, s, f->n_sequences, &out, &at, e) < 0) {
-        size_t size;
-        const char *id = frame_string(f, COLUMN_ID, at < f->n_sequences ? at : 0, &size);
-        return err_prefix(e, "%s: record `%.*s`", r->where, (int)size, id);
-    }
+    if (scorer_run(&r->scorer, s, f->n_sequences, &out, &at, e) < 0)
+        return err_prefix(e, "%s: %s", r->where,
+                          frame_record(f, at < f->n_sequences ? at : 0).text);
     store_results(r, s, &out, f);
     return 0;
 }
@@ -275,13 +274,13 @@ static size_t work_bytes(const struct scorer *s)
 
 static int open_models(struct logprob *r, struct err *e)
 {
+    static const struct named_form form = {"contrast", "DIR:NUMBER", -INFINITY, INFINITY};
     const struct logprob_options *o = r->o;
     if (!(r->model = model_open(o->model, e)))
         return -1;
     scorer_init(&r->scorer, r->model, &r->device);
-    if (o->contrast &&
-        (!(r->contrast = model_open_weighted(o->contrast, "contrast", &r->weight, e)) ||
-         scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
+    if (o->contrast && (!(r->contrast = model_open_weighted(o->contrast, &form, &r->weight, e)) ||
+                        scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
         return -1;
     if (o->kl && (!(r->reference = model_open(o->kl, e)) ||
                   scorer_reference(&r->scorer, r->reference, e) < 0))
@@ -334,6 +333,7 @@ static void report(const struct logprob *r)
 
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
 {
+    assert(o->top >= 0 && o->top <= LOGPROB_TOP_MAX);
     struct logprob r;
     memset(&r, 0, sizeof r);
     r.o = o;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "infer/pass.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { BATCH_TOKENS = 2048 };
@@ -25,6 +26,7 @@ void pass_release(struct pass *p)
 
 void pass_begin(struct pass *p, const struct sequence *sequence, size_t n)
 {
+    assert(p->group >= 1);
     p->sequence = sequence;
     p->n_sequences = n;
     p->first = p->n = 0;
@@ -105,5 +107,6 @@ int pass_next(struct pass *p, struct err *e)
 
 int pass_forward(struct pass *p, int save, struct err *e)
 {
+    assert(!save || !p->share);
     return decoder_forward(&p->decoder, &p->batch, NULL, save, e);
 }

@@ -18,7 +18,7 @@ struct pass {
     // To be changed after pass_init, before pass_begin.
     size_t batch_tokens; // rows packed at a time; a longer group goes alone
     size_t positions;    // longest sequence that is taken: the model's at first
-    size_t group;        // sequences that stay together: 1 at first
+    size_t group;        // sequences that stay together, one at least: 1 at first
     size_t share;        // of the packer: 0 at first
     int after;           // of the packer: 0 at first
     // The micro-batch: sequences first .. first + n - 1.
@@ -38,7 +38,7 @@ void pass_begin(struct pass *p, const struct sequence *sequence, size_t n);
 // one at least. Returns 1, or 0 behind the last one. Refuses a sequence with a token beyond the
 // vocabulary or more tokens than positions.
 MUST_CHECK int pass_next(struct pass *p, struct err *e);
-// Fills decoder.hidden. `save`: a way back follows (decoder_backward).
+// Fills decoder.hidden. `save`: a way back follows (decoder_backward), not with `share`.
 MUST_CHECK int pass_forward(struct pass *p, int save, struct err *e);
 
 #endif

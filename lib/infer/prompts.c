@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "infer/prompts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,11 +35,13 @@ const char *prompts_name(const struct prompts *p)
 
 int prompts_add_columns(struct prompts *p, struct stream_header *h, struct err *e)
 {
-    enum { MOST = sizeof p->kept / sizeof *p->kept };
-    for (size_t i = COLUMN_TOKEN + 1; i < p->header.n_columns && p->n_kept < MOST; i++) {
+    for (size_t i = COLUMN_TOKEN + 1; i < p->header.n_columns; i++) {
         const struct column *c = &p->header.column[i];
         if (c->per != PER_SEQUENCE || header_find(h, c->name) >= 0)
             continue;
+        if (p->n_kept == PROMPTS_COLUMNS_MAX)
+            return err_set(e, STATUS_FAILED, "%s: more than %d columns of prompts would go on",
+                           prompts_name(p), PROMPTS_COLUMNS_MAX);
         p->kept[p->n_kept] = (int)i;
         p->place[p->n_kept] = header_add_column(h, c->name, c->type, PER_SEQUENCE, e);
         if (p->place[p->n_kept++] < 0)
@@ -156,6 +159,7 @@ uint64_t prompts_count(const struct prompts *p)
 
 struct prompt *prompts_at(struct prompts *p, uint64_t number, struct err *e)
 {
+    assert(p->loaded);
     uint64_t n = p->frame.n_sequences;
     return make_prompt(&p->frame, (size_t)(number % n), number, number / n, e);
 }

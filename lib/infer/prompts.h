@@ -14,6 +14,7 @@ struct prompt {
     size_t index; // in the frame
 };
 
+enum { PROMPTS_COLUMNS_MAX = 64 };
 struct prompts {
     struct stream_reader *reader;
     struct stream_header header; // of the stream
@@ -21,8 +22,8 @@ struct prompts {
     size_t next;                 // in frame
     uint64_t number;
     int loaded, ended;
-    int kept[64];  // sequence columns that go on: index in the stream
-    int place[64]; // and in the output
+    int kept[PROMPTS_COLUMNS_MAX];  // sequence columns that go on: index in the stream
+    int place[PROMPTS_COLUMNS_MAX]; // and in the output
     size_t n_kept;
 };
 
@@ -31,7 +32,7 @@ void prompts_close(struct prompts *p);
 const struct stream_header *prompts_header(const struct prompts *p);
 const char *prompts_name(const struct prompts *p); // for messages
 // Adds to an output header the sequence columns of the prompts (a gold answer, say) that it has not
-// got already.
+// got already; more than PROMPTS_COLUMNS_MAX are refused.
 MUST_CHECK int prompts_add_columns(struct prompts *p, struct stream_header *h, struct err *e);
 // Copies their values to the last sequence of `to`.
 MUST_CHECK int prompts_fill(const struct prompts *p, const struct prompt *q, struct frame *to,

@@ -9,12 +9,14 @@
 #include "model/generate.h"
 #include "stream/writer.h"
 
+#include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 // Columns of the output.
-struct columns {
+struct rollout_columns {
     int mask, logp, sampled, prompt, sample, generation, step, finish;
 };
 
@@ -28,7 +30,7 @@ struct rollout {
     struct prompts prompts;
     struct stream_header header;
     struct frame frame;
-    struct columns column;
+    struct rollout_columns column;
     struct stream_writer *writer;
     struct progress progress;
     uint64_t generation, records, tokens;
@@ -38,7 +40,7 @@ struct rollout {
 static int add_columns(struct rollout *r, struct err *e)
 {
     struct stream_header *h = &r->header;
-    struct columns *c = &r->column;
+    struct rollout_columns *c = &r->column;
     int plain = sampling_is_plain(&r->options.sampling) && !r->o->contrast;
     if ((c->mask = header_add_column(h, "mask", COLUMN_U8, PER_TOKEN, e)) < 0 ||
         (c->logp = header_add_column(h, "logp:rollout", COLUMN_F32, PER_TOKEN, e)) < 0 ||
@@ -91,9 +93,10 @@ static int describe(struct rollout *r, struct err *e)
 
 static int open_reference(struct rollout *r, struct err *e)
 {
+    static const struct named_form form = {"contrast", "DIR:NUMBER", -INFINITY, INFINITY};
     if (!r->o->contrast)
         return 0;
-    r->reference = model_open_weighted(r->o->contrast, "contrast", &r->options.contrast, e);
+    r->reference = model_open_weighted(r->o->contrast, &form, &r->options.contrast, e);
     return r->reference ? 0 : -1;
 }
 
@@ -108,6 +111,7 @@ static int add_stop_token(struct rollout *r, const char *text, struct err *e)
         return -1;
     if (id < 0 || (size_t)id >= vocab)
         return err_set(e, STATUS_USAGE, "--stop-token: the model has no token '%s'", text);
+    assert(r->options.n_stop < sizeof r->stop / sizeof *r->stop);
     r->stop[r->options.n_stop++] = (uint32_t)id;
     return 0;
 }
@@ -148,7 +152,7 @@ static int write_sample(struct rollout *r, const struct request *q, size_t i, ui
                         struct err *e)
 {
     const struct generated *s = &q->sample[i];
-    const struct columns *c = &r->column;
+    const struct rollout_columns *c = &r->column;
     struct frame *f = &r->frame;
     size_t size;
     const struct prompt *p = q->owner;
@@ -225,7 +229,8 @@ static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
     uint64_t key = hash_bytes(turn, sizeof turn);
     if (generator_add(r->generator, p->token, p->n, (size_t)r->o->samples, key, p, e) == 0)
         return 0;
-    return err_prefix(e, "%s: record `%.*s`", prompts_name(&r->prompts), (int)size, id);
+    return err_prefix(e, "%s: %s", prompts_name(&r->prompts),
+                      shown_record(id, size, p->number + 1).text);
 }
 
 // A file tells how many prompts there will be, the end of the input how many there are.
@@ -354,6 +359,7 @@ static void release(struct rollout *r)
 
 int rollout_run(const struct rollout_options *o, const char *input, struct err *e)
 {
+    assert(o->lag == 0 || (o->lag == 1 && o->follow));
     struct rollout r;
     memset(&r, 0, sizeof r);
     r.o = o;

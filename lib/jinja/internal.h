@@ -488,7 +488,6 @@ struct value function_call(struct render *r, const struct function *f, struct va
                            struct arguments *args, const char *what);
 
 // Strings (string.c). All count code points.
-int unicode_space(uint32_t code); // str.isspace
 const char *string_skip_space(const char *s, const char *end);
 int unicode_printable(uint32_t code);
 int unicode_word(uint32_t code); // \w
@@ -506,7 +505,6 @@ struct value string_replace(struct render *r, struct value v, struct value old, 
                             int64_t count);
 struct value string_center(struct render *r, struct value s, int64_t width);
 struct value string_lines(struct render *r, struct value v, int keep_ends); // a list
-struct value string_join(struct render *r, struct value separator, struct value iterable);
 struct value string_rsplit_blank_once(struct render *r, struct value s);
 int string_is_lower(struct value s);
 int string_is_upper(struct value s);

@@ -13,7 +13,8 @@ static utf8proc_category_t category(uint32_t code)
     return utf8proc_category((utf8proc_int32_t)code);
 }
 
-int unicode_space(uint32_t c)
+// str.isspace
+static int unicode_space(uint32_t c)
 {
     if (c < 0x80)
         return c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f);
@@ -278,9 +279,9 @@ static void add_lower(struct text *t, uint32_t c, const char *begin, const char 
     }
 }
 
-enum change { UPPER, LOWER, SWAP, TITLE, CAPITAL };
+enum case_change { UPPER, LOWER, SWAP, TITLE, CAPITAL };
 
-static struct value change_case(struct render *r, struct value v, enum change change)
+static struct value change_case(struct render *r, struct value v, enum case_change change)
 {
     struct text t = text_new(r);
     const char *s = v.s, *end = v.s + v.n;
@@ -550,7 +551,7 @@ struct value string_lines(struct render *r, struct value v, int keep_ends)
     return items_value(&lines, V_LIST);
 }
 
-struct value string_join(struct render *r, struct value separator, struct value iterable)
+static struct value string_join(struct render *r, struct value separator, struct value iterable)
 {
     struct text t = text_new(r);
     struct iterator *it = value_iterate(r, iterable);

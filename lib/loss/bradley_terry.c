@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "loss/bradley_terry.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@ const char *const bradley_terry_reductions[] = {"tokens", "pairs", NULL};
 struct alignment bradley_terry_align(const struct bradley_terry *b, const uint32_t *preferred,
                                      size_t n_preferred, const uint32_t *other, size_t n_other)
 {
+    assert(n_preferred >= 1 && n_other >= 1);
     size_t shorter = n_preferred < n_other ? n_preferred : n_other;
     size_t longer = n_preferred < n_other ? n_other : n_preferred, first = 0;
     if (b->level == LEVEL_SEQUENCE) // the last tokens, wherever they are: see place
@@ -44,6 +46,7 @@ static double reward_at(const struct completion *c, size_t at)
 double bradley_terry_loss(const struct bradley_terry *b, struct alignment a, double scale,
                           const struct completion *preferred, const struct completion *other)
 {
+    assert(a.first < a.end && preferred->n >= 1 && other->n >= 1);
     double sum = 0, held_preferred = 0, held_other = 0;
     if (b->reduction == REDUCTION_PAIRS)
         scale /= (double)(a.end - a.first);
@@ -70,6 +73,7 @@ double bradley_terry_loss(const struct bradley_terry *b, struct alignment a, dou
 double bradley_terry_margin(const struct bradley_terry *b, struct alignment a,
                             const struct completion *preferred, const struct completion *other)
 {
+    assert(a.first < a.end && preferred->n >= 1 && other->n >= 1);
     double sum = 0;
     for (size_t t = a.first; t < a.end; t++)
         sum += reward_at(preferred, place(b, preferred, t)) - reward_at(other, place(b, other, t));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "loss/loss.h"
-#include "base/number.h"
+#include "base/named_number.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,7 @@ int loss_set_reference(struct loss *l, const char *name, struct err *e)
 
 const char *loss_column(const struct loss *l, size_t i)
 {
+    assert(i < l->n_columns);
     if (l->has_kl && i + 1 == l->n_columns)
         return l->kl_column;
     const char *name = l->kind->columns[i];
@@ -80,18 +82,19 @@ const char *loss_column(const struct loss *l, size_t i)
 
 int loss_set_kl(struct loss *l, const char *text, struct err *e)
 {
-    const char *colon = strrchr(text, ':');
-    size_t length = colon ? (size_t)(colon - text) : 0;
-    if (length == 0 || length > sizeof l->kl_column - sizeof "logp:")
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not NAME:COEF", text);
-    if (number_to_f64(colon + 1, &l->kl_coefficient) < 0 || !isfinite(l->kl_coefficient) ||
-        l->kl_coefficient < 0)
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not a coefficient of 0 or more", colon + 1);
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY};
+    struct named_number n;
+    if (named_number(&n, text, &form, e) < 0)
+        return -1;
+    if (n.size > sizeof l->kl_column - sizeof LOSS_REFERENCE)
+        return err_set(e, STATUS_USAGE, "--kl: a name of more than %zu bytes",
+                       sizeof l->kl_column - sizeof LOSS_REFERENCE);
     if (l->by_sequence)
         return err_set(e, STATUS_USAGE, "--kl: not with the loss %s", l->kind->name);
     if (l->has_kl || l->n_columns == LOSS_COLUMNS_MAX)
         return err_set(e, STATUS_USAGE, "--kl: one term at most");
-    snprintf(l->kl_column, sizeof l->kl_column, "logp:%.*s", (int)length, text);
+    snprintf(l->kl_column, sizeof l->kl_column, LOSS_REFERENCE "%.*s", (int)n.size, n.name);
+    l->kl_coefficient = n.number;
     l->n_columns++;
     l->has_kl = 1;
     return 0;
@@ -100,6 +103,7 @@ int loss_set_kl(struct loss *l, const char *text, struct err *e)
 int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
                   struct loss_stats *stats, struct err *e)
 {
+    assert(l->kind->pointwise);
     for (size_t k = 0; k < l->n_columns; k++)
         for (size_t i = 0; i < t->n; i++)
             if (!isfinite(t->column[k][i]))
@@ -122,6 +126,7 @@ int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *valu
 int loss_evaluate_sequences(const struct loss *l, const struct loss_sequences *s, double *value,
                             double *c, struct loss_stats *stats, size_t *where, struct err *e)
 {
+    assert(l->kind->sequences && (l->kind->use != LOSS_ON_PAIRS || s->n % 2 == 0));
     l->kind->sequences(&l->parameters, s, value, c, stats);
     for (size_t i = 0; i < s->n; i++) {
         *where = i;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "model/batch.h"
 
+#include <assert.h>
 #include <string.h>
 
 int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                 struct err *e)
 {
     memset(p, 0, sizeof *p);
+    p->tokens = tokens;
+    p->sequences = sequences;
     size_t blocks = tokens / KV_BLOCK + sequences;
     p->token = arena_alloc(arena, tokens, sizeof *p->token, e);
     p->position = arena_alloc(arena, tokens, sizeof *p->position, e);
@@ -51,6 +54,7 @@ size_t packer_add(struct packer *p, const struct sequence *s)
     size_t last = last_wanted(s), after = p->after ? 1 : 0;
     if (!last)
         return 0;
+    assert(p->n_wanted + last <= p->tokens && p->n_segments < p->sequences);
     size_t rows = last + after; // without `after` the last token itself is only a target
     size_t shared = shared_prefix(p, s, rows), start = p->n, wanted = 0;
     for (size_t t = 1; t <= last; t++)
@@ -73,6 +77,7 @@ size_t packer_add(struct packer *p, const struct sequence *s)
     }
     if (shared == rows)
         return wanted;
+    assert(p->n + rows - shared <= p->tokens);
     memcpy(p->token + p->n, s->token + shared, (rows - shared) * sizeof *s->token);
     for (size_t t = shared; t < rows; t++)
         p->position[p->n + t - shared] = (uint32_t)t;

@@ -33,6 +33,7 @@ struct packer {
     uint32_t *block;
     struct segment *segment;
     size_t n, n_wanted, n_segments, n_blocks, n_entries;
+    size_t tokens, sequences; // room
     size_t share; // sequences of at most so many tokens may use the rows and blocks of a common
                   // prefix: scoring only; see rope_same_up_to
     int after;    // wanted rows are those of the wanted tokens themselves, not of the ones before
@@ -51,7 +52,7 @@ struct packer {
 MUST_CHECK int packer_init(struct packer *p, struct arena *arena, size_t tokens, size_t sequences,
                            struct err *e);
 // Tokens behind the last wanted one have no effect on it but by the length of the sequence, and are
-// left out. Returns how many positions are wanted.
+// left out. Returns how many positions are wanted. There must be room.
 size_t packer_add(struct packer *p, const struct sequence *s);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "model/decoder.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 // What a layer computed: rows [n, width], where the description of the model has them. Without
 // `save` the layers share one set, and what only the way back needs is not kept.
-enum part {
+enum layer_part {
     IN,   // [hidden] residual stream before the layer
     STAT, // [2] of the norm before attention
     Q_RAW,
@@ -42,7 +43,7 @@ enum forward_work {
     F_PARTS
 };
 // And of its backward.
-enum backward_work {
+enum backward_part {
     B_NORMED,
     B_DNORMED,     // [hidden]
     B_MLP_DNORMED, // [hidden]
@@ -229,7 +230,7 @@ struct layer_pass {
     struct device *device;
     const struct tensor *t; // of the layer
     size_t layer;
-    float *work[B_PARTS]; // of enum forward_work, or of enum backward_work
+    float *work[B_PARTS]; // of enum forward_work, or of enum backward_part
 };
 _Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
 
@@ -553,6 +554,8 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
 {
     struct layer_pass w = layer_pass_of(d, b);
     size_t layers = w.c->layers, sets = save ? layers : 1, width[F_PARTS];
+    assert(cache || b->n_blocks || !b->n_segments);
+    d->has_way_back = 0;
     if (prepare(d, b, e) < 0)
         return -1;
     forward_widths(w.c, width);
@@ -586,11 +589,13 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
         x = out;
         d->top = a;
     }
+    d->has_way_back = save;
     return final_norm(d, b, x, e);
 }
 
 int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight, struct err *e)
 {
+    assert(d->top);
     struct attention attention = attention_of(d, b, d->model->config.layers - 1, d->top);
     return d->device->ops->attention_of_last(d->device, &attention, weight, d->top->part[Q], e);
 }
@@ -750,6 +755,7 @@ static int embed_backward(struct layer_pass *w, float *dx, struct err *e)
 
 int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e)
 {
+    assert(d->has_way_back);
     struct layer_pass w = layer_pass_of(d, b);
     size_t n = b->n, width[B_PARTS], hidden = w.c->hidden;
     struct norm last = final_norm_of(d->model);

@@ -31,6 +31,7 @@ struct decoder {
     struct arena arena; // of one batch
     struct activations *saved;
     struct activations *top; // of the last layer
+    int has_way_back;        // decoder_backward may follow
     float *hidden;           // [n_wanted, hidden] after the final norm
     float *last;             // [n_wanted, hidden] before it
     float *last_stat;        // [n_wanted, 2] of that norm
@@ -41,7 +42,7 @@ void decoder_init(struct decoder *d, struct model *m, struct device *device);
 void decoder_release(struct decoder *d);
 // Fills d->hidden; valid until the next call, which also clears the device's work space. `save`:
 // keep what decoder_backward needs. `cache`: where keys and values of all layers live, or NULL: the
-// batch's own, and segments with past = 0.
+// batch's own, for positions that the batch itself computes.
 MUST_CHECK int decoder_forward(struct decoder *d, const struct batch *b,
                                const struct kv_cache *cache, int save, struct err *e);
 // After a forward of segments with past = 0: attention of the last layer, weight[row] what the last

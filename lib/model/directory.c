@@ -265,7 +265,8 @@ static int open_lock(const char *path)
     return fd;
 }
 
-int policy_is_live(const char *path)
+// Whether a trainer is there and ready.
+static int is_live(const char *path)
 {
     int fd = open_lock(path);
     if (fd < 0)
@@ -326,7 +327,7 @@ int policy_follow(const char *path, uint64_t *generation, int start, struct err 
 {
     for (int round = 0;; round++) {
         // Asked before the directory is read: a trainer that ends publishes first.
-        int live = policy_is_live(path);
+        int live = is_live(path);
         int finished = 0;
         uint64_t shown = UINT64_MAX;
         int fd = -1;

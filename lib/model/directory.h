@@ -50,8 +50,6 @@ MUST_CHECK int policy_lock_ready(struct policy_lock *l, struct err *e);
 void policy_lock_release(struct policy_lock *l); // and removes the file
 // Whether somebody follows the policy right now.
 int policy_is_followed(const struct policy_lock *l);
-// Whether a trainer is there and ready: 1 or 0.
-int policy_is_live(const char *path);
 // Tells the trainer that this process follows its policy; a descriptor to close at the end, or -1.
 MUST_CHECK int policy_attach(const char *path, struct err *e);
 // Waits until the policy at PATH has `generation` (or, with start != 0, until a trainer is ready,

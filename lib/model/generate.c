@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "model/head.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -165,6 +166,7 @@ static int reach_samples(struct generator *g, size_t n_prompt, struct err *e)
 struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
                                  const struct generate_options *o, struct err *e)
 {
+    assert(reference || o->contrast == 0);
     struct generator *g = mem_alloc(1, sizeof *g, "a generator", e);
     if (!g)
         return NULL;
@@ -304,15 +306,15 @@ int generator_take(struct generator *g, struct request **out)
 }
 
 // One row whose logits are wanted, and the samples that draw from it.
-struct row {
+struct wanted_row {
     struct request *request; // a prompt that was filled in, or NULL
     size_t slot;             // of the one sample otherwise
 };
 
-struct step {
+struct engine_step {
     uint32_t *token, *position, *wanted;
     struct segment *segment;
-    struct row *row;
+    struct wanted_row *row;
     size_t n, n_segments, n_rows;
 };
 
@@ -324,7 +326,7 @@ static struct slot *free_slot(struct generator *g, size_t *from)
     return NULL;
 }
 
-static void add_row(struct step *s, struct row row)
+static void add_row(struct engine_step *s, struct wanted_row row)
 {
     s->wanted[s->n_rows] = (uint32_t)(s->n - 1);
     s->row[s->n_rows++] = row;
@@ -364,7 +366,7 @@ static int reserve_next(struct generator *g, struct err *e)
     return 0;
 }
 
-static void plan_decoding(struct generator *g, struct step *s)
+static void plan_decoding(struct generator *g, struct engine_step *s)
 {
     for (size_t i = 0; i < g->options.slots; i++) {
         struct slot *slot = &g->slot[i];
@@ -381,13 +383,13 @@ static void plan_decoding(struct generator *g, struct step *s)
             s->token[s->n] = slot->history[t];
             s->position[s->n] = (uint32_t)t;
         }
-        add_row(s, (struct row){NULL, i});
+        add_row(s, (struct wanted_row){NULL, i});
     }
 }
 
 // Prompts are filled in while samples can start: a request begins when it has one free slot at
 // least, and those of its samples that find none start from its blocks later.
-static void plan_prompts(struct generator *g, struct step *s, size_t room, size_t tokens)
+static void plan_prompts(struct generator *g, struct engine_step *s, size_t room, size_t tokens)
 {
     struct request *r = g->waiting;
     if (r && r->state->started > 0) {
@@ -408,7 +410,7 @@ static void plan_prompts(struct generator *g, struct step *s, size_t room, size_
         s->segment[s->n_segments++] =
             (struct segment){.start = s->n, .length = r->n_prompt, .block = state->block};
         s->n += r->n_prompt;
-        add_row(s, (struct row){r, 0});
+        add_row(s, (struct wanted_row){r, 0});
         filled += r->n_prompt;
         if (r->n_samples >= room)
             break;
@@ -419,7 +421,7 @@ static void plan_prompts(struct generator *g, struct step *s, size_t room, size_
 
 // Samples of the first waiting request that had no slot when its prompt was filled in: its last row
 // of logits is made again from the cache, by feeding the prompt's last token once more.
-static void plan_late_samples(struct generator *g, struct step *s, size_t room)
+static void plan_late_samples(struct generator *g, struct engine_step *s, size_t room)
 {
     struct request *r = g->waiting;
     if (!r || r->state->started == 0 || room == 0)
@@ -430,10 +432,10 @@ static void plan_late_samples(struct generator *g, struct step *s, size_t room)
     s->segment[s->n_segments++] = (struct segment){
         .start = s->n, .length = 1, .past = r->n_prompt - 1, .block = r->state->block};
     s->n++;
-    add_row(s, (struct row){r, 0});
+    add_row(s, (struct wanted_row){r, 0});
 }
 
-static int plan_step(struct generator *g, struct step *s, struct err *e)
+static int plan_step(struct generator *g, struct engine_step *s, struct err *e)
 {
     size_t slots = g->options.slots, room = 0, prompts = 0, requests = 0;
     for (size_t i = 0; i < slots; i++) {
@@ -614,7 +616,7 @@ static void settle(struct generator *g, struct slot *slot, int first)
 }
 
 // Draws that belong to rows first .. first+n-1. A prompt's row serves all samples that find a slot.
-static int collect_draws(struct generator *g, const struct step *s, size_t first, size_t n,
+static int collect_draws(struct generator *g, const struct engine_step *s, size_t first, size_t n,
                          struct draw *draw, size_t *n_draws, struct err *e)
 {
     size_t count = 0, from = 0;
@@ -637,7 +639,7 @@ static int collect_draws(struct generator *g, const struct step *s, size_t first
     return 0;
 }
 
-static int draw_rows(struct generator *g, const struct step *s, const float *logits,
+static int draw_rows(struct generator *g, const struct engine_step *s, const float *logits,
                      const float *plain, size_t first, size_t n, struct sampling_work *work,
                      struct err *errors, struct err *e)
 {
@@ -691,7 +693,7 @@ static int make_logits(struct generator *g, size_t first, size_t rows, float *lo
 
 int generator_step(struct generator *g, struct err *e)
 {
-    struct step s;
+    struct engine_step s;
     arena_clear(&g->arena);
     if (plan_step(g, &s, e) < 0)
         return -1;

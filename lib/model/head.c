@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/head.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -193,6 +194,8 @@ int head_score(struct device *d, const struct model *m, const float *hidden, con
                size_t n, const struct head_company *company, const struct head_result *out,
                struct err *e)
 {
+    assert(!out->k || (out->top && out->top_logp && out->k <= m->config.vocab));
+    assert((!out->kl && !out->reverse) || (company && company->reference.model));
     struct arena_mark mark = arena_mark(&d->scratch);
     struct chunk c;
     if (chunk_open(&c, d, m, SCORE_BYTES, n, company != NULL, e) < 0)
@@ -260,6 +263,8 @@ int head_train(struct device *d, struct model *m, const float *hidden, const uin
                size_t n, const struct head_terms *terms, const struct head_result *out,
                head_loss *loss, void *arg, float *dhidden, struct err *e)
 {
+    assert(!out->k && !out->kl && !out->reverse);
+    assert(!terms || (terms->n <= HEAD_TERMS_MAX && scale_of(out) == 1));
     struct arena_mark mark = arena_mark(&d->scratch);
     size_t width = m->config.hidden;
     struct chunk chunk;

@@ -56,7 +56,8 @@ struct head_terms {
     size_t n;
 };
 // One pass with the loss fused in: scores, asks for c, and goes backward: gradient of the head, and
-// dhidden [n, hidden] (overwritten). `terms` may be NULL; they are those of temperature 1.
+// dhidden [n, hidden] (overwritten). `terms` may be NULL; they are those of temperature 1. What
+// looks at a second model, and the most likely tokens, are head_score's alone.
 MUST_CHECK int head_train(struct device *d, struct model *m, const float *hidden,
                           const uint32_t *target, size_t n, const struct head_terms *terms,
                           const struct head_result *out, head_loss *loss, void *arg, float *dhidden,

@@ -3,7 +3,6 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "base/number.h"
 #include "model/model_bind.h"
 
 #include <errno.h>
@@ -138,18 +137,18 @@ struct model *model_open_any(const char *path, struct err *e)
     return open_path(path, HEAD_KINDS, e);
 }
 
-struct model *model_open_weighted(const char *text, const char *name, double *number, struct err *e)
+struct model *model_open_weighted(const char *text, const struct named_form *form, double *number,
+                                  struct err *e)
 {
-    const char *colon = strrchr(text, ':');
-    if (!colon || colon == text || number_to_f64(colon + 1, number) < 0 || !isfinite(*number)) {
-        err_set(e, STATUS_USAGE, "--%s: '%s' is not DIR:NUMBER", name, text);
+    struct named_number n;
+    if (named_number(&n, text, form, e) < 0)
         return NULL;
-    }
-    char *path = strndup(text, (size_t)(colon - text));
+    char *path = strndup(text, n.size);
     if (!path) {
-        err_memory(e, strlen(text), "options");
+        err_memory(e, n.size, "options");
         return NULL;
     }
+    *number = n.number;
     struct model *m = model_open(path, e);
     free(path);
     return m;

@@ -4,6 +4,7 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
+#include "base/named_number.h"
 #include "model/family.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
@@ -58,8 +59,8 @@ struct model *model_open(const char *path, struct err *e);
 struct model *model_open_at(int directory, const char *path, struct err *e);
 struct model *model_open_reward(const char *path, struct err *e); // the other way round
 struct model *model_open_any(const char *path, struct err *e);    // whatever its head
-// The same from the text "DIR:NUMBER" of the option NAME (the last colon counts).
-struct model *model_open_weighted(const char *text, const char *name, double *number,
+// A language model from the text "DIR:NUMBER" of an option.
+struct model *model_open_weighted(const char *text, const struct named_form *form, double *number,
                                   struct err *e);
 void model_close(struct model *m); // NULL is fine
 // Fails where two models that must count the same tokens do not.

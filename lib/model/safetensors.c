@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -205,6 +206,8 @@ const struct safetensors_entry *safetensors_find(const struct safetensors *s, co
 char *safetensors_header(struct safetensors_entry *entry, size_t n, const json_t *metadata,
                          size_t *size, struct err *e)
 {
+    for (size_t i = 0; i < n; i++)
+        assert(entry[i].n_dims >= 0 && entry[i].n_dims <= SAFETENSORS_DIMS);
     struct buffer text;
     buffer_init(&text, SAFETENSORS_HEADER_MAX);
     json_t *header = json_object();

@@ -85,6 +85,8 @@ struct grouping {
     size_t groups, queries, head_dim; // queries: query heads of a group
 };
 
+enum { LINEAR_MAX = 8 }; // products of one call
+
 // Rows of two distributions over the same vocabulary.
 struct divergence {
     const float *p, *p_lse, *q, *q_lse; // logits [n, vocab], lse [n]
@@ -103,7 +105,7 @@ struct ops {
     // table.grad[token[i]] += factor * dout[i]
     int (*embed_backward)(struct device *d, const struct tensor *table, const float *dout,
                           const uint32_t *token, size_t n, float factor, struct err *e);
-    // Several products (at most 8) with the same x [n, in].
+    // 1 .. LINEAR_MAX products with the same x [n, in].
     int (*linear)(struct device *d, const float *x, size_t n, const struct linear *out,
                   size_t count, struct err *e);
     // dx (+)= dy w (skipped where dx is NULL), w.grad += dy^T x, bias.grad += column sums.

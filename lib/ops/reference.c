@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "ops/reference.h"
 
+#include <assert.h>
 #include <math.h>
 
 void reference_embed(double *out, const double *table, size_t width, const uint32_t *token,
@@ -88,6 +89,7 @@ static double weigh(double *p, const double *q, const double *k, size_t h, size_
 void reference_attention(double *out, double *lse, const double *q, const double *k,
                          const double *v, size_t n, size_t past, const struct attention *a)
 {
+    assert(past + n <= REFERENCE_KEYS);
     double p[REFERENCE_KEYS];
     size_t group = a->heads / a->kv_heads, dim = a->head_dim;
     for (size_t i = 0; i < n; i++)
@@ -108,6 +110,7 @@ void reference_attention(double *out, double *lse, const double *q, const double
 void reference_attention_of_last(double *weight, const double *q, const double *k, size_t n,
                                  const struct attention *a)
 {
+    assert(n >= 1 && n <= REFERENCE_KEYS);
     double p[REFERENCE_KEYS];
     for (size_t j = 0; j < n; j++)
         weight[j] = 0;

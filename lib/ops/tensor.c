@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "ops/tensor.h"
 
+#include <assert.h>
 #include <string.h>
 
 size_t dtype_size(enum dtype type)
@@ -72,6 +73,7 @@ static uint16_t bf16_from_f32(float value)
 
 void dtype_to_f32(float *to, const void *from, enum dtype type, size_t n)
 {
+    assert(from != to || dtype_size(type) == sizeof *to);
     const uint16_t *half = from;
     switch (type) {
     case DTYPE_F32:
@@ -94,6 +96,7 @@ void dtype_to_f32(float *to, const void *from, enum dtype type, size_t n)
 
 void dtype_from_f32(void *to, const float *from, enum dtype type, size_t n)
 {
+    assert(to != from || dtype_size(type) == sizeof *from);
     uint16_t *half = to;
     switch (type) {
     case DTYPE_F32:

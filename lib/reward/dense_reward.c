@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "reward/dense_reward.h"
 #include "base/memory.h"
+#include "base/named_number.h"
 #include "base/number.h"
 
 #include <math.h>
@@ -47,33 +48,28 @@ int dense_reward_set_references(struct dense_reward *d, const char *text, struct
 
 int dense_reward_set_mix(struct dense_reward *d, const char *text, struct err *e)
 {
-    char number[64];
-    size_t n = strcspn(text, ":");
-    if (!text[n] || !text[n + 1] || n >= sizeof number)
-        return err_set(e, STATUS_USAGE, "--mix: '%s' is not ALPHA:COLUMN", text);
-    memcpy(number, text, n);
-    number[n] = 0;
-    if (number_to_f64(number, &d->mix_alpha) < 0 || !(d->mix_alpha >= 0 && d->mix_alpha <= 1))
-        return err_set(e, STATUS_USAGE, "--mix: '%s' is not a number in 0 .. 1", number);
+    static const struct named_form form = {"mix", "ALPHA:COLUMN", 0, 1};
+    struct named_number n;
+    if (number_named(&n, text, &form, e) < 0)
+        return -1;
     d->has_mix = 1;
-    d->mix_column = text + n + 1;
+    d->mix_alpha = n.number;
+    d->mix_column = n.name;
     return 0;
 }
 
 int dense_reward_add_kl(struct dense_reward *d, const char *text, struct err *e)
 {
-    const char *colon = strrchr(text, ':');
-    double coefficient;
-    if (!colon || colon == text)
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not NAME:COEF", text);
-    if (number_to_f64(colon + 1, &coefficient) < 0 || !isfinite(coefficient))
-        return err_set(e, STATUS_USAGE, "--kl: '%s' is not a number", colon + 1);
+    static const struct named_form form = {"kl", "NAME:COEF", -INFINITY, INFINITY};
+    struct named_number n;
+    if (named_number(&n, text, &form, e) < 0)
+        return -1;
     if (d->n_kl == DENSE_REWARD_KL_MAX)
         return err_set(e, STATUS_USAGE, "--kl: more than %d times", DENSE_REWARD_KL_MAX);
-    char *name = strndup(text, (size_t)(colon - text));
+    char *name = strndup(n.name, n.size);
     if (!name)
-        return err_memory(e, strlen(text), "options");
-    d->kl_coefficient[d->n_kl] = coefficient;
+        return err_memory(e, n.size, "options");
+    d->kl_coefficient[d->n_kl] = n.number;
     d->kl_name[d->n_kl++] = name;
     return 0;
 }

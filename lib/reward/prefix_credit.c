@@ -44,14 +44,14 @@ int prefix_advantage(const struct reward_batch *b, const uint32_t *prefix, doubl
     return result;
 }
 
-struct token {
+struct ranked_token {
     float entropy;
     size_t at;
 };
 
 static int compare(const void *a, const void *b)
 {
-    const struct token *x = a, *y = b;
+    const struct ranked_token *x = a, *y = b;
     if (x->entropy != y->entropy)
         return x->entropy > y->entropy ? -1 : 1;
     return x->at < y->at ? -1 : 1;
@@ -62,11 +62,11 @@ int prefix_choose(const float *entropy, size_t n, double share, uint8_t *mask, s
     size_t k = (size_t)(share * (double)n + 0.5);
     if (!n || share <= 0)
         return 0;
-    struct token *token = mem_alloc(n, sizeof *token, "a prefix", e);
+    struct ranked_token *token = mem_alloc(n, sizeof *token, "a prefix", e);
     if (!token)
         return -1;
     for (size_t t = 0; t < n; t++)
-        token[t] = (struct token){entropy[t], t};
+        token[t] = (struct ranked_token){entropy[t], t};
     qsort(token, n, sizeof *token, compare);
     for (size_t i = 0; i < (k ? k : 1) && i < n; i++)
         mask[token[i].at] = 1;

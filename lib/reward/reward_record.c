@@ -7,9 +7,7 @@
 int reward_record_refuse(const struct reward_columns *c, const struct reward_record *r,
                          struct err *e)
 {
-    size_t n;
-    const char *id = frame_string(r->frame, COLUMN_ID, r->i, &n);
-    return err_prefix(e, "%s: record `%.*s`", c->where, n < 200 ? (int)n : 200, id);
+    return err_prefix(e, "%s: %s", c->where, frame_record(r->frame, r->i).text);
 }
 
 // ---- tokens: `k` is one's place among those of the frame

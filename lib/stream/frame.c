@@ -166,12 +166,18 @@ const char *frame_string(const struct frame *f, int column, size_t sequence, siz
     return *size ? d->bytes + d->string[sequence] : "";
 }
 
-int frame_string_equal(const struct frame *f, int column, size_t a, size_t b)
+struct shown frame_shown(const struct frame *f, int column, size_t sequence)
 {
-    size_t n, m;
-    const char *x = frame_string(f, column, a, &n);
-    const char *y = frame_string(f, column, b, &m);
-    return n == m && memcmp(x, y, n) == 0;
+    size_t size;
+    const char *text = frame_string(f, column, sequence, &size);
+    return shown(text, size);
+}
+
+struct shown frame_record(const struct frame *f, size_t sequence)
+{
+    size_t size;
+    const char *id = frame_string(f, COLUMN_ID, sequence, &size);
+    return shown_record(id, size, sequence + 1);
 }
 
 int frame_copy_values(struct frame *to, int column, size_t i, const struct frame *from,

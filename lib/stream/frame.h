@@ -3,6 +3,7 @@
 #ifndef STREAM_FRAME_H
 #define STREAM_FRAME_H
 
+#include "base/shown.h"
 #include "stream/header.h"
 
 // Values of one column. Which member counts follows from the column's type.
@@ -43,7 +44,9 @@ MUST_CHECK int frame_set_string(struct frame *f, int column, const char *text, s
                                 struct err *e);
 // Borrowed, not NUL-terminated.
 const char *frame_string(const struct frame *f, int column, size_t sequence, size_t *size);
-int frame_string_equal(const struct frame *f, int column, size_t a, size_t b);
+// For messages: a string, and what the record is called.
+struct shown frame_shown(const struct frame *f, int column, size_t sequence);
+struct shown frame_record(const struct frame *f, size_t sequence);
 // Appends sequence `i` of `from`, whose first columns must be those of `to` by position; columns
 // that `to` has beyond those get their default values.
 MUST_CHECK int frame_append(struct frame *to, const struct frame *from, size_t i, struct err *e);

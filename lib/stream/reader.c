@@ -40,8 +40,8 @@ static const char cut_short[] = "stream ended without END: the program that wrot
 static int fail_at(const struct stream_reader *r, uint64_t more, struct err *e)
 {
     if (r->have_header)
-        return err_prefix(e, "%s: record %llu", r->source.name,
-                          (unsigned long long)(r->sequences + more + 1));
+        return err_prefix(e, "%s: %s", r->source.name,
+                          shown_record(NULL, 0, r->sequences + more + 1).text);
     return err_prefix(e, "%s", r->source.name);
 }
 

@@ -185,8 +185,8 @@ static int put_strings(struct stream_writer *w, const struct frame *f, size_t co
         return 0;
     for (size_t i = 0; i < f->n_sequences; i++)
         if (d->string[i] == d->string[i + 1])
-            return err_set(e, STATUS_FAILED, "%s: record %llu: the `id` is empty",
-                           output_name(&w->out), (unsigned long long)(w->n_sequences + i + 1));
+            return err_set(e, STATUS_FAILED, "%s: %s: the `id` is empty", output_name(&w->out),
+                           shown_record(NULL, 0, w->n_sequences + i + 1).text);
     return 0;
 }
 
@@ -219,8 +219,8 @@ static int write_frame(struct stream_writer *w, const struct frame *f, struct er
                        output_name(&w->out));
     size_t size = frame_size(w, f);
     if (size == 0 || f->n_sequences > UINT32_MAX)
-        return err_set(e, STATUS_FAILED, "%s: record %llu: a frame larger than 2^31 bytes",
-                       output_name(&w->out), (unsigned long long)(w->n_sequences + 1));
+        return err_set(e, STATUS_FAILED, "%s: %s: a frame larger than 2^31 bytes",
+                       output_name(&w->out), shown_record(NULL, 0, w->n_sequences + 1).text);
     if (block_begin(w, size, e) < 0)
         return -1;
     unsigned char *p = block_take(w, FRAME_HEAD);

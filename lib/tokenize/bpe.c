@@ -442,7 +442,7 @@ static int split_chars(const struct bpe *b, struct bpe_scratch *s, const char *p
 // The symbols of a short piece, linked where they stand: a merge moves nothing. Ranks are kept with
 // the lowest of each block, so that the next merge is found by two short scans.
 enum { BLOCK = 16, BLOCKS = SHORT_MAX / BLOCK };
-struct row {
+struct symbol_row {
     int32_t rank[SHORT_MAX]; // of the symbol and the next; none where there is none
     int32_t low[BLOCKS];
     uint32_t id[SHORT_MAX];
@@ -459,7 +459,7 @@ static inline int32_t lowest(const int32_t *rank)
     return low;
 }
 
-static inline void set_rank(struct row *r, unsigned i, int32_t rank)
+static inline void set_rank(struct symbol_row *r, unsigned i, int32_t rank)
 {
     int32_t old = r->rank[i], *low = &r->low[i / BLOCK];
     r->rank[i] = rank;
@@ -470,7 +470,7 @@ static inline void set_rank(struct row *r, unsigned i, int32_t rank)
 }
 
 // Where the leftmost pair of the lowest rank is; n: none.
-static unsigned best_pair(const struct row *r)
+static unsigned best_pair(const struct symbol_row *r)
 {
     unsigned block = 0, i;
     for (unsigned k = 1; k < r->blocks; k++)
@@ -483,7 +483,7 @@ static unsigned best_pair(const struct row *r)
     return i;
 }
 
-static void merge_pair(const struct bpe *b, struct row *r, unsigned i)
+static void merge_pair(const struct bpe *b, struct symbol_row *r, unsigned i)
 {
     unsigned gone = r->next[i], after = r->next[gone], before = r->previous[i];
     uint32_t id = b->merge[r->rank[i]].id;
@@ -500,7 +500,7 @@ static void merge_pair(const struct bpe *b, struct row *r, unsigned i)
         set_rank(r, before, rank_from(b, r->id[before], id, left, left_slot));
 }
 
-static void merge_row(const struct bpe *b, struct row *r, struct bpe_scratch *s)
+static void merge_row(const struct bpe *b, struct symbol_row *r, struct bpe_scratch *s)
 {
     r->blocks = (r->n + BLOCK - 1) / BLOCK;
     for (unsigned i = r->n - 1; i < r->blocks * BLOCK; i++)
@@ -521,7 +521,7 @@ static void merge_row(const struct bpe *b, struct row *r, struct bpe_scratch *s)
 
 static void merge_short(const struct bpe *b, struct bpe_scratch *s)
 {
-    struct row r;
+    struct symbol_row r;
     r.n = (unsigned)s->n;
     r.start[0] = 0;
     for (unsigned i = 0; i < r.n; i++) {
@@ -537,7 +537,7 @@ static void merge_short(const struct bpe *b, struct bpe_scratch *s)
 static void merge_bytes(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size)
 {
     const unsigned char *p = (const unsigned char *)piece;
-    struct row r;
+    struct symbol_row r;
     r.n = (unsigned)size;
     for (unsigned i = 0; i < size; i++)
         r.id[i] = b->byte_id[p[i]];

@@ -12,7 +12,7 @@
 
 enum { DEPTH_MAX = 16, LIST_MAX = 256 };
 
-enum kind {
+enum normalizer_kind {
     NORMALIZE_SEQUENCE,
     NORMALIZE_FORM, // NFC, NFD, NFKC, NFKD
     NORMALIZE_LOWERCASE,
@@ -27,7 +27,7 @@ enum kind {
 };
 
 struct normalizer {
-    enum kind kind;
+    enum normalizer_kind kind;
     int compatibility, composes;
     uint64_t *closer_look; // NFC: a bit for each character that is not in NFC at sight
     int left, right;

@@ -276,8 +276,7 @@ static int rewrite_escape(struct rewriter *r, int inside)
 
 // A class under construction: what PCRE2 can have between brackets, and what must stand beside it
 // as an alternative (complements, classes inside). Before && it becomes a look-ahead.
-struct class
-{
+struct open_class {
     struct buffer items, others, before;
     int depth;
 };
@@ -330,13 +329,13 @@ static int rewrite_inside(struct rewriter *r, int depth)
     return rewrite_escape(r, 1);
 }
 
-static int class_other(struct rewriter *r, struct class *c,
+static int class_other(struct rewriter *r, struct open_class *c,
                        int (*fn)(struct rewriter *r, int depth))
 {
     return buffer_string(&c->others, "|", r->e) < 0 ? -1 : write_to(r, &c->others, fn, c->depth);
 }
 
-static int class_escape(struct rewriter *r, struct class *c)
+static int class_escape(struct rewriter *r, struct open_class *c)
 {
     char name = r->i + 1 < r->size ? r->s[r->i + 1] : 0;
     int circumflex = r->i + 3 < r->size && r->s[r->i + 2] == '{' && r->s[r->i + 3] == '^';
@@ -347,7 +346,7 @@ static int class_escape(struct rewriter *r, struct class *c)
 }
 
 // Appends what matches one character of the class.
-static int class_close(struct rewriter *r, const struct class *c, struct buffer *to)
+static int class_close(struct rewriter *r, const struct open_class *c, struct buffer *to)
 {
     const char *items = c->items.data ? c->items.data : "";
     const char *others = c->others.data ? c->others.data : "";
@@ -359,7 +358,7 @@ static int class_close(struct rewriter *r, const struct class *c, struct buffer 
 }
 
 // A && B: B, where A matches too.
-static int class_and(struct rewriter *r, struct class *c)
+static int class_and(struct rewriter *r, struct open_class *c)
 {
     if (buffer_string(&c->before, "(?=", r->e) < 0 || class_close(r, c, &c->before) < 0 ||
         buffer_string(&c->before, ")", r->e) < 0)
@@ -370,7 +369,7 @@ static int class_and(struct rewriter *r, struct class *c)
 }
 
 // The end of it: 1; 0: there is more.
-static int class_next(struct rewriter *r, struct class *c, int first)
+static int class_next(struct rewriter *r, struct open_class *c, int first)
 {
     char ch = r->s[r->i];
     if (ch == ']' && !first)
@@ -386,7 +385,7 @@ static int class_next(struct rewriter *r, struct class *c, int first)
     return ch ? buffer_append(&c->items, &ch, 1, r->e) : buffer_string(&c->items, "\\x00", r->e);
 }
 
-static int class_write(struct rewriter *r, const struct class *c, int negative)
+static int class_write(struct rewriter *r, const struct open_class *c, int negative)
 {
     if (!c->items.size && !c->others.size)
         return refuse(r, "an empty class");
@@ -400,7 +399,7 @@ static int class_write(struct rewriter *r, const struct class *c, int negative)
 
 static int rewrite_class_at(struct rewriter *r, int depth)
 {
-    struct class c = {.depth = depth + 1};
+    struct open_class c = {.depth = depth + 1};
     int done = 0, first = 1, negative = 0;
     if (depth > CLASSES_MAX)
         return refuse(r, "such deep nesting");
@@ -515,8 +514,9 @@ static int rewrite_next(struct rewriter *r)
     }
 }
 
-int pattern_rewrite(const char *source, size_t size, struct buffer *out, const char *name,
-                    struct err *e)
+// Appends the PCRE2 form of `source`.
+static int rewrite(const char *source, size_t size, struct buffer *out, const char *name,
+                   struct err *e)
 {
     if (size > PATTERN_MAX)
         return err_set(e, STATUS_FAILED, "%s: the pattern is longer than %d bytes", name,
@@ -573,7 +573,7 @@ struct pattern *pattern_regex(const char *source, size_t size, const char *name,
     struct buffer text;
     buffer_init(&text, 0);
     struct pattern *p = NULL;
-    if (buffer_reserve(&text, 1, e) == 0 && pattern_rewrite(source, size, &text, name, e) == 0)
+    if (buffer_reserve(&text, 1, e) == 0 && rewrite(source, size, &text, name, e) == 0)
         p = compile(text.data, text.size, name, e);
     if (p && pattern_dfa_build(text.data, text.size, &p->dfa, e) < 0) {
         pattern_free(p);

@@ -19,9 +19,6 @@ struct pattern *pattern_from_json(const json_t *value, const char *name, struct 
 void pattern_free(struct pattern *p);
 // The text of a literal (NULL: it is a regular expression).
 const char *pattern_text(const struct pattern *p, size_t *size);
-// Appends the PCRE2 form of `source` (for tests).
-MUST_CHECK int pattern_rewrite(const char *source, size_t size, struct buffer *out,
-                               const char *name, struct err *e);
 
 // What matching needs besides the pattern; one a thread.
 struct pattern_scratch {

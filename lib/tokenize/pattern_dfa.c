@@ -42,7 +42,7 @@ struct pattern_dfa {
 // ---- The pattern as a tree ----------------------------------------------------------------------
 
 // A set of characters: ranges, or all of some general categories, or all but these.
-struct item {
+struct set_item {
     uint32_t low, high;
     uint32_t categories; // bit by utf8proc_category_t; 0: a range
     int white, negative; // with `white`: White_Space
@@ -52,20 +52,20 @@ struct set {
     int first, n; // items
 };
 
-enum kind { EMPTY, CHARS, SEQUENCE, EITHER, REPEAT, LOOK };
+enum tree_kind { EMPTY, CHARS, SEQUENCE, EITHER, REPEAT, LOOK };
 struct tree {
-    enum kind kind;
+    enum tree_kind kind;
     int set; // CHARS, LOOK
     int a, b;
     int least, most, lazy; // REPEAT; most -1: no limit
     int negative;          // LOOK
 };
 
-struct parser {
+struct pattern_parser {
     const char *s, *end;
     struct set set[SETS_MAX];
     int n_sets;
-    struct item item[ITEMS_MAX];
+    struct set_item item[ITEMS_MAX];
     int n_items;
     struct tree tree[TREE_MAX];
     int n_trees;
@@ -73,9 +73,9 @@ struct parser {
 };
 
 // All parse functions return -1 for what is beyond the subset.
-static int parse_alternatives(struct parser *p);
+static int parse_alternatives(struct pattern_parser *p);
 
-static int tree_add(struct parser *p, struct tree t)
+static int tree_add(struct pattern_parser *p, struct tree t)
 {
     if (p->n_trees == TREE_MAX)
         return -1;
@@ -83,7 +83,7 @@ static int tree_add(struct parser *p, struct tree t)
     return p->n_trees++;
 }
 
-static int item_add(struct parser *p, struct item item)
+static int item_add(struct pattern_parser *p, struct set_item item)
 {
     if (p->n_items == ITEMS_MAX)
         return -1;
@@ -91,9 +91,9 @@ static int item_add(struct parser *p, struct item item)
     return 0;
 }
 
-static int range_add(struct parser *p, uint32_t low, uint32_t high)
+static int range_add(struct pattern_parser *p, uint32_t low, uint32_t high)
 {
-    return item_add(p, (struct item){.low = low, .high = high});
+    return item_add(p, (struct set_item){.low = low, .high = high});
 }
 
 static uint32_t category_bits(const char *name, size_t size)
@@ -109,7 +109,7 @@ static uint32_t category_bits(const char *name, size_t size)
 }
 
 // \p{Name} or \P{Name}, from behind the backslash.
-static int parse_property(struct parser *p)
+static int parse_property(struct pattern_parser *p)
 {
     int negative = *p->s == 'P';
     if (p->end - p->s < 4 || p->s[1] != '{')
@@ -120,12 +120,12 @@ static int parse_property(struct parser *p)
     size_t size = (size_t)(close - name);
     p->s = close + 1;
     if (size == 11 && !memcmp(name, "White_Space", 11))
-        return item_add(p, (struct item){.white = 1, .negative = negative});
+        return item_add(p, (struct set_item){.white = 1, .negative = negative});
     uint32_t bits = category_bits(name, size);
-    return bits ? item_add(p, (struct item){.categories = bits, .negative = negative}) : -1;
+    return bits ? item_add(p, (struct set_item){.categories = bits, .negative = negative}) : -1;
 }
 
-static int64_t parse_hex(struct parser *p)
+static int64_t parse_hex(struct pattern_parser *p)
 {
     int braces = p->s < p->end && *p->s == '{', digits = 0;
     int64_t c = 0;
@@ -141,7 +141,7 @@ static int64_t parse_hex(struct parser *p)
 }
 
 // One character, escaped or not; -1 for an escape that is no single character.
-static int64_t parse_char(struct parser *p)
+static int64_t parse_char(struct pattern_parser *p)
 {
     static const char letters[] = "nrtfae", codes[] = "\n\r\t\f\a\x1B";
     size_t bad, n;
@@ -167,7 +167,7 @@ static int64_t parse_char(struct parser *p)
 }
 
 // A range with its other cases where these are asked for: ASCII only.
-static int cased_add(struct parser *p, uint32_t low, uint32_t high)
+static int cased_add(struct pattern_parser *p, uint32_t low, uint32_t high)
 {
     if (range_add(p, low, high) < 0 || (p->caseless && high >= 0x80))
         return -1;
@@ -182,7 +182,7 @@ static int cased_add(struct parser *p, uint32_t low, uint32_t high)
     return 0;
 }
 
-static int set_close(struct parser *p, int first, int negative)
+static int set_close(struct pattern_parser *p, int first, int negative)
 {
     struct set new = {negative, first, p->n_items - first};
     for (int i = 0; i < p->n_sets; i++) { // the same again?
@@ -199,13 +199,13 @@ static int set_close(struct parser *p, int first, int negative)
     return p->n_sets++;
 }
 
-static int at_property(const struct parser *p)
+static int at_property(const struct pattern_parser *p)
 {
     return p->end - p->s >= 2 && p->s[0] == '\\' && (p->s[1] | 32) == 'p';
 }
 
 // A part of [...]: a property, a character or a range.
-static int parse_member(struct parser *p)
+static int parse_member(struct pattern_parser *p)
 {
     if (at_property(p)) {
         p->s++;
@@ -224,7 +224,7 @@ static int parse_member(struct parser *p)
     return cased_add(p, (uint32_t)low, (uint32_t)high);
 }
 
-static int parse_class(struct parser *p)
+static int parse_class(struct pattern_parser *p)
 {
     int first = p->n_items, negative = 0;
     p->s++;
@@ -245,7 +245,7 @@ static int parse_class(struct parser *p)
 }
 
 // The set that one atom stands for: a class, a property, a dot, a character.
-static int parse_set(struct parser *p)
+static int parse_set(struct pattern_parser *p)
 {
     int first = p->n_items;
     if (p->s == p->end)
@@ -266,18 +266,18 @@ static int parse_set(struct parser *p)
     return c < 0 || cased_add(p, (uint32_t)c, (uint32_t)c) < 0 ? -1 : set_close(p, first, 0);
 }
 
-static int starts(const struct parser *p, const char *with)
+static int starts(const struct pattern_parser *p, const char *with)
 {
     size_t n = strlen(with);
     return (size_t)(p->end - p->s) >= n && !memcmp(p->s, with, n);
 }
 
-static int close_group(struct parser *p)
+static int close_group(struct pattern_parser *p)
 {
     return p->s < p->end && *p->s++ == ')' ? 0 : -1;
 }
 
-static int parse_look(struct parser *p)
+static int parse_look(struct pattern_parser *p)
 {
     int negative = p->s[2] == '!';
     p->s += 3;
@@ -287,7 +287,7 @@ static int parse_look(struct parser *p)
                : tree_add(p, (struct tree){.kind = LOOK, .set = set, .negative = negative});
 }
 
-static int parse_group(struct parser *p)
+static int parse_group(struct pattern_parser *p)
 {
     if (starts(p, "(?=") || starts(p, "(?!"))
         return parse_look(p);
@@ -310,7 +310,7 @@ static int parse_group(struct parser *p)
     return t < 0 || close_group(p) < 0 ? -1 : t;
 }
 
-static int parse_number(struct parser *p)
+static int parse_number(struct pattern_parser *p)
 {
     int n = 0, digits = 0;
     while (p->s < p->end && isdigit((unsigned char)*p->s) && n <= REPEAT_MAX) {
@@ -321,7 +321,7 @@ static int parse_number(struct parser *p)
 }
 
 // {n}, {n,} or {n,m}
-static int parse_interval(struct parser *p, struct tree *t)
+static int parse_interval(struct pattern_parser *p, struct tree *t)
 {
     p->s++;
     t->least = t->most = parse_number(p);
@@ -337,7 +337,7 @@ static int parse_interval(struct parser *p, struct tree *t)
     return p->s < p->end && *p->s++ == '}' ? 0 : -1;
 }
 
-static int can_be_empty(const struct parser *p, int i)
+static int can_be_empty(const struct pattern_parser *p, int i)
 {
     const struct tree *t = &p->tree[i];
     switch (t->kind) {
@@ -354,7 +354,7 @@ static int can_be_empty(const struct parser *p, int i)
     }
 }
 
-static int parse_repeat(struct parser *p, int atom)
+static int parse_repeat(struct pattern_parser *p, int atom)
 {
     while (p->s < p->end && *p->s && strchr("*+?{", *p->s)) {
         struct tree t = {.kind = REPEAT, .a = atom, .least = *p->s == '+', .most = -1};
@@ -378,7 +378,7 @@ static int parse_repeat(struct parser *p, int atom)
     return atom;
 }
 
-static int parse_sequence(struct parser *p)
+static int parse_sequence(struct pattern_parser *p)
 {
     int whole = -1;
     while (p->s < p->end && *p->s != '|' && *p->s != ')') {
@@ -397,7 +397,7 @@ static int parse_sequence(struct parser *p)
     return whole < 0 ? tree_add(p, (struct tree){.kind = EMPTY}) : whole;
 }
 
-static int parse_alternatives(struct parser *p)
+static int parse_alternatives(struct pattern_parser *p)
 {
     int whole = parse_sequence(p);
     while (whole >= 0 && p->s < p->end && *p->s == '|') {
@@ -410,7 +410,7 @@ static int parse_alternatives(struct parser *p)
 
 // ---- Classes of characters ----------------------------------------------------------------------
 
-static int item_has(const struct item *i, uint32_t c, unsigned category)
+static int item_has(const struct set_item *i, uint32_t c, unsigned category)
 {
     if (i->white)
         return unicode_is_space(c) != i->negative;
@@ -420,7 +420,7 @@ static int item_has(const struct item *i, uint32_t c, unsigned category)
 }
 
 // Which sets the character is in.
-static uint64_t signature(const struct parser *p, uint32_t c, unsigned category)
+static uint64_t signature(const struct pattern_parser *p, uint32_t c, unsigned category)
 {
     uint64_t bits = 0;
     for (int k = 0; k < p->n_sets; k++) {
@@ -440,7 +440,7 @@ static int by_value(const void *a, const void *b)
 }
 
 // Where a set may begin or end, apart from changes of category.
-static size_t find_borders(const struct parser *p, uint32_t *border)
+static size_t find_borders(const struct pattern_parser *p, uint32_t *border)
 {
     static const uint32_t white[] = {9,      14,     32,     33,     0x85,   0x86,   0xA0,
                                      0xA1,   0x1680, 0x1681, 0x2000, 0x200B, 0x2028, 0x202A,
@@ -459,7 +459,7 @@ static size_t find_borders(const struct parser *p, uint32_t *border)
 }
 
 struct classifier {
-    const struct parser *p;
+    const struct pattern_parser *p;
     uint64_t signature[CLASSES_MAX]; // of each class
     unsigned n;
     unsigned last; // class
@@ -540,17 +540,17 @@ static int classify(struct pattern_dfa *d, struct classifier *k, const uint32_t 
 // ---- Threads ------------------------------------------------------------------------------------
 
 enum op { OP_CHARS, OP_SPLIT, OP_LOOK, OP_MATCH };
-struct node {
+struct thread_node {
     enum op op;
     int set, negative;
     int a, b; // what follows; of OP_SPLIT `a` is preferred
 };
-struct program {
-    struct node node[NODES_MAX];
+struct thread_program {
+    struct thread_node node[NODES_MAX];
     int n;
 };
 
-static int node_add(struct program *g, struct node node)
+static int node_add(struct thread_program *g, struct thread_node node)
 {
     if (g->n == NODES_MAX)
         return -1;
@@ -558,15 +558,16 @@ static int node_add(struct program *g, struct node node)
     return g->n++;
 }
 
-static int split(struct program *g, int body, int after, int lazy)
+static int split(struct thread_program *g, int body, int after, int lazy)
 {
-    return node_add(
-        g, (struct node){.op = OP_SPLIT, .a = lazy ? after : body, .b = lazy ? body : after});
+    return node_add(g, (struct thread_node){
+                           .op = OP_SPLIT, .a = lazy ? after : body, .b = lazy ? body : after});
 }
 
-static int emit(struct program *g, const struct tree *trees, int i, int after);
+static int emit(struct thread_program *g, const struct tree *trees, int i, int after);
 
-static int emit_repeat(struct program *g, const struct tree *trees, const struct tree *t, int after)
+static int emit_repeat(struct thread_program *g, const struct tree *trees, const struct tree *t,
+                       int after)
 {
     int at = after;
     if (t->most < 0) { // a loop: the split first, its body leads back to it
@@ -587,7 +588,7 @@ static int emit_repeat(struct program *g, const struct tree *trees, const struct
 }
 
 // The node where tree i begins, when `after` follows it; -1: the program is too long.
-static int emit(struct program *g, const struct tree *trees, int i, int after)
+static int emit(struct thread_program *g, const struct tree *trees, int i, int after)
 {
     const struct tree *t = &trees[i];
     int a, b;
@@ -595,10 +596,10 @@ static int emit(struct program *g, const struct tree *trees, int i, int after)
     case EMPTY:
         return after;
     case CHARS:
-        return node_add(g, (struct node){.op = OP_CHARS, .set = t->set, .a = after});
+        return node_add(g, (struct thread_node){.op = OP_CHARS, .set = t->set, .a = after});
     case LOOK:
-        return node_add(
-            g, (struct node){.op = OP_LOOK, .set = t->set, .negative = t->negative, .a = after});
+        return node_add(g, (struct thread_node){
+                               .op = OP_LOOK, .set = t->set, .negative = t->negative, .a = after});
     case SEQUENCE:
         b = emit(g, trees, t->b, after);
         return b < 0 ? -1 : emit(g, trees, t->a, b);
@@ -614,13 +615,13 @@ static int emit(struct program *g, const struct tree *trees, int i, int after)
 // ---- States -------------------------------------------------------------------------------------
 
 // A state is a list of nodes in order of preference, before look-ahead is decided.
-struct list {
+struct state_nodes {
     int16_t node[NODES_MAX];
     int n;
 };
 
 struct maker {
-    const struct program *g;
+    const struct thread_program *g;
     const struct classifier *k;
     uint16_t *node; // the lists of all states, one after the other
     size_t n_nodes, capacity;
@@ -637,7 +638,7 @@ static int in_set(const struct maker *m, int set, int class)
 
 // What follows state `from` when a character of the class comes: *to, and whether a match ends
 // before it.
-static int advance(struct maker *m, int from, int class, struct list *to)
+static int advance(struct maker *m, int from, int class, struct state_nodes *to)
 {
     memset(m->seen, 0, sizeof m->seen);
     memset(m->queued, 0, sizeof m->queued);
@@ -647,7 +648,7 @@ static int advance(struct maker *m, int from, int class, struct list *to)
         m->stack[depth++] = (int16_t)m->node[i];
         while (depth) {
             int at = m->stack[--depth];
-            const struct node *node = &m->g->node[at];
+            const struct thread_node *node = &m->g->node[at];
             if (m->seen[at]++)
                 continue;
             if (node->op == OP_MATCH)
@@ -667,7 +668,7 @@ static int advance(struct maker *m, int from, int class, struct list *to)
 }
 
 // The state with this list, a new one if need be; -2: too many.
-static int state_of(struct maker *m, const struct list *l, struct err *e)
+static int state_of(struct maker *m, const struct state_nodes *l, struct err *e)
 {
     for (int s = 0; s < m->n; s++) {
         size_t n = m->from[s + 1] - m->from[s], i = 0;
@@ -689,7 +690,7 @@ static int state_of(struct maker *m, const struct list *l, struct err *e)
 // 1: too many states.
 static int make_states(struct pattern_dfa *d, struct maker *m, int start, struct err *e)
 {
-    struct list l = {.n = 0};
+    struct state_nodes l = {.n = 0};
     size_t rows = 0, room = 0;
     int state = state_of(m, &l, e); // the dead one
     l.node[l.n++] = (int16_t)start;
@@ -713,14 +714,14 @@ static int make_states(struct pattern_dfa *d, struct maker *m, int start, struct
 }
 
 // 1: beyond the subset.
-static int build_states(struct pattern_dfa *d, const struct parser *p, const struct classifier *k,
-                        int root, struct err *e)
+static int build_states(struct pattern_dfa *d, const struct pattern_parser *p,
+                        const struct classifier *k, int root, struct err *e)
 {
-    struct program *g = mem_alloc(1, sizeof *g, "a pattern", e);
+    struct thread_program *g = mem_alloc(1, sizeof *g, "a pattern", e);
     struct maker *m = mem_alloc(1, sizeof *m, "a pattern", e);
     int result = g && m ? 0 : -1;
     if (result == 0) {
-        int match = node_add(g, (struct node){.op = OP_MATCH});
+        int match = node_add(g, (struct thread_node){.op = OP_MATCH});
         int start = emit(g, p->tree, root, match);
         m->g = g;
         m->k = k;
@@ -732,7 +733,7 @@ static int build_states(struct pattern_dfa *d, const struct parser *p, const str
     return result;
 }
 
-static int build(struct pattern_dfa *d, struct parser *p, struct err *e)
+static int build(struct pattern_dfa *d, struct pattern_parser *p, struct err *e)
 {
     int root = parse_alternatives(p);
     if (root < 0 || p->s < p->end)
@@ -754,7 +755,7 @@ static int build(struct pattern_dfa *d, struct parser *p, struct err *e)
 
 int pattern_dfa_build(const char *source, size_t size, struct pattern_dfa **out, struct err *e)
 {
-    struct parser *p = mem_alloc(1, sizeof *p, "a pattern", e);
+    struct pattern_parser *p = mem_alloc(1, sizeof *p, "a pattern", e);
     struct pattern_dfa *d = mem_alloc(1, sizeof *d, "a pattern", e);
     int result = p && d ? 0 : -1;
     *out = NULL;

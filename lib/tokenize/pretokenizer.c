@@ -10,12 +10,12 @@
 
 enum { STEPS_MAX = 64, DEPTH_MAX = 16 };
 
-enum kind { CUT_PATTERN, CUT_CHARS, CUT_METASPACE, CUT_BYTE_LEVEL, CUT_SPLITTER };
+enum cut_kind { CUT_PATTERN, CUT_CHARS, CUT_METASPACE, CUT_BYTE_LEVEL, CUT_SPLITTER };
 enum behavior { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };
 enum scheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER };
 
-struct step {
-    enum kind kind;
+struct pretokenizer_step {
+    enum cut_kind kind;
     enum behavior behavior;
     int invert;
     struct pattern *pattern; // CUT_PATTERN; CUT_BYTE_LEVEL where the built-in pattern is on
@@ -31,7 +31,7 @@ struct step {
 
 // Sequences are flattened.
 struct pretokenizer {
-    struct step step[STEPS_MAX];
+    struct pretokenizer_step step[STEPS_MAX];
     int n;
     int byte_level; // index of the ByteLevel step, -1: none
 };
@@ -73,7 +73,8 @@ static int parse_behavior(const json_t *value, const char *name, enum behavior *
     return refuse(name, "behavior", text, e);
 }
 
-static int parse_metaspace(struct step *s, const json_t *value, const char *name, struct err *e)
+static int parse_metaspace(struct pretokenizer_step *s, const json_t *value, const char *name,
+                           struct err *e)
 {
     const char *text = "\xE2\x96\x81", *scheme = "always";
     int prefix = 1;
@@ -102,8 +103,8 @@ static int parse_metaspace(struct step *s, const json_t *value, const char *name
     return s->pattern ? 0 : -1;
 }
 
-static int parse_byte_level(struct pretokenizer *p, struct step *s, const json_t *value,
-                            const char *name, struct err *e)
+static int parse_byte_level(struct pretokenizer *p, struct pretokenizer_step *s,
+                            const json_t *value, const char *name, struct err *e)
 {
     int use_regex = 1;
     s->kind = CUT_BYTE_LEVEL;
@@ -138,7 +139,8 @@ static int parse_sequence(struct pretokenizer *p, const json_t *value, const cha
     return 0;
 }
 
-static int parse_fixed_length(struct step *s, const json_t *value, const char *name, struct err *e)
+static int parse_fixed_length(struct pretokenizer_step *s, const json_t *value, const char *name,
+                              struct err *e)
 {
     int64_t length = 5;
     s->splitter = SPLITTER_FIXED_LENGTH;
@@ -150,8 +152,8 @@ static int parse_fixed_length(struct step *s, const json_t *value, const char *n
     return 0;
 }
 
-static int parse_one(struct pretokenizer *p, struct step *s, const char *type, const json_t *value,
-                     const char *name, struct err *e)
+static int parse_one(struct pretokenizer *p, struct pretokenizer_step *s, const char *type,
+                     const json_t *value, const char *name, struct err *e)
 {
     if (!strcmp(type, "Split")) {
         s->pattern = pattern_from_json(json_object_get(value, "pattern"), name, e);
@@ -215,7 +217,7 @@ static int parse_step(struct pretokenizer *p, const json_t *value, const char *n
         return err_set(e, STATUS_FAILED, "%s: key `pre_tokenizer`: too many steps", name);
     if (!strcmp(type, "Sequence"))
         return parse_sequence(p, value, name, depth, e);
-    struct step *s = &p->step[p->n];
+    struct pretokenizer_step *s = &p->step[p->n];
     // Counted at once, so that a step that fails half-way is released with the others.
     int result = parse_one(p, s, type, value, name, e);
     p->n++;
@@ -253,7 +255,7 @@ static int piece_add(struct piece_list *l, size_t start, size_t end, struct err 
 // Collects the cuts of one piece. Empty cuts are kept until the end (they take part in merging with
 // neighbours) and dropped by `finish`.
 struct cutter {
-    const struct step *step;
+    const struct pretokenizer_step *step;
     struct piece_list *out;
     size_t first; // of this piece in `out`
     int previous; // the cut before was a match
@@ -363,8 +365,8 @@ static int cut_by_char(struct cutter *c, struct flag_list *flags, const struct s
 
 // What most tokenizers ask for, matches and gaps as pieces of their own: the same with nothing to
 // remember. Pieces that would be empty are left out at once.
-static int cut_isolated(const struct step *step, const struct slice *text, struct piece piece,
-                        struct pretokenizer_scratch *s, struct err *e)
+static int cut_isolated(const struct pretokenizer_step *step, const struct slice *text,
+                        struct piece piece, struct pretokenizer_scratch *s, struct err *e)
 {
     const char *data = text->data + piece.start;
     size_t size = piece.end - piece.start, done = 0, at = 0, start, end;
@@ -395,7 +397,7 @@ static int cut_by_splitter(struct cutter *c, const struct slice *text, struct pi
 }
 
 // Cuts every piece of s->pieces by one step.
-static int run_cut(const struct step *step, const struct slice *text,
+static int run_cut(const struct pretokenizer_step *step, const struct slice *text,
                    struct pretokenizer_scratch *s, struct err *e)
 {
     struct flag_list flags = {0};
@@ -427,7 +429,8 @@ static int run_cut(const struct step *step, const struct slice *text,
 }
 
 // What goes in front of a piece, where anything does.
-static int wants_prefix(const struct step *step, const struct slice *text, struct piece p)
+static int wants_prefix(const struct pretokenizer_step *step, const struct slice *text,
+                        struct piece p)
 {
     const char *data = text->data + p.start;
     if (step->kind == CUT_BYTE_LEVEL)
@@ -442,8 +445,8 @@ static int wants_prefix(const struct step *step, const struct slice *text, struc
 }
 
 // Rewrites the pieces: a prefix in front, blanks replaced (Metaspace).
-static int run_rewrite(const struct step *step, struct slice *text, struct pretokenizer_scratch *s,
-                       struct err *e)
+static int run_rewrite(const struct pretokenizer_step *step, struct slice *text,
+                       struct pretokenizer_scratch *s, struct err *e)
 {
     int metaspace = step->kind == CUT_METASPACE;
     const char *prefix = metaspace ? step->replacement : " ";
@@ -473,8 +476,8 @@ static int run_rewrite(const struct step *step, struct slice *text, struct preto
     return 0;
 }
 
-static int run_step(const struct step *step, struct slice *text, struct pretokenizer_scratch *s,
-                    struct err *e)
+static int run_step(const struct pretokenizer_step *step, struct slice *text,
+                    struct pretokenizer_scratch *s, struct err *e)
 {
     int rewrites =
         step->kind == CUT_METASPACE || (step->kind == CUT_BYTE_LEVEL && step->add_prefix_space);

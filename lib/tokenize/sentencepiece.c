@@ -312,15 +312,16 @@ static size_t match_symbol(const struct sentencepiece *m, const char *text, size
 }
 
 // What the text begins with, and what becomes of it.
-struct prefix {
+struct rewritten_prefix {
     size_t length;
     const char *text;
     size_t size;
 };
 
-static struct prefix next_prefix(const struct sentencepiece *m, const char *text, size_t size)
+static struct rewritten_prefix next_prefix(const struct sentencepiece *m, const char *text,
+                                           size_t size)
 {
-    struct prefix p = {match_symbol(m, text, size), text, 0};
+    struct rewritten_prefix p = {match_symbol(m, text, size), text, 0};
     p.size = p.length;
     if (p.length)
         return p;
@@ -328,7 +329,7 @@ static struct prefix next_prefix(const struct sentencepiece *m, const char *text
     if (p.length)
         return p;
     utf8_next(text, &p.length);
-    return (struct prefix){p.length, text, p.length};
+    return (struct rewritten_prefix){p.length, text, p.length};
 }
 
 static int put_text(const struct sentencepiece *m, struct aligned *out, const char *text,
@@ -350,7 +351,7 @@ static size_t skip_spaces(const struct sentencepiece *m, const struct slice *tex
 {
     size_t at = 0;
     while (m->extra_spaces_go && at < text->size) {
-        struct prefix p = next_prefix(m, text->data + at, text->size - at);
+        struct rewritten_prefix p = next_prefix(m, text->data + at, text->size - at);
         if (p.size != 1 || p.text[0] != ' ')
             break;
         at += p.length;
@@ -363,7 +364,7 @@ static int rewrite(const struct sentencepiece *m, const struct slice *text, size
 {
     int after_space = m->extra_spaces_go;
     while (at < text->size) {
-        struct prefix p = next_prefix(m, text->data + at, text->size - at);
+        struct rewritten_prefix p = next_prefix(m, text->data + at, text->size - at);
         uint32_t from = slice_from(text, at), to = slice_to(text, at + p.length - 1);
         while (after_space && p.size && p.text[0] == ' ') {
             p.text++;

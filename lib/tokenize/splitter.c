@@ -3,11 +3,14 @@
 
 #include "tokenize/unicode.h"
 
-enum class { SPACE, WORD, OTHER, ALONE };
+enum char_class { SPACE, WORD, OTHER, ALONE };
 
-static enum class class_of(enum splitter_kind kind, uint32_t c) {
-    if (unicode_is_space(c)) return SPACE;
-    if (kind == SPLITTER_BERT) return unicode_is_punctuation(c) ? ALONE : OTHER;
+static enum char_class class_of(enum splitter_kind kind, uint32_t c)
+{
+    if (unicode_is_space(c))
+        return SPACE;
+    if (kind == SPLITTER_BERT)
+        return unicode_is_punctuation(c) ? ALONE : OTHER;
     return unicode_is_word(c) ? WORD : OTHER;
 }
 
@@ -49,7 +52,7 @@ int splitter_next(enum splitter_kind kind, size_t length, const char *text, size
         *at = *end = skip_chars(text, size, i, length);
         return *end > i;
     }
-    enum class class = SPACE;
+    enum char_class class = SPACE;
     for (; i < size; i = next) { // to the first that is kept
         next = i;
         class = class_of(kind, utf8_next(text, &next));

@@ -43,7 +43,7 @@ const char *string_list_at(const struct string_list *l, size_t i, size_t *size)
     return l->text.data ? l->text.data + start : "";
 }
 
-void decoder_free(struct decoder *d)
+void decoder_free(struct token_decoder *d)
 {
     if (!d)
         return;
@@ -129,7 +129,8 @@ static int parse_one(struct decoder_step *s, const char *type, const json_t *val
     return err_set(e, STATUS_FAILED, "%s: key `decoder`: type `%s` is not supported", name, type);
 }
 
-static int parse(struct decoder *d, const json_t *value, const char *name, int depth, struct err *e)
+static int parse(struct token_decoder *d, const json_t *value, const char *name, int depth,
+                 struct err *e)
 {
     const char *type = "";
     if (json_get_string(value, "type", &type, name, e) < 0)
@@ -145,7 +146,7 @@ static int parse(struct decoder *d, const json_t *value, const char *name, int d
     return 0;
 }
 
-int decoder_parse(const json_t *value, const char *name, struct decoder **out, struct err *e)
+int decoder_parse(const json_t *value, const char *name, struct token_decoder **out, struct err *e)
 {
     *out = NULL;
     if (!value || json_is_null(value))
@@ -466,7 +467,7 @@ static int join_with_blanks(const struct string_list *tokens, struct buffer *out
     return 0;
 }
 
-int decoder_run(const struct decoder *d, struct string_list *tokens, struct buffer *out,
+int decoder_run(const struct token_decoder *d, struct string_list *tokens, struct buffer *out,
                 struct err *e)
 {
     if (!d)
@@ -514,7 +515,7 @@ static int piece_step(const struct decoder_step *s, const char *token, size_t si
     return decoder_token(s, token, size, first, 0, scratch, to, e);
 }
 
-int decoder_piece(const struct decoder *d, const char *token, size_t size, int first,
+int decoder_piece(const struct token_decoder *d, const char *token, size_t size, int first,
                   struct buffer *out, struct err *e)
 {
     if (!d)

@@ -31,7 +31,7 @@ struct decoder_step {
 };
 
 // Sequences are flattened.
-struct decoder {
+struct token_decoder {
     struct decoder_step step[DECODER_STEPS_MAX];
     int n;
     int has_regex;

@@ -16,7 +16,7 @@ struct step_state {
 };
 
 struct decoder_stream {
-    const struct decoder *d;
+    const struct token_decoder *d;
     struct step_state state[DECODER_STEPS_MAX];
     struct pattern_scratch scratch;
     int seen; // without a decoder: a token came before
@@ -25,7 +25,7 @@ struct decoder_stream {
 static int feed(struct decoder_stream *s, int i, const char *token, size_t size, struct buffer *out,
                 struct err *e);
 
-struct decoder_stream *decoder_stream_open(const struct decoder *d, struct err *e)
+struct decoder_stream *decoder_stream_open(const struct token_decoder *d, struct err *e)
 {
     struct decoder_stream *s = mem_alloc(1, sizeof *s, "a decoder", e);
     if (!s)

@@ -50,7 +50,7 @@ struct tokenizer {
     struct normalizer *normalizer;
     struct pretokenizer *pretokenizer;
     struct postprocessor post;
-    struct decoder *decoder;
+    struct token_decoder *decoder;
     struct added_list added;
     struct added_matcher raw, normalized; // what is cut out before and after normalising
     // How added tokens decode where that is not their content: as the normalizer leaves it.

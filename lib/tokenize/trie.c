@@ -19,11 +19,11 @@ static int by_bytes(const void *a, const void *b)
 }
 
 // The words that share the bytes up to a node: first, end, and how many bytes.
-struct range {
+struct word_range {
     uint32_t first, end, depth;
 };
 
-static int add_node(struct trie *t, struct range **range, size_t room[3], struct range r,
+static int add_node(struct trie *t, struct word_range **range, size_t room[3], struct word_range r,
                     unsigned char byte, struct err *e)
 {
     if (t->n_nodes >= UINT32_MAX - 1)
@@ -38,11 +38,11 @@ static int add_node(struct trie *t, struct range **range, size_t room[3], struct
     return 0;
 }
 
-static int grow(struct trie *t, const struct trie_word *word, struct range **range, size_t room[3],
-                struct err *e)
+static int grow(struct trie *t, const struct trie_word *word, struct word_range **range,
+                size_t room[3], struct err *e)
 {
     for (size_t k = 0; k < t->n_nodes; k++) { // level by level: children go to the end
-        struct range r = (*range)[k];
+        struct word_range r = (*range)[k];
         uint32_t i = r.first;
         for (; i < r.end && word[i].size == r.depth; i++)
             if (k)
@@ -50,7 +50,7 @@ static int grow(struct trie *t, const struct trie_word *word, struct range **ran
         t->node[k].child = (uint32_t)t->n_nodes;
         while (i < r.end) {
             unsigned char byte = (unsigned char)word[i].data[r.depth];
-            struct range child = {i, i, r.depth + 1};
+            struct word_range child = {i, i, r.depth + 1};
             while (child.end < r.end && (unsigned char)word[child.end].data[r.depth] == byte)
                 child.end++;
             if (k == 0)
@@ -71,9 +71,9 @@ int trie_build(struct trie *t, struct trie_word *word, size_t n, struct err *e)
         return err_set(e, STATUS_FAILED, "a vocabulary is too large");
     if (n)
         qsort(word, n, sizeof *word, by_bytes);
-    struct range *range = NULL;
+    struct word_range *range = NULL;
     size_t room[3] = {0};
-    int result = add_node(t, &range, room, (struct range){0, (uint32_t)n, 0}, 0, e);
+    int result = add_node(t, &range, room, (struct word_range){0, (uint32_t)n, 0}, 0, e);
     if (result == 0)
         result = grow(t, word, &range, room, e);
     free(range);

@@ -49,21 +49,13 @@ static const char *id_of(const struct annotator *a, size_t i, size_t *size)
     return frame_string(a->f, COLUMN_ID, i, size);
 }
 
-static int for_print(size_t size)
-{
-    return (int)(size > 200 ? 200 : size);
-}
-
-// "FILE: record N (id `x`): REASON"
+// "FILE: record `ID`: REASON"
 static int fails(const struct annotator *a, size_t i, struct err *e)
 {
     if (i >= a->f->n_sequences)
-        return err_prefix(e, "%s: after record %" PRIu64, stream_reader_name(a->pass.reader),
-                          a->before);
-    size_t size;
-    const char *id = id_of(a, i, &size);
-    return err_prefix(e, "%s: record %" PRIu64 " (id `%.*s`)", stream_reader_name(a->pass.reader),
-                      a->before + i + 1, for_print(size), id);
+        return err_prefix(e, "%s: after %s", stream_reader_name(a->pass.reader),
+                          shown_record(NULL, 0, a->before).text);
+    return err_prefix(e, "%s: %s", stream_reader_name(a->pass.reader), frame_record(a->f, i).text);
 }
 
 // The command's output ended although it owes an answer.
@@ -256,16 +248,16 @@ static json_t *parse_answer(const struct annotator *a, size_t i, const char *tex
     const char *said = json_string_value(other);
     m = json_string_length(other);
     if (!json_is_object(answer))
-        err_set(e, STATUS_FAILED, "the answer of `%s` is not a JSON object: `%.*s`",
-                a->how->command[0], (int)(size > 80 ? 80 : size), text);
+        err_set(e, STATUS_FAILED, "the answer of `%s` is not a JSON object: `%s`",
+                a->how->command[0], shown(text, size).text);
     else if (!said)
-        err_set(e, STATUS_FAILED, "the answer of `%s` has no `id`: `%.*s`", a->how->command[0],
-                (int)(size > 80 ? 80 : size), text);
+        err_set(e, STATUS_FAILED, "the answer of `%s` has no `id`: `%s`", a->how->command[0],
+                shown(text, size).text);
     else if (n != m || memcmp(id, said, n) != 0)
-        err_set(e, STATUS_FAILED,
-                "the command `%s` answered for id `%.*s` instead: each record needs one answer, in "
-                "order",
-                a->how->command[0], for_print(m), said);
+        err_set(
+            e, STATUS_FAILED,
+            "the command `%s` answered for id `%s` instead: each record needs one answer, in order",
+            a->how->command[0], shown(said, m).text);
     else
         return answer;
     json_decref(answer);

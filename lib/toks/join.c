@@ -86,14 +86,10 @@ static int next_right(struct joiner *j, struct err *e)
     return filter_next(&j->right, e);
 }
 
-static int differ(const struct joiner *j, const char *id, size_t id_size, const char *what,
-                  struct err *e)
+static int differ(const struct joiner *j, const char *what, struct err *e)
 {
-    uint64_t record =
-        stream_reader_sequences(j->right.reader) - j->right.frame.n_sequences + j->at + 1;
-    return err_set(e, STATUS_STREAM, "%s: record %" PRIu64 " (id `%.*s`): %s %s",
-                   stream_reader_name(j->right.reader), record,
-                   (int)(id_size > 200 ? 200 : id_size), id, what,
+    return err_set(e, STATUS_STREAM, "%s: %s: %s %s", stream_reader_name(j->right.reader),
+                   frame_record(&j->right.frame, j->at).text, what,
                    stream_reader_name(j->left.reader));
 }
 
@@ -104,12 +100,12 @@ static int check_same(const struct joiner *j, size_t i, struct err *e)
     const char *x = frame_string(a, COLUMN_ID, i, &n);
     const char *y = frame_string(b, COLUMN_ID, j->at, &m);
     if (n != m || memcmp(x, y, n) != 0)
-        return differ(j, y, m, "another id stands in this place of", e);
+        return differ(j, "another id stands in this place of", e);
     if (frame_length(a, i) != frame_length(b, j->at) ||
         (frame_length(a, i) &&
          memcmp(a->column[COLUMN_TOKEN].u32 + a->start[i],
                 b->column[COLUMN_TOKEN].u32 + b->start[j->at], 4 * frame_length(a, i)) != 0))
-        return differ(j, y, m, "other tokens than in", e);
+        return differ(j, "other tokens than in", e);
     return 0;
 }
 

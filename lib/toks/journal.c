@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/shown.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,11 +139,9 @@ int journal_next(struct journal *j, const char *id, size_t id_size, uint64_t tok
         *size = n - front.size - 1;
         result = 1;
     } else if (result == 0) {
-        result =
-            err_set(e, STATUS_FAILED,
-                    "%s: line %llu is not the answer for record `%.*s`: a journal of other "
-                    "records",
-                    j->path, (unsigned long long)j->line, (int)(id_size > 200 ? 200 : id_size), id);
+        result = err_set(
+            e, STATUS_FAILED, "%s: line %llu is not the answer for %s: a journal of other records",
+            j->path, (unsigned long long)j->line, shown_record(id, id_size, j->line).text);
     }
     buffer_release(&front);
     return result;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Where a demonstration is kept.
-struct place {
+struct demo_place {
     const struct frame *frame;
     size_t i;
     int used;
@@ -24,7 +24,7 @@ struct origin {
 struct pairer {
     struct reread demos;
     struct intern ids; // of the demonstrations: the n-th is at place[n]
-    struct place *place;
+    struct demo_place *place;
     size_t n_places, capacity;
     int demo_mask;                // column of the demonstrations
     struct stream_filter samples; // its header is the input's; the output has another
@@ -42,7 +42,6 @@ struct pairer {
 
 static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
 {
-    uint64_t before = stream_reader_sequences(p->demos.pass.reader) - f->n_sequences;
     if (MEM_GROW(p->place, p->capacity, p->n_places + f->n_sequences, "demonstrations", e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
@@ -52,10 +51,9 @@ static int keep_frame(struct pairer *p, const struct frame *f, struct err *e)
         if (number < 0)
             return -1;
         if ((size_t)number < p->n_places)
-            return err_set(e, STATUS_STREAM, "%s: record %" PRIu64 ": a second one with id `%.*s`",
-                           stream_reader_name(p->demos.pass.reader), before + i + 1,
-                           (int)(size > 200 ? 200 : size), id);
-        p->place[p->n_places++] = (struct place){NULL, i, 0};
+            return err_set(e, STATUS_STREAM, "%s: %s: a second one with this id",
+                           stream_reader_name(p->demos.pass.reader), frame_record(f, i).text);
+        p->place[p->n_places++] = (struct demo_place){NULL, i, 0};
     }
     return 0;
 }
@@ -203,16 +201,11 @@ static int make_header(struct pairer *p, const struct provenance *line, struct e
 
 static int sample_fails(const struct pairer *p, size_t i, struct err *e)
 {
-    const struct frame *f = &p->samples.frame;
-    size_t size;
-    const char *id = frame_string(f, COLUMN_ID, i, &size);
-    uint64_t record = stream_reader_sequences(p->samples.reader) - f->n_sequences + i + 1;
-    return err_prefix(e, "%s: record %" PRIu64 " (id `%.*s`)",
-                      stream_reader_name(p->samples.reader), record, (int)(size > 200 ? 200 : size),
-                      id);
+    return err_prefix(e, "%s: %s", stream_reader_name(p->samples.reader),
+                      frame_record(&p->samples.frame, i).text);
 }
 
-static struct place *demo_of(struct pairer *p, size_t i, struct err *e)
+static struct demo_place *demo_of(struct pairer *p, size_t i, struct err *e)
 {
     size_t size;
     const char *id = frame_string(&p->samples.frame, p->prompt, i, &size);
@@ -220,33 +213,33 @@ static struct place *demo_of(struct pairer *p, size_t i, struct err *e)
     if (number >= 0 && (size_t)number < p->n_places)
         return &p->place[number];
     if (number >= 0)
-        err_set(e, STATUS_STREAM, "no demonstration in %s has the id of its prompt, `%.*s`",
-                stream_reader_name(p->demos.pass.reader), (int)(size > 200 ? 200 : size), id);
+        err_set(e, STATUS_STREAM, "no demonstration in %s has the id of its prompt, `%s`",
+                stream_reader_name(p->demos.pass.reader), shown(id, size).text);
     return NULL;
 }
 
 // The sample must begin with the tokens that come before the demonstration's trained ones.
-static int check_prompt(const struct pairer *p, const struct place *demo, size_t i, struct err *e)
+static int check_prompt(const struct pairer *p, const struct demo_place *demo, size_t i,
+                        struct err *e)
 {
     const struct frame *a = demo->frame, *b = &p->samples.frame;
     const uint8_t *mask = a->column[p->demo_mask].u8 + a->start[demo->i];
     const uint32_t *x = a->column[COLUMN_TOKEN].u32 + a->start[demo->i];
     const uint32_t *y = b->column[COLUMN_TOKEN].u32 + b->start[i];
-    size_t n = frame_length(a, demo->i), m = frame_length(b, i), k = 0, size;
+    size_t n = frame_length(a, demo->i), m = frame_length(b, i), k = 0;
     while (k < n && !mask[k] && k < m && x[k] == y[k])
         k++;
     if (k == n || mask[k])
         return 0;
-    const char *id = frame_string(a, COLUMN_ID, demo->i, &size);
     return err_set(e, STATUS_STREAM,
-                   "token %zu is not that of the prompt of demonstration `%.*s` in %s: is it the "
+                   "token %zu is not that of the prompt of demonstration `%s` in %s: is it the "
                    "file whose prompts were answered?",
-                   k + 1, (int)(size > 200 ? 200 : size), id,
+                   k + 1, frame_shown(a, COLUMN_ID, demo->i).text,
                    stream_reader_name(p->demos.pass.reader));
 }
 
 // Appends one record of a pair.
-static int add_record(struct pairer *p, const struct place *demo, size_t i, const char *role,
+static int add_record(struct pairer *p, const struct demo_place *demo, size_t i, const char *role,
                       const char *id, size_t id_size, struct err *e)
 {
     struct frame *f = &p->frame;
@@ -279,7 +272,7 @@ static int add_pair(struct pairer *p, size_t i, struct err *e)
     static const char suffix[] = "/demo";
     size_t size;
     const char *id = frame_string(&p->samples.frame, COLUMN_ID, i, &size);
-    struct place *demo = demo_of(p, i, e);
+    struct demo_place *demo = demo_of(p, i, e);
     if (!demo || check_prompt(p, demo, i, e) < 0)
         return sample_fails(p, i, e);
     demo->used = 1;

@@ -12,7 +12,7 @@
 
 enum { RNG_PREFIX = 2 }; // after the uses of pick.c, with whom it shares RNG_RECORDS
 
-struct run {
+struct prefixer {
     const struct prefix *p;
     struct reread in;
     int mask;
@@ -29,7 +29,7 @@ struct run {
     struct prefix_stats *stats;
 };
 
-double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps)
+static double lower_bound(const struct prefix *p, uint64_t step, uint64_t steps)
 {
     if (steps < 2)
         return p->high;
@@ -37,7 +37,7 @@ double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps)
     return p->low + (p->high - p->low) * (1 + cos(M_PI * share)) / 2;
 }
 
-static int describe(struct run *r, const struct provenance *line, struct err *e)
+static int describe(struct prefixer *r, const struct provenance *line, struct err *e)
 {
     const struct stream_header *in = &r->in.pass.header;
     struct stream_header *h = &r->header;
@@ -69,7 +69,7 @@ static int describe(struct run *r, const struct provenance *line, struct err *e)
     return header_add_provenance(h, line->program, line->argc, line->argv, line->seed, NULL, e);
 }
 
-static int copy_kept(struct run *r, const struct frame *f, size_t i, struct err *e)
+static int copy_kept(struct prefixer *r, const struct frame *f, size_t i, struct err *e)
 {
     for (size_t k = 0; k < r->n_kept; k++) {
         const struct column_data *from = &f->column[r->kept[k].from];
@@ -89,8 +89,8 @@ static int copy_kept(struct run *r, const struct frame *f, size_t i, struct err 
 
 // The first `n` tokens of sequence i, of which `prefix` follow the prompt, as number `k` of the
 // group whose name is in r->name.
-static int write_prompt(struct run *r, const struct frame *f, size_t i, size_t n, size_t prefix,
-                        uint64_t k, struct err *e)
+static int write_prompt(struct prefixer *r, const struct frame *f, size_t i, size_t n,
+                        size_t prefix, uint64_t k, struct err *e)
 {
     struct frame *o = &r->frame;
     char text[32];
@@ -115,14 +115,14 @@ static int write_prompt(struct run *r, const struct frame *f, size_t i, size_t n
     return stream_writer_add(r->writer, o, 0, e);
 }
 
-static int refuse_empty(const struct run *r, const char *id, size_t n, struct err *e)
+static int refuse_empty(const struct prefixer *r, const struct frame *f, size_t i, struct err *e)
 {
-    return err_set(e, STATUS_FAILED, "%s: record `%.*s` has no trained tokens to begin with",
-                   stream_reader_name(r->in.pass.reader), n < 200 ? (int)n : 200, id);
+    return err_set(e, STATUS_FAILED, "%s: %s has no trained tokens to begin with",
+                   stream_reader_name(r->in.pass.reader), frame_record(f, i).text);
 }
 
 // One group of demonstration i.
-static int write_group(struct run *r, const struct frame *f, size_t i, uint64_t round,
+static int write_group(struct prefixer *r, const struct frame *f, size_t i, uint64_t round,
                        struct err *e)
 {
     const struct prefix *p = r->p;
@@ -134,7 +134,7 @@ static int write_group(struct run *r, const struct frame *f, size_t i, uint64_t 
     while (end && !mask[end - 1])
         end--;
     if (!end)
-        return refuse_empty(r, id, size, e);
+        return refuse_empty(r, f, i, e);
     while (!mask[begin])
         begin++;
     if (round)
@@ -144,7 +144,7 @@ static int write_group(struct run *r, const struct frame *f, size_t i, uint64_t 
         buffer_append(&r->name, text, strlen(text), e) < 0)
         return -1;
     rng_init(&random, p->seed, RNG_RECORDS, RNG_PREFIX, (uint32_t)r->number);
-    double low = prefix_low(p, r->number / p->batch, r->steps);
+    double low = lower_bound(p, r->number / p->batch, r->steps);
     for (uint64_t k = 0; k < p->group; k++) {
         size_t prefix = 0;
         if (k >= p->group - p->prefixed) {
@@ -158,7 +158,7 @@ static int write_group(struct run *r, const struct frame *f, size_t i, uint64_t 
     return 0;
 }
 
-static int read_all(struct run *r, struct err *e)
+static int read_all(struct prefixer *r, struct err *e)
 {
     struct frame *f;
     int more;
@@ -167,7 +167,7 @@ static int read_all(struct run *r, struct err *e)
     return more;
 }
 
-static int write_all(struct run *r, struct err *e)
+static int write_all(struct prefixer *r, struct err *e)
 {
     uint64_t n = r->stats->demonstrations;
     r->steps = r->p->steps ? r->p->steps : (n + r->p->batch - 1) / r->p->batch;
@@ -192,7 +192,7 @@ static int write_all(struct run *r, struct err *e)
 int prefix_run(const struct prefix *p, const char *input, const char *output,
                const struct provenance *line, struct prefix_stats *stats, struct err *e)
 {
-    struct run r;
+    struct prefixer r;
     memset(&r, 0, sizeof r);
     memset(stats, 0, sizeof *stats);
     r.p = p;

@@ -28,7 +28,5 @@ struct prefix_stats {
 // last trained one. The demonstrations are held in memory.
 MUST_CHECK int prefix_run(const struct prefix *p, const char *input, const char *output,
                           const struct provenance *line, struct prefix_stats *stats, struct err *e);
-// The lower bound at a step of `steps`.
-double prefix_low(const struct prefix *p, uint64_t step, uint64_t steps);
 
 #endif

@@ -33,12 +33,12 @@ static uint64_t how_many(const struct select_size *size, uint64_t n)
 
 enum how { BY_SUM, BY_MEAN, BY_VALUE };
 
-struct scorer {
+struct record_value {
     enum how how;
     int column, mask; // mask: column or -1 (all tokens count)
 };
 
-static int scorer_init(struct scorer *s, const char *by, const struct stream_header *h,
+static int scorer_init(struct record_value *s, const char *by, const struct stream_header *h,
                        const char *where, struct err *e)
 {
     const char *name = by;
@@ -80,7 +80,7 @@ static double value_at(const struct frame *f, int column, size_t i)
 }
 
 // NaN: no value. No model gives the first token a probability, so a null there is no gap.
-static double score(const struct scorer *s, const struct frame *f, size_t sequence)
+static double score(const struct record_value *s, const struct frame *f, size_t sequence)
 {
     if (s->how == BY_VALUE)
         return value_at(f, s->column, sequence);
@@ -102,18 +102,18 @@ static double score(const struct scorer *s, const struct frame *f, size_t sequen
 
 // ---- which ones
 
-struct record {
+struct valued_record {
     double key; // the larger the better
     size_t group, index;
 };
 
 struct selector {
     const struct selection *pick;
-    struct scorer scorer;
+    struct record_value scorer;
     int per; // column or -1
     struct intern groups;
     struct rng rng;
-    struct record *record;
+    struct valued_record *record;
     size_t n, capacity;
     size_t *group_size; // records with and without a value
     size_t n_groups, group_capacity;
@@ -180,14 +180,14 @@ static int add_record(struct selector *k, const struct frame *f, size_t i, struc
     while (k->n_groups <= (size_t)group)
         k->group_size[k->n_groups++] = 0;
     k->group_size[group]++;
-    k->record[k->n] = (struct record){key_of(k, f, i), (size_t)group, k->n};
+    k->record[k->n] = (struct valued_record){key_of(k, f, i), (size_t)group, k->n};
     k->n++;
     return 0;
 }
 
 static int compare(const void *a, const void *b)
 {
-    const struct record *x = a, *y = b;
+    const struct valued_record *x = a, *y = b;
     if (x->group != y->group)
         return x->group < y->group ? -1 : 1;
     if (isnan(x->key) != isnan(y->key))
@@ -207,7 +207,7 @@ static int choose(struct selector *k, struct selection_stats *stats, struct err 
         qsort(k->record, k->n, sizeof *k->record, compare);
     uint64_t left = 0;
     for (size_t i = 0; i < k->n; i++) {
-        const struct record *r = &k->record[i];
+        const struct valued_record *r = &k->record[i];
         if (i == 0 || r->group != k->record[i - 1].group)
             left = how_many(&k->pick->size, k->group_size[r->group]);
         stats->null += isnan(r->key) != 0;
@@ -271,7 +271,7 @@ int select_run(const struct selection *p, const char *input, const char *output,
 
 // ---- shuffling
 
-struct place {
+struct record_place {
     const struct frame *frame;
     size_t sequence;
 };
@@ -279,17 +279,17 @@ struct place {
 static int write_shuffled(struct reread *t, uint64_t seed, struct err *e)
 {
     struct rng r;
-    struct place *place = mem_alloc((size_t)t->n_sequences, sizeof *place, "records", e);
+    struct record_place *place = mem_alloc((size_t)t->n_sequences, sizeof *place, "records", e);
     if (!place)
         return -1;
     size_t n = 0;
     for (size_t i = 0; i < t->n_kept; i++)
         for (size_t k = 0; k < t->kept[i].n_sequences; k++)
-            place[n++] = (struct place){&t->kept[i], k};
+            place[n++] = (struct record_place){&t->kept[i], k};
     rng_init(&r, seed, RNG_RECORDS, RNG_SHUF, 0);
     for (size_t i = n; i > 1; i--) { // Fisher and Yates
         size_t k = (size_t)rng_below(&r, i);
-        struct place swap = place[k];
+        struct record_place swap = place[k];
         place[k] = place[i - 1];
         place[i - 1] = swap;
     }

@@ -75,7 +75,9 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int show_range(const struct frame *f, int column, double *low, double *high, struct err *e)
+// The range that colours the frame's values: their 2nd and 98th percentile, made symmetric where
+// both signs occur. Only tokens with mask 1 count, if there are any.
+static int find_range(const struct frame *f, int column, double *low, double *high, struct err *e)
 {
     double *values = mem_alloc(f->n_tokens, sizeof *values, "values", e);
     if (!values)
@@ -431,7 +433,7 @@ static int print_opening(struct printer *p)
 int show_print(const struct show *s, const struct frame *f, struct output *out, struct err *e)
 {
     struct printer p = {.show = s, .frame = f, .out = out, .e = e, .mask = mask_column(f)};
-    if (show_range(f, s->column, &p.low, &p.high, e) < 0)
+    if (find_range(f, s->column, &p.low, &p.high, e) < 0)
         return -1;
     if (!isnan(s->low))
         p.low = s->low;

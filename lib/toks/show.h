@@ -28,10 +28,6 @@ struct rgb {
 // Where both signs occur: orange below 0, white at 0, blue above; otherwise from white to blue.
 // Values beyond low .. high have the colour of the end. The text on it is black.
 struct rgb show_color(double value, double low, double high);
-// The range that colours the frame's values: their 2nd and 98th percentile, made symmetric where
-// both signs occur. Only tokens with mask 1 count, if there are any.
-MUST_CHECK int show_range(const struct frame *f, int column, double *low, double *high,
-                          struct err *e);
 // Prints all sequences of the frame.
 MUST_CHECK int show_print(const struct show *s, const struct frame *f, struct output *out,
                           struct err *e);

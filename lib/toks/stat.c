@@ -99,12 +99,12 @@ static void number(char out[32], const struct counter *c, double x)
         snprintf(out, 32, "%.9g", x);
 }
 
-struct row {
+struct stat_row {
     const char *name, *type, *per;
     const struct counter *counter;
 };
 
-static int print_row(const struct row *r, int tsv, struct output *out, struct err *e)
+static int print_row(const struct stat_row *r, int tsv, struct output *out, struct err *e)
 {
     char min[32], mean[32], max[32];
     const struct counter *c = r->counter;
@@ -118,13 +118,14 @@ static int print_row(const struct row *r, int tsv, struct output *out, struct er
 }
 
 // Row 0 is the lengths of sequences; the columns follow.
-static struct row stat_row(const struct stream_stat *s, size_t i)
+static struct stat_row stat_row(const struct stream_stat *s, size_t i)
 {
     if (i == 0)
-        return (struct row){"(length)", "tokens", "sequence", &s->length};
+        return (struct stat_row){"(length)", "tokens", "sequence", &s->length};
     const struct column *c = &s->header.column[i - 1];
-    return (struct row){c->name, c->type == COLUMN_STRING ? "bytes" : column_type_name(c->type),
-                        column_per_name(c->per), &s->column[i - 1]};
+    return (struct stat_row){c->name,
+                             c->type == COLUMN_STRING ? "bytes" : column_type_name(c->type),
+                             column_per_name(c->per), &s->column[i - 1]};
 }
 
 static int print_table(const struct stream_stat *s, int tsv, struct output *out, struct err *e)
@@ -143,7 +144,7 @@ static int print_table(const struct stream_stat *s, int tsv, struct output *out,
                       "column", "type", "per", "values", "null", "min", "mean", "max") < 0)
         return -1;
     for (size_t i = 0; i <= s->header.n_columns; i++) {
-        struct row row = stat_row(s, i);
+        struct stat_row row = stat_row(s, i);
         if (print_row(&row, tsv, out, e) < 0)
             return -1;
     }
@@ -156,7 +157,7 @@ static json_t *real_json(const struct counter *c, double x)
     return c->n && isfinite(x) ? json_real(x) : json_null();
 }
 
-static json_t *row_json(const struct row *r)
+static json_t *row_json(const struct stat_row *r)
 {
     const struct counter *c = r->counter;
     return json_pack("{s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o}", "name", r->name, "type", r->type, "per",
@@ -169,7 +170,7 @@ static int print_json(const struct stream_stat *s, struct output *out, struct er
 {
     json_t *rows = json_array();
     for (size_t i = 0; i <= s->header.n_columns; i++) {
-        struct row row = stat_row(s, i);
+        struct stat_row row = stat_row(s, i);
         json_array_append_new(rows, row_json(&row));
     }
     json_t *root = json_pack("{s:I,s:I,s:o,s:o}", "records", (json_int_t)s->sequences, "tokens",

@@ -10,10 +10,7 @@
 // Puts "STREAM: record `ID`: " before the error.
 static int fail_at(const struct stream_filter *p, const struct frame *f, size_t i, struct err *e)
 {
-    size_t n;
-    const char *id = frame_string(f, COLUMN_ID, i, &n);
-    return err_prefix(e, "%s: record `%.*s`", stream_reader_name(p->reader), n < 200 ? (int)n : 200,
-                      id);
+    return err_prefix(e, "%s: %s", stream_reader_name(p->reader), frame_record(f, i).text);
 }
 
 static int same_text(const char *a, size_t n, const char *b, size_t m)

@@ -191,7 +191,7 @@ static int count_stream(const struct vote *v, const char *path, struct tally *t,
     return result < 0 ? -1 : more;
 }
 
-struct run {
+struct voting {
     const struct vote *v;
     struct stream_filter pass; // holds the frames of the open batch
     struct places places;
@@ -202,7 +202,7 @@ struct run {
     struct vote_stats *stats;
 };
 
-static int refuse_single(const struct run *r, const struct frame *f, size_t i, struct err *e)
+static int refuse_single(const struct voting *r, const struct frame *f, size_t i, struct err *e)
 {
     size_t size;
     const char *where = stream_reader_name(r->pass.reader);
@@ -210,11 +210,11 @@ static int refuse_single(const struct run *r, const struct frame *f, size_t i, s
     if (f->header->column[r->places.group].type == COLUMN_U32)
         return err_set(e, STATUS_FAILED, "%s: %s %u has one sample; a vote needs two or more",
                        where, r->v->group, f->column[r->places.group].u32[i]);
-    return err_set(e, STATUS_FAILED, "%s: %s `%.*s` has one sample; a vote needs two or more",
-                   where, r->v->group, size < 200 ? (int)size : 200, name);
+    return err_set(e, STATUS_FAILED, "%s: %s `%s` has one sample; a vote needs two or more", where,
+                   r->v->group, shown(name, size).text);
 }
 
-static double score_of(const struct run *r, const struct voter *v)
+static double score_of(const struct voting *r, const struct voter *v)
 {
     const struct ballot *b = &r->batch.ballot[v->group];
     if (!v->answer)
@@ -226,7 +226,7 @@ static double score_of(const struct run *r, const struct voter *v)
 }
 
 // Scores and writes the batch: the first n_frames of those that the filter holds.
-static int write_batch(struct run *r, size_t n_frames, struct err *e)
+static int write_batch(struct voting *r, size_t n_frames, struct err *e)
 {
     size_t k = 0;
     find_winners(&r->batch);
@@ -252,14 +252,14 @@ static int write_batch(struct run *r, size_t n_frames, struct err *e)
 }
 
 // Does `f`, the frame behind those of the batch, begin another one?
-static int begins_step(const struct run *r, const struct frame *f)
+static int begins_step(const struct voting *r, const struct frame *f)
 {
     int step = r->places.step;
     return step >= 0 && f->n_sequences &&
            f->column[step].u32[0] != r->pass.held[0]->column[step].u32[0];
 }
 
-static int take_frame(struct run *r, const struct frame *f, struct err *e)
+static int take_frame(struct voting *r, const struct frame *f, struct err *e)
 {
     if (MEM_GROW(r->voter, r->voter_capacity, r->n_voters + f->n_sequences, "a batch", e) < 0)
         return -1;
@@ -270,7 +270,7 @@ static int take_frame(struct run *r, const struct frame *f, struct err *e)
     return r->places.step >= 0 && !frame_is_full(f) ? write_batch(r, r->pass.n_held, e) : 0;
 }
 
-static int vote_all(struct run *r, struct err *e)
+static int vote_all(struct voting *r, struct err *e)
 {
     struct frame *f;
     int more;
@@ -286,7 +286,7 @@ static int vote_all(struct run *r, struct err *e)
     return filter_end(&r->pass, e);
 }
 
-static void release(struct run *r)
+static void release(struct voting *r)
 {
     free(r->voter);
     tally_release(&r->batch);
@@ -294,7 +294,7 @@ static void release(struct run *r)
     filter_release(&r->pass);
 }
 
-static int prepare(struct run *r, const char *input, const char *output,
+static int prepare(struct voting *r, const char *input, const char *output,
                    const struct provenance *line, struct err *e)
 {
     for (int i = 0; i < r->v->n_with; i++)
@@ -315,7 +315,7 @@ static int prepare(struct run *r, const char *input, const char *output,
 int vote_run(const struct vote *v, const char *input, const char *output,
              const struct provenance *line, struct vote_stats *stats, struct err *e)
 {
-    struct run r;
+    struct voting r;
     memset(&r, 0, sizeof r);
     memset(stats, 0, sizeof *stats);
     r.v = v;

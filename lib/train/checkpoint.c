@@ -20,30 +20,30 @@ json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, cons
                      optimizer_kinds[o->optim]);
 }
 
-struct part {
+struct state_part {
     const char *name;
     float *data;
 };
 
 enum { PARTS_MAX = 4 };
 
-static size_t parts_of(const struct trainer *t, struct part part[PARTS_MAX])
+static size_t parts_of(const struct trainer *t, struct state_part part[PARTS_MAX])
 {
     size_t n = 0;
-    part[n++] = (struct part){"master", t->model->master};
+    part[n++] = (struct state_part){"master", t->model->master};
     if (t->m)
-        part[n++] = (struct part){"m", t->m};
+        part[n++] = (struct state_part){"m", t->m};
     if (t->v)
-        part[n++] = (struct part){"v", t->v};
+        part[n++] = (struct state_part){"v", t->v};
     if (t->ema)
-        part[n++] = (struct part){"ema", t->ema};
+        part[n++] = (struct state_part){"ema", t->ema};
     return n;
 }
 
 static int write_parts(int fd, const struct trainer *t, const json_t *metadata, const char *name,
                        struct err *e)
 {
-    struct part part[PARTS_MAX];
+    struct state_part part[PARTS_MAX];
     struct safetensors_entry entry[PARTS_MAX];
     size_t n = parts_of(t, part), values = t->model->n_flat, size;
     memset(entry, 0, sizeof entry);
@@ -98,7 +98,7 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
 
 static int load_parts(const struct safetensors *s, struct trainer *t, struct err *e)
 {
-    struct part part[PARTS_MAX];
+    struct state_part part[PARTS_MAX];
     size_t n = parts_of(t, part);
     for (size_t i = 0; i < n; i++) {
         const struct safetensors_entry *entry = safetensors_find(s, part[i].name);

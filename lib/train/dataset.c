@@ -2,7 +2,9 @@
 #include "train/dataset.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "infer/record_sequence.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,7 @@ static int find_reference(struct loss *loss, const struct stream_header *h, cons
 static int add_column(struct token_columns *c, const char *name, const struct stream_header *h,
                       const char *where, struct err *e)
 {
+    assert(c->n < LOSS_COLUMNS_MAX);
     c->name[c->n] = name;
     c->index[c->n] = header_require(h, name, COLUMN_F32, PER_TOKEN, where, e);
     return c->index[c->n++] < 0 ? -1 : 0;
@@ -57,46 +60,44 @@ int token_columns_find(struct token_columns *c, struct loss *loss, const struct 
 int token_columns_check(const struct token_columns *c, const struct frame *f, size_t i,
                         size_t vocab, size_t positions, const char *where, struct err *e)
 {
-    size_t n = frame_length(f, i), size;
-    const char *id = frame_string(f, COLUMN_ID, i, &size);
+    size_t n = frame_length(f, i);
     if (n > positions + 1)
         return err_set(e, STATUS_FAILED,
-                       "%s: record `%.*s`: %zu tokens are more than the model's %zu positions",
-                       where, (int)size, id, n, positions);
+                       "%s: %s: %zu tokens are more than the model's %zu positions", where,
+                       frame_record(f, i).text, n, positions);
     if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
-        return err_prefix(e, "%s: record `%.*s`", where, (int)size, id);
+        return err_prefix(e, "%s: %s", where, frame_record(f, i).text);
     const uint8_t *trained = f->column[c->mask].u8 + f->start[i];
     for (size_t k = 0; k < c->n; k++) {
         const float *value = f->column[c->index[k]].f32 + f->start[i];
         for (size_t t = 1; t < n; t++)
             if (trained[t] && !isfinite(value[t]))
-                return err_set(e, STATUS_STREAM, "%s: record `%.*s`: %s is %s at trained token %zu",
-                               where, (int)size, id, c->name[k],
+                return err_set(e, STATUS_STREAM, "%s: %s: %s is %s at trained token %zu", where,
+                               frame_record(f, i).text, c->name[k],
                                isnan(value[t]) ? "null" : "infinite", t);
     }
     return 0;
 }
 
-struct example token_columns_example(const struct token_columns *c, const struct frame *f, size_t i)
+struct trainer_example token_columns_example(const struct token_columns *c, const struct frame *f,
+                                             size_t i)
 {
     size_t at = f->start[i];
-    struct example x = {.sequence = {.token = f->column[COLUMN_TOKEN].u32 + at,
-                                     .mask = f->column[c->mask].u8 + at,
-                                     .n = frame_length(f, i)}};
+    struct trainer_example x = {.sequence = record_sequence(f, c->mask, i)};
     for (size_t k = 0; k < c->n; k++)
         x.column[k] = f->column[c->index[k]].f32 + at;
     return x;
 }
 
 // What the dataset keeps: where it stands in the stream, and in the dataset's own frame.
-struct source {
+struct dataset_source {
     const struct dataset_wish *wish;
     struct token_columns columns, own;
     int text[DATASET_TEXTS_MAX];
 };
 
 static int find_columns(struct dataset *d, const struct stream_header *h, const char *where,
-                        struct source *source, struct err *e)
+                        struct dataset_source *source, struct err *e)
 {
     const struct dataset_wish *wish = source->wish;
     struct token_columns *c = &source->columns, *own = &source->own;
@@ -124,10 +125,10 @@ static int find_columns(struct dataset *d, const struct stream_header *h, const 
 }
 
 static int keep_record(struct dataset *d, const struct frame *f, size_t i,
-                       const struct source *source, struct err *e)
+                       const struct dataset_source *source, struct err *e)
 {
     const struct token_columns *c = &source->columns, *own = &source->own;
-    struct example x = token_columns_example(c, f, i);
+    struct trainer_example x = token_columns_example(c, f, i);
     size_t n = x.sequence.n;
     if (!sequence_wanted(&x.sequence)) {
         d->untrained++;
@@ -152,7 +153,7 @@ static int keep_record(struct dataset *d, const struct frame *f, size_t i,
     return frame_set_string(&d->all, COLUMN_ID, id, size, e);
 }
 
-static int read_all(struct dataset *d, struct stream_reader *r, const struct source *source,
+static int read_all(struct dataset *d, struct stream_reader *r, const struct dataset_source *source,
                     struct err *e)
 {
     const struct dataset_wish *wish = source->wish;
@@ -196,11 +197,12 @@ static int make_examples(struct dataset *d, const struct token_columns *own, str
 int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
                  struct err *e)
 {
+    assert(wish->n_text <= DATASET_TEXTS_MAX);
     memset(d, 0, sizeof *d);
     struct stream_reader *r = stream_reader_open(path, e);
     if (!r)
         return -1;
-    struct source source = {.wish = wish};
+    struct dataset_source source = {.wish = wish};
     const char *where = stream_reader_name(r);
     int result = find_columns(d, stream_reader_header(r), where, &source, e);
     if (result == 0)
@@ -215,11 +217,6 @@ int dataset_read(struct dataset *d, const char *path, const struct dataset_wish 
         result = make_examples(d, &source.own, e);
     stream_reader_close(r);
     return result;
-}
-
-const char *dataset_id(const struct dataset *d, size_t i, size_t *size)
-{
-    return frame_string(&d->all, COLUMN_ID, i, size);
 }
 
 void dataset_release(struct dataset *d)

@@ -8,10 +8,10 @@
 #include "train/trainer.h"
 
 struct dataset {
-    struct stream_header stream; // of the stream that was read
-    struct stream_header header; // of `all`: id, token, mask, the loss's columns
-    struct frame all;            // the sequences with a trained token
-    struct example *example;     // [n]: the records with a trained token
+    struct stream_header stream;     // of the stream that was read
+    struct stream_header header;     // of `all`: id, token, mask, the loss's columns
+    struct frame all;                // the sequences with a trained token
+    struct trainer_example *example; // [n]: the records with a trained token
     size_t n;
     size_t untrained;     // records without one: they add nothing
     uint64_t fingerprint; // of tokens, masks and the loss's columns
@@ -36,8 +36,8 @@ int token_columns_find(struct token_columns *c, struct loss *loss, const struct 
 int token_columns_check(const struct token_columns *c, const struct frame *f, size_t i,
                         size_t vocab, size_t positions, const char *where, struct err *e);
 // Record i of a frame; borrowed from it.
-struct example token_columns_example(const struct token_columns *c, const struct frame *f,
-                                     size_t i);
+struct trainer_example token_columns_example(const struct token_columns *c, const struct frame *f,
+                                             size_t i);
 
 // What is read of a stream.
 enum { DATASET_TEXTS_MAX = 4 };
@@ -53,7 +53,6 @@ struct dataset_wish {
 // so is one that lacks what the loss needs; a stream without a trained token is refused.
 int dataset_read(struct dataset *d, const char *path, const struct dataset_wish *wish,
                  struct err *e);
-const char *dataset_id(const struct dataset *d, size_t i, size_t *size); // not NUL-terminated
 void dataset_release(struct dataset *d);
 // Fills order[n] with 0 .. n-1, shuffled by (seed, epoch) where asked.
 void index_order(size_t *order, size_t n, int shuffle, uint64_t seed, uint64_t epoch);

@@ -2,6 +2,7 @@
 #include "train/keep.h"
 #include "base/number.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ int keep_parse(struct keep *k, const char *text, struct err *e)
 
 int keep_due(const struct keep *k, int i, uint64_t before, uint64_t after, uint64_t total)
 {
+    assert(i >= 0 && i < k->n);
     double due = ceil(k->at[i].fraction * (double)total - 1e-6);
     return (double)before < due && due <= (double)after;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/offline.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ static size_t unit(const struct offline *s)
 int offline_init(struct offline *s, const struct dataset *data, const struct pair *pair, size_t n,
                  size_t batch_size, int shuffle, uint64_t seed, struct err *e)
 {
+    assert(n >= 1 && batch_size >= 1);
     *s = (struct offline){.data = data,
                           .pair = pair,
                           .n = n,
@@ -58,15 +60,15 @@ size_t offline_next(struct offline *s, int64_t step)
     }
     s->first = (size_t)(step % epoch_steps) * s->batch_size;
     size_t n = s->n - s->first < s->batch_size ? s->n - s->first : s->batch_size;
-    struct example *out = s->batch;
+    struct trainer_example *out = s->batch;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < unit(s); k++)
             *out++ = s->data->example[member(s, s->order[s->first + i], k)];
     return n * unit(s);
 }
 
-const char *offline_id(const struct offline *s, size_t i, size_t *size)
+struct shown offline_record(const struct offline *s, size_t i)
 {
     size_t k = i % unit(s);
-    return dataset_id(s->data, member(s, s->order[s->first + i / unit(s)], k), size);
+    return frame_record(&s->data->all, member(s, s->order[s->first + i / unit(s)], k));
 }

@@ -16,11 +16,11 @@ struct offline {
     uint64_t seed;
     size_t *order; // [n] of the epoch
     uint64_t order_epoch;
-    struct example *batch; // [batch_size] units
-    size_t first;          // the batch's units are order[first] and so on
+    struct trainer_example *batch; // [batch_size] units
+    size_t first;                  // the batch's units are order[first] and so on
 };
 
-// Each example of `data` is a unit, or with `pair` each of n pairs.
+// Each example of `data` is a unit, or with `pair` each of n pairs; n, batch_size >= 1.
 int offline_init(struct offline *s, const struct dataset *data, const struct pair *pair, size_t n,
                  size_t batch_size, int shuffle, uint64_t seed, struct err *e);
 void offline_release(struct offline *s);
@@ -29,7 +29,7 @@ int64_t offline_epoch_steps(const struct offline *s); // updates per epoch
 uint64_t offline_seen(const struct offline *s, int64_t steps);
 // Fills `batch` for the update after `step` others; returns its number of examples.
 size_t offline_next(struct offline *s, int64_t step);
-// The id of example i of the batch; not NUL-terminated.
-const char *offline_id(const struct offline *s, size_t i, size_t *size);
+// What messages call example i of the batch.
+struct shown offline_record(const struct offline *s, size_t i);
 
 #endif

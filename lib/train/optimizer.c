@@ -2,6 +2,7 @@
 #include "train/optimizer.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <math.h>
 
 const char *const optimizer_kinds[] = {"adamw", "rmsprop", "sgd", NULL};
@@ -102,8 +103,10 @@ static void run_chunk(void *arg, size_t begin, size_t end, int worker)
 void optimizer_step(const struct optimizer *o, size_t n, float *param, const float *grad, float *m,
                     float *v, double lr, int decays, double grad_scale)
 {
+    assert(o->step >= 1);
+    assert((m || !optimizer_has_m(o->kind)) && (v || !optimizer_has_v(o->kind)));
     double keep2 = o->kind == OPTIMIZER_RMSPROP ? o->alpha : o->beta2;
-    double t = (double)(o->step > 0 ? o->step : 1);
+    double t = (double)o->step;
     struct update u = {
         .kind = o->kind,
         .param = param,

@@ -20,7 +20,7 @@ struct pair_online {
     struct token_columns columns;
     int pair, role, generation; // columns too; generation may be -1
     size_t batch_size;
-    struct example *example;
+    struct trainer_example *example;
 };
 
 static int open_stream(void *arg, struct err *e)
@@ -153,7 +153,7 @@ static int use_record(void *arg, size_t i, struct err *e)
     const char *where = r->publisher.source.where;
     if (token_columns_check(&r->columns, f, i, m->config.vocab, model_positions(m), where, e) < 0)
         return -1;
-    struct example x = token_columns_example(&r->columns, f, i);
+    struct trainer_example x = token_columns_example(&r->columns, f, i);
     if (!sequence_wanted(&x.sequence))
         return pairs_refuse_untrained(f, i, where, e);
     if (frame_append(&r->batch, f, i, e) < 0 ||

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN = 200 }; // bytes of a name in a message
-
 void pairing_init(struct pairing *p)
 {
     memset(p, 0, sizeof *p);
@@ -23,19 +21,6 @@ void pairing_clear(struct pairing *p)
 {
     intern_clear(&p->names);
     p->complete = 0;
-}
-
-// A string of a record as "%.*s" wants it.
-struct shown {
-    int size;
-    const char *text;
-};
-
-static struct shown show(const struct frame *f, int column, size_t i)
-{
-    size_t size;
-    const char *text = frame_string(f, column, i, &size);
-    return (struct shown){(int)(size < SHOWN ? size : SHOWN), text};
 }
 
 int pair_is_complete(const struct pair *p)
@@ -58,17 +43,16 @@ static int side_of(const struct frame *f, int role, size_t i)
 static int refuse(const struct frame *f, int pair, int role, size_t i, const struct pair *m,
                   const char *where, struct err *e)
 {
-    struct shown id = show(f, COLUMN_ID, i), name = show(f, pair, i), is = show(f, role, i);
+    struct shown record = frame_record(f, i), name = frame_shown(f, pair, i);
     if (pair_is_complete(m))
-        return err_set(e, STATUS_STREAM, "%s: record `%.*s`: pair `%.*s` has two records already",
-                       where, id.size, id.text, name.size, name.text);
+        return err_set(e, STATUS_STREAM, "%s: %s: pair `%s` has two records already", where,
+                       record.text, name.text);
     size_t other = m->member[m->member[0] == SIZE_MAX];
-    struct shown first = show(f, COLUMN_ID, other), was = show(f, role, other);
     return err_set(e, STATUS_STREAM,
-                   "%s: record `%.*s`: pair `%.*s` needs a demo (chosen) and a sample (rejected), "
-                   "and record `%.*s` is a %.*s, this one a %.*s",
-                   where, id.size, id.text, name.size, name.text, first.size, first.text, was.size,
-                   was.text, is.size, is.text);
+                   "%s: %s: pair `%s` needs a demo (chosen) and a sample (rejected), and %s is a "
+                   "%s, this one a %s",
+                   where, record.text, name.text, frame_record(f, other).text,
+                   frame_shown(f, role, other).text, frame_shown(f, role, i).text);
 }
 
 int pairing_add(struct pairing *p, const struct frame *f, int pair, int role, size_t i,
@@ -77,11 +61,10 @@ int pairing_add(struct pairing *p, const struct frame *f, int pair, int role, si
     size_t size;
     const char *name = frame_string(f, pair, i, &size);
     int side = side_of(f, role, i);
-    struct shown id = show(f, COLUMN_ID, i), is = show(f, role, i);
     if (side < 0)
         return err_set(e, STATUS_STREAM,
-                       "%s: record `%.*s`: role `%.*s` is none of demo, sample, chosen, rejected",
-                       where, id.size, id.text, is.size, is.text);
+                       "%s: %s: role `%s` is none of demo, sample, chosen, rejected", where,
+                       frame_record(f, i).text, frame_shown(f, role, i).text);
     size_t before = p->names.n;
     int64_t number = intern_number(&p->names, name, size, e);
     if (number < 0 || MEM_GROW(p->pair, p->capacity, p->names.n, "pairs", e) < 0)
@@ -106,9 +89,8 @@ int pairing_check(const struct pairing *p, const struct frame *f, int pair, cons
             continue;
         int missing = m->member[0] != SIZE_MAX;
         size_t i = m->member[!missing];
-        struct shown id = show(f, COLUMN_ID, i), name = show(f, pair, i);
-        return err_set(e, STATUS_STREAM, "%s: record `%.*s`: pair `%.*s` has no %s", where, id.size,
-                       id.text, name.size, name.text,
+        return err_set(e, STATUS_STREAM, "%s: %s: pair `%s` has no %s", where,
+                       frame_record(f, i).text, frame_shown(f, pair, i).text,
                        missing ? "sample (rejected)" : "demo (chosen)");
     }
     return 0;

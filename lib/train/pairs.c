@@ -20,10 +20,7 @@ static int join(struct pairs *p, const char *where, struct err *e)
 
 int pairs_refuse_untrained(const struct frame *f, size_t i, const char *where, struct err *e)
 {
-    size_t size;
-    const char *id = frame_string(f, COLUMN_ID, i, &size);
-    return err_set(e, STATUS_FAILED, "%s: record `%.*s` has no trained token", where, (int)size,
-                   id);
+    return err_set(e, STATUS_FAILED, "%s: %s has no trained token", where, frame_record(f, i).text);
 }
 
 static int check_trained(const struct dataset *d, const char *where, struct err *e)

@@ -263,7 +263,7 @@ static int done(const struct publisher *p)
     return p->stopped || (most && p->run.trainer.step >= most);
 }
 
-int publisher_step(struct publisher *p, const struct example *example, size_t n,
+int publisher_step(struct publisher *p, const struct trainer_example *example, size_t n,
                    struct objective *objective, struct step_report *report, struct err *e)
 {
     if (remember(p, e) < 0)

@@ -12,7 +12,7 @@
 #include <string.h>
 
 // Columns of the stream beside the loss's, -1 where absent.
-struct columns {
+struct reinforce_columns {
     int reward, rollout, reference, generation;
 };
 
@@ -28,8 +28,8 @@ struct reinforce_run {
     double constant;
     struct frame batch; // fills up
     struct token_columns trained;
-    struct columns column;
-    struct example *example;
+    struct reinforce_columns column;
+    struct trainer_example *example;
 };
 
 static int set_normalize(struct reinforce_run *r, struct err *e)
@@ -59,7 +59,7 @@ static int need(const struct reinforce_run *r, const char *name, int *index, str
 
 static int find_columns(struct reinforce_run *r, struct err *e)
 {
-    struct columns *c = &r->column;
+    struct reinforce_columns *c = &r->column;
     const struct stream_header *h = &r->publisher.source.header;
     if (token_columns_find(&r->trained, &r->loss, h, r->publisher.source.where, e) < 0)
         return -1;
@@ -134,7 +134,7 @@ struct batch_stats {
 static void measure(const struct reinforce_run *r, struct batch_stats *out)
 {
     const struct frame *f = &r->batch;
-    const struct columns *c = &r->column;
+    const struct reinforce_columns *c = &r->column;
     double squares = 0, n = (double)f->n_sequences;
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < f->n_sequences; i++) {

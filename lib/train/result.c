@@ -101,13 +101,12 @@ static int stop(struct result *r, struct err *e)
 static int step(struct result *r, struct step_report *report, struct err *e)
 {
     struct trainer *t = &r->run.trainer;
-    size_t n = offline_next(&r->source, t->step), size;
+    size_t n = offline_next(&r->source, t->step);
     if (trainer_step(t, r->source.batch, n, r->objective, report, e) == 0)
         return 0;
     if (report->where >= n)
         return -1;
-    const char *id = offline_id(&r->source, report->where, &size);
-    return err_prefix(e, "%s: record `%.*s`", r->where, (int)size, id);
+    return err_prefix(e, "%s: %s", r->where, offline_record(&r->source, report->where).text);
 }
 
 static int one_update(struct result *r, struct err *e)

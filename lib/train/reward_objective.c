@@ -89,7 +89,7 @@ static int measure(struct arena *arena, const struct sequence *a, const struct s
     return 0;
 }
 
-int reward_measure(const struct example *example, const struct pair *pair, size_t n,
+int reward_measure(const struct trainer_example *example, const struct pair *pair, size_t n,
                    const struct bradley_terry *loss, const float *reward, const size_t *first,
                    struct reward_stats *stats, struct err *e)
 {

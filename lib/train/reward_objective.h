@@ -33,7 +33,7 @@ void reward_objective_release(struct reward_objective *r);
 void reward_stats_add(const struct reward_stats *f, json_t *line, const char *prefix,
                       int with_loss);
 // The stats of given rewards, those of the trained tokens of example i from reward[first[i]] on.
-int reward_measure(const struct example *example, const struct pair *pair, size_t n,
+int reward_measure(const struct trainer_example *example, const struct pair *pair, size_t n,
                    const struct bradley_terry *loss, const float *reward, const size_t *first,
                    struct reward_stats *stats, struct err *e);
 

@@ -159,7 +159,7 @@ int reward_train_run(const struct reward_train_options *o, const char *input, st
 static void given_rewards(const struct pairs *p, float *reward)
 {
     for (size_t i = 0; i < p->data.n; i++) {
-        const struct example *x = &p->data.example[i];
+        const struct trainer_example *x = &p->data.example[i];
         for (size_t t = 1; t < x->sequence.n; t++)
             if (x->sequence.mask[t])
                 *reward++ = x->column[0][t];

@@ -157,7 +157,7 @@ static int begin(struct trainer *t, struct step *s, struct err *e)
                : err_set(e, STATUS_FAILED, "a batch of %zu sequences has no trained token", s->n);
 }
 
-int trainer_step(struct trainer *t, const struct example *example, size_t n,
+int trainer_step(struct trainer *t, const struct trainer_example *example, size_t n,
                  struct objective *objective, struct step_report *report, struct err *e)
 {
     double start = clock_seconds();

@@ -36,7 +36,7 @@ struct trainer {
 };
 
 // A sequence with the columns that the loss wants, each [n] along its tokens.
-struct example {
+struct trainer_example {
     struct sequence sequence;
     const float *column[LOSS_COLUMNS_MAX];
 };
@@ -50,10 +50,10 @@ struct step_report {
 
 // The batch of an update, as an objective sees it.
 struct step {
-    const struct example *example;   // [n]
-    const struct sequence *sequence; // [n] theirs
-    size_t n, counted;               // examples; those with a trained position
-    struct step_report *report;      // trained is there; the loss and its company to be filled in
+    const struct trainer_example *example; // [n]
+    const struct sequence *sequence;       // [n] theirs
+    size_t n, counted;                     // examples; those with a trained position
+    struct step_report *report; // trained is there; the loss and its company to be filled in
 };
 
 // What is trained: a head of the model and a loss at it. token_objective.h is the vocabulary's,
@@ -85,7 +85,7 @@ size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
 // One update from n examples, all trained positions of which count as one batch. Fails without
 // touching the weights when the loss or the gradient is not finite; where that is one example's
 // fault, report->where is its index, otherwise n. A batch without trained positions is an error.
-int trainer_step(struct trainer *t, const struct example *example, size_t n,
+int trainer_step(struct trainer *t, const struct trainer_example *example, size_t n,
                  struct objective *objective, struct step_report *report, struct err *e);
 
 #endif

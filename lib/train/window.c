@@ -2,12 +2,14 @@
 #include "train/window.h"
 #include "base/memory.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 int window_init(struct window *w, size_t size, struct err *e)
 {
+    assert(size >= 1);
     w->size = size;
     w->n = 0;
     w->value = mem_alloc(size, sizeof *w->value, "a running mean", e);

@@ -155,7 +155,7 @@ KIT size_t load_mask(const json_t *list, uint8_t **out)
 
 // Sequences as a trainer takes them; columns are allocated as needed.
 struct examples {
-    struct example *example;
+    struct trainer_example *example;
     size_t n, trained;
 };
 

@@ -6,8 +6,11 @@
 #define TEST_H
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int test_count, test_failures, test_failed;
@@ -37,6 +40,26 @@ static const char *test_skipped;
         if (strcmp(text_a, text_b) != 0) {                                                         \
             test_failed = 1;                                                                       \
             printf("# %s:%d: '%s' is not '%s'\n", __FILE__, __LINE__, text_a, text_b);             \
+        }                                                                                          \
+    } while (0)
+
+// The statement breaks a limit that an assertion defends.
+#define CHECK_DIES(statement)                                                                      \
+    do {                                                                                           \
+        fflush(stdout);                                                                            \
+        pid_t dies_pid = fork();                                                                   \
+        if (dies_pid == 0) {                                                                       \
+            alarm(60);                                                                             \
+            setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});                                        \
+            if (freopen("/dev/null", "w", stderr))                                                 \
+                statement;                                                                         \
+            _exit(0);                                                                              \
+        }                                                                                          \
+        int dies_status = 0;                                                                       \
+        if (dies_pid < 0 || waitpid(dies_pid, &dies_status, 0) != dies_pid ||                      \
+            !WIFSIGNALED(dies_status) || WTERMSIG(dies_status) != SIGABRT) {                       \
+            test_failed = 1;                                                                       \
+            printf("# %s:%d: %s goes on\n", __FILE__, __LINE__, #statement);                       \
         }                                                                                          \
     } while (0)
 

@@ -4,8 +4,10 @@
 #include "base/intern.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/named_number.h"
 #include "base/number.h"
 #include "base/rng.h"
+#include "base/shown.h"
 #include "base/thread.h"
 #include "base/utf8.h"
 
@@ -241,17 +243,153 @@ static void strings_are_numbered(void)
     intern_release(&g);
 }
 
+static int split_number(const char *text, const char *name, double number)
+{
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY};
+    struct named_number n;
+    struct err e;
+    return named_number(&n, text, &form, &e) == 0 && n.size == strlen(name) &&
+           !memcmp(n.name, name, n.size) && n.number == number;
+}
+
+static void names_with_numbers_are_read_strictly(void)
+{
+    static const struct named_form form = {"kl", "NAME:COEF", 0, INFINITY},
+                                   first = {"mix", "ALPHA:COLUMN", 0, 1},
+                                   operand = {NULL, "DIR:WEIGHT", -INFINITY, INFINITY};
+    struct named_number n;
+    struct err e;
+    CHECK(split_number("sft:0.1", "sft", 0.1));
+    CHECK(split_number("/a:b/c:1e-3", "/a:b/c", 1e-3));
+    CHECK(split_number("a::0", "a:", 0));
+    CHECK(split_number("::2", ":", 2));
+    static const char *const wrong[] = {"",     "sft",   ":1",      "sft:",  "sft:-1", "sft:x",
+                                        "a:1 ", "a: 1",  "a:0x1p3", "a:nan", "a:inf",  "a:1e999",
+                                        "a:1:", "a:1,5", "1",       ":",     "a:--1",  "a:+-1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(named_number(&n, wrong[i], &form, &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(named_number(&n, "sft:-1", &form, &e) < 0 &&
+          !strcmp(e.text, "--kl: 'sft:-1' is not NAME:COEF with COEF of 0 or more"));
+    CHECK(named_number(&n, "a:-0.5", &operand, &e) == 0 && n.size == 1 && n.number == -0.5);
+    CHECK(named_number(&n, "a", &operand, &e) < 0 && !strcmp(e.text, "'a' is not DIR:WEIGHT"));
+
+    CHECK(number_named(&n, "0.25:logp:sft", &first, &e) == 0 && n.number == 0.25 && n.size == 8 &&
+          !strcmp(n.name, "logp:sft"));
+    CHECK(number_named(&n, "1:a", &first, &e) == 0 && number_named(&n, "0::", &first, &e) == 0);
+    static const char *const bad[] = {"", "0.5", "0.5:", ":a", "a:0.5", "1.5:a", "-1:a", "0.5x:a"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(number_named(&n, bad[i], &first, &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(number_named(&n, "2:a", &first, &e) < 0 &&
+          !strcmp(e.text, "--mix: '2:a' is not ALPHA:COLUMN with ALPHA in 0 .. 1"));
+    char digits[80] = "0.";
+    memset(digits + 2, '1', 70);
+    strcpy(digits + 72, ":a");
+    CHECK(number_named(&n, digits, &first, &e) < 0);
+}
+
+static int shows(const char *text, size_t size, const char *want)
+{
+    struct shown s = shown(text, size);
+    if (strcmp(s.text, want) != 0)
+        printf("# %s\n", s.text);
+    return !strcmp(s.text, want);
+}
+
+static void texts_from_outside_are_shown_masked_and_short(void)
+{
+    CHECK(shows("gsm8k-17/0", 10, "gsm8k-17/0") && shows("", 0, "") && shows("é中😀", 9, "é中😀"));
+    // Escape sequences, of seven bits and of eight; line breaks; NUL, DEL; U+009B; U+202E, U+2066.
+    CHECK(shows("a\x1b[2J\x1b]0;x\ab", 11, "a?[2J?]0;x?") && shows("a\x9b"
+                                                                   "2Jb",
+                                                                   5, "a?2Jb"));
+    CHECK(shows("a\nb\r\tc\0d\x7f", 9, "a?b??c?d?") && shows("\xc2\x9b"
+                                                             "31m",
+                                                             5, "?31m"));
+    CHECK(shows("a\xe2\x80\xae"
+                "b\xe2\x81\xa6",
+                8, "a?b?") &&
+          shows("\xe2\x80\xa8", 3, "?"));
+    // Not UTF-8: a byte alone, an overlong one, a surrogate, one beyond all, one cut at the end.
+    CHECK(shows("\xff"
+                "a\x80",
+                3, "?a?") &&
+          shows("\xc0\xaf", 2, "??"));
+    CHECK(shows("\xed\xa0\x80", 3, "???") && shows("\xf5\x80\x80\x80", 4, "????"));
+    CHECK(shows("abc\xe4\xb8", 5, "abc?") && shows("\xf0\x9f\x98", 3, "?"));
+
+    char text[10000], want[SHOWN_BYTES + 4];
+    memset(text, 'x', sizeof text);
+    memset(want, 'x', SHOWN_BYTES);
+    want[SHOWN_BYTES] = 0;
+    CHECK(shows(text, SHOWN_BYTES, want));
+    strcpy(want + SHOWN_BYTES, "...");
+    CHECK(shows(text, SHOWN_BYTES + 1, want) && shows(text, sizeof text, want));
+    // A character of three bytes that would end behind the limit is left out whole.
+    for (size_t before = SHOWN_BYTES - 2; before < SHOWN_BYTES; before++) {
+        memset(text, 'x', sizeof text);
+        memset(want, 'x', before);
+        memcpy(text + before, "中", 3);
+        strcpy(want + before, "...");
+        CHECK(shows(text, sizeof text, want));
+    }
+    memset(text, '\x1b', sizeof text);
+    memset(want, '?', SHOWN_BYTES);
+    strcpy(want + SHOWN_BYTES, "...");
+    CHECK(shows(text, sizeof text, want));
+}
+
+static void records_have_one_name(void)
+{
+    char id[10000];
+    memset(id, 'i', sizeof id);
+    CHECK(!strcmp(shown_record("a\nb", 3, 7).text, "record `a?b`"));
+    CHECK(!strcmp(shown_record(NULL, 0, 7).text, "record 7"));
+    CHECK(!strcmp(shown_record(id, 0, UINT64_MAX).text, "record 18446744073709551615"));
+    struct shown s = shown_record(id, sizeof id, 1);
+    CHECK(strlen(s.text) == SHOWN_BYTES + sizeof "record `...`" - 1 &&
+          !strcmp(s.text + SHOWN_BYTES + sizeof "record `" - 1, "...`"));
+    char line[] = "a\x1b"
+                  "b\xc2\x9b"
+                  "c\xe4\xb8";
+    shown_mask(line);
+    CHECK(!strcmp(line, "a?b?c?"));
+}
+
+// Limits of the headers that only our own code can break.
+static void limits_are_defended(void)
+{
+    struct rng r;
+    struct arena a, b;
+    struct err e;
+    char text[NUMBER_MAX];
+    rng_init(&r, 1, RNG_TEST, 0, 0);
+    arena_init(&a);
+    arena_init(&b);
+    CHECK(arena_alloc(&a, 10, 1, &e) && arena_alloc(&b, 10, 1, &e));
+    struct arena_mark mark = arena_mark(&a);
+    CHECK_DIES(rng_below(&r, 0));
+    CHECK_DIES(number_from_f32(NAN, text));
+    CHECK_DIES(arena_rewind(&b, mark));
+    CHECK_DIES(err_set(NULL, STATUS_FAILED, "lost"));
+    arena_release(&a);
+    arena_release(&b);
+}
+
 int main(void)
 {
     RUN(philox_matches_published_vectors);
     RUN(rng_moments);
     RUN(floats_print_shortest_and_read_back);
     RUN(numbers_parse_strictly);
+    RUN(names_with_numbers_are_read_strictly);
+    RUN(texts_from_outside_are_shown_masked_and_short);
+    RUN(records_have_one_name);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
     RUN(json_takes_whole_numbers_of_any_size);
     RUN(utf8_is_checked);
     RUN(utf8_characters_go_there_and_back);
     RUN(strings_are_numbered);
+    RUN(limits_are_defended);
     return test_end();
 }

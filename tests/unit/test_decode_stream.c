@@ -208,7 +208,7 @@ static void any_decoder(void)
     buffer_init(&want, 0);
     buffer_init(&got, 0);
     for (int k = 0; k < 4000; k++) {
-        struct decoder *d;
+        struct token_decoder *d;
         struct string_list list;
         buffer_clear(&source);
         buffer_clear(&want);
@@ -253,7 +253,7 @@ static void cut_run_of_bytes(void)
     static const char *const run[] = {"<0x41>", "<0xE4>", "<0xBD>", "<0xA0>", "<0xE4>"};
     static const char *const want[] = {"A", "A\uFFFD", "A\uFFFD\uFFFD", "A你", "A你\uFFFD"};
     struct err e;
-    struct decoder *d;
+    struct token_decoder *d;
     struct buffer out;
     json_t *value = json_loads("{\"type\":\"ByteFallback\"}", 0, NULL);
     CHECK(decoder_parse(value, "test", &d, &e) == 0);

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
+#include "loss/bradley_terry.h"
 #include "loss/loss.h"
 
 #include <fcntl.h>
@@ -350,6 +351,25 @@ static void golden_values(void)
     json_decref(file);
 }
 
+// Limits of the headers that only our own code can break.
+static void limits_are_defended(void)
+{
+    struct err e;
+    struct loss l;
+    double x[3] = {0}, value[3], c[3];
+    size_t where;
+    struct loss_stats stats = {0};
+    struct loss_sequences s = {.n = 3, .log_ratio = x};
+    CHECK(loss_init(&l, "nll", &e) == 0 && !l.kind->sequences);
+    CHECK_DIES(loss_column(&l, l.n_columns));
+    CHECK_DIES(MAY_FAIL(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) < 0));
+    CHECK(loss_init(&l, "logistic", &e) == 0 && l.kind->use == LOSS_ON_PAIRS);
+    CHECK_DIES(MAY_FAIL(loss_evaluate_sequences(&l, &s, value, c, &stats, &where, &e) < 0));
+    struct bradley_terry b = {0};
+    uint32_t token = 1;
+    CHECK_DIES(bradley_terry_align(&b, &token, 0, &token, 1));
+}
+
 int main(void)
 {
     RUN(derivatives_by_finite_differences);
@@ -362,5 +382,6 @@ int main(void)
     RUN(kl_estimates);
     RUN(refuses);
     RUN(golden_values);
+    RUN(limits_are_defended);
     return test_end();
 }

@@ -758,8 +758,8 @@ static void check_family(const struct small_family *f)
     struct scratch s;
     if (small_open(&r, &s, f) == 0) {
         float logp[64];
-        struct example example[2] = {{.sequence = small_sequence(2)},
-                                     {.sequence = small_sequence(1)}};
+        struct trainer_example example[2] = {{.sequence = small_sequence(2)},
+                                             {.sequence = small_sequence(1)}};
         struct examples x = {example, 2, 0};
         example[1].sequence.n = 14; // long enough for all windows and lengths
         check_company(&r);
@@ -784,6 +784,32 @@ static void check_family(const struct small_family *f)
               decoder_backward(&r.decoder, &b, dhidden, &e) == 0);
         check_differences(r.model, &x, (double)out.temperature, 2e-5);
         free(dhidden);
+    }
+    small_close(&r, &s);
+}
+
+// Limits of the headers that only our own code can break.
+static void limits_are_defended(void)
+{
+    struct reference r;
+    struct scratch s;
+    struct packer p;
+    struct batch b;
+    struct sequence x = small_sequence(1);
+    if (small_open(&r, &s, &small_families[0]) == 0) {
+        size_t k = r.model->config.vocab + 1;
+        uint32_t *top = calloc(2 * x.n * k, sizeof *top);
+        float *logp = calloc(2 * x.n * k, sizeof *logp);
+        struct head_result out = {.k = k, .top = top, .top_logp = logp};
+        CHECK(packer_init(&p, &r.arena, x.n, 1, &e) == 0 && packer_add(&p, &x));
+        CHECK_DIES(packer_add(&p, &x));
+        packer_batch(&p, &b);
+        CHECK(decoder_forward(&r.decoder, &b, NULL, 0, &e) == 0);
+        CHECK_DIES(MAY_FAIL(decoder_backward(&r.decoder, &b, r.decoder.hidden, &e) < 0));
+        CHECK_DIES(MAY_FAIL(head_score(&r.device, r.model, r.decoder.hidden, p.target, b.n_wanted,
+                                       NULL, &out, &e) < 0));
+        free(top);
+        free(logp);
     }
     small_close(&r, &s);
 }
@@ -901,6 +927,7 @@ int main(void)
     RUN(matches_fixture);
     each_family("agrees", check_family);
     RUN(padding_learns_nothing);
+    RUN(limits_are_defended);
     each_golden("matches", reference_case);
     RUN(soft_rewards_telescope);
     RUN(soft_rewards_telescope_on_reference_samples);

@@ -1161,6 +1161,26 @@ static void any_threads(void)
     CHECK(threads_set(2, &error) == 0);
 }
 
+// Limits of the headers that only our own code can break.
+static void limits(void)
+{
+    kit_begin(1);
+    float x[16] = {0}, y[16] = {0};
+    struct linear product[LINEAR_MAX + 1];
+    for (size_t i = 0; i <= LINEAR_MAX; i++)
+        product[i] = (struct linear){.y = y, .w = {.data = x, .rows = 1, .cols = 4}};
+    CHECK(device.ops->linear(&device, x, 1, product, LINEAR_MAX, &error) == 0);
+    CHECK_DIES(device.ops->linear(&device, x, 1, product, LINEAR_MAX + 1, &error));
+    CHECK_DIES(device.ops->linear(&device, x, 1, product, 0, &error));
+    uint32_t block = 0;
+    struct segment segment = {.length = 1, .past = 1, .block = &block};
+    struct attention a = {
+        .heads = 1, .kv_heads = 1, .head_dim = 1, .k = x, .v = y, .n_segments = 1};
+    a.segment = &segment;
+    CHECK_DIES(device.ops->attention_of_last(&device, &a, y, x, &error));
+    CHECK_DIES(device.ops->attention_backward(&device, &a, y, y, y, x, x, x, x, &error));
+}
+
 static void run_named(const char *set, const char *name, void (*test)(void))
 {
     char full[64];
@@ -1197,6 +1217,7 @@ int main(void)
         run_named(sets[i], "divergence of odd logits", divergence_edges);
         run_named(sets[i], "a row has the same bits in any company", rows_alone);
         run_named(sets[i], "the same bits for any number of threads", any_threads);
+        run_named(sets[i], "limits are defended", limits);
         device_release(&device);
     }
     arena_release(&memory);

@@ -226,7 +226,7 @@ enum { PAIRS = 5 };
 struct random_pairs {
     uint32_t token[2 * PAIRS][40];
     uint8_t mask[40];
-    struct example example[2 * PAIRS];
+    struct trainer_example example[2 * PAIRS];
     struct pair pair[PAIRS];
 };
 
@@ -296,7 +296,7 @@ static void check_direction(struct reward_model *r, const struct random_pairs *p
 static struct step_report reward_step(struct reward_model *r, const struct random_pairs *p,
                                       const struct bradley_terry *b)
 {
-    struct example example[2 * PAIRS];
+    struct trainer_example example[2 * PAIRS];
     struct reward_objective objective;
     struct step_report report;
     for (size_t i = 0; i < PAIRS; i++) {

@@ -482,12 +482,13 @@ static void untrained_sequences_add_nothing(void)
     struct step_report report;
     if (bench_open(&b, &o) < 0 || bench_open(&c, &o) < 0)
         return;
-    struct example mixed[8];
+    struct trainer_example mixed[8];
     static const uint32_t token[] = {1, 2, 3, 4};
     static const uint8_t mask[] = {0, 0, 0, 0}, only_first[] = {1, 0, 0, 0};
-    mixed[0] = (struct example){.sequence = {.token = token, .mask = mask, .n = 4}};
+    mixed[0] = (struct trainer_example){.sequence = {.token = token, .mask = mask, .n = 4}};
     memcpy(mixed + 1, b.x.example, b.x.n * sizeof *mixed);
-    mixed[b.x.n + 1] = (struct example){.sequence = {.token = token, .mask = only_first, .n = 4}};
+    mixed[b.x.n + 1] =
+        (struct trainer_example){.sequence = {.token = token, .mask = only_first, .n = 4}};
     CHECK(trainer_step(&b.t, mixed, b.x.n + 2, &b.objective.objective, &report, &e) == 0);
     CHECK(bench_step(&c, NORMALIZE_TOKENS, 0, &report) == 0);
     CHECK(memcmp(b.r.model->master, c.r.model->master, b.r.model->n_flat * sizeof(float)) == 0);

@@ -6,6 +6,7 @@
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -66,14 +67,14 @@ int cpu_attention_store(struct device *d, const struct attention *a, const float
 }
 
 // The items of a job: segment and first query of each run of at most QUERIES tokens.
-struct run {
+struct query_run {
     size_t segment, first;
 };
 
 struct attention_job {
     const struct kernels *kernels;
     const struct attention *a;
-    const struct run *run;
+    const struct query_run *run;
     float *out, *lse;
     const float *q;
     float *scores; // [threads][TILE_MAX][row]
@@ -249,7 +250,7 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     float *scores = job->scores + (size_t)worker * work_floats(job);
     float *work = scores + TILE_MAX * job->row;
     for (size_t i = begin; i < end; i++) {
-        const struct run *run = &job->run[i / a->kv_heads];
+        const struct query_run *run = &job->run[i / a->kv_heads];
         const struct segment *s = &a->segment[run->segment];
         size_t tokens = s->length - run->first < QUERIES ? s->length - run->first : QUERIES;
         size_t last = (run->first + tokens) * group;
@@ -260,26 +261,27 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static struct run *make_runs(struct device *d, const struct attention *a, size_t *count,
-                             struct err *e)
+static struct query_run *make_runs(struct device *d, const struct attention *a, size_t *count,
+                                   struct err *e)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
         n += (a->segment[i].length + QUERIES - 1) / QUERIES;
-    struct run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
+    struct query_run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
     if (!run)
         return NULL;
     *count = n;
     n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
         for (size_t first = 0; first < a->segment[i].length; first += QUERIES)
-            run[n++] = (struct run){i, first};
+            run[n++] = (struct query_run){i, first};
     return run;
 }
 
 int cpu_attention(struct device *d, const struct attention *a, float *out, const float *q,
                   float *lse, struct err *e)
 {
+    assert(a->heads % a->kv_heads == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct attention_job job = {.kernels = cpu_kernels(d), .a = a, .out = out, .lse = lse, .q = q};
     size_t runs = 0;
@@ -293,6 +295,15 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
     threads_for(runs * a->kv_heads, cpu_grain(cost), attend_runs, &job);
     arena_rewind(&d->scratch, mark);
     return 0;
+}
+
+// What the operations on whole sequences ask for.
+static int none_has_past(const struct attention *a)
+{
+    for (size_t i = 0; i < a->n_segments; i++)
+        if (a->segment[i].past)
+            return 0;
+    return 1;
 }
 
 struct last_job {
@@ -343,6 +354,7 @@ static void weigh_last(void *arg, size_t begin, size_t end, int worker)
 int cpu_attention_of_last(struct device *d, const struct attention *a, float *weight,
                           const float *q, struct err *e)
 {
+    assert(none_has_past(a));
     struct last_job job = {a, weight, q};
     threads_for(a->n_segments, 1, weigh_last, &job);
     return 0;
@@ -480,6 +492,7 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
                            float *dv, const float *dout, const float *out, const float *q,
                            const float *lse, struct err *e)
 {
+    assert(none_has_past(a) && BACK_ROWS % cpu_kernels(d)->tile == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct backward_job job = {.forward = {.kernels = cpu_kernels(d), .a = a, .q = q},
                                .dq = dq,

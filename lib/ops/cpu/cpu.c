@@ -3,6 +3,7 @@
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static void embed_rows(void *arg, size_t begin, size_t end, int worker)
 static int cpu_embed(struct device *d, float *out, const struct tensor *table,
                      const uint32_t *token, size_t n, float factor, int add, struct err *e)
 {
+    assert(!table->transposed);
     struct embed_job job = {.kernels = cpu_kernels(d), .table = table, .token = token, .out = out};
     job.factor = factor;
     job.add = add;
@@ -144,6 +146,7 @@ static void norm_chunk(void *arg, size_t begin, size_t end, int worker)
 static int cpu_norm(struct device *d, float *y, float *stat, const float *x, size_t n, size_t pitch,
                     const struct norm *p, struct err *e)
 {
+    assert(pitch >= p->weight.cols);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct norm_job job = {.kernels = cpu_kernels(d), .y = y, .stat = stat, .x = x, .pitch = pitch};
     job.width = p->weight.cols;
@@ -182,6 +185,7 @@ static int cpu_norm_backward(struct device *d, float *dx, const float *dy, const
                              const float *stat, size_t n, size_t pitch, const struct norm *p,
                              struct err *e)
 {
+    assert(pitch >= p->weight.cols);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct norm_job job = {.kernels = cpu_kernels(d), .dx = dx, .dy = dy, .x = x, .saved = stat};
     job.n = n;
@@ -219,6 +223,7 @@ static void rotate_rows(void *arg, size_t begin, size_t end, int worker)
 static int cpu_rotate(struct device *d, float *x, size_t n, size_t heads, size_t head_dim,
                       const struct rotary *r, int backward, struct err *e)
 {
+    assert(r->dims % 2 == 0 && r->dims <= head_dim);
     struct rotate_job job = {cpu_kernels(d), x, heads, head_dim, r, backward ? -1.0f : 1.0f};
     threads_for(n, cpu_grain(heads * head_dim), rotate_rows, &job);
     return 0;

@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "ops/cpu/blas.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -48,11 +49,11 @@ struct product {
     const float *x, *panels;
     size_t n, depth;
     const struct linear *out;
-    struct cut cut[8];
+    struct cut cut[LINEAR_MAX];
     float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
 };
 
-struct item {
+struct linear_item {
     const struct linear *out;
     size_t row, rows, column, columns;
     float bias[COLUMNS];
@@ -60,8 +61,8 @@ struct item {
 };
 
 // c [rows][COLUMNS] to y's rows from `row` on, of `i`'s columns.
-static void store_rows(const struct kernels *kernels, const struct item *i, float *c, size_t row,
-                       size_t rows)
+static void store_rows(const struct kernels *kernels, const struct linear_item *i, float *c,
+                       size_t row, size_t rows)
 {
     const struct linear *o = i->out;
     for (size_t r = 0; r < rows; r++) {
@@ -76,7 +77,7 @@ static void store_rows(const struct kernels *kernels, const struct item *i, floa
 }
 
 // The same from c [columns][16].
-static void store_panel(const struct kernels *kernels, const struct item *i, const float *c,
+static void store_panel(const struct kernels *kernels, const struct linear_item *i, const float *c,
                         size_t row, size_t rows)
 {
     const struct linear *o = i->out;
@@ -107,7 +108,7 @@ static void multiply_panel(const struct product *p, const float *panel, const fl
 }
 
 // Weights [out, in]: x lies in panels, and the weights are read as they lie.
-static void panel_item(const struct product *p, const struct item *i)
+static void panel_item(const struct product *p, const struct linear_item *i)
 {
     const struct tensor *t = &i->out->w;
     size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
@@ -133,7 +134,7 @@ static void panel_item(const struct product *p, const struct item *i)
 }
 
 // wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
-static void gather_columns(const struct product *p, const struct item *i, const char *from,
+static void gather_columns(const struct product *p, const struct linear_item *i, const char *from,
                            size_t pitch)
 {
     enum { AHEAD = 8 };
@@ -153,7 +154,7 @@ static void gather_columns(const struct product *p, const struct item *i, const 
 
 // Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
 // same order. A few rows read the weights where they lie, more of them a copy.
-static void turned_item(const struct product *p, const struct item *i)
+static void turned_item(const struct product *p, const struct linear_item *i)
 {
     const struct tensor *t = &i->out->w;
     const struct kernels *k = p->kernels;
@@ -188,7 +189,7 @@ static void product_item(const struct product *p, size_t number, int worker)
         number -= cut->rows * cut->columns;
         cut++;
     }
-    struct item i = {.out = &p->out[cut - p->cut]};
+    struct linear_item i = {.out = &p->out[cut - p->cut]};
     const struct tensor *w = &i.out->w, *bias = &i.out->bias;
     i.row = number / cut->columns * cut->height;
     i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
@@ -222,6 +223,8 @@ static const float *make_panels(struct device *d, const float *x, size_t n, size
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
+    assert(count >= 1 && count <= LINEAR_MAX);
+    assert(COLUMNS % cpu_kernels(d)->tile == 0 && TURNED_STEP % cpu_kernels(d)->tile == 0);
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
@@ -232,6 +235,7 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
     int widen = 0, plain = 0;
     for (size_t i = 0; i < count; i++) {
         struct cut *cut = &p.cut[i];
+        assert(out[i].w.cols == depth);
         cut->height = out[i].w.transposed ? TURNED_ROWS : block;
         cut->columns = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
         cut->rows = (n + cut->height - 1) / cut->height;
