@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Numbers strings in the order in which they are first seen: the first is 0, the next that differs
+// Numbers strings in the order in which they are first seen: the first is 0, the next different one
 // 1, and so on.
 #ifndef BASE_INTERN_H
 #define BASE_INTERN_H

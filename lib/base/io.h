@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Checked input and output. Every write and close is checked; a named output file or directory
-// appears whole or not at all.
+// appears complete or not at all.
 #ifndef BASE_IO_H
 #define BASE_IO_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Ordinary JSON, read fast: what jansson's decoder gives, character by character, takes longer than
-// tokenizing the text.
+// A fast reader of ordinary JSON: jansson's decoder, which goes character by character, takes
+// longer than tokenizing the text.
 #ifndef BASE_JSON_READ_H
 #define BASE_JSON_READ_H
 

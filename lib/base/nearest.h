@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The nearest of several names: what somebody may have meant who wrote one that does not exist.
+// The most similar of several names, to suggest for one that does not exist.
 #ifndef BASE_NEAREST_H
 #define BASE_NEAREST_H
 

@@ -15,23 +15,21 @@
 //
 //     What follows -- goes to sft-train.
 //
-// What stands before the first option and after the last one is printed by --help as it is; a line
-// between two options is a heading. An option has four columns with two spaces or more between them
-// (and lines that go on with the last one):
+// The text before the first option and after the last one is printed by --help unchanged; a line
+// between two options is a heading. An option has four columns, separated by two or more spaces
+// (further lines continue the last one):
 //     option     as in --help: `-x, --name ARGUMENT`; the choices of `choice` are A|B|C
-//     variable   =VALUE: its default, in quotation marks where it is white space; of a flag, what
-//     the
-//                variable becomes (yes)
-//     kind       flag, text, int [LOW [HIGH]], real [LOW [HIGH]], choice, list (given several
-//     times;
-//                the variable is an array); `!`: must be given, `?`: a text that may be empty
+//     variable   =VALUE: its default, quoted if it is white space; of a flag, its value when given
+//                (yes)
+//     kind       flag, text, int [LOW [HIGH]], real [LOW [HIGH]], choice, list (repeatable; the
+//                variable is an array); `!`: required, `?`: a text that may be empty
 //     help
 // %common NAME...  options that several scripts have, in the same words: metrics, seed, threads,
 //                  timeout. After them come those that every script has: --config, --quiet and
 //                  --verbose.
-// %operands MIN MAX SENTENCE  how many (`*`: any number), and what is said where they are not
-// %rest PROGRAM    who takes the words after `--`; without it they are operands
-// Lines that begin with `%` and another word are somebody else's, and skipped.
+// %operands MIN MAX SENTENCE  how many (`*`: any number), and the error message otherwise
+// %rest PROGRAM    the program that receives the words after `--`; without it they are operands
+// Other lines that begin with `%` and a word are not for this parser and are skipped.
 #ifndef BASE_SCRIPT_H
 #define BASE_SCRIPT_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One pool of threads for the process. Work is cut into chunks that depend on the problem alone,
-// never on the number of threads, so that results are the same bits for any number.
+// One pool of threads for the process. Work is split into chunks that depend only on the problem,
+// never on the number of threads, so that results are bit-identical for any number.
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
 

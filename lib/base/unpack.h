@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Input that may be compressed: gzip and Zstandard are known by their first bytes and unpacked,
-// anything else passes as it is. Several members or frames one after the other are one text.
+// Input that may be compressed: gzip and Zstandard are recognized by their first bytes and
+// decompressed, anything else passes unchanged. Several members or frames are concatenated.
 #ifndef BASE_UNPACK_H
 #define BASE_UNPACK_H
 

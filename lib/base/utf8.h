@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// UTF-8 (RFC 3629: no surrogates, nothing overlong): is it valid, and its characters one by one.
+// UTF-8 (RFC 3629: no surrogates, no overlong forms): validation, and characters one by one.
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Asks a command about records as text, as `tok -d` prints them (stream/annotate.h).
+// Asks a command about records as text, as `tok -d` prints them (toks/annotate.h).
 #ifndef CONVERT_ANNOTATE_TEXT_H
 #define CONVERT_ANNOTATE_TEXT_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A token stream to text: JSON lines (stream/text_form.h), or for people (convert/marked.h), or
-// what a reader sees who gets the tokens one by one.
+// Converts a token stream to text: JSON lines (toks/text_form.h), text for people
+// (convert/marked.h), or what a reader sees who receives the tokens one by one.
 #ifndef CONVERT_DECODE_H
 #define CONVERT_DECODE_H
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Records to a token stream with a loss mask; or to their rendered text, or to text for people.
+// Converts records to a token stream with a loss mask, to their rendered text, or to text for
+// people.
 #ifndef CONVERT_ENCODE_H
 #define CONVERT_ENCODE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A record's text for people, its trained part marked, so that a wrong mask shows at once.
+// Prints a record's text for people with its trained part marked, so that a wrong mask is visible.
 #ifndef CONVERT_MARKED_H
 #define CONVERT_MARKED_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A stream's texts, coloured by a column (stream/show.h).
+// Prints the texts of a stream, coloured by a column (toks/show.h).
 #ifndef CONVERT_SHOW_TEXT_H
 #define CONVERT_SHOW_TEXT_H
 

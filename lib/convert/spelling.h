@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A tokenizer as the filters over streams call it: they know nothing of tokenizers.
+// A tokenizer behind the callbacks of the filters over streams, which know nothing of tokenizers.
 #ifndef CONVERT_SPELLING_H
 #define CONVERT_SPELLING_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Steps whose ends are found in a record's text (stream/steps.h).
+// Steps whose ends are found in a record's text (toks/steps.h).
 #ifndef CONVERT_STEPS_TEXT_H
 #define CONVERT_STEPS_TEXT_H
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Files of records, read one after the other in constant memory: JSON lines, one JSON array of
-// objects, or plain text with a record a line. What a file is shows in its first sign: `{`, `[` or
-// any other (which a file called .json, .jsonl or .ndjson must not have). Objects may also stand
-// one after the other over many lines each. gzip and Zstandard are unpacked (base/unpack.h);
-// formats that are no text are refused by their first bytes.
+// objects, or plain text with one record per line. The first character tells which: `{`, `[` or any
+// other (which a file named .json, .jsonl or .ndjson must not have). Objects may also follow one
+// another over many lines each. gzip and Zstandard are decompressed (base/unpack.h); formats that
+// are not text are refused by their first bytes.
 #ifndef DATA_CORPUS_H
 #define DATA_CORPUS_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is asked of records, and the names that a data set has for their fields.
+// How records are to be read, and the names that a data set has for their fields.
 #ifndef DATA_FIELDS_H
 #define DATA_FIELDS_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which record ids were seen: their 64-bit hashes, at most 32 bytes per record.
+// The record ids seen so far, as 64-bit hashes: at most 16 bytes per record, twice over.
 #ifndef DATA_ID_SET_H
 #define DATA_ID_SET_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Lists of messages as data sets have them, made into those that a chat template reads: objects
-// with `role` and `content`.
+// Converts the lists of messages in data sets to those that a chat template reads: objects with
+// `role` and `content`.
 #ifndef DATA_MESSAGES_H
 #define DATA_MESSAGES_H
 

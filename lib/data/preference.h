@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Preference data: one record that holds a better and a worse answer becomes two.
+// Preference data: a record with a better and a worse answer becomes two records.
 #ifndef DATA_PREFERENCE_H
 #define DATA_PREFERENCE_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Terms of a loss that look at a token's whole distribution, which c = d loss / d lp cannot
-// express: the exact KL divergence to a frozen model, either way, and an entropy bonus. The frozen
-// models are mapped and run beside the policy; the gradient joins at the logits, inside the chunked
-// pass over the vocabulary (model/head.h).
+// Terms of a loss that depend on a token's whole distribution, which c = d loss / d lp cannot
+// express: the exact KL divergence to a frozen model, in either direction, and an entropy bonus.
+// The frozen models are memory-mapped and run beside the policy; the gradient is added at the
+// logits, inside the chunked pass over the vocabulary (model/head.h).
 #ifndef INFER_EXACT_TERMS_H
 #define INFER_EXACT_TERMS_H
 

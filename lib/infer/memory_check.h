@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Refuses a job that cannot fit before it starts.
+// Refuses a job that cannot fit into memory before it starts.
 #ifndef INFER_MEMORY_CHECK_H
 #define INFER_MEMORY_CHECK_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run of sampling: prompts in, samples of a fixed policy or of one that lives, in order, a step
-// at a time.
+// A sampling run: reads prompts and writes samples, from a fixed policy or from one in training, in
+// order, one step at a time.
 #ifndef INFER_ROLLOUT_H
 #define INFER_ROLLOUT_H
 

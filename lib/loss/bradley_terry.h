@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The Bradley-Terry loss of a pair of completions with one reward a token: -log sigmoid of the
-// preferred completion's reward minus the other's, at the last token (sequence), or in the mean
-// over aligned tokens (Li et al., arXiv 2405.17888): from the first token that differs to the end
-// of the longer one; of equal completions the last token only.
+// The Bradley-Terry loss of a pair of completions with one reward per token: -log sigmoid of the
+// preferred completion's reward minus the other's, at the last token (sequence), or averaged over
+// aligned tokens (Li et al., arXiv 2405.17888): from the first token that differs to the end of the
+// longer completion; equal completions are compared at the last token only.
 #ifndef LOSS_BRADLEY_TERRY_H
 #define LOSS_BRADLEY_TERRY_H
 

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Losses. A loss is a function of log-probabilities under the policy and of columns that came with
-// the tokens. It answers with its value and with c = d value / d lp, and reaches the model through
-// c alone. A loss never sees a model.
+// Losses. A loss is a function of log-probabilities under the policy and of columns of the tokens.
+// It returns its value and c = d value / d lp, and reaches the model through c alone. A loss never
+// sees a model.
 //
 // A kind is one `struct loss_kind loss_NAME` and one row of LOSS_KINDS; a kind, or a family of
-// kinds that share their formula, is one file (loss_NAME.c). Which program offers it, what --help
-// says of it and which parameters it has are told by the kind. Nothing is normalised here: the
-// trainer divides the sums by the tokens, sequences or pairs of the whole step. All losses are to
-// be minimised.
+// kinds that share a formula, is one file (loss_NAME.c). The kind says which program offers it, its
+// text for --help and its parameters. Nothing is normalised here: the trainer divides the sums by
+// the tokens, sequences or pairs of the whole step. All losses are to be minimised.
 //
-// There are two ways to depend on the policy, and a kind may know both:
+// There are two ways to depend on the policy, and a kind may support both:
 //   pointwise   value[t] depends on lp[t] of trained token t alone, so that the engine may ask for
 //               any piece of a batch from inside its chunked pass over the vocabulary;
-//   sequences   value[i] depends on sums of lp over whole sequences, which must be known before:
-//               the trainer makes a pass without a way back, asks once for all sequences of the
-//               step, and then trains with c[i] on each trained token of sequence i.
+//   sequences   value[i] depends on sums of lp over whole sequences, which must be known first: the
+//               trainer makes a forward-only pass, asks once for all sequences of the step, and
+//               then trains with c[i] on each trained token of sequence i.
 #ifndef LOSS_LOSS_H
 #define LOSS_LOSS_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Names of activations as transformers has them (ACT2FN).
+// The names of activations in transformers (ACT2FN).
 #ifndef MODEL_ACTIVATION_H
 #define MODEL_ACTIVATION_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Models beside one another: differences, and averages with any weights.
+// Several models together: differences, and averages with any weights.
 #ifndef MODEL_COMPARE_H
 #define MODEL_COMPARE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What config.json and generation_config.json say of a model, in the old and the new form: the
+// A model as described by config.json and generation_config.json, in the old or the new form: the
 // description of its decoder.
 #ifndef MODEL_CONFIG_H
 #define MODEL_CONFIG_H

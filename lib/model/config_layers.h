@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What config.json says of single layers: windows, and which of them have rotary positions.
+// The settings of single layers in config.json: windows, and which layers have rotary positions.
 #ifndef MODEL_CONFIG_LAYERS_H
 #define MODEL_CONFIG_LAYERS_H
 

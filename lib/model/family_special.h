@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the keys of a family say beyond its row (struct family, `special`).
+// Settings that follow from a family's keys but are not in its row (struct family, `special`).
 #ifndef MODEL_FAMILY_SPECIAL_H
 #define MODEL_FAMILY_SPECIAL_H
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Sampling with a KV cache and continuous batching: a sample that ends makes room for the next at
-// once; the samples of a prompt share its computation and its blocks of keys and values. What a
-// sample becomes depends only on the model, its prompt and its key, not on its company.
+// Sampling with a KV cache and continuous batching: when a sample ends, the next one starts in its
+// place at once; the samples of a prompt share its computation and its blocks of keys and values. A
+// sample depends only on the model, its prompt and its key, not on the samples beside it.
 //
-// A sample ends at the latest where the model's learned positions do; rotary ones go on, as in
-// transformers. Where rotary angles depend on the length of the sequence, tokens turn as
-// transformers with its cache turns them: each by the length it had when it came, and its key stays
-// so; only the families with rope_restart compute all again at the border. Beyond the original
-// length such a sample's log-probabilities are those of its making, and not what scoring the whole
-// sequence gives.
+// A sample ends at the latest where the model's learned positions end; rotary positions continue,
+// as in transformers. If rotary angles depend on the length of the sequence, tokens are rotated as
+// in transformers with a cache: each by the length when it was added, and its key stays so; only
+// the families with rope_restart recompute everything when the original length is passed. Beyond
+// that length the log-probabilities of such a sample are those at sampling time, and not those of
+// scoring the whole sequence.
 //
 //   generator_add(...) for some prompts; while (!generator_idle(g)) generator_step(g, e);
-//   generator_take(g, &request) gives them back in the order they came.
+//   generator_take(g, &request) returns them in the order in which they were added.
 #ifndef MODEL_GENERATE_H
 #define MODEL_GENERATE_H
 

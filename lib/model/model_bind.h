@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// From the tensors of the files to those of the decoder.
+// Maps the tensors of the files to those of the decoder.
 #ifndef MODEL_MODEL_BIND_H
 #define MODEL_MODEL_BIND_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Drawing a token from logits, as transformers' logits processors define it, in their order:
+// Draws a token from logits as defined by transformers' logits processors, in their order:
 // repetition penalty, temperature, top-k, top-p, min-p.
 #ifndef MODEL_SAMPLING_H
 #define MODEL_SAMPLING_H

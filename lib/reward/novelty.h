@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How far a state is from those of the demonstrations, by random network distillation (after
-// ReLOAD, arXiv 2507.12815). A target, random and never trained, turns a state x of a model into
-// features tanh(W x / rms(x) + c); a predictor, linear in x / rms(x), is fitted to it on the
-// demonstrations' states by least squares. Where they part, the state is unlike them.
+// ReLOAD, arXiv 2507.12815). A random, untrained target maps a state x of a model to features
+// tanh(W x / rms(x) + c); a predictor, linear in x / rms(x), is fitted to it on the demonstrations'
+// states by least squares. Where the two differ, the state is unlike those.
 #ifndef REWARD_NOVELTY_H
 #define REWARD_NOVELTY_H
 

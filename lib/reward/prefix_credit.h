@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the tokens of a demonstration answer for where a sample went on from them (Prefix-RFT,
-// arXiv 2507.01679): only the most uncertain of them are trained, all with one advantage.
+// The credit of a demonstration's tokens at the beginning of a sample (Prefix-RFT, arXiv
+// 2507.01679): only the most uncertain of them are trained, all with the same advantage.
 #ifndef REWARD_PREFIX_CREDIT_H
 #define REWARD_PREFIX_CREDIT_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a token stream says of itself: columns, tokenizer, sampling settings, provenance.
+// The header of a token stream: columns, tokenizer, sampling settings, provenance.
 // The format is described in formats/toks.md.
 #ifndef STREAM_HEADER_H
 #define STREAM_HEADER_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The JSONL twin of a stream: one line per record, exact both ways (formats/toks.md).
+// The JSONL twin of a stream: one line per record, exact in both directions (formats/toks.md).
 #ifndef STREAM_JSONL_H
 #define STREAM_JSONL_H
 

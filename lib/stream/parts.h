@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The parts that streams are made of, for this room and for toks, which takes streams apart: sizes
-// and tags of formats/toks.md, and helpers of header and frame. Programs need none of it.
+// The parts of a stream, for this room and for toks, which takes streams apart: sizes and tags of
+// formats/toks.md, and helpers of header and frame. Programs do not need them.
 #ifndef STREAM_PARTS_H
 #define STREAM_PARTS_H
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads a token stream: zstd-compressed, plain binary or JSONL twin, found out from the first
-// bytes.
+// Reads a token stream: zstd-compressed, plain binary or JSONL twin, recognized by the first bytes.
 #ifndef STREAM_READER_H
 #define STREAM_READER_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The bytes of a stream as they come: read from a descriptor, decompressed where they are zstd,
-// the seal of a compressed stream checked on the way.
+// The bytes of a stream as they arrive: read from a descriptor and decompressed if they are zstd,
+// with the seal of a compressed stream checked on the way.
 #ifndef STREAM_SOURCE_H
 #define STREAM_SOURCE_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Writes a token stream. END is written by stream_writer_end alone: a program that fails calls
-// stream_writer_abort (or dies), and every reader will know.
+// stream_writer_abort (or dies), and every reader detects it.
 #ifndef STREAM_WRITER_H
 #define STREAM_WRITER_H
 

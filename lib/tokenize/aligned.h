@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Text that remembers where it came from: each byte of a normalised text knows the range of bytes
-// of the original that it stands for.
+// Text that remembers its origin: each byte of a normalised text knows the range of bytes of the
+// original that it comes from.
 #ifndef TOKENIZE_ALIGNED_H
 #define TOKENIZE_ALIGNED_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Byte-pair encoding (Gage 1994; Sennrich et al., 2016) as tokenizer.json's model "BPE" means it:
-// merges go by rank, then from the left.
+// Byte-pair encoding (Gage 1994; Sennrich et al., 2016) as defined by the model "BPE" of
+// tokenizer.json: merges are applied by rank, then from the left.
 #ifndef TOKENIZE_BPE_H
 #define TOKENIZE_BPE_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How normalization rewrites characters, and what becomes of their places: those of the reference
-// library, to the byte.
+// How normalization rewrites characters, and how that changes their offsets: exactly as in the
+// reference library, to the byte.
 #ifndef TOKENIZE_CHANGES_H
 #define TOKENIZE_CHANGES_H
 

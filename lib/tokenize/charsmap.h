@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // SentencePiece's compiled table of replacements ("precompiled_charsmap"): the size of a double
-// array as 32 bits, the array (Aoe, 1989, in the form of Darts-clone), the texts that are put in,
+// array as 32 bits, the array (Aoe, 1989, in the form of Darts-clone), and the replacement texts,
 // each ended by a NUL.
 #ifndef TOKENIZE_CHARSMAP_H
 #define TOKENIZE_CHARSMAP_H

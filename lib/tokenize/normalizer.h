@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The `normalizer` of tokenizer.json. Places are kept as the reference library keeps them: a
-// character that joins the one before it (NFC) leaves no trace, one that is put in shares the place
-// of its neighbour.
+// The `normalizer` of tokenizer.json. Offsets are kept as in the reference library: a character
+// that joins the one before it (NFC) leaves no trace, and an inserted one shares the offset of its
+// neighbour.
 #ifndef TOKENIZE_NORMALIZER_H
 #define TOKENIZE_NORMALIZER_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Regular expressions without memory as deterministic automata over classes of characters: one
-// step a character, whatever the pattern. Answers are those of the backtracking matcher (the
-// alternatives have their priorities: the ordered thread lists of Pike's machine, made into states
-// beforehand; Thompson 1968, Cox 2010), which stays the reference and serves all other patterns.
+// Regular expressions without memory as deterministic automata over classes of characters: one step
+// per character, whatever the pattern. Results are those of the backtracking matcher (alternatives
+// keep their priorities: the ordered thread lists of Pike's machine, made into states beforehand;
+// Thompson 1968, Cox 2010), which remains the reference and serves all other patterns.
 #ifndef TOKENIZE_PATTERN_DFA_H
 #define TOKENIZE_PATTERN_DFA_H
 

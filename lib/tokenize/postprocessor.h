@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The `post_processor` of tokenizer.json, for single sequences: ids in front and at the end, and
-// whether offsets leave blanks out.
+// The `post_processor` of tokenizer.json, for single sequences: ids at the beginning and the end,
+// and whether offsets leave out blanks.
 #ifndef TOKENIZE_POSTPROCESSOR_H
 #define TOKENIZE_POSTPROCESSOR_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The `pre_tokenizer` of tokenizer.json: cuts a normalised text into the pieces that the model sees
-// one by one.
+// The `pre_tokenizer` of tokenizer.json: splits a normalised text into the pieces that the model
+// processes one by one.
 #ifndef TOKENIZE_PRETOKENIZER_H
 #define TOKENIZE_PRETOKENIZER_H
 

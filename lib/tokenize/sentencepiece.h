@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Models of SentencePiece (Kudo & Richardson, 2018), "tokenizer.model": a Protocol Buffers message
-// with the pieces and how a text is normalized. Ids are those of SentencePiece itself.
+// SentencePiece models (Kudo & Richardson, 2018), "tokenizer.model": a Protocol Buffers message
+// with the pieces and the normalization of texts. Ids are those of SentencePiece itself.
 #ifndef TOKENIZE_SENTENCEPIECE_H
 #define TOKENIZE_SENTENCEPIECE_H
 

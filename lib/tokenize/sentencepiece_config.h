@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What stands around a tokenizer.model in a model directory: how tokenizer_config.json wants it
-// used, and the decoder that tokenizer.json would declare for it.
+// The files beside a tokenizer.model in a model directory: how tokenizer_config.json wants it used,
+// and the decoder that tokenizer.json would declare for it.
 #ifndef TOKENIZE_SENTENCEPIECE_CONFIG_H
 #define TOKENIZE_SENTENCEPIECE_CONFIG_H
 

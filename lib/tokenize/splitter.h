@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Pre-tokenizers that walk over a text once and keep or drop what they meet.
+// Pre-tokenizers that scan a text once and keep or drop what they find.
 #ifndef TOKENIZE_SPLITTER_H
 #define TOKENIZE_SPLITTER_H
 

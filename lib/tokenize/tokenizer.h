@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Tokenizers as tokenizer.json declares them: normalizer, pre-tokenizer, model, post-processor,
-// decoder, added tokens. The file is followed as it stands; what is not understood is refused with
-// the name of the key. Where there is no tokenizer.json, a tokenizer.model of SentencePiece with
-// what tokenizer_config.json says beside it.
+// Tokenizers as declared by tokenizer.json: normalizer, pre-tokenizer, model, post-processor,
+// decoder, added tokens. The file is followed exactly; what is not understood is refused with the
+// name of the key. Without a tokenizer.json, a tokenizer.model of SentencePiece is read with the
+// settings in tokenizer_config.json.
 #ifndef TOKENIZE_TOKENIZER_H
 #define TOKENIZE_TOKENIZER_H
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The strings of a vocabulary as a tree of bytes: which of them begin at a place in a text.
+// The strings of a vocabulary as a tree of bytes: finds those that begin at a given place in a
+// text.
 #ifndef TOKENIZE_TRIE_H
 #define TOKENIZE_TRIE_H
 

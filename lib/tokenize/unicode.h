@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The character classes that tokenizers ask for, as the reference library has them.
+// The character classes that tokenizers use, as defined by the reference library.
 #ifndef TOKENIZE_UNICODE_H
 #define TOKENIZE_UNICODE_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Unigram language model tokenization (Kudo, 2018): of all ways to write a text with the tokens of
-// a vocabulary the one with the largest sum of log-probabilities (Viterbi).
+// a vocabulary, the one with the largest sum of log-probabilities (Viterbi).
 #ifndef TOKENIZE_UNIGRAM_H
 #define TOKENIZE_UNIGRAM_H
 

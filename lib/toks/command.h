@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A command that is asked lines and answers lines: a child process behind two pipes.
+// A command that reads lines and answers with lines: a child process behind two pipes.
 #ifndef TOKS_COMMAND_H
 #define TOKS_COMMAND_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Streams from one form and place to another: toks view, tee, head and cat. All return 0 or
+// Copies streams between forms and places: toks view, tee, head and cat. All functions return 0 or
 // -1; a failure leaves no output file.
 #ifndef TOKS_COPY_H
 #define TOKS_COPY_H

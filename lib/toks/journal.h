@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Answers of a command, kept as they come, so that a second run asks only for the rest: JSON
-// lines, first what was asked of whom, then an answer a line, in the order of the records.
+// A journal of a command's answers, recorded as they arrive, so that a second run asks only for the
+// rest: JSON lines, first the command and the form of the questions, then one answer per line, in
+// the order of the records.
 #ifndef TOKS_JOURNAL_H
 #define TOKS_JOURNAL_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Samples beside the demonstrations whose prompts they answer: toks pair.
+// Puts samples beside the demonstrations whose prompts they answer: toks pair.
 #ifndef TOKS_PAIR_H
 #define TOKS_PAIR_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Some records of a stream, in the order of the stream: the best by a column (toks select) or drawn
-// at random (toks sample); and all of them in another order (toks shuf).
+// Some records of a stream, in their order: the best by a column (toks select) or a random draw
+// (toks sample); and all of them in another order (toks shuf).
 #ifndef TOKS_SELECT_H
 #define TOKS_SELECT_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One stream as several (toks split), and the columns of two streams side by side (toks join).
+// Splits one stream into several: toks split.
 #ifndef TOKS_SPLIT_H
 #define TOKS_SPLIT_H
 

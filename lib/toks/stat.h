@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is in a stream, counted: toks stat.
+// Statistics of a stream: toks stat.
 #ifndef TOKS_STAT_H
 #define TOKS_STAT_H
 

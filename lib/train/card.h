@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The model card of what a run has made: README.md of the directory, as model hubs show it. All in
-// it follows from input, options and seed: no times, no place.
+// The model card of a run's result: README.md of the directory, as model hubs show it. All of it
+// follows from input, options and seed; it names no times and no places.
 #ifndef TRAIN_CARD_H
 #define TRAIN_CARD_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The state of a run: fp32 masters, moments, counters. One file, replaced atomically; a run that
-// starts from it gives the same bits as one that was never stopped.
+// continues from it gives the same bits as an uninterrupted one.
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A stream read as it comes, to its proven end.
+// A stream read as it arrives, to its verified end.
 #ifndef TRAIN_ONLINE_H
 #define TRAIN_ONLINE_H
 

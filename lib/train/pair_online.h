@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Training on pairs as they come: an update per batch of pairs, and a generation per update.
+// Training on pairs as they arrive: one update per batch of pairs, and one generation per update.
 #ifndef TRAIN_PAIR_ONLINE_H
 #define TRAIN_PAIR_ONLINE_H
 

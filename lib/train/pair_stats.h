@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the metrics of an update on pairs say of them, with the names of TRL's DPOTrainer.
+// The metrics of an update on pairs, with the names of TRL's DPOTrainer.
 #ifndef TRAIN_PAIR_STATS_H
 #define TRAIN_PAIR_STATS_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run of training on pairs, a demonstration and a sample each: over a stream in memory, or
-// on-line (pair_online.h).
+// A run of training on pairs of a demonstration and a sample: over a stream in memory, or online
+// (pair_online.h).
 #ifndef TRAIN_PAIR_TRAIN_H
 #define TRAIN_PAIR_TRAIN_H
 

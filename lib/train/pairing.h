@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Finds the pairs among the records of a frame: two records with one value in the column `pair`,
-// one of which has the role `demo` or `chosen` and the other `sample` or `rejected`.
+// Finds the pairs among the records of a frame: two records with the same value in the column
+// `pair`, one with the role `demo` or `chosen` and the other with `sample` or `rejected`.
 #ifndef TRAIN_PAIRING_H
 #define TRAIN_PAIRING_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A stream of pairs in memory: all its records, and which two belong together (see pairing.h). The
-// two may stand anywhere in the stream.
+// two may be anywhere in the stream.
 #ifndef TRAIN_PAIRS_H
 #define TRAIN_PAIRS_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run of policy-gradient updates on a stream: batches, stop rules, and the living policy that
-// shows a generation per update (formats/policy.md).
+// A run of policy-gradient updates on a stream: batches, stop rules, and the policy directory that
+// shows one generation per update (formats/policy.md).
 #ifndef TRAIN_REINFORCE_H
 #define TRAIN_REINFORCE_H
 

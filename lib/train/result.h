@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A run over data in memory whose result is one model: epochs, kept fractions, an average of the
-// weights, a state to go on from exactly. The model's directory appears when the run is complete;
-// until then PATH.partial holds it.
+// weights, a state from which to continue exactly. The model directory appears when the run is
+// complete; until then it is PATH.partial.
 //
 //   result_open(&r, &options, "sft-train", 0, &e);      // the model is there
 //   result_begin(&r, &plan, &e);                        // PATH.partial is there

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What every run of training has, whatever feeds it and however its result appears: the output's
-// lock, model and trainer, provenance, what it must share with the run that it goes on from,
-// metrics and progress. offline.h and online.h are what it is fed from, result.h and publisher.h
-// how its model appears.
+// What all training runs have, whatever their input and however the result appears: the lock of the
+// output, model and trainer, provenance, the settings that a resumed run must share, metrics and
+// progress. offline.h and online.h provide the input, result.h and publisher.h show the model.
 #ifndef TRAIN_RUN_H
 #define TRAIN_RUN_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A run of supervised fine-tuning: over a stream in memory, with evaluation.
+// A run of supervised fine-tuning over a stream in memory, with evaluation.
 #ifndef TRAIN_SFT_H
 #define TRAIN_SFT_H
 
