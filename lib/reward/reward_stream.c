@@ -6,7 +6,7 @@
 #include <string.h>
 
 // The `step` of the open batch, or of the one that ended last.
-struct step {
+struct reward_step {
     uint32_t number;
     int known, ended;
     uint64_t n, size; // sequences so far; in all, as the header tells, 0: it does not
@@ -18,19 +18,19 @@ struct sums {
     double reward, squares;
 };
 
-struct run {
+struct reward_stream {
     struct stream_filter pass;
     struct reward_columns c;
     struct open_batch batch;
     int holds; // statistics of a batch are needed
-    struct step step;
+    struct reward_step step;
     struct sums sums;
     struct reward_stream_stats *stats;
     struct metrics *metrics;
     struct progress progress;
 };
 
-static void count(struct run *r, const struct reward_sequence *s)
+static void count(struct reward_stream *r, const struct reward_sequence *s)
 {
     r->stats->records++;
     r->stats->empty += s->n == 0;
@@ -44,7 +44,7 @@ static void count(struct run *r, const struct reward_sequence *s)
     r->sums.squares += s->total * s->total;
 }
 
-static json_t *metrics_of(const struct run *r, struct err *e)
+static json_t *metrics_of(const struct reward_stream *r, struct err *e)
 {
     const struct sums *s = &r->sums;
     double n = (double)s->records, mean = s->reward / n;
@@ -60,7 +60,7 @@ static json_t *metrics_of(const struct run *r, struct err *e)
     return NULL;
 }
 
-static int write_metrics(struct run *r, struct err *e)
+static int write_metrics(struct reward_stream *r, struct err *e)
 {
     int result = 0;
     if (r->metrics->fd >= 0 && r->sums.records) {
@@ -72,7 +72,7 @@ static int write_metrics(struct run *r, struct err *e)
 }
 
 // Settles the records so far and forgets them.
-static int settle(struct run *r, struct err *e)
+static int settle(struct reward_stream *r, struct err *e)
 {
     if (open_batch_settle(&r->batch, e) < 0)
         return -1;
@@ -82,15 +82,15 @@ static int settle(struct run *r, struct err *e)
     return 0;
 }
 
-static int end_batch(struct run *r, struct err *e)
+static int end_batch(struct reward_stream *r, struct err *e)
 {
     return settle(r, e) < 0 ? -1 : write_metrics(r, e);
 }
 
 // Takes the sequence's step; a new one ends the batch.
-static int enter_step(struct run *r, struct frame *f, size_t i, struct err *e)
+static int enter_step(struct reward_stream *r, struct frame *f, size_t i, struct err *e)
 {
-    struct step *s = &r->step;
+    struct reward_step *s = &r->step;
     uint32_t number = f->column[r->c.step].u32[i];
     int same = s->known && number == s->number;
     if (same && s->ended) {
@@ -106,9 +106,9 @@ static int enter_step(struct run *r, struct frame *f, size_t i, struct err *e)
     return 0;
 }
 
-static int take_frame(struct run *r, struct frame *f, struct err *e)
+static int take_frame(struct reward_stream *r, struct frame *f, struct err *e)
 {
-    struct step *s = &r->step;
+    struct reward_step *s = &r->step;
     for (size_t i = 0; i < f->n_sequences; i++)
         if ((r->c.step >= 0 && enter_step(r, f, i, e) < 0) ||
             open_batch_add(&r->batch, f, i, e) < 0)
@@ -123,7 +123,7 @@ static int take_frame(struct run *r, struct frame *f, struct err *e)
 }
 
 // Writes the frames whose sequences are all settled.
-static int write_settled(struct run *r, struct err *e)
+static int write_settled(struct reward_stream *r, struct err *e)
 {
     const struct frame *open = open_batch_frame(&r->batch);
     size_t n = 0;
@@ -132,7 +132,7 @@ static int write_settled(struct run *r, struct err *e)
     return filter_write_held(&r->pass, n, e);
 }
 
-static int run_frames(struct run *r, struct err *e)
+static int run_frames(struct reward_stream *r, struct err *e)
 {
     const struct stream_reader *in = r->pass.reader;
     struct frame *f;
@@ -160,7 +160,7 @@ static uint64_t step_size(const struct stream_header *h)
     return 0;
 }
 
-static int open_streams(struct run *r, const struct dense_reward *d, const char *input,
+static int open_streams(struct reward_stream *r, const struct dense_reward *d, const char *input,
                         const char *output, const struct provenance *line, struct err *e)
 {
     struct stream_filter *p = &r->pass;
@@ -179,7 +179,7 @@ int reward_stream_run(const struct dense_reward *d, const char *input, const cha
     memset(stats, 0, sizeof *stats);
     if (reward_options_check(&d->options, e) < 0)
         return -1;
-    struct run r = {
+    struct reward_stream r = {
         .holds = reward_needs_batch(&d->options) || d->prefix, .stats = stats, .metrics = metrics};
     open_batch_init(&r.batch, &r.c);
     progress_init(&r.progress, "record", 0);
