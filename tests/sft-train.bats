@@ -13,10 +13,6 @@ same_model() { # A B: the same files but for the history
     diff -r --exclude densepath.json --exclude README.md --exclude metrics.jsonl "$1" "$2"
 }
 
-figures() { # METRICS: without what depends on the clock
-    jq -c 'del(.step_time, .tokens_per_second)' "$1"
-}
-
 @test "sft-train: lowers the loss it reports, which is the mean over the trained tokens" {
     "$BIN/logprob" -q -m "$model" --as m demos.toks >before
     "${train[@]}" --batch-size 7 --max-steps 30 --lr-scheduler-type constant --metrics log \
@@ -89,47 +85,22 @@ figures() { # METRICS: without what depends on the clock
     run -1 "$BIN/model" diff -q --tolerance 1e-6 out "$model"
 }
 
-@test "sft-train: stopped by SIGTERM and resumed: the same as straight through" {
-    local long=(--max-steps 1500 --keep half --batch-size 2)
+# Of runs with --resume: what a run leaves, and what must hold of each in the end.
+afresh() { rm -rf out out.partial out.lock log; }
+same_as_straight() {
+    same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.partial ] && [ ! -e out.lock ]
+}
+
+@test "sft-train: stopped or killed at any point and resumed: the same as straight through" {
+    local long=(--max-steps 30 --keep half --ema 0.9 --batch-size 2 --save-steps 7)
     "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
-    afresh() { rm -rf out out.partial out.lock log; }
-    same_as_straight() {
-        same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.partial ]
-    }
-    # Only lines of this round show that its signals are caught.
-    stopped() { after_lines log 300; }
-    hit_and_resumed 2 TERM stopped "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
+    each_struck 'KILL TERM' "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
     # What stands there when it was stopped.
-    for ((i = 0, got = 0; got == 0 && i < 20; i++)); do
-        afresh
-        hit TERM stopped "${train[@]}" "${long[@]}" --metrics log -o out demos.toks
-    done
+    afresh
+    struck TERM 10 "${train[@]}" "${long[@]}" --metrics log -o out demos.toks
     [ "$got" -eq 75 ]
     [ -e out.partial/state.safetensors ] && [ ! -e out ] && [ ! -e out.lock ]
     grep -q "stopped after update.*--resume" said
-}
-
-# ROUNDS: kill -9 at random instants, then to the end.
-killed() {
-    local rounds=$1 long=(--max-steps 600 --keep half --batch-size 2 --save-steps 7)
-    timed "${train[@]}" "${long[@]}" --metrics straight.log -o straight demos.toks
-    # shellcheck disable=SC2034
-    local span=$took
-    afresh() { rm -rf out out.partial out.lock log; }
-    same_as_straight() {
-        same_model straight out && cmp <(figures straight.log) <(figures log) &&
-            [ ! -e out.partial ] && [ ! -e out.lock ]
-    }
-    hit_and_resumed "$rounds" KILL at_random "${train[@]}" "${long[@]}" --resume --metrics log -o out demos.toks
-}
-
-@test "sft-train: kill -9 at a few random instants" {
-    killed 2
-}
-
-# bats test_tags=slow
-@test "sft-train: kill -9 at 50 random instants and more" {
-    killed 50
 }
 
 @test "sft-train: --resume goes on only with the same run" {
