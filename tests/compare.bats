@@ -151,22 +151,16 @@ compare() { # what is the same in all calls
 
 @test "what was interrupted goes on where it was" {
     make_task task
-    long=(--seeds 1 --arms sft DEMONSTRATIONS=20000 'SFT=--batch-size 8 --learning-rate 1e-3 --save-steps 50')
-    compare "${long[@]}" >/dev/null
+    long=("$P/compare" -o out --task task "${tiny[@]}" --seeds 1 --arms sft
+        'SFT=--batch-size 8 --learning-rate 1e-3 --save-steps 5')
+    struck KILL 0 "${long[@]}"
     mv out whole
-    set -m
-    compare "${long[@]}" >/dev/null 2>&1 &
-    job=$!
-    set +m
-    for _ in $(seq 300); do
-        [ ! -e out/seed-1/sft.partial/state.json ] && [ -z "$(ls out/seed-1/sft.partial 2>/dev/null)" ] || break
-        sleep 0.1
-    done
-    sleep 0.3
-    kill -KILL -- -$job
-    wait $job || true
+    # When the second state has been saved.
+    at=$(awk '$1 == "rename" && $2 == "state.safetensors" && ++n == 2 { print NR + 1 }' points)
+    struck KILL "$at" "${long[@]}"
+    [ "$got" -eq 137 ]
     [ ! -e out/seed-1/sft.done ]
-    run -0 --separate-stderr compare "${long[@]}"
+    run -0 --separate-stderr "${long[@]}"
     [[ $stderr == *"SFT, gone on with"* ]]
     cmp out/seed-1/sft/model.safetensors whole/seed-1/sft/model.safetensors
     cmp out/results.tsv whole/results.tsv

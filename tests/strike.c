@@ -7,6 +7,7 @@
 // STRIKE_AT      the point, counted from 1 over all processes with this log; 0: none
 // STRIKE_SIGNAL  number of the signal
 // STRIKE_WHOM    `self`, the process; else all of its session
+// STRIKE_READS   set: what is read comes byte by byte, as it may from a pipe
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -70,6 +71,12 @@ ssize_t write(int fd, const void *data, size_t size)
 {
     point_at("write", fd);
     return REAL(ssize_t, write, int, const void *, size_t)(fd, data, size);
+}
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    return REAL(ssize_t, read, int, void *, size_t)(fd, data,
+                                                    size && getenv("STRIKE_READS") ? 1 : size);
 }
 
 int ftruncate(int fd, off_t size)
