@@ -47,7 +47,7 @@ scores() { # STREAM: are they 1 .. 40?
 }
 
 @test "numbers, texts, truth values, nulls and arrays become columns" {
-    timeout 60 "$toks" annotate in.toks -o out -- \
+    timeout 600 "$toks" annotate in.toks -o out -- \
         jq -c '{id, n: (.token[0] / 2), gold, t: ("<" + .gold + ">"), ok: (.gold == "1"), none: null, w: (.token | map(. * 2))}'
     "$toks" view -H out | jq -c '[.columns[4:][] | [.name, .type, .per]]' | grep -qxF \
         '[["n","f32","sequence"],["t","string","sequence"],["ok","f32","sequence"],["none","f32","sequence"],["w","f32","token"]]'
@@ -157,7 +157,7 @@ scores() { # STREAM: are they 1 .. 40?
     for options in "--in-flight 1 --patience 0.02" "--in-flight 700 --patience 0.1" ""; do
         [ "$options" != "--in-flight 1 --patience 0.02" ] || in=in.toks
         # shellcheck disable=SC2086
-        timeout 60 "$toks" annotate $options "${in:-many.toks}" -o out -- sh -c 'tac | tac | jq -c "{id, score: .token[0]}"'
+        timeout 600 "$toks" annotate $options "${in:-many.toks}" -o out -- sh -c 'tac | tac | jq -c "{id, score: .token[0]}"'
         "$toks" view out | jq -r '.score // empty' > got
         seq 1 "$(wc -l < got)" | cmp - got
         [ "$(wc -l < got)" -eq "$("$toks" stat -O json "${in:-many.toks}" | jq .records)" ]
@@ -165,7 +165,7 @@ scores() { # STREAM: are they 1 .. 40?
     done
     # Long lines both ways, many times the size of a pipe.
     jq -nc '{id: "a", token: [range(60000)]}, {id: "b", token: [range(60000)]}, {id: "c", token: [range(60000)]}' > long.jsonl
-    timeout 60 "$toks" annotate long.jsonl -o out -- jq -c '{id, w: .token}'
+    timeout 600 "$toks" annotate long.jsonl -o out -- jq -c '{id, w: .token}'
     "$toks" view out | tail -n +2 | jq -e -s 'length == 3 and all(.w == .token)'
 }
 
@@ -175,7 +175,7 @@ scores() { # STREAM: are they 1 .. 40?
     size=$(($(wc -c < first.toks) - 64)) # without END
     for command in "./good" "tac | tac | ./good"; do
         mkfifo in out
-        timeout 60 "$toks" annotate --patience 0.3 < in > out -- sh -c "$command" &
+        timeout 600 "$toks" annotate --patience 0.3 < in > out -- sh -c "$command" &
         exec 7> in 8< out
         head -c "$size" steps.toks >&7
         [ "$("$toks" head -n 9 --stop <&8 | "$toks" view | jq -r '.score // empty' | paste -sd ' ')" = "1 2 3 4 5 6 7 8 9" ]
@@ -183,7 +183,7 @@ scores() { # STREAM: are they 1 .. 40?
         wait || true
         rm in out
     done
-    timeout 60 "$toks" annotate steps.toks -o out -- ./good
+    timeout 600 "$toks" annotate steps.toks -o out -- ./good
     scores out
     "$toks" view out | "$toks" view -b --level 0 | cmp - out
 }
@@ -288,7 +288,7 @@ SH
     run --separate-stderr "$toks" annotate --journal /dev/full in.toks -o no -- ./good
     [ "$status" -eq 1 ]
     one_line
-    run --separate-stderr bash -c "timeout 60 '$toks' annotate in.toks -- sh -c './good; sleep 70000' | true; echo \${PIPESTATUS[0]}"
+    run --separate-stderr bash -c "timeout 600 '$toks' annotate in.toks -- sh -c './good; sleep 70000' | true; echo \${PIPESTATUS[0]}"
     [ "$output" = 141 ]
     [ -z "$stderr" ]
     for words in "" "--" "in.toks in.toks -- ./good" "--in-flight 0 in.toks -- ./good" "--timeout -1 -- ./good"; do

@@ -65,7 +65,7 @@ setup() {
     timeout 120 "${irft[@]}" -o three --online --steps 3 seven.toks -- -q --lr-scheduler-type constant
     cmp two/model.safetensors three/model.safetensors
     # A trainer that refuses ends the whole loop.
-    run -1 timeout 60 "${irft[@]}" -o two --online seven.toks
+    run -1 timeout 600 "${irft[@]}" -o two --online seven.toks
 }
 
 @test "irft: what it refuses" {

@@ -138,12 +138,12 @@ changed() { # FILTER
     }
     each_struck 'KILL TERM' "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks
     # It goes on only with the same run.
-    "${train[@]}" --max-steps 100000 --save-steps 3 --metrics log2 -o other2 pairs.toks 2>/dev/null 3>&- &
+    "${train[@]}" --max-steps 1000000000 --save-steps 3 --metrics log2 -o other2 pairs.toks 2>/dev/null 3>&- &
     local pid=$!
     await has_lines log2 5
     kill -9 $pid
     wait $pid || true
-    local again=("${train[@]}" --resume --max-steps 100000 -o other2)
+    local again=("${train[@]}" --resume --max-steps 1000000000 -o other2)
     fails 2 '`beta`' "${again[@]}" --beta 0.2 pairs.toks
     fails 2 '`loss`' "${again[@]}" --loss hinge pairs.toks
     fails 2 '`data`|`reference`' "${again[@]}" --reference self pairs.toks

@@ -178,14 +178,14 @@ with_rewards() {
 }
 
 @test "reward-train: --resume goes on only with the same run" {
-    "${train[@]}" --max-steps 100000 --save-steps 3 --metrics log -o out pairs.toks 2>/dev/null 3>&- &
+    "${train[@]}" --max-steps 1000000000 --save-steps 3 --metrics log -o out pairs.toks 2>/dev/null 3>&- &
     local pid=$! got=0
     await has_lines log 5
     kill -TERM "$pid"
     wait "$pid" || got=$?
     [ "$got" -eq 75 ]
     [ -e out.partial/state.safetensors ] && [ ! -e out ]
-    local again=("${train[@]}" --resume --max-steps 100000 -o out)
+    local again=("${train[@]}" --resume --max-steps 1000000000 -o out)
     fails 2 '`pad`' "${again[@]}" --pad zero pairs.toks
     fails 2 '`reduction`' "${again[@]}" --reduction tokens pairs.toks
     fails 2 '`loss`' "${again[@]}" --loss sequence pairs.toks

@@ -105,7 +105,7 @@ same_as_straight() {
 
 @test "sft-train: --resume goes on only with the same run" {
     cat >stop <<'END'
-"$@" --save-steps 3 --max-steps 100000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
+"$@" --save-steps 3 --max-steps 1000000000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
 pid=$!
 while [ ! -e log ] || [ "$(wc -l <log)" -lt 5 ]; do sleep 0.02; done
 kill -9 $pid
@@ -113,7 +113,7 @@ wait $pid
 END
     run -137 bash stop "${train[@]}"
     [ -e out.partial/state.safetensors ]
-    local again=("${train[@]}" --resume --max-steps 100000 -o out)
+    local again=("${train[@]}" --resume --max-steps 1000000000 -o out)
     fails 2 '`learning-rate`' "${again[@]}" --learning-rate 1e-3 demos.toks
     fails 2 '`seed`' "${again[@]}" --seed 9 demos.toks
     fails 2 '`batch-size`' "${again[@]}" --batch-size 4 demos.toks
@@ -131,7 +131,7 @@ END
 }
 
 @test "sft-train: two trainers do not share a directory" {
-    "${train[@]}" --max-steps 100000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
+    "${train[@]}" --max-steps 1000000000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
     local pid=$!
     await has_lines log 1
     fails 1 "out: another trainer" "${train[@]}" -o out demos.toks
@@ -153,7 +153,7 @@ END
     "$BIN/sft-train" -q -m out --max-steps 2 --metrics log -o quiet demos.toks
     [ ! -e quiet/metrics.jsonl ]
     # A resumed run has the lines of one that was never stopped: those behind the state go.
-    "${train[@]}" --max-steps 100000 --save-steps 4 -o stopped demos.toks 2>/dev/null 3>&- &
+    "${train[@]}" --max-steps 1000000000 --save-steps 4 -o stopped demos.toks 2>/dev/null 3>&- &
     local pid=$! log=stopped.partial/metrics.jsonl
     while [ ! -e stopped.partial/state.safetensors ]; do sleep 0.02; done
     kill -TERM $pid
@@ -162,7 +162,7 @@ END
     lines=$(wc -l <$log)
     [ "$lines" -ge 4 ]
     echo '{"step":99999}' >>$log
-    "${train[@]}" --max-steps 100000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
+    "${train[@]}" --max-steps 1000000000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
     pid=$!
     until [ "$(wc -l <$log)" -gt $((lines + 3)) ]; do sleep 0.02; done
     kill -TERM $pid
