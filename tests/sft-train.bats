@@ -161,7 +161,7 @@ END
     local lines
     lines=$(wc -l <$log)
     [ "$lines" -ge 4 ]
-    echo '{"step":99999}' >>$log
+    printf '{"step":%d}\n{"st' $((lines + 1)) >>$log # and half a line
     "${train[@]}" --max-steps 1000000000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
     pid=$!
     until [ "$(wc -l <$log)" -gt $((lines + 3)) ]; do sleep 0.02; done
