@@ -183,6 +183,25 @@ same_model() { # A B
     cmp <(figures straight.log) <(figures log)
 }
 
+@test "reinforce-step: stopped or killed at any point, it goes on with the rest of a file to the same end" {
+    "${learn[@]}" --metrics straight.log -o straight round.toks
+    records round.toks >all
+    "$BIN/toks" view --header round.toks >header
+    cat >rest <<'END'
+reached=$(jq .generation out/densepath.json 2>/dev/null || echo 0)
+{ cat header && tail -n "+$((reached * 16 + 1))" all; } >rest.jsonl
+exec "$@" rest.jsonl
+END
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        # One that was struck while it put the generation before in its place lacks that, and has it
+        # as out.partial until the next run.
+        { [ ! -e out/previous ] || { cmp {straight,out}/previous/model.safetensors && [ ! -e out.partial ]; }; } &&
+            same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.lock ]
+    }
+    each_struck 'KILL TERM' bash rest "${learn[@]}" --save-steps 1 --resume --metrics log -o out
+}
+
 @test "reinforce-step: stop rules keep the generation before" {
     "${learn[@]}" --metrics plain.log -o plain round.toks
     # between the largest and the second largest of the batches' means

@@ -152,7 +152,7 @@ END
     [ "$(wc -l <next/metrics.jsonl)" -eq 2 ]
     "$BIN/sft-train" -q -m out --max-steps 2 --metrics log -o quiet demos.toks
     [ ! -e quiet/metrics.jsonl ]
-    # A resumed run has the lines of one that was never stopped: those behind the state go.
+    # A resumed run has the lines of one that was never stopped: what is behind the state goes.
     "${train[@]}" --max-steps 1000000000 --save-steps 4 -o stopped demos.toks 2>/dev/null 3>&- &
     local pid=$! log=stopped.partial/metrics.jsonl
     while [ ! -e stopped.partial/state.safetensors ]; do sleep 0.02; done
@@ -161,7 +161,7 @@ END
     local lines
     lines=$(wc -l <$log)
     [ "$lines" -ge 4 ]
-    printf '{"step":%d}\n{"st' $((lines + 1)) >>$log # and half a line
+    printf '{"st' >>$log # half a line
     "${train[@]}" --max-steps 1000000000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
     pid=$!
     until [ "$(wc -l <$log)" -gt $((lines + 3)) ]; do sleep 0.02; done
