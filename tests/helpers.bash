@@ -81,7 +81,10 @@ each_struck() {
     shift
     afresh
     struck KILL 0 "$@"
-    [ "$got" -eq 0 ] && same_as_straight || { echo "not struck: status $got: $(cat said)"; return 1; }
+    if [ "$got" -ne 0 ] || ! same_as_straight; then
+        echo "not struck: status $got: $(cat said)"
+        return 1
+    fi
     mapfile -t ats < <(chosen_points)
     for ((i = 0; i < ${#ats[@]}; i++)); do
         signal=${signals[i % ${#signals[@]}]} at=${ats[i]} past=
@@ -96,7 +99,10 @@ each_struck() {
             *) false ;;
             esac || { echo "$past"; return 1; }
         done
-        [ "$got" -eq 0 ] && same_as_straight || { echo "$past"; return 1; }
+        if [ "$got" -ne 0 ] || ! same_as_straight; then
+            echo "$past"
+            return 1
+        fi
     done
     echo "# $landed blows at ${#ats[@]} points"
     [ "$landed" -ge $((${#ats[@]} / 2)) ]
