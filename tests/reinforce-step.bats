@@ -199,7 +199,18 @@ END
         { [ ! -e out/previous ] || { cmp {straight,out}/previous/model.safetensors && [ ! -e out.partial ]; }; } &&
             same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.lock ]
     }
-    each_struck 'KILL TERM' bash rest "${learn[@]}" --save-steps 1 --resume --metrics log -o out
+    most=12 each_struck 'KILL TERM' bash rest "${learn[@]}" --save-steps 1 --resume --metrics log -o out
+    # One that had ended shows a whole generation at any point of its going on.
+    { cat header && head -n 48 all; } >begin.jsonl
+    "${learn[@]}" --save-steps 1 -o ended begin.jsonl
+    local at got=137
+    for ((at = 1; at <= 15; at++)); do
+        rm -rf out && cp -r ended out
+        struck KILL "$at" bash rest "${learn[@]}" --resume -o out
+        [ "$got" -eq 137 ]
+        [ "$(jq .generation out/densepath.json)" = 3 ]
+        "$BIN/model" info out >/dev/null
+    done
 }
 
 @test "reinforce-step: stop rules keep the generation before" {
