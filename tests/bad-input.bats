@@ -74,8 +74,8 @@ each_refuses() {
 }
 
 @test "a reward command that hangs" {
-    limit=3 each_refuses 'gave no answer for 3 seconds' 'head -n 2; sleep 77.5'
-    is_over() { ! pgrep -f -x 'sleep 77[.]5' >/dev/null; }
+    limit=0.3 each_refuses 'gave no answer for 0.3 seconds' "head -n 2; sleep 7000.$BASHPID"
+    is_over() { ! pgrep -f -x "sleep 7000[.]$BASHPID" >/dev/null; }
     await is_over
 }
 
@@ -109,20 +109,16 @@ SH
 }
 
 @test "vote: rounds of several updates, stopped in the middle of one, go on with the same samples" {
-    vote() { "$P/vote" -m "$D/base" -o "$@" --answer 'jq -c ".answer = .completion[:1]"' "${few[@]}" --steps 6 \
-        --round-steps 3 "$D/demos.jsonl"; }
-    vote whole
-    # A run that was killed after the second update of its first round.
-    "$P/vote" -m "$D/base" -o out --answer 'jq -c ".answer = .completion[:1]"' "${few[@]}" --steps 6 \
-        --round-steps 3 "$D/demos.jsonl" -- --save-steps 1 &
-    local pid=$!
-    for _ in $(seq 400); do
-        [ "$(jq .generation out/densepath.json 2>/dev/null || echo 0)" -lt 2 ] || break
-        sleep 0.02
-    done
-    kill -9 "$pid"
-    wait "$pid" || true
-    vote out --resume
+    vote=("$P/vote" -m "$D/base" --answer 'jq -c ".answer = .completion[:1]"' "${few[@]}" --steps 6 --round-steps 3
+        "$D/demos.jsonl")
+    "${vote[@]}" -o whole
+    # A run that is killed when the second update of its first round has been shown.
+    struck KILL 0 "${vote[@]}" -o out -- --save-steps 1
+    at=$(awk '$1 == "rename" && $2 == "out" && ++n == 3 { print NR + 1 }' points)
+    rm -r out out.*
+    struck KILL "$at" "${vote[@]}" -o out -- --save-steps 1
+    [ "$got" -eq 137 ] && [ "$(jq .generation out/densepath.json)" -eq 2 ]
+    "${vote[@]}" -o out --resume
     cmp whole/model.safetensors out/model.safetensors
 }
 
@@ -185,41 +181,27 @@ SH
     pair-train -q -m "$D/base" -o out good.toks
 }
 
-# COMMAND...: is killed again and again, with all that it started, later each time, then let run.
-killed_often() {
-    local try pid
-    for try in 1 2 3 4 5 6; do
-        setsid "$@" 3>&- >/dev/null 2>&1 &
-        pid=$!
-        sleep "0.$((try * 15))"
-        kill -9 -- "-$pid" 2>/dev/null || true
-        wait "$pid" || true
-    done
-    "$@"
-}
-
-# bats test_tags=slow
 @test "killed anywhere and run again, rft, vote and crossfit end with the same bytes" {
     head -n 8 "$D/demos.jsonl" >few.jsonl
-    rft() { echo "$P/rft" -m "$D/base" --rounds 2 --steps 3 --batch-size 2 -n 2 --max-new-tokens 6 --learning-rate 1e-3 \
-        --reward-batch-size 2 --reward-learning-rate 1e-3 --threads 1 -o "$@" few.jsonl; }
-    vote() { echo "$P/vote" -m "$D/base" --answer ./answer "${few[@]}" --steps 8 --round-steps 4 -o "$@" few.jsonl; }
-    crossfit() { echo "$P/crossfit" -m "$D/base" --folds 2 --threads 1 -o "$@" few.jsonl -- -q --max-steps 60 --save-steps 7; }
     printf '#!/bin/sh\nexec jq --unbuffered -c ".answer = .completion[:1]"\n' >answer
     chmod +x answer
-    for pipeline in rft vote crossfit; do
-        mapfile -t whole < <($pipeline "$pipeline-whole" | tr ' ' '\n')
-        mapfile -t again < <($pipeline "$pipeline-out" | tr ' ' '\n')
-        [ "$pipeline" = crossfit ] || again+=(--resume)
-        "${whole[@]}"
-        killed_often "${again[@]}"
-        if [ "$pipeline" = crossfit ]; then
-            for fold in 1 2; do
-                cmp "crossfit-whole/fold-$fold/model.safetensors" "crossfit-out/fold-$fold/model.safetensors"
-            done
-            cmp <(toks view crossfit-whole/rewarded.toks | tail -n +2) <(toks view crossfit-out/rewarded.toks | tail -n +2)
-        else
-            cmp "$pipeline-whole/model.safetensors" "$pipeline-out/model.safetensors"
-        fi
-    done
+    afresh() { rm -rf out out.*; }
+    rft=("$P/rft" -m "$D/base" --rounds 2 --steps 2 --batch-size 2 -n 2 --max-new-tokens 6 --learning-rate 1e-3
+        --reward-batch-size 2 --reward-learning-rate 1e-3 --threads 1 few.jsonl)
+    "${rft[@]}" -o whole
+    same_as_straight() { cmp whole/model.safetensors out/model.safetensors; }
+    most=3 each_struck KILL "${rft[@]}" -o out --resume
+    vote=("$P/vote" -m "$D/base" --answer ./answer "${few[@]}" --steps 4 --round-steps 2 few.jsonl)
+    rm -r whole
+    "${vote[@]}" -o whole
+    most=3 each_struck KILL "${vote[@]}" -o out --resume
+    crossfit=("$P/crossfit" -m "$D/base" --folds 2 --threads 1 few.jsonl -o)
+    options=(-- -q --max-steps 20 --save-steps 7)
+    rm -r whole
+    "${crossfit[@]}" whole "${options[@]}"
+    same_as_straight() {
+        cmp {whole,out}/fold-1/model.safetensors && cmp {whole,out}/fold-2/model.safetensors &&
+            cmp <(toks view whole/rewarded.toks | tail -n +2) <(toks view out/rewarded.toks | tail -n +2)
+    }
+    most=3 each_struck KILL "${crossfit[@]}" out "${options[@]}"
 }

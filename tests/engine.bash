@@ -52,6 +52,10 @@ records() { # STREAM: its records as JSON lines
     "$BIN/toks" view "$@" | tail -n +2
 }
 
+figures() { # METRICS: without what depends on the clock
+    sed -E 's/"(step_time|tokens_per_second)":[^,}]*,?//g' "$1"
+}
+
 # STATUS PATTERN COMMAND...: the command ends so, with one line on stderr that matches.
 fails() {
     local want=$1 pattern=$2

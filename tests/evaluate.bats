@@ -270,12 +270,15 @@ END
     run -0 "$P/win-rate" --json --judge 'jq -c "{id, winner: \"a\"}"' a.jsonl b.jsonl
     jq -e '.ties == 1 and .same_in_both_orders == 0' <<<"$output"
     fair='jq -c "{id, winner: \"a\"}"'
-    for judge in "$fair; false" "$fair | head -3" "$fair | tac" "$fair; $fair; echo '{\"id\":1}'" 'sleep 9' 'echo x' \
+    for judge in "$fair; false" "$fair | head -3" "$fair | tac" "$fair; $fair; echo '{\"id\":1}'" 'echo x' \
         'jq -c "{id, winner: \"c\"}"' 'jq -c "{winner: \"a\"}"'; do
-        run -1 "$P/win-rate" --timeout 2 --judge "$judge" a.jsonl b.jsonl
+        run -1 "$P/win-rate" --timeout 600 --judge "$judge" a.jsonl b.jsonl
         [ "${#lines[@]}" -eq 1 ]
         [[ $output == "win-rate: the judge"* ]]
     done
+    run -1 timeout 600 "$P/win-rate" --timeout 1 --judge 'sleep 70000' a.jsonl b.jsonl
+    [ "${#lines[@]}" -eq 1 ]
+    [[ $output == "win-rate: the judge"*' 1 second'* ]]
 }
 
 @test "gap: mean difference of summed log-probabilities, along a run" {

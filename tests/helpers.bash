@@ -27,65 +27,83 @@ is_gone() { # PID
     ! kill -0 "$1" 2>/dev/null
 }
 
-nap() { # MILLISECONDS
-    sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"
-}
+# ---- runs that are struck at a known point: strike.c ----
 
-# COMMAND...: runs it; `took` is how many milliseconds that was here.
-timed() {
-    local begin=${EPOCHREALTIME//[.,]/}
-    "$@" || return
-    took=$(((${EPOCHREALTIME//[.,]/} - begin) / 1000 + 1))
-}
-
-# ---- when a running command is hit: it is the process `pid` ----
-
-at_random() { # any instant of the `span` milliseconds that a run takes
-    nap $((RANDOM * span / 32768))
-}
-
-after_lines() { # FILE NUMBER: so many more lines than when it began, or its end
-    local file=$1 goal=$2
-    [ ! -e "$file" ] || goal=$((goal + $(wc -l <"$file")))
-    await eval 'has_lines "$file" "$goal" || is_gone "$pid"'
-}
-
-# SIGNAL MOMENT COMMAND...: the command, in a session of its own, and all that it started get the
-# signal at the moment (one of the above, in one word); `got` is its status.
-hit() {
-    local signal=$1 moment=$2 pid
-    shift 2
-    got=0
-    setsid "$@" >/dev/null 2>said 3>&- &
-    pid=$!
-    eval "$moment"
-    kill -s "$signal" -- "-$pid" 2>/dev/null || kill -s "$signal" "$pid" 2>/dev/null || true
-    wait "$pid" || got=$?
-}
-
-# HITS SIGNALS MOMENT COMMAND...: the command is hit and begun again until it ends by itself, with
-# the signals in turn; then `same_as_straight` must hold. It starts anew (`afresh`) until HITS have
-# landed: how fast the machine is decides only how often. The test defines both functions, and
-# `span` for at_random, which follows the machine: longer after a hit, shorter when none landed.
-hit_and_resumed() {
-    local hits=$1 signals moment=$3 landed=0 before tries got i=0
-    read -ra signals <<<"$2"
+# LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all
+# of its session, or alone (`whom=self`). Its points go to LOG.
+exec_struck() {
+    local library=$BATS_FILE_TMPDIR/strike.so log=$1 at=$3
+    case $2 in KILL) export STRIKE_SIGNAL=9 ;; *) export STRIKE_SIGNAL=15 ;; esac
     shift 3
-    for ((tries = 0; landed < hits; tries++)); do
-        [ "$tries" -lt $((4 * hits + 20)) ] || { echo "only $landed hits landed"; return 1; }
-        before=$landed
+    # Two that find it missing make one each.
+    [ -e "$library" ] || {
+        "${CC:-gcc}" -shared -fPIC -o "$library.$BASHPID" "$BATS_TEST_DIRNAME/strike.c" -ldl &&
+            mv "$library.$BASHPID" "$library"
+    } || exit 1
+    : >"$log"
+    export STRIKE_LOG=$PWD/$log STRIKE_AT=$at STRIKE_WHOM=${whom-}
+    export ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS-} LD_PRELOAD=$library
+    exec "$@"
+}
+
+# SIGNAL POINT COMMAND...: the command is struck there; the points of its run go to the file `points`,
+# its messages to `said`, its status to `got`. Returns when all whom it began are gone.
+struck() {
+    # Whoever lives holds descriptor 9, for whose end the shell waits.
+    got=$( (exec_struck points "$1" "$2" setsid -w "${@:3}" 9>&1 >/dev/null 2>said 3>&-) || echo $?)
+    got=${got:-0}
+}
+
+# Where a run is struck: at one point of each kind, a call and a file's name without its digits; the
+# first of it or the last, in turn. Of more than `most` some, evenly. In slow tests at any points, eight
+# times as many.
+chosen_points() {
+    awk -v all="${SLOW-}" '
+        { kind = $0; gsub(/[0-9]/, "", kind) }
+        all { kind = NR }
+        !(kind in last) { first[++n] = NR; name[n] = kind }
+        { last[kind] = NR }
+        END { for (i = 1; i <= n; i++) print i % 2 ? first[i] : last[name[i]] }' points | sort -nu |
+        awk -v most="$((${most:-25} * (${#SLOW} ? 8 : 1)))" '
+            { at[NR] = $1 }
+            END {
+                if (most > NR) most = NR
+                for (i = 1; i <= most; i++) print at[int((i - 0.5) * NR / most) + 1]
+            }'
+}
+
+# SIGNALS COMMAND...: at each chosen point the command is struck, by the signals in turn, and
+# begun again, struck once more on its way and begun again, to the end; then `same_as_straight`
+# must hold. The test defines it, and `afresh`, which takes away what a run leaves.
+each_struck() {
+    local signals signal i at ats got landed=0 past
+    read -ra signals <<<"$1"
+    shift
+    afresh
+    struck KILL 0 "$@"
+    if [ "$got" -ne 0 ] || ! same_as_straight; then
+        echo "not struck: status $got: $(cat said)"
+        return 1
+    fi
+    mapfile -t ats < <(chosen_points)
+    for ((i = 0; i < ${#ats[@]}; i++)); do
+        signal=${signals[i % ${#signals[@]}]} at=${ats[i]} past=
         afresh
-        while :; do
-            hit "${signals[i++ % ${#signals[@]}]}" "$moment" "$@"
+        for at in "${ats[i]}" $((ats[i] * 7 % 50 + 5)) 0; do
+            struck "$signal" "$at" "$@"
+            past+="$signal at $at: status $got: $(<said)"$'\n'
             case $got in
-            0) break ;;
+            0) ;;
             75 | 137) landed=$((landed + 1)) ;;
-            *) echo "status $got: $(cat said)"; return 1 ;;
-            esac
-            span=$((${span:-0} * 5 / 4 + 1))
+            143) [ "$signal" = TERM ] ;; # before it was caught
+            *) false ;;
+            esac || { echo "$past"; return 1; }
         done
-        same_as_straight || return
-        [ "$landed" -gt "$before" ] || span=$((span / 2 + 1))
+        if [ "$got" -ne 0 ] || ! same_as_straight; then
+            echo "$past"
+            return 1
+        fi
     done
-    echo "# $landed hits landed"
+    echo "# $landed blows at ${#ats[@]} points"
+    [ "$landed" -ge $((${#ats[@]} / 2)) ]
 }

@@ -54,7 +54,7 @@ run_tests() {
     run -1 run_tests test_leak
     [[ ${lines[*]} == *LeakSanitizer* ]]
     unit test_slow <<<'echo "ok 1 - a"; sleep 60'
-    TEST_SECONDS=3 run -1 run_tests test_slow
+    TEST_SECONDS=1 run -1 run_tests test_slow
     [[ ${lines[1]} == *'out of time'* ]]
     run -2 run_tests no_such_test
 }

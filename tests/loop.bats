@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The on-line loop: rollout --follow | logprob | logprob | dense-reward | reinforce-step.
-# shellcheck disable=SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
+# shellcheck disable=SC2034,SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -17,10 +17,6 @@ setup() {
     cp -r "$BATS_FILE_TMPDIR/sft" .
     export OPENBLAS_NUM_THREADS=1
     members=(rollout logprob-sft logprob-half dense-reward reinforce-step)
-}
-
-figures() { # METRICS: without what depends on the clock
-    jq -c 'del(.step_time, .tokens_per_second)' "$1"
 }
 
 same_policy() { # A B
@@ -80,41 +76,65 @@ loop() {
     jq -e '.generation == 4 and .finished' four/densepath.json
 }
 
-# Starts the members on their own, so that each can be killed: pid[i], status in status.i.
+# Starts the members on their own: pid[i]. The `victim` gets the `signal` at its point `at`; the
+# points of each go to points.i.
 begin_loop() { # OUT [OPTION of reinforce-step...]
-    local out=$1 i
+    local out=$1 i whom=self
     shift
+    member() { # I COMMAND...
+        local at=$at
+        [ "$1" = "$victim" ] || at=0
+        exec_struck "points.$1" "$signal" "$at" "${@:2}"
+    }
     rm -f pipe.*
     for i in 0 1 2 3; do mkfifo "pipe.$i"; done
     pid=()
-    "$BIN/rollout" -q -m "$out" --follow -n 4 --batch-size 4 --steps "$STEPS" \
+    member 0 "$BIN/rollout" -q -m "$out" --follow -n 4 --batch-size 4 --steps "$STEPS" \
         --max-new-tokens 12 --seed 5 --threads 1 prompts.toks >pipe.0 2>said.0 3>&- &
     pid+=($!)
-    "$BIN/logprob" -q -m sft --as sft --threads 1 <pipe.0 >pipe.1 2>said.1 3>&- &
+    member 1 "$BIN/logprob" -q -m sft --as sft --threads 1 <pipe.0 >pipe.1 2>said.1 3>&- &
     pid+=($!)
-    "$BIN/logprob" -q -m sft/half --as half --threads 1 <pipe.1 >pipe.2 2>said.2 3>&- &
+    member 2 "$BIN/logprob" -q -m sft/half --as half --threads 1 <pipe.1 >pipe.2 2>said.2 3>&- &
     pid+=($!)
-    "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half <pipe.2 >pipe.3 2>said.3 3>&- &
+    member 3 "$BIN/dense-reward" -q --floor 0.03 --baseline loo sft half <pipe.2 >pipe.3 2>said.3 3>&- &
     pid+=($!)
-    "$BIN/reinforce-step" -q -m sft -o "$out" --learning-rate 1e-3 --max-steps "$STEPS" \
+    member 4 "$BIN/reinforce-step" -q -m sft -o "$out" --learning-rate 1e-3 --max-steps "$STEPS" \
         --threads 1 --metrics "$out.log" --save-steps 3 "$@" <pipe.3 2>said.4 3>&- &
     pid+=($!)
 }
 
-# All members end within a minute; statuses in ended[i].
+# All members end, by themselves; statuses in ended[i].
 end_loop() {
-    local i waited=0
+    local i
     ended=()
     for i in 0 1 2 3 4; do
-        while kill -0 "${pid[i]}" 2>/dev/null && [ "$waited" -lt 3000 ]; do
-            sleep 0.02
-            waited=$((waited + 1))
-        done
-        kill -9 "${pid[i]}" 2>/dev/null && echo "# ${members[i]} did not end"
+        await is_gone "${pid[i]}" || { echo "# ${members[i]} did not end"; kill -9 "${pid[@]}"; return 1; }
         ended[i]=0
         wait "${pid[i]}" 2>/dev/null || ended[i]=$?
     done
-    [ "$waited" -lt 3000 ]
+}
+
+# Which members are hit where is told in parts of the points that each has in the whole run.
+whole_loop() {
+    signal=KILL victim=none at=0
+    begin_loop straight
+    end_loop
+    [ "${ended[*]}" = '0 0 0 0 0' ]
+    for i in 0 1 2 3 4; do n[i]=$(wc -l <"points.$i"); done
+}
+
+# SIGNAL VICTIM PART: a run in which the member is hit after so many hundredths of its points
+hit_loop() {
+    signal=$1 victim=$2 at=$((n[$2] * $3 / 100 + 1))
+    rm -rf out out.log out.lock out.partial
+    begin_loop out
+    end_loop
+}
+
+goes_on() { # to the same end
+    loop out 0 --save-steps 3 --resume
+    same_policy straight out
+    cmp <(figures straight.log) <(figures out.log)
 }
 
 check_death() { # OUT VICTIM: the others have ended rightly
@@ -136,79 +156,52 @@ check_death() { # OUT VICTIM: the others have ended rightly
 }
 
 @test "loop: kill -9 of each member ends the others; --resume ends with the same bytes" {
-    STEPS=40
-    loop straight 0 --save-steps 3
+    whole_loop
     local victim
     for victim in 0 1 2 3 4; do
-        rm -rf out out.log out.lock out.partial
-        begin_loop out
-        await has_lines out.log 7
-        kill -9 "${pid[victim]}"
-        end_loop
+        hit_loop KILL "$victim" 40
         [ "${ended[victim]}" -eq 137 ]
         check_death out "$victim"
         "$BIN/logprob" -q -m out --as m demos.toks >/dev/null
-        loop out 0 --save-steps 3 --resume
-        same_policy straight out
-        cmp <(figures straight.log) <(figures out.log)
+        goes_on
     done
 }
 
-# ROUNDS: any member at any instant, often more than once
-kill_often() {
-    local rounds=$1 landed=0 i took span
-    STEPS=30
-    timed loop straight 0 --save-steps 3
-    span=$((took + 20)) # milliseconds that a run takes here
-    for ((i = 0; landed < rounds; i++)); do
-        [ "$i" -lt $((4 * rounds + 10)) ] || break
-        rm -rf out out.log out.lock out.partial
-        local victim=$((RANDOM % 5))
-        begin_loop out --resume
-        local wait=$((RANDOM % span))
-        nap "$wait"
-        kill -9 "${pid[victim]}" 2>/dev/null || true
-        end_loop
-        [ "${ended[victim]}" -ne 137 ] || landed=$((landed + 1))
-        if [ ! -e out ] || ! jq -e .finished out/densepath.json >/dev/null; then
-            loop out 0 --save-steps 3 --resume
-        fi
-        same_policy straight out
-        cmp <(figures straight.log) <(figures out.log)
+@test "loop: kill -9 of any member at any point" {
+    whole_loop
+    # Where the last generation but one is shown already, one that goes on need not show it again.
+    local victim part parts=(15)
+    [ -z "${SLOW-}" ] || parts=({0..90..5})
+    for part in "${parts[@]}"; do
+        for victim in 0 1 2 3 4; do
+            hit_loop KILL "$victim" "$part"
+            [ "${ended[victim]}" -eq 137 ]
+            # Begun again, some are hit once more.
+            if [ "$part" -le 30 ]; then
+                begin_loop out --resume
+                end_loop
+            fi
+            goes_on
+        done
     done
-    echo "# $landed kills landed"
-    [ "$landed" -ge "$rounds" ]
-}
-
-@test "loop: kill -9 of any member at random instants" {
-    kill_often 2
-}
-
-# bats test_tags=slow
-@test "loop: kill -9 of any member at 50 random instants" {
-    kill_often 50
 }
 
 @test "loop: SIGTERM of the trainer stops all, and it goes on" {
-    STEPS=40
-    loop straight 0 --save-steps 3
-    begin_loop out
-    await has_lines out.log 7
-    kill -TERM "${pid[4]}"
-    end_loop
+    whole_loop
+    hit_loop TERM 4 40
     [ "${ended[4]}" -eq 75 ]
     grep -q -- "--resume" said.4
-    loop out 0 --save-steps 3 --resume
-    same_policy straight out
-    cmp <(figures straight.log) <(figures out.log)
+    goes_on
 }
 
-@test "loop: the sampler waits for a policy and follows only its own" {
-    timeout 20 "$BIN/rollout" -q -m later --follow -n 1 --steps 2 --batch-size 2 --max-new-tokens 3 prompts.toks >drawn 2>said 3>&- &
-    local pid=$!
-    sleep 0.3
-    kill -0 "$pid"
+@test "loop: the sampler waits for a policy" {
+    "$BIN/rollout" -q -m later --follow -n 1 --steps 2 --batch-size 2 --max-new-tokens 3 prompts.toks >drawn 2>said 3>&- &
+    local pid=$! naps
+    # It has looked, and slept, and looked.
+    naps() { sed -n 's/^voluntary_ctxt_switches:\t//p' "/proc/$pid/status"; }
+    naps=$(naps)
+    await eval 'is_gone "$pid" || [ "$(naps)" -gt $((naps + 5)) ]'
     kill "$pid"
-    wait "$pid" || true
-    [ ! -e later ]
+    wait "$pid" || [ $? -eq 143 ]
+    [ ! -e later ] && [ ! -s said ]
 }

@@ -195,6 +195,7 @@ examples() { # PAGE SECTION
 shorten() {
     local few='--steps 2 --batch-size 4 --max-new-tokens 8'
     sed -E "s/(^|[ (])sft-train /&--max-steps 2 /g
+        s/--stages 5/--stages 2/
         s/(^|[ (])rollout /&--max-new-tokens 8 /g
         s/(pipelines\\/(dpr|irft|vote|mig|reinforce|prefix-rft)) /\\1 $few /
         s/(pipelines\\/(vote|prefix-rft)) /\\1 -n 2 /
@@ -357,7 +358,10 @@ run_examples() { # PAGE [SECTION [FILTER]]
 }
 @test "examples of densepath-crossfit-study.1" {
     run_examples densepath-crossfit-study.1
-    [ -s study/ranking.tsv ] && [ -s study/scores.tsv ]
+    [ "$(wc -l <study/ranking.tsv)" -eq 18 ] && [ -s study/scores.tsv ]
+    # All demonstrations count; the line of one reference, another way.
+    pipelines/ranking -m study/seed-1/base --score pipelines/tasks/annotators/score study/seed-1/crossfit/rewarded.toks |
+        cut -f1 | cmp - <(awk -F'\t' '$2 == "half, floor crossfitted" { print $3 }' study/ranking.tsv)
 }
 @test "examples of densepath-realdata.1" {
     run_examples densepath-realdata.1
@@ -366,7 +370,10 @@ run_examples() { # PAGE [SECTION [FILTER]]
 @test "examples of densepath-demo.1" {
     command -v gnuplot >/dev/null || skip 'needs gnuplot'
     run_examples densepath-demo.1
-    [ -s shown/plots/score.svg ] && grep -q '^9 arms' shown.txt
+    for text in '^9 arms' 'DPR, reference half' '347+685=' 'it helps where'; do grep -q "$text" shown.txt; done
+    for f in table.txt reward.html plots/{score,reward,gap,sft-loss,dpr-reward}.{svg,png}; do
+        [ -s "shown/$f" ]
+    done
 }
 @test "examples of densepath-plot.1" {
     command -v gnuplot >/dev/null || skip 'needs gnuplot'

@@ -289,20 +289,6 @@ rewards() { # REFERENCE STREAM
     run -2 "$P/plot" curves --text file.jsonl
 }
 
-tiny=(DEMONSTRATIONS=96 HELD_OUT=10 STOP_RULE=40 MAX_NEW_TOKENS=12 SELECT_FROM=48 BEST_OF=2 PRECHECK=3
-    'CONTINUED=--batch-size 16 --max-steps 2' 'DPR=--steps 3 --batch-size 4 -n 2 --learning-rate 1e-3')
-
-@test "demo: table, coloured text, pictures" {
-    need_gnuplot
-    run -0 --separate-stderr "$P/demo" -o out --seeds 1 -j 2 "${tiny[@]}"
-    [[ $output == *"DPR, reference half"* ]]
-    [[ $output == *"347+685="* ]]
-    [[ $output == *"it helps where"* ]]
-    for f in table.txt reward.html plots/{score,reward,gap,sft-loss,dpr-reward}.{svg,png}; do
-        [ -s "out/$f" ]
-    done
-}
-
 @test "realdata: absent input is skipped, known forms of data are trained on" {
     run -0 "$P/realdata" -o out nowhere "$D/demos.jsonl"
     [[ $output == *"nowhere is not there: skipped" ]]

@@ -20,10 +20,6 @@ setup() {
     learn=("$BIN/reinforce-step" -q -m sft --learning-rate 1e-3)
 }
 
-figures() { # METRICS: without what depends on the clock
-    jq -c 'del(.step_time, .tokens_per_second)' "$1"
-}
-
 same_model() { # A B
     cmp "$1/model.safetensors" "$2/model.safetensors" && cmp "$1/config.json" "$2/config.json" &&
         [ "$(jq .generation "$1/densepath.json")" = "$(jq .generation "$2/densepath.json")" ]
@@ -170,25 +166,51 @@ same_model() { # A B
 }
 
 @test "reinforce-step: SIGTERM leaves a whole generation, which goes on to the same end" {
-    local i
-    { "$BIN/toks" view --header round.toks && for ((i = 0; i < 60; i++)); do records round.toks; done; } |
-        "$BIN/toks" view -b >long.toks
+    { "$BIN/toks" view --header round.toks && records round.toks && records round.toks; } | "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
-    local got=0 tries
-    for ((tries = 0; got == 0 && tries < 20; tries++)); do # anew where it was over before
-        rm -rf out log
-        hit TERM 'after_lines log 20' "${learn[@]}" --metrics log -o out long.toks
-    done
+    struck TERM 0 "${learn[@]}" --metrics log -o out long.toks
+    local got reached half=$(($(wc -l <points) / 2))
+    rm -r out log
+    struck TERM "$half" "${learn[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
     [ ! -e out.lock ] && [ ! -e out.partial ]
-    local reached
     reached=$(jq .generation out/densepath.json)
-    [ "$reached" -ge 20 ] && [ "$reached" -lt 360 ]
+    [ "$reached" -ge 3 ] && [ "$reached" -lt 10 ]
     { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
     cmp <(figures straight.log) <(figures log)
+}
+
+@test "reinforce-step: stopped or killed at any point, it goes on with the rest of a file to the same end" {
+    "${learn[@]}" --metrics straight.log -o straight round.toks
+    records round.toks >all
+    "$BIN/toks" view --header round.toks >header
+    cat >rest <<'END'
+reached=$(jq .generation out/densepath.json 2>/dev/null || echo 0)
+{ cat header && tail -n "+$((reached * 16 + 1))" all; } >rest.jsonl
+exec "$@" rest.jsonl
+END
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        # One that was struck while it put the generation before in its place lacks that, and has it
+        # as out.partial until the next run.
+        { [ ! -e out/previous ] || { cmp {straight,out}/previous/model.safetensors && [ ! -e out.partial ]; }; } &&
+            same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.lock ]
+    }
+    most=12 each_struck 'KILL TERM' bash rest "${learn[@]}" --save-steps 1 --resume --metrics log -o out
+    # One that had ended shows a whole generation at any point of its going on.
+    { cat header && head -n 48 all; } >begin.jsonl
+    "${learn[@]}" --save-steps 1 -o ended begin.jsonl
+    local at got=137
+    for ((at = 1; at <= 15; at++)); do
+        rm -rf out && cp -r ended out
+        struck KILL "$at" bash rest "${learn[@]}" --resume -o out
+        [ "$got" -eq 137 ]
+        [ "$(jq .generation out/densepath.json)" = 3 ]
+        "$BIN/model" info out >/dev/null
+    done
 }
 
 @test "reinforce-step: stop rules keep the generation before" {

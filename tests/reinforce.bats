@@ -46,11 +46,11 @@ setup() {
 }
 
 @test "reinforce: a filter that fails ends it; refusals" {
-    run -1 timeout 60 "$P/reinforce" -m "$D/sft" -o x "${run[@]}" --reward 'cat >/dev/null; false' "$D/demos.jsonl"
-    run ! timeout 60 "$P/reinforce" -m "$D/sft" -o y --online "${run[@]}" --reward 'exit 1' "$D/demos.jsonl"
+    run -1 timeout 600 "$P/reinforce" -m "$D/sft" -o x "${run[@]}" --reward 'cat >/dev/null; false' "$D/demos.jsonl"
+    run ! timeout 600 "$P/reinforce" -m "$D/sft" -o y --online "${run[@]}" --reward 'exit 1' "$D/demos.jsonl"
     [ "$status" -ne 124 ]
     # A stream without advantages is of the wrong kind.
-    run -3 timeout 60 "$P/reinforce" -m "$D/sft" -o z --online "${run[@]}" --reward 'toks cat -q' "$D/demos.jsonl"
+    run -3 timeout 600 "$P/reinforce" -m "$D/sft" -o z --online "${run[@]}" --reward 'toks cat -q' "$D/demos.jsonl"
     run -0 "$P/reinforce" --help
     run -2 "$P/reinforce" --nonsense
     run -2 "$P/reinforce" -m "$D/sft" -o x "$D/demos.jsonl"

@@ -67,7 +67,7 @@ setup() {
 }
 
 @test "rft: a trainer that fails ends the loop" {
-    run -2 timeout 60 "$P/rft" -o out "${run[@]}" "$D/demos.jsonl" -- --optim nonsense
+    run -2 timeout 600 "$P/rft" -o out "${run[@]}" "$D/demos.jsonl" -- --optim nonsense
     [[ $output == *optim* ]]
     [ ! -e out ]
     # The reward model is there; the next try uses it.

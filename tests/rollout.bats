@@ -122,7 +122,7 @@ setup() {
     [ "$status" -eq 1 ]
     [ "${#stderr_lines[@]}" -eq 1 ]
     # The reader goes: no word, and soon.
-    run --separate-stderr timeout 60 bash -c '"$@" | head -c 10 >/dev/null' - \
+    run --separate-stderr timeout 600 bash -c '"$@" | head -c 10 >/dev/null' - \
         "${draw[@]}" -n 8 --steps 100000 prompts.toks
     [ "$status" -eq 0 ]
     [ -z "$stderr" ]
