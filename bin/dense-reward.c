@@ -21,8 +21,8 @@ static const struct option_spec options[] = {
              "column counts on the last trained token"),
     {OPTION_REAL, "floor", 0, &R.floor, "EPS",
      "each reference becomes log(p + EPS), which bounds what a token can gain and makes tokens "
-     "that "
-     "both models find improbable cost something. 0 is the paper's formula",
+     "that both models find improbable cost something. 0 is the paper's formula, and what "
+     "--reward and --soft have",
      NULL, 0, 1, &floor_given},
     OPT_FLAG(0, "soft", &reward.soft,
              "the soft Bellman reward of POLICY alone, without REFERENCE: q:POLICY less --gamma "
@@ -55,7 +55,8 @@ static const struct option_spec options[] = {
     {OPTION_CHOICE, "baseline", 0, &R.baseline, NULL,
      "what is subtracted from returns: the mean over the batch, the mean sum of the "
      "prompt's samples (prompt), of its other samples (loo), the mean at this position "
-     "or over all tokens of the prompt's samples (none where a prompt has one sample)",
+     "or over all tokens of the prompt's samples. loo needs two samples of "
+     "each prompt: none is for demonstrations, and with --whiten grpo",
      reward_baselines, 0, 0, &baseline_given},
     OPT_CHOICE("whiten", &R.whiten, reward_whitens,
                "then subtract the mean and divide by the deviation over the batch, the prompt's "
@@ -69,6 +70,7 @@ static const struct option_spec options[] = {
              "token column with the policy's entropy, which decides which ones are"),
     OPT_REAL("prefix-share", &reward.prefix_share, "X", 0, 1,
              "train this share of them, those of the highest entropy"),
+    OPT_GROUP("Record"),
     OPT_TEXT(0, "metrics", &common.metrics, "FILE", "write one JSON object per batch to FILE"),
     OPTIONS_COMMON(&common),
 };

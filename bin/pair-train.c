@@ -18,7 +18,7 @@ static struct option_spec options[] = {
              "the frozen model is column logp:NAME; `self`: the policy before each update; without "
              "it, the only such column beside rollout's own"),
     {OPTION_INT, "batch-size", 0, &pair.result.run.batch_size, "N",
-     "pairs per update; without it 8, or, on-line, a step of the rollout that the stream's header "
+     "pairs per update; without it 8, or, online, a step of the rollout that the stream's header "
      "tells",
      NULL, 1, 1 << 24, &batch_given},
     OPT_FLAG(0, "online", &pair.online,

@@ -47,7 +47,7 @@ static const struct option_spec options[] = {
     OPTIONS_TRAINER(&run.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_TO(&common, "PATH",
-                      "the directory that is made; with --score or --measure the file, `-`, the "
+                      "the directory to write; with --score or --measure the file, `-`, the "
                       "default, is standard output"),
 };
 

@@ -42,7 +42,8 @@ static const struct option_spec options[] = {
             "draw step after step up to step N, counted from the policy's generation 0, repeating "
             "the prompts as often as needed; 0: each prompt once"),
     OPT_FLAG(0, "follow", &run.follow,
-             "draw each step from the newest policy that reinforce-step publishes in DIR"),
+             "draw each step from the generation that it needs, which reinforce-step or pair-train "
+             "--online publishes in DIR"),
     OPT_INT(0, "lag", &run.lag, "N", 0, 1,
             "with --follow: draw step k from generation k - N; 0: strictly on-policy"),
     OPTIONS_COMMON(&common),

@@ -50,7 +50,7 @@
         OPT_INT(0, "save-steps", &(c)->run.save_steps, "N", 0, 1e15,                               \
                 "save the state of the run every N updates; 0: only when stopped by a signal"),    \
         OPT_FLAG(0, "resume", &(c)->run.resume,                                                    \
-                 "go on from the state in OUT.partial, if there is one")
+                 "continue from the state in OUT.partial, if there is one")
 
 // Parses the command line, checks what every trainer needs and fills `run` with it, `tokenizer`
 // (char [24]) included. `question`: what to ask where -o is missing. Returns -1 to go on, otherwise

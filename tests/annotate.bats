@@ -169,7 +169,7 @@ scores() { # STREAM: are they 1 .. 40?
     "$toks" view out | tail -n +2 | jq -e -s 'length == 3 and all(.w == .token)'
 }
 
-@test "on line: a step leaves when it is answered, though the input is open" {
+@test "online: a step leaves when it is answered, though the input is open" {
     jq -c '. + {step: (.token[0] / 10 | floor)}' in.jsonl | "$toks" view -b --level 0 -o steps.toks
     jq -c '. + {step: (.token[0] / 10 | floor)}' in.jsonl | head -n 9 | "$toks" view -b --level 0 > first.toks
     size=$(($(wc -c < first.toks) - 64)) # without END

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# pipelines/irft: stages, their slices and frozen policies, going on, the on-line form.
+# pipelines/irft: stages, their slices and frozen policies, going on, the online form.
 # shellcheck disable=SC2030,SC2031,SC2154
 bats_require_minimum_version 1.5.0
 load engine
@@ -56,7 +56,7 @@ setup() {
     fails 2 "settings" "${irft[@]}" -o out --stages 3 --steps 5 --resume seven.toks -- -q --save-steps 3
 }
 
-@test "irft: on-line" {
+@test "irft: online" {
     timeout 120 "${irft[@]}" -o out --online --metrics log seven.toks -- -q
     jq -se 'length == 3 and all(.lag == 0)' log
     jq -e '.generation == 3 and .finished' out/densepath.json

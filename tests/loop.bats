@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The on-line loop: rollout --follow | logprob | logprob | dense-reward | reinforce-step.
+# The online loop: rollout --follow | logprob | logprob | dense-reward | reinforce-step.
 # shellcheck disable=SC2034,SC2016,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine

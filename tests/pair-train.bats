@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# pair-train: what it makes, invariances, stopping and going on, on-line, refusals.
+# pair-train: what it makes, invariances, stopping and going on, online, refusals.
 # shellcheck disable=SC2016,SC2086,SC2030,SC2031,SC2128,SC2154,SC2178,SC2317
 bats_require_minimum_version 1.5.0
 load engine
@@ -224,7 +224,7 @@ loop() {
 @test "pair-train: pairs that are none" {
     local first
     first=$(records pairs.toks | jq -r 'select(.role == "sample").id' | head -1)
-    # On-line nothing is made of a first batch that is not whole.
+    # Online nothing is made of a first batch that is not whole.
     for how in "" "--online --batch-size 100"; do
         changed "select(.id != \"$first\")" >alone
         leaves_nothing fails 3 "alone: record .$first/demo.: pair .$first. has no sample" "${train[@]}" $how --reference start -o out alone

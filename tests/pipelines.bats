@@ -83,7 +83,7 @@ rewards() { # REFERENCE STREAM
     [ -e short/half/model.safetensors ]
 }
 
-@test "dpr: the on-line loop is, bit for bit, rounds of one update" {
+@test "dpr: the online loop is, bit for bit, rounds of one update" {
     run=(-m "$D/sft" --steps 4 --batch-size 4 -n 4 --max-new-tokens 12 --learning-rate 1e-3 --threads 1
         --held-out "$D/held-out.jsonl" --stop-kl 100 --quantile 1)
     "$P/dpr" -o loop "${run[@]}" --metrics loop.jsonl --samples loop.toks "$D/demos.jsonl" -- -q

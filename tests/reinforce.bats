@@ -18,7 +18,7 @@ setup() {
     run=(--steps 3 --batch-size 4 --max-new-tokens 8 --learning-rate 1e-3 --threads 1)
 }
 
-@test "reinforce: dpr is one of its rewards, on-line and in rounds" {
+@test "reinforce: dpr is one of its rewards, online and in rounds" {
     "$P/dpr" -m "$D/sft" -o dpr -n 2 "${run[@]}" --samples dpr.toks "$D/demos.jsonl" -- -q
     reward="logprob -q -m $D/sft --as sft | logprob -q -m $D/sft/half --as half |
         dense-reward -q --floor 0.03 --baseline loo sft half"

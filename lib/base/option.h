@@ -136,7 +136,7 @@ extern const char *const option_dtypes[]; // those that this build computes in
 #define OPTIONS_COMMON(c)                                                                          \
     OPTIONS_COMMON_TO(c, "FILE", "write there; `-`, the default, is standard output")
 // What a program makes is a directory.
-#define OPTIONS_COMMON_MODEL(c) OPTIONS_COMMON_TO(c, "DIR", "the directory that is made")
+#define OPTIONS_COMMON_MODEL(c) OPTIONS_COMMON_TO(c, "DIR", "the directory to write")
 #define OPTIONS_COMMON_TO(c, argument, what)                                                       \
     OPT_GROUP("Common"), OPT_TEXT('o', "output", &(c)->output, argument, what),                    \
         OPT_INT(0, "threads", &(c)->threads, "N", 0, 1024,                                         \

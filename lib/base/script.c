@@ -208,8 +208,7 @@ static int add_common(struct script *s, char *names, struct err *e)
          "for so long; 0: never"},
         {"seed", "--seed N  seed=0  int 0  seed of all random numbers"},
         {"threads",
-         "--threads N  threads=0  int 0 1024  threads of each program; 0: as many as there "
-         "are processors"},
+         "--threads N  threads=0  int 0 1024  threads of each program; 0: one per processor"},
         {"",
          "--config FILE  config  text  read options from FILE, one `name = value` per line; the "
          "command line wins"},

@@ -175,7 +175,7 @@ static int check_options(const struct pair_train_options *o, struct trainer_opti
                          struct err *e)
 {
     if (o->result.keep)
-        return err_set(e, STATUS_USAGE, "--keep: on-line, each generation shows itself");
+        return err_set(e, STATUS_USAGE, "--keep: online, each generation shows itself");
     if (t->ema > 0)
         return err_set(e, STATUS_USAGE, "--ema: not with --online");
     if (o->result.run.max_steps || t->scheduler == SCHEDULE_CONSTANT ||

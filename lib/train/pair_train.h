@@ -7,7 +7,7 @@
 #include "train/result.h"
 
 struct pair_train_options {
-    struct result_options result; // its batch size counts pairs; on-line 0: as the stream tells
+    struct result_options result; // its batch size counts pairs; online 0: as the stream tells
     const char *loss;
     struct loss_parameters parameters;
     const char *reference; // NAME of column logp:NAME, "self", or NULL: the only one

@@ -11,7 +11,7 @@
 # The options of these scripts, for their tables.
 # shellcheck disable=SC2034
 rounds_options='  -m, --model MODEL             model             text!     the model to start from
-  -o, --output OUT              out               text!     the model that is made
+  -o, --output OUT              out               text!     the model to write
       --steps N                 steps=60          int 1     updates
       --round-steps N           round_steps=1     int 1     updates on the samples of one policy
       --batch-size N            batch=32          int 1     prompts per update
