@@ -3,6 +3,21 @@
 BIN=${BIN:-$BATS_TEST_DIRNAME/../bin}
 SHARED=${SHARED:-$BATS_TEST_DIRNAME/../../shared}
 
+# jq -e of an empty input, which says nothing, would end with status 0: here it fails.
+jq() {
+    local argument status=0
+    for argument; do
+        [[ $argument != -- ]] || break
+        if [[ $argument == -[!-]* && $argument == -*e* || $argument == --exit-status ]]; then
+            argument=$(command jq "$@") || status=$?
+            [[ -z $argument ]] || printf '%s\n' "$argument"
+            [[ -n $argument || $status -ne 0 ]] || status=4
+            return "$status"
+        fi
+    done
+    command jq "$@"
+}
+
 need() { # PATH: skips the test where it is absent
     [ -e "$1" ] || skip "needs $1"
 }

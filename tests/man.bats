@@ -87,7 +87,7 @@ commands_of() { # PROGRAM
                 [[ $value != inf ]] || continue # what is off has no value to tell
                 value=${value/e-0/e-}
                 awk -v name="Fl -$name" -v value="$value" '
-                    /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
+                    /^\.(It|/^\.(It Fl|S[hs]) / { inside = $0 ~ name "( |$)" }|$)" }
                     inside { text = text " " $0 }
                     END {
                         gsub(/[,.;:]( |$)/, " ", text)
@@ -111,7 +111,7 @@ commands_of() { # PROGRAM
                 }
         }' | while IFS=$'\t' read -r name choice; do
             awk -v name="Fl -$name" -v choice="$choice" '
-                /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
+                /^\.(It Fl|S[hs]) / { inside = $0 ~ name "( |$)" }
                 inside && /^\.(.* )?Cm / {
                     gsub(/[|]/, " ")
                     for (i = 1; i <= NF; i++)

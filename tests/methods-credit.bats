@@ -14,7 +14,7 @@ setup() {
     need "$methods"
     jq -c '{densepath: 1}, (.attention_credit | {id: "a", token: [3, (.alpha[] | 5)], mask: [0, (.alpha[] | 1)],
         attention: [0, .alpha[]], score: .R})' "$methods" | toks view -b -o in.toks
-    dense-reward -q --reward score --credit attention --attention attention \
+    dense-reward -q --baseline none --reward score --credit attention --attention attention \
         --beta "$(jq .attention_credit.beta "$methods")" in.toks |
         toks view | tail -1 >out
     jq -e --slurpfile m "$methods" '($m[0].attention_credit) as $g
@@ -42,6 +42,6 @@ setup() {
         | def near(a; b): [a, b] | (.[0] | length) == (.[1] | length) and (transpose | all((.[0] - .[1] | fabs) < 1e-6));
         near(.reward[1:]; $g.gain) and near(.watermark[1:]; $g.watermark[1:]) and (.gain - $g.sum | fabs) < 1e-6' out
     # dense-reward takes it as it is.
-    toks gain --logp m in.toks scored.toks | dense-reward -q --reward reward | toks view | tail -1 |
+    toks gain --logp m in.toks scored.toks | dense-reward -q --baseline none --reward reward | toks view | tail -1 |
         jq -e --slurpfile m "$methods" '(.return[1] - $m[0].monotone_gain.sum | fabs) < 1e-6'
 }
