@@ -87,7 +87,7 @@ commands_of() { # PROGRAM
                 [[ $value != inf ]] || continue # what is off has no value to tell
                 value=${value/e-0/e-}
                 awk -v name="Fl -$name" -v value="$value" '
-                    /^\.(It|/^\.(It Fl|S[hs]) / { inside = $0 ~ name "( |$)" }|$)" }
+                    /^\.(It|El)/ { inside = $0 ~ name "( |$)" }
                     inside { text = text " " $0 }
                     END {
                         gsub(/[,.;:]( |$)/, " ", text)
