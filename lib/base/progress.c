@@ -34,14 +34,14 @@ void progress_init(struct progress *p, const char *unit, int64_t total)
 
 void progress_resume(struct progress *p, int64_t position)
 {
-    p->start = p->position = position;
+    p->position = position;
     p->due = -INFINITY;
     progress_update(p, position, "%s", "");
 }
 
 void progress_restart(struct progress *p)
 {
-    p->total = p->position = p->start = 0;
+    p->total = p->position = 0;
     p->exact = 0;
     p->recent_units = p->recent_seconds = 0;
     p->measured = clock_seconds();

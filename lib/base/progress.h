@@ -24,7 +24,7 @@ struct progress {
     const char *unit; // singular, kept by reference
     int64_t total;    // in all, what an earlier run did included; 0: unknown
     int exact;        // 0: total is an estimate
-    int64_t position, start;
+    int64_t position;
     double follow;        // units per record of the input
     double started;       // this run; times are of clock_seconds
     double measured, due; // when position rose last; when to show again on a terminal

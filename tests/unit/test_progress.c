@@ -89,7 +89,7 @@ static void time_left_follows_the_rate(void)
 static void a_resumed_run_counts_its_own_time(void)
 {
     struct progress p = run_of(1000);
-    p.start = p.position = 900; // before 100 somebody else did that
+    progress_resume(&p, 900); // an earlier run did those
     progress_advance(&p, 910, 110);
     CHECK_NEAR(progress_left(&p, 110), 90, 1e-6);
 }
