@@ -92,14 +92,19 @@ static inline void loss_options_init(struct loss_options *o, enum loss_use use,
 }
 
 // After parsing: the name of the loss and its parameters, its own defaults where nothing was given.
+// A parameter that the loss does not have changes nothing, and is named.
 static inline const char *loss_options_take(const struct loss_options *o,
                                             struct loss_parameters *parameters)
 {
     const struct loss_kind *k = loss_find(o->names[o->choice]);
     *parameters = o->parameters;
-    for (int i = 0; i < LOSS_PARAMETERS; i++)
+    for (int i = 0; i < LOSS_PARAMETERS; i++) {
+        if (!k->takes[i].help && o->given[i])
+            message_note("--%s changes nothing: the loss %s has none", loss_parameter_specs[i].name,
+                         k->name);
         if (k->takes[i].help && !o->given[i])
             parameters->value[i] = k->takes[i].value;
+    }
     return k->name;
 }
 

@@ -307,6 +307,8 @@ END
     leaves_nothing fails 3 "demos.toks: no column logp:NAME" "${train[@]}" --loss js -o out demos.toks
     leaves_nothing fails 3 "two.*logp:absent" "${train[@]}" --loss js --reference absent -o out two
     leaves_nothing fails 2 "reference" "${train[@]}" --reference start -o out two
+    run --separate-stderr "$BIN/sft-train" -m "$model" --loss tv --alpha 1 --max-steps 1 -o with-alpha scored
+    [[ $stderr == *"--alpha changes nothing: the loss tv has none"* ]]
     leaves_nothing fails 2 "per sequence" "${train[@]}" --per sequence -o out two
     leaves_nothing fails 2 "temperature" "${train[@]}" --loss js --reference start --temperature 0.5 -o out two
     "$BIN/toks" view two | jq -c 'if .id == "c" then .["logp:start"][4] = null else . end' >null
