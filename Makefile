@@ -19,6 +19,9 @@ endif
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
+# One short line per step; V=1 shows the commands, make -s nothing.
+SILENT = $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(V),,@$(if $(SILENT),,printf '  %s %s\n' $(1) '$@'; ))
 ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 
 OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
@@ -62,6 +65,7 @@ help:
 	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60, or FUZZERS="config stream" (needs clang)'
 	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
 	@echo 'make clean         remove what was built'
+	@echo 'V=1 shows the commands of the build.'
 	@echo 'make demo and make test install the Debian packages that are missing (packages.txt).'
 
 # Says what is missing before a compiler does.
@@ -76,7 +80,7 @@ $(BUILD)/libraries:
 
 $(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(OURS) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(STD) $(OURS) $(CPPFLAGS) $(CFLAGS) $(EXTRA) $(OBJECT_FLAGS) -MMD -MP -c -o $@ $<
 
 # Inner loops: fused multiply-add where the instruction set has it, each set in a file of its own.
 $(BUILD)/lib/ops/cpu/kernel_%.o: OBJECT_FLAGS = -O3 -ffp-contract=fast
@@ -108,24 +112,24 @@ FORCE:
 $(PROGRAMS:%=$(BINDIR)/%): $(BINDIR)/%: $(BUILD)/bin/%.o \
 		$$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(wildcard bin/$$*-commands/*.c)))) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/fidelity/%: $(BUILD)/tests/fidelity/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # Seeds and findings of a fuzz target, once each, by any compiler.
 $(BUILD)/tests/test_fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas
 
 # Packages come before anything is compiled: each of these calls make again.
 demo:
@@ -185,7 +189,7 @@ fuzz:
 	@$(ALONE) tests/fuzz/run $(FUZZDIR) $(SECONDS_EACH) $(FUZZERS)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # What goes where; install and uninstall read the same list: MODE, SOURCE, folder under PREFIX, NAME.
 # DESTDIR and PREFIX may hold spaces: only the shell sees them.
