@@ -128,6 +128,7 @@ static int judge_stream(struct familiarity *r, const char *input, const struct p
 {
     char fingerprint[24];
     struct stream_header *h = &r->pass.header;
+    const struct device *device = r->states.pass.device;
     if (open_stream(r, input, e) < 0)
         return -1;
     r->reward = header_find(h, as) >= 0 ? header_require(h, as, COLUMN_F32, PER_TOKEN,
@@ -136,6 +137,7 @@ static int judge_stream(struct familiarity *r, const char *input, const struct p
     if (r->reward < 0 || model_fingerprint(r->states.pass.model, fingerprint, e) < 0 ||
         header_add_provenance(h, line->program, line->argc, line->argv, line->seed,
                               json_pack("{s:s}", "states", fingerprint), e) < 0 ||
+        header_set_kernels(h, device->ops->kernels(device), e) < 0 ||
         filter_start(&r->pass, common.output, e) < 0)
         return -1;
     int more;

@@ -120,8 +120,8 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
     return 0;
 }
 
-static int open_output(struct stream_filter *p, const struct model *m, struct score_columns *c,
-                       int argc, char **argv, struct err *e)
+static int open_output(struct stream_filter *p, const struct model *m, const struct device *device,
+                       struct score_columns *c, int argc, char **argv, struct err *e)
 {
     const char *where = stream_reader_name(p->reader);
     char fingerprint[24], tokenizer[24];
@@ -130,7 +130,8 @@ static int open_output(struct stream_filter *p, const struct model *m, struct sc
         header_check_tokenizer(&p->header, found ? tokenizer : NULL, where, e) < 0 ||
         add_columns(&p->header, c, where, e) < 0 || model_fingerprint(m, fingerprint, e) < 0 ||
         header_add_provenance(&p->header, "reward-train", argc, argv, common.seed,
-                              json_pack("{s:s}", "reward", fingerprint), e) < 0)
+                              json_pack("{s:s}", "reward", fingerprint), e) < 0 ||
+        header_set_kernels(&p->header, device->ops->kernels(device), e) < 0)
         return -1;
     return filter_start(p, common.output, e);
 }
@@ -190,7 +191,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
             decoder_work_bytes(m, scorer.pass.batch_tokens, scorer.pass.batch_tokens, 0), "scoring",
             common.verbose, e);
     if (result == 0)
-        result = open_output(&pass, m, &columns, argc, argv, e);
+        result = open_output(&pass, m, &device, &columns, argc, argv, e);
     if (result == 0)
         result = score_stream(&pass, &scorer, &columns, e);
     filter_release(&pass);

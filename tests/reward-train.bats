@@ -174,7 +174,7 @@ with_rewards() {
     afresh() { rm -rf out out.partial out.lock log; }
     same_as_straight() {
         same_model straight out && cmp <(figures straight.log) <(figures log) &&
-            [ ! -e out.partial ] && [ ! -e out.lock ]
+            cmp {straight,out}/densepath.json && [ ! -e out.partial ] && [ ! -e out.lock ]
     }
     each_struck 'KILL TERM' "${train[@]}" "${long[@]}" --resume --metrics log -o out pairs.toks
 }

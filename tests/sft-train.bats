@@ -88,7 +88,8 @@ same_model() { # A B: the same files but for the history
 # Of runs with --resume: what a run leaves, and what must hold of each in the end.
 afresh() { rm -rf out out.partial out.lock log; }
 same_as_straight() {
-    same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.partial ] && [ ! -e out.lock ]
+    same_model straight out && cmp <(figures straight.log) <(figures log) && cmp {straight,out}/densepath.json &&
+        [ ! -e out.partial ] && [ ! -e out.lock ]
 }
 
 @test "sft-train: stopped or killed at any point and resumed: the same as straight through" {

@@ -257,8 +257,10 @@ static int add_provenance(struct logprob *r, struct err *e)
         json_decref(models);
         return -1;
     }
-    return header_add_provenance(&r->pass.header, "logprob", r->o->argc, r->o->argv, r->o->seed,
-                                 models, e);
+    if (header_add_provenance(&r->pass.header, "logprob", r->o->argc, r->o->argv, r->o->seed,
+                              models, e) < 0)
+        return -1;
+    return header_set_kernels(&r->pass.header, r->device.ops->kernels(&r->device), e);
 }
 
 static size_t work_bytes(const struct scorer *s)

@@ -85,7 +85,8 @@ static int describe(struct rollout *r, struct err *e)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
     if (header_add_provenance(h, "rollout", r->o->argc, r->o->argv, r->o->seed,
                               json_pack("{s:s}", "policy", fingerprint), e) < 0 ||
-        add_columns(r, e) < 0 || frame_init(&r->frame, h, e) < 0)
+        header_set_kernels(h, r->device.ops->kernels(&r->device), e) < 0 || add_columns(r, e) < 0 ||
+        frame_init(&r->frame, h, e) < 0)
         return -1;
     r->writer = stream_writer_open(r->o->output, h, e);
     return r->writer ? 0 : -1;

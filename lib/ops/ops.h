@@ -94,6 +94,9 @@ struct divergence {
 };
 
 struct ops {
+    // The class of the loops that compute, for provenance: between classes last bits differ. Stays
+    // until the next call.
+    const char *(*kernels)(const struct device *d);
     // Readies what the backward calls need: early, so that what is lacking is found before the
     // work.
     int (*backward_open)(struct device *d, struct err *e);

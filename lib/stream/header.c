@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "stream/parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +13,10 @@ static const char *const per_names[] = {"token", "sequence"};
 static const size_t type_sizes[] = {1, 4, 4, 0};
 
 // Options that cannot change a program's result.
-static const char *const quiet_options[] = {"output",  "threads",  "metrics", "in-flight",
-                                            "journal", "patience", "timeout"};
-static const char *const quiet_flags[] = {"quiet", "verbose"};
+static const char *const quiet_options[] = {"output",    "threads",    "metrics",
+                                            "in-flight", "journal",    "patience",
+                                            "timeout",   "save-steps", "save-minutes"};
+static const char *const quiet_flags[] = {"quiet", "verbose", "resume", "overwrite"};
 
 const char *column_type_name(enum column_type type)
 {
@@ -195,13 +197,34 @@ static int quiet_words(int argc, char **argv, int i)
     return 0;
 }
 
+// Leaves the last name of each absolute path in `text`, the elements of a list and what follows `=`
+// apart: where a file lies, or in which folder of a name made up for it, says nothing about what is
+// in it.
+static void shorten_paths(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from;) {
+        size_t n = strcspn(from, ",=");
+        const char *name = from;
+        for (size_t i = 0; from[0] == '/' && i + 1 < n; i++)
+            if (from[i] == '/' && from[i + 1] != '/')
+                name = from + i + 1;
+        size_t size = (size_t)(from + n - name) + (from[n] != 0);
+        memmove(to, name, size);
+        to += size;
+        from += n + (from[n] != 0);
+    }
+    *to = 0;
+}
+
 // A word of the command line need not be UTF-8.
 static json_t *word_json(const char *word)
 {
-    size_t n = strlen(word);
     char *copy = strdup(word);
     if (!copy)
         return NULL;
+    shorten_paths(copy);
+    size_t n = strlen(copy);
     for (size_t i = utf8_valid_prefix(copy, n); i < n; i += utf8_valid_prefix(copy + i, n - i))
         copy[i] = '?';
     json_t *value = json_stringn(copy, n);
@@ -254,6 +277,15 @@ int header_add_provenance(struct stream_header *h, const char *program, int argc
     if (json_array_append_new(h->provenance, line) < 0)
         return err_memory(e, 0, "a provenance line");
     return 0;
+}
+
+int header_set_kernels(struct stream_header *h, const char *kernels, struct err *e)
+{
+    json_t *line = json_array_get(h->provenance, json_array_size(h->provenance) - 1);
+    assert(line);
+    return json_object_set_new(line, "kernels", json_string(kernels)) < 0
+               ? err_memory(e, 0, "a provenance line")
+               : 0;
 }
 
 int header_check_tokenizer(const struct stream_header *h, const char *fingerprint,

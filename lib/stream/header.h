@@ -50,10 +50,13 @@ MUST_CHECK int header_require(const struct stream_header *h, const char *name,
 // Removes a column that is there.
 void header_remove_column(struct stream_header *h, int index);
 // Adds this program's line. Options that cannot change the result (-o, --threads, --metrics,
-// --in-flight, -q, -v) are left out of `args`, so that they do not change the bytes. `models` is an
-// object {name: fingerprint} or NULL; the reference is taken.
+// --in-flight, --resume, --overwrite, --save-steps, -q, -v and the like) are left out of `args`, so
+// that they do not change the bytes; of absolute paths the last name is left. `models` is an object
+// {name: fingerprint} or NULL; the reference is taken.
 MUST_CHECK int header_add_provenance(struct stream_header *h, const char *program, int argc,
                                      char **argv, uint64_t seed, json_t *models, struct err *e);
+// Notes in that line the class of the inner loops that computed.
+MUST_CHECK int header_set_kernels(struct stream_header *h, const char *kernels, struct err *e);
 // Refuses a stream whose tokenizer is known and is not `fingerprint` (NULL: unknown, passes).
 MUST_CHECK int header_check_tokenizer(const struct stream_header *h, const char *fingerprint,
                                       const char *where, struct err *e);

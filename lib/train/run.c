@@ -43,7 +43,8 @@ static int add_line(struct run *r, struct stream_header *h, const char *role, st
 {
     const struct run_options *o = r->o;
     if (header_add_provenance(h, r->program, o->argc, o->argv, o->seed,
-                              json_pack("{s:s}", role, r->fingerprint), e) < 0)
+                              json_pack("{s:s}", role, r->fingerprint), e) < 0 ||
+        header_set_kernels(h, r->device.ops->kernels(&r->device), e) < 0)
         return -1;
     json_decref(r->history);
     r->history = json_incref(h->provenance);
@@ -53,6 +54,8 @@ static int add_line(struct run *r, struct stream_header *h, const char *role, st
 int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e)
 {
     struct stream_header alone;
+    if (r->device.ops->backward_open(&r->device, e) < 0)
+        return -1;
     if (model_fingerprint(r->model, r->fingerprint, e) < 0)
         return -1;
     if (h)

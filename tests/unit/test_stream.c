@@ -748,16 +748,44 @@ static void provenance_leaves_out_what_changes_nothing(void)
     struct err e;
     struct stream_header h;
     struct buffer text;
-    char *argv[] = {"prog",    "-o",        "x",  "-oy",       "--output=z", "--output",
-                    "u",       "--threads", "3",  "--thr=2",   "-q",         "-qv",
-                    "--quiet", "-n",        "4",  "--metrics", "m",          "--config",
-                    "c",       "in.toks",   "--", "-q",        "\xff"};
+    char *argv[] = {"prog",
+                    "-o",
+                    "x",
+                    "-oy",
+                    "--output=z",
+                    "--output",
+                    "u",
+                    "--threads",
+                    "3",
+                    "--thr=2",
+                    "-q",
+                    "-qv",
+                    "--quiet",
+                    "-n",
+                    "4",
+                    "--metrics",
+                    "m",
+                    "--config",
+                    "c",
+                    "--resume",
+                    "--save-st=3",
+                    "--overwrite",
+                    "-m",
+                    "/tmp/made.up/base/",
+                    "--kl=/a//b:1,/c,d/e",
+                    "/",
+                    "in.toks",
+                    "--",
+                    "-q",
+                    "\xff"};
     CHECK(header_init(&h, &e) == 0);
     CHECK(header_add_provenance(&h, "prog", sizeof argv / sizeof *argv, argv, 7, NULL, &e) == 0);
+    CHECK(header_set_kernels(&h, "fma", &e) == 0);
     buffer_init(&text, 0);
     CHECK(header_print(&h, &text, &e) == 0);
-    CHECK(strstr(text.data, "\"args\":[\"-n\",\"4\",\"--config\",\"c\",\"in.toks\",\"--\",\"-q\","
-                            "\"?\"],\"seed\":7}") != NULL);
+    CHECK(strstr(text.data, "\"args\":[\"-n\",\"4\",\"--config\",\"c\","
+                            "\"-m\",\"base/\",\"--kl=b:1,c,d/e\",\"/\",\"in.toks\",\"--\",\"-q\","
+                            "\"?\"],\"seed\":7,\"kernels\":\"fma\"}") != NULL);
     buffer_release(&text);
     header_release(&h);
 }

@@ -21,12 +21,14 @@ enum {
 };
 
 static __typeof__(cblas_sgemm) *sgemm;
+static const char *core;
 static sem_t places; // where there are more threads than that
 static int crowded;
 
 typedef void *blas_alloc(int);
 typedef void blas_free(void *);
 typedef void blas_threads(int);
+typedef char *blas_corename(void);
 
 // A function of the library, or NULL. ISO C has no cast from an object's pointer to a function's.
 static void symbol(void *library, const char *name, void *function)
@@ -109,11 +111,19 @@ int blas_open(struct err *e)
         return err_set(e, STATUS_FAILED, "%s has no cblas_sgemm", LIBRARY);
     if (set_threads)
         set_threads(1);
+    blas_corename *corename;
+    symbol(library, "openblas_get_corename", (void *)&corename);
+    core = corename ? corename() : "";
     take_buffers(library, n);
     if (buffers == 0)
         sem_init(&places, 0, PRODUCTS);
     buffers = n;
     return 0;
+}
+
+const char *blas_core(void)
+{
+    return core;
 }
 
 void blas_sgemm(enum CBLAS_TRANSPOSE a_turned, enum CBLAS_TRANSPOSE b_turned, size_t m, size_t n,

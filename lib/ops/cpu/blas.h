@@ -16,6 +16,9 @@
 // threads_for.
 MUST_CHECK int blas_open(struct err *e);
 
+// The name of the processor for which its loops are, or NULL before blas_open.
+const char *blas_core(void);
+
 // cblas_sgemm by rows; after blas_open, from any thread.
 void blas_sgemm(enum CBLAS_TRANSPOSE a_turned, enum CBLAS_TRANSPOSE b_turned, size_t m, size_t n,
                 size_t k, const float *a, size_t a_pitch, const float *b, size_t b_pitch,

@@ -2,9 +2,11 @@
 // The CPU backend: its table, and the operations that need no file of their own.
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
+#include "ops/cpu/blas.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { ELEMENTS = 16384 }; // of an elementwise operation that make a chunk
@@ -509,11 +511,23 @@ static int cpu_divergence_backward(struct device *d, const struct divergence *v,
     return 0;
 }
 
+// AVX2 and AVX-512 add in the same order, with fused multiply-add: the same bits. Training depends
+// on OpenBLAS's loops too.
+static const char *cpu_class(const struct device *d)
+{
+    static char text[64];
+    const char *blas = blas_core();
+    snprintf(text, sizeof text, "%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
+             blas ? ", OpenBLAS " : "", blas ? blas : "");
+    return text;
+}
+
 const struct ops ops_cpu = {
     .name = "cpu",
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .linear = cpu_linear,
+    .kernels = cpu_class,
     .backward_open = cpu_backward_open,
     .linear_backward = cpu_linear_backward,
     .attention_store = cpu_attention_store,
