@@ -221,6 +221,18 @@ loop() {
     cmp <(figures straight.log) <(figures log)
 }
 
+@test "pair-train --online: run again on the same file, each record is used once, though partners are far apart" {
+    local o=("${train[@]}" --batch-size 2 --online) i
+    { "$BIN/toks" view --header pairs.toks && for i in {1..4}; do records pairs.toks | sed "s/\"pair\":\"/&$i-/"; done; } |
+        "$BIN/toks" shuf --seed 3 -o long.toks
+    "${o[@]}" --metrics straight.log -o straight long.toks
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        cmp {straight,out}/model.safetensors && cmp <(figures straight.log) <(figures log) && cmp {straight,out}/densepath.json
+    }
+    most=8 each_struck 'KILL TERM' "${o[@]}" --save-steps 3 --resume --metrics log -o out long.toks
+}
+
 @test "pair-train: pairs that are none" {
     local first
     first=$(records pairs.toks | jq -r 'select(.role == "sample").id' | head -1)

@@ -183,6 +183,30 @@ same_model() { # A B
     cmp <(figures straight.log) <(figures log)
 }
 
+@test "reinforce-step: run again on the same file, each record is used once" {
+    { "$BIN/toks" view --header round.toks && records round.toks && records round.toks; } | "$BIN/toks" view -b >long.toks
+    "${learn[@]}" --metrics straight.log -o straight long.toks
+    afresh() { rm -rf out out.partial out.lock log; }
+    same_as_straight() {
+        same_model straight out && cmp <(figures straight.log) <(figures log) && cmp {straight,out}/densepath.json
+    }
+    most=8 each_struck 'KILL TERM' "${learn[@]}" --save-steps 3 --resume --metrics log -o out long.toks
+    # One that has ended has used them all.
+    cp -r out ended
+    "${learn[@]}" --save-steps 3 --resume --metrics log -o out long.toks
+    diff -r out ended
+    # What the stop rule looks at goes with the state.
+    afresh
+    struck TERM 60 "${learn[@]}" --stop-reward 1e9 --stop-window 3 --metrics log -o out long.toks
+    [ "$got" -eq 75 ] && [ "$(jq .generation out/densepath.json)" -gt 0 ]
+    grep -aqE 'window:reward[^]]*[0-9]' out/state.safetensors
+    # A part, then the whole.
+    afresh
+    "${learn[@]}" --max-steps 5 --metrics log -o out long.toks
+    "${learn[@]}" --resume --metrics log -o out long.toks
+    same_as_straight
+}
+
 @test "reinforce-step: stopped or killed at any point, it goes on with the rest of a file to the same end" {
     "${learn[@]}" --metrics straight.log -o straight round.toks
     records round.toks >all

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT
 #include "train/online.h"
 #include "stream/filter.h"
+#include "stream/parts.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-int online_prove(const char *input, int *is_file, struct err *e)
+int online_prove(struct online *s, const char *input, int *is_file, struct err *e)
 {
     struct stat st;
-    uint64_t sequences, tokens;
+    uint64_t tokens;
     int from_stdin = !input || !strcmp(input, "-");
     const char *path = from_stdin ? "/proc/self/fd/0" : input;
     *is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
                (!from_stdin || lseek(STDIN_FILENO, 0, SEEK_CUR) == 0);
-    return *is_file ? filter_check(path, &sequences, &tokens, e) : 0;
+    return *is_file ? filter_check(path, &s->sequences, &tokens, e) : 0;
 }
 
 int online_open(struct online *s, const char *input, const char *tokenizer, struct err *e)
@@ -32,6 +36,7 @@ void online_release(struct online *s)
 {
     stream_reader_close(s->reader);
     frame_release(&s->frame);
+    free(s->open);
     if (s->header.column)
         header_release(&s->header);
     memset(s, 0, sizeof *s);
@@ -40,6 +45,38 @@ void online_release(struct online *s)
 int online_next(struct online *s, struct err *e)
 {
     return stream_reader_next(s->reader, &s->frame, e);
+}
+
+// The values of the first record's tokens, or of the record, in one column.
+static int add_values(const struct frame *f, int column, struct buffer *b, struct err *e)
+{
+    const struct column *c = &f->header->column[column];
+    size_t size;
+    if (c->type == COLUMN_STRING) {
+        const char *text = frame_string(f, column, 0, &size);
+        return buffer_append(b, text, size + 1, e);
+    }
+    const uint8_t *data = f->column[column].u8;
+    size_t first = c->per == PER_TOKEN ? f->start[0] : 0,
+           n = c->per == PER_TOKEN ? frame_length(f, 0) : 1, width = column_type_size(c->type);
+    return buffer_append(b, data + first * width, n * width, e);
+}
+
+int online_identify(struct online *s, struct err *e)
+{
+    struct buffer b;
+    buffer_init(&b, 0);
+    // As it came: `header` has this run's line of provenance too.
+    int result = header_print(stream_reader_header(s->reader), &b, e);
+    if (result == 0)
+        result = buffer_printf(&b, e, "%llu", (unsigned long long)s->sequences);
+    for (size_t i = 0; i < s->header.n_columns && result == 0; i++)
+        result = add_values(&s->frame, (int)i, &b, e);
+    if (result == 0)
+        snprintf(s->identity, sizeof s->identity, "xxh3:%016llx",
+                 (unsigned long long)XXH3_64bits(b.data, b.size));
+    buffer_release(&b);
+    return result;
 }
 
 int64_t online_batch_size(const struct online *s)

@@ -17,6 +17,8 @@ struct pair_online {
     struct token_objective objective;
     struct frame batch;     // records that came, in or before the update that fills up
     struct pairing pairing; // of `batch`
+    uint64_t *number;       // of each record of `batch` in the stream, from 1
+    size_t number_capacity;
     struct token_columns columns;
     int pair, role, generation; // columns too; generation may be -1
     size_t batch_size;
@@ -117,8 +119,12 @@ static int keep_open(struct pair_online *r, struct err *e)
     int result = 0;
     for (size_t k = 0; k < r->pairing.names.n && result == 0; k++) {
         const size_t *member = r->pairing.pair[k].member;
-        if (!pair_is_complete(&r->pairing.pair[k]))
-            result = frame_append(&rest, &r->batch, member[member[0] == SIZE_MAX], e);
+        size_t at = member[member[0] == SIZE_MAX];
+        if (pair_is_complete(&r->pairing.pair[k]))
+            continue;
+        // In the order of the stream, so that no number is needed any more where one is put.
+        r->number[rest.n_sequences] = r->number[at];
+        result = frame_append(&rest, &r->batch, at, e);
     }
     frame_release(&r->batch);
     r->batch = rest;
@@ -156,11 +162,49 @@ static int use_record(void *arg, size_t i, struct err *e)
     struct trainer_example x = token_columns_example(&r->columns, f, i);
     if (!sequence_wanted(&x.sequence))
         return pairs_refuse_untrained(f, i, where, e);
+    if (MEM_GROW(r->number, r->number_capacity, r->batch.n_sequences + 1, "a batch", e) < 0)
+        return -1;
+    r->number[r->batch.n_sequences] = r->publisher.source.came;
     if (frame_append(&r->batch, f, i, e) < 0 ||
         pairing_add(&r->pairing, &r->batch, r->pair, r->role, r->batch.n_sequences - 1, where, e) <
             0)
         return -1;
     return r->pairing.complete == r->batch_size ? update(r, e) : 0;
+}
+
+// Records that came before the last update and wait for their partners: a run that goes on with the
+// same stream takes them again.
+static int save_open(void *arg, json_t *state, struct err *e)
+{
+    const struct pair_online *r = arg;
+    const struct online *s = &r->publisher.source;
+    json_t *open = json_array();
+    int failed = json_object_set(state, "open", open) < 0;
+    for (size_t i = 0; i < r->batch.n_sequences && !failed; i++)
+        if (r->number[i] <= s->used)
+            failed = json_array_append_new(open, json_integer((json_int_t)r->number[i])) < 0;
+    // Those of an earlier run that have not come again.
+    int ahead = s->came < s->skip || !s->identity[0];
+    for (size_t i = 0; i < s->n_open && ahead && !failed; i++)
+        if (s->open[i] > s->came)
+            failed = json_array_append_new(open, json_integer((json_int_t)s->open[i])) < 0;
+    json_decref(open);
+    return failed ? err_memory(e, 0, "a state") : 0;
+}
+
+static int load_open(void *arg, const json_t *state, struct err *e)
+{
+    struct pair_online *r = arg;
+    struct online *s = &r->publisher.source;
+    const json_t *open = json_object_get(state, "open");
+    size_t n = json_array_size(open);
+    free(s->open);
+    s->n_open = 0;
+    if (!(s->open = mem_alloc(n + 1, sizeof *s->open, "a state", e)))
+        return -1;
+    for (; s->n_open < n; s->n_open++)
+        s->open[s->n_open] = (uint64_t)json_integer_value(json_array_get(open, s->n_open));
+    return 0;
 }
 
 static int use_rest(void *arg, struct err *e)
@@ -204,6 +248,8 @@ static int train(struct pair_online *r, const struct run_options *o, const char 
     p->record = use_record;
     p->end = use_rest;
     p->settings = make_settings;
+    p->save = save_open;
+    p->load = load_open;
     p->arg = r;
     return publisher_train(p, input, e);
 }
@@ -219,10 +265,12 @@ int pair_online_run(const struct pair_train_options *o, struct loss *loss, const
     if (check_options(o, &own.train, e) < 0)
         return -1;
     pairing_init(&r.pairing);
-    int result = train(&r, &own, input, e);
+    // A state that is saved at the end needs what the run holds.
+    int result = publisher_close(&r.publisher, train(&r, &own, input, e), e);
     frame_release(&r.batch);
     pairing_release(&r.pairing);
     free(r.example);
+    free(r.number);
     token_objective_release(&r.objective);
-    return publisher_close(&r.publisher, result, e);
+    return result;
 }

@@ -16,13 +16,52 @@ static int open_stream(struct publisher *p, const char *input, struct err *e)
     return p->open(p->arg, e);
 }
 
+// How far the stream was used goes into the state, and comes from it: a run that goes on with the
+// same stream uses each sequence once. Before the stream's first record it is what it was.
+static int remember_place(const struct publisher *p, json_t *state, struct err *e)
+{
+    const struct online *s = &p->source;
+    int came = s->identity[0] != 0;
+    return json_object_set_new(state, "stream", json_string(came ? s->identity : p->then_stream)) <
+                       0 ||
+                   json_object_set_new(state, "sequences",
+                                       json_integer((json_int_t)(came ? s->used : p->then_used))) <
+                       0
+               ? err_memory(e, 0, "a state")
+               : 0;
+}
+
+static void recall_place(struct publisher *p, const json_t *state)
+{
+    const char *stream = json_string_value(json_object_get(state, "stream"));
+    json_int_t used = json_integer_value(json_object_get(state, "sequences"));
+    snprintf(p->then_stream, sizeof p->then_stream, "%s", stream ? stream : "");
+    p->then_used = used > 0 ? (uint64_t)used : 0;
+}
+
+// The first frame is there: is it the stream that the state was made of?
+static int find_place(struct publisher *p, struct err *e)
+{
+    struct online *s = &p->source;
+    if (online_identify(s, e) < 0)
+        return -1;
+    if (p->then_used && !strcmp(s->identity, p->then_stream)) {
+        s->skip = s->used = p->then_used;
+        message_note("%s: its first %llu sequences are used already", s->where,
+                     (unsigned long long)s->skip);
+    }
+    return 0;
+}
+
 // Saves the state, with what the program remembers.
 static int save_state(const struct publisher *p, int at, struct err *e)
 {
     json_t *state = json_copy(p->run.settings);
     if (!state)
         return err_memory(e, 0, "a state");
-    int result = p->save ? p->save(p->arg, state, e) : 0;
+    int result = remember_place(p, state, e);
+    if (result == 0 && p->save)
+        result = p->save(p->arg, state, e);
     if (result == 0)
         result = checkpoint_save(at, run_state, &p->run.trainer, state, e);
     json_decref(state);
@@ -134,8 +173,10 @@ static int load_state(struct publisher *p, json_t **then, struct err *e)
     int result = 0;
     if (io_exists(fd, run_state))
         result = checkpoint_load(fd, run_state, &p->run.trainer, then, e) < 0 ? -1 : 1;
-    if (result > 0 && p->load)
-        p->load(p->arg, *then);
+    if (result > 0)
+        recall_place(p, *then);
+    if (result > 0 && p->load && p->load(p->arg, *then, e) < 0)
+        result = -1;
     close(fd);
     return result;
 }
@@ -226,7 +267,7 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
 static int start(struct publisher *p, const char *input, struct err *e)
 {
     json_t *then = NULL;
-    int result = online_prove(input, &p->live, e);
+    int result = online_prove(&p->source, input, &p->live, e);
     if (result == 0 && p->live)
         result = open_stream(p, input, e);
     if (result == 0)
@@ -271,6 +312,7 @@ int publisher_step(struct publisher *p, const struct trainer_example *example, s
     if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0)
         return err_prefix(e, "%s", p->source.where);
     p->run.loss = report->loss;
+    p->source.used = p->source.came;
     return 0;
 }
 
@@ -292,12 +334,27 @@ int publisher_show(struct publisher *p, struct err *e)
     return p->shown ? publish(p, save, 0, e) : 0;
 }
 
+// Whether the sequence that came last was used by an earlier run.
+static int is_used(struct online *s)
+{
+    if (s->came > s->skip)
+        return 0;
+    for (size_t k = 0; k < s->n_open; k++)
+        if (s->open[k] == s->came)
+            return 0;
+    return 1;
+}
+
 static int use_frame(struct publisher *p, struct err *e)
 {
-    size_t n = p->source.frame.n_sequences;
-    for (size_t i = 0; i < n && !done(p) && !io_stop_requested(); i++)
-        if (p->record(p->arg, i, e) < 0)
+    struct online *s = &p->source;
+    if (!s->identity[0] && find_place(p, e) < 0)
+        return -1;
+    for (size_t i = 0; i < s->frame.n_sequences && !done(p) && !io_stop_requested(); i++) {
+        s->came++;
+        if (!is_used(s) && p->record(p->arg, i, e) < 0)
             return -1;
+    }
     return 0;
 }
 

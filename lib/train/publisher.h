@@ -23,7 +23,7 @@ struct publisher {
     json_t *(*settings)(void *arg, const char *model); // what a run that goes on must share
     // What else the state remembers: adds to it, and takes it back. NULL: nothing.
     int (*save)(void *arg, json_t *state, struct err *e);
-    void (*load)(void *arg, const json_t *state);
+    int (*load)(void *arg, const json_t *state, struct err *e);
     void *arg;
     // Its own.
     int stopped;         // by publisher_take_back
@@ -33,6 +33,9 @@ struct publisher {
     int shown;           // OUT shows the masters' generation
     float *before;       // masters of the generation before
     int64_t before_step; // its number
+    // What the state says of the stream: its identity and how many of its sequences were used.
+    char then_stream[24];
+    uint64_t then_used;
 };
 
 // As run_open.

@@ -95,11 +95,12 @@ static int save_windows(void *arg, json_t *state, struct err *e)
     return 0;
 }
 
-static void load_windows(void *arg, const json_t *state)
+static int load_windows(void *arg, const json_t *state, struct err *e)
 {
     struct reinforce_run *r = arg;
     window_from_json(&r->last_reward, json_object_get(state, "window:reward"));
     window_from_json(&r->last_kl, json_object_get(state, "window:kl"));
+    return 0;
 }
 
 // What the loss has beside the advantage: the text of --kl where that is all.
@@ -311,12 +312,13 @@ int reinforce_run(const struct reinforce_options *o, const char *input, struct e
     r.o = o;
     if (open_loss(&r, e) < 0)
         return -1;
-    int result = train(&r, input, e);
+    // A state that is saved at the end needs what the run holds.
+    int result = publisher_close(&r.publisher, train(&r, input, e), e);
     frame_release(&r.batch);
     free(r.example);
     window_release(&r.last_reward);
     window_release(&r.last_kl);
     token_objective_release(&r.objective);
     exact_terms_release(&r.exact);
-    return publisher_close(&r.publisher, result, e);
+    return result;
 }
