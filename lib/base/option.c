@@ -297,7 +297,7 @@ static char *trim(char *s)
 // The text of the file stays for the life of the process: option values point into it.
 static int apply_config(const struct program *p, const char *path, struct err *e)
 {
-    struct buffer text;
+    static struct buffer text;
     buffer_init(&text, 1 << 20);
     if (io_read_file(path, &text, e) < 0) {
         buffer_release(&text);

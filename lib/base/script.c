@@ -12,6 +12,7 @@ enum { OPTION_MARGIN = 8, ROWS_MAX = 80, CHOICES_MAX = 16, TABLE_MAX = 1 << 20 }
 
 // An option of the table. It is parsed as text, and looked at by its kind afterwards.
 struct script_row {
+    char *help; // of several lines
     struct option_spec spec; // kind: what it is for
     const char *variable;
     const char *initial; // the default; of a flag, what it becomes
@@ -196,7 +197,10 @@ static int begin_options(struct script *s, struct err *e)
     size_t n = strlen(text);
     if (n && text[n - 1] == ':')
         text[n - 1] = 0;
-    return n ? add_heading(s, text, e) : 0;
+    if (n)
+        return add_heading(s, text, e);
+    free(text);
+    return 0;
 }
 
 static int add_common(struct script *s, char *names, struct err *e)
@@ -267,7 +271,8 @@ static int go_on(struct script_row *row, const char *line, struct err *e)
     if (!help)
         return err_memory(e, size, "options");
     snprintf(help, size, "%s %s", row->spec.help, line + strspn(line, " "));
-    row->spec.help = help;
+    free(row->help);
+    row->spec.help = row->help = help;
     return 0;
 }
 
@@ -411,7 +416,7 @@ static int put_all(const struct script *s, const struct operands *operands, int 
 
 static int run(struct script *s, int argc, char **argv, int out)
 {
-    struct operands operands = {0};
+    static struct operands operands; // for the life of the process, as the table
     struct err e;
     make_specs(s);
     // How many operands there are is looked at below: what is said then is the script's.
@@ -433,10 +438,11 @@ int script_options(const char *name, int argc, char **argv, int table, int out)
     struct buffer text;
     struct err e;
     int status;
-    struct script *s = mem_alloc(1, sizeof *s, "options", &e);
+    static struct script script;
+    struct script *s = &script;
     message_program(name);
     buffer_init(&text, TABLE_MAX);
-    if (!s || io_read_fd(table, "the table", &text, &e) < 0) {
+    if (io_read_fd(table, "the table", &text, &e) < 0) {
         status = message_fail(&e);
     } else {
         s->program.name = name;
@@ -444,6 +450,5 @@ int script_options(const char *name, int argc, char **argv, int table, int out)
         status = read_table(s, text.data, &e) < 0 ? message_fail(&e) : run(s, argc, argv, out);
     }
     buffer_release(&text);
-    free(s);
     return status;
 }
