@@ -177,6 +177,8 @@ static int run_info(char **operand, int n, struct err *e)
     if (!m)
         return -1;
     int result = model_fingerprint(m, fingerprint, e);
+    if (result == 0)
+        result = mapped_unchanged(e);
     if (result == 0 && json)
         result = print_json(m, fingerprint, e);
     else if (result == 0)
@@ -200,6 +202,8 @@ static int run_diff(char **operand, int n, struct err *e)
         if (!common.quiet)
             printf("%-56s %12.6g %12.6g\n", d.name, d.absolute, d.relative);
     }
+    if (result == 0)
+        result = mapped_unchanged(e);
     if (result == 0 && worst > tolerance)
         result = err_set(e, STATUS_FAILED, "%s and %s differ by up to %.6g", operand[0], operand[1],
                          worst);
@@ -234,6 +238,8 @@ static int run_average(char **operand, int n, struct err *e)
         result = (m[n] = model_open_any(operand[0], e)) ? model_train(m[n], e) : -1;
     if (result == 0)
         result = model_combine(m[n], m, weight, (size_t)n, e);
+    if (result == 0)
+        result = mapped_unchanged(e);
     if (result == 0 && (result = directory_begin(&out, common.output, 0, e)) == 0)
         result = finish(&out, model_save(m[n], out.fd, save_dtype, e), e);
     for (int i = 0; m && i <= n; i++)

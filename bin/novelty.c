@@ -6,6 +6,7 @@
 #include "infer/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/states.h"
+#include "model/describe.h"
 #include "reward/novelty.h"
 #include "stream/filter.h"
 #include "tokenize/tokenizer.h"
@@ -148,7 +149,7 @@ static int judge_stream(struct familiarity *r, const char *input, const struct p
             return -1;
         show_progress(r, as);
     }
-    return more < 0 ? -1 : filter_end(&r->pass, e);
+    return more < 0 || mapped_unchanged(e) < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 static void report(const struct familiarity *r)
@@ -208,6 +209,8 @@ int main(int argc, char **argv)
     if (device_open(&device, engine.device, &e) < 0)
         return io_exit_status(message_fail(&e));
     struct model *m = model_open(engine.model, &e);
+    if (m)
+        describe_unused(m, common.verbose);
     struct provenance line = {program.name, argc, argv, common.seed};
     int result = m ? run_model(m, &device, operands.n ? operands.text[0] : NULL, &line, &e) : -1;
     model_close(m);

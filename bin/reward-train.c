@@ -5,6 +5,7 @@
 #include "infer/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/reward_scorer.h"
+#include "model/describe.h"
 #include "stream/filter.h"
 #include "train/reward_train.h"
 #include "train.h"
@@ -165,7 +166,7 @@ static int score_stream(struct stream_filter *p, struct reward_scorer *scorer,
     }
     progress_end(&progress);
     arena_release(&arena);
-    if (more < 0 || filter_end(p, e) < 0)
+    if (more < 0 || mapped_unchanged(e) < 0 || filter_end(p, e) < 0)
         return -1;
     report(p->reader, &progress);
     return 0;
@@ -184,6 +185,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
         device_release(&device);
         return -1;
     }
+    describe_unused(m, common.verbose);
     reward_scorer_init(&scorer, m, &device);
     int result = filter_open(&pass, input, e);
     if (result == 0)

@@ -93,6 +93,7 @@ int main(int argc, char **argv)
     run.model = engine.model;
     run.device = engine.device;
     run.output = common.output;
+    run.verbose = common.verbose;
     run.seed = common.seed;
     run.argc = argc;
     run.argv = argv;

@@ -4,6 +4,7 @@
 #include "infer/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/scorer.h"
+#include "model/describe.h"
 #include "stream/filter.h"
 
 #include <assert.h>
@@ -280,6 +281,7 @@ static int open_models(struct logprob *r, struct err *e)
     const struct logprob_options *o = r->o;
     if (!(r->model = model_open(o->model, e)))
         return -1;
+    describe_unused(r->model, o->verbose);
     scorer_init(&r->scorer, r->model, &r->device);
     if (o->contrast && (!(r->contrast = model_open_weighted(o->contrast, &form, &r->weight, e)) ||
                         scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
@@ -320,7 +322,7 @@ static int score_stream(struct logprob *r, struct err *e)
         }
         show_progress(r);
     }
-    return more < 0 ? -1 : filter_end(&r->pass, e);
+    return more < 0 || mapped_unchanged(e) < 0 ? -1 : filter_end(&r->pass, e);
 }
 
 static void report(const struct logprob *r)

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "base/progress.h"
 #include "infer/prompts.h"
+#include "model/describe.h"
 #include "model/directory.h"
 #include "model/generate.h"
 #include "stream/writer.h"
@@ -289,6 +290,11 @@ static int run_step(struct rollout *r, uint64_t step, struct err *e)
 
 static int use_generation(struct rollout *r, int directory, uint64_t generation, struct err *e)
 {
+    // What the generation before was sampled with must have been one model to the end.
+    if (mapped_unchanged(e) < 0) {
+        close(directory);
+        return -1;
+    }
     model_close(r->model);
     r->model = model_open_at(directory, r->o->model, e);
     r->generation = generation;
@@ -336,6 +342,7 @@ static int open_policy(struct rollout *r, struct err *e)
     r->model = model_open(r->o->model, e);
     if (!r->model)
         return -1;
+    describe_unused(r->model, r->o->verbose);
     struct directory_note note;
     if (directory_read_note(r->model->directory, &note, e) < 0)
         return -1;
@@ -381,6 +388,8 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     if (result == 0)
         result = o->follow || o->steps ? run_steps(&r, e) : run_once(&r, e);
     progress_end(&r.progress);
+    if (result == 0)
+        result = mapped_unchanged(e);
     if (result == 0) {
         struct stream_writer *w = r.writer;
         r.writer = NULL;

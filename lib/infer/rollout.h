@@ -24,6 +24,7 @@ struct rollout_options {
     int64_t steps;                 // until this step, prompts started over; 0: each prompt once
     int64_t lag;                   // 0 or 1, with follow
     int follow;
+    int verbose;
     const char *model, *device;
     const char *output;   // stream, NULL: standard output
     const char *contrast; // "DIR:A" or NULL

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "model/describe.h"
+#include "base/shown.h"
 #include "model/activation.h"
+
+#include <string.h>
 
 static const char *const fusions[] = {
     [FUSION_NONE] = "none", [FUSION_BLOCKS] = "blocks", [FUSION_GROUPS] = "groups"};
@@ -138,6 +141,19 @@ static void print_unused(const struct model *m, FILE *out)
     for (size_t i = 0; i < m->n_unused && i < SHOWN; i++)
         fprintf(out, " %.100s", m->unused[i]->name);
     fprintf(out, "%s\n", m->n_unused > SHOWN ? " ..." : "");
+}
+
+void describe_unused(const struct model *m, int verbose)
+{
+    char names[800];
+    size_t i = 0, used = 0;
+    if (!verbose || !m->n_unused)
+        return;
+    for (; i < m->n_unused && used + 110 < sizeof names; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, " %s",
+                                 shown(m->unused[i]->name, strlen(m->unused[i]->name)).text);
+    message_note("%s: %zu tensor%s of the files not used:%s%s", m->path, m->n_unused,
+                 m->n_unused > 1 ? "s" : "", names, i < m->n_unused ? " ..." : "");
 }
 
 void describe_print(const struct model *m, FILE *out)

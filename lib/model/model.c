@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { INDEX_LIMIT = 64 << 20, SHARDS_MAX = 4096 };
+enum { INDEX_LIMIT = 16 << 20, SHARDS_MAX = 4096 };
 static const char index_name[] = "model.safetensors.index.json";
 static const char single_name[] = "model.safetensors";
+static const char config_name[] = "config.json";
 
 static int add_shard(struct model *m, const char *name, struct err *e)
 {
@@ -37,7 +38,49 @@ static int add_shard(struct model *m, const char *name, struct err *e)
     }
     m->shard_name[m->n_shards] = copy;
     memset(&m->shard[m->n_shards], 0, sizeof *m->shard);
-    return safetensors_open(&m->shard[m->n_shards++], m->directory, name, e);
+    return safetensors_open_in(&m->shard[m->n_shards++], m->directory, m->path, name, e);
+}
+
+static size_t find_shard(const struct model *m, const char *name)
+{
+    size_t i = 0;
+    while (i < m->n_shards && strcmp(m->shard_name[i], name) != 0)
+        i++;
+    return i;
+}
+
+// Opens the files that the index names, and finds each of its tensors where it says.
+static int open_indexed(struct model *m, const json_t *map, struct err *e)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)map, key, value)
+    {
+        if (!json_is_string(value))
+            return err_set(e, STATUS_FAILED, "%s: tensor `%.100s`: no file name", index_name, key);
+        const char *file = json_string_value(value);
+        if (add_shard(m, file, e) < 0)
+            return -1;
+        if (!safetensors_find(&m->shard[find_shard(m, file)], key))
+            return err_set(e, STATUS_FAILED, "%s: tensor `%.100s`: it is not in %s", index_name,
+                           key, file);
+    }
+    return 0;
+}
+
+// The index knows every tensor of the files; where two files have one, it decides.
+static int check_indexed(struct model *m, const json_t *map, struct err *e)
+{
+    for (size_t i = 0; i < m->n_shards; i++)
+        for (size_t k = 0; k < m->shard[i].n; k++) {
+            struct safetensors_entry *t = &m->shard[i].entry[k];
+            const char *file = json_string_value(json_object_get(map, t->name));
+            if (!file)
+                return err_set(e, STATUS_FAILED, "%s: tensor `%.100s` of %s is missing", index_name,
+                               t->name, m->shard_name[i]);
+            t->elsewhere = strcmp(file, m->shard_name[i]) != 0;
+        }
+    return 0;
 }
 
 static int open_shards(struct model *m, struct err *e)
@@ -51,17 +94,36 @@ static int open_shards(struct model *m, struct err *e)
     int result = json_is_object(map)
                      ? 0
                      : err_set(e, STATUS_FAILED, "%s: key `weight_map` is missing", index_name);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)map, key, value)
-    {
-        if (result == 0)
-            result = json_is_string(value)
-                         ? add_shard(m, json_string_value(value), e)
-                         : err_set(e, STATUS_FAILED, "%s: tensor `%.100s`: no file name",
-                                   index_name, key);
-    }
+    if (result == 0)
+        result = open_indexed(m, map, e);
+    if (result == 0)
+        result = check_indexed(m, map, e);
     json_decref(index);
+    return result;
+}
+
+// config.json as it is now. 1, or 0 when there is none any more.
+static int mark_config(const struct model *m, struct file_mark *mark, struct err *e)
+{
+    if (!io_exists(m->directory, config_name))
+        return 0;
+    int fd = io_open_regular(m->directory, config_name, e);
+    int result = fd < 0 ? -1 : file_mark_take(mark, fd, config_name, e);
+    if (fd >= 0)
+        close(fd);
+    return result < 0 ? -1 : 1;
+}
+
+// Its bytes, which are part of the fingerprint.
+static int read_config_text(struct model *m, struct err *e)
+{
+    buffer_init(&m->config_text, 16 << 20);
+    int fd = io_open_regular(m->directory, config_name, e);
+    int result = fd < 0 ? -1 : file_mark_take(&m->config_mark, fd, config_name, e);
+    if (result == 0)
+        result = io_read_fd(fd, config_name, &m->config_text, e);
+    if (fd >= 0)
+        close(fd);
     return result;
 }
 
@@ -78,6 +140,22 @@ static int check_head(const struct model *m, enum head_kind wanted, struct err *
         m->family->architecture[m->config.head]);
 }
 
+// Reads config.json, and opens the weights that belong to it: those of a directory that somebody is
+// copying a model into are not both of one model.
+static int read_files(struct model *m, enum head_kind wanted, struct err *e)
+{
+    struct file_mark now;
+    if (read_config_text(m, e) < 0 || config_read(&m->config, m->directory, e) < 0)
+        return -1;
+    m->family = m->config.family;
+    if (check_head(m, wanted, e) < 0 || open_shards(m, e) < 0)
+        return -1;
+    int there = mark_config(m, &now, e);
+    if (there > 0 && !file_mark_same(&now, &m->config_mark))
+        return file_mark_changed(config_name, e);
+    return there < 0 ? -1 : 0;
+}
+
 // wanted: HEAD_KINDS takes any.
 static struct model *open_with_head(int directory, const char *path, enum head_kind wanted,
                                     struct err *e)
@@ -91,13 +169,7 @@ static struct model *open_with_head(int directory, const char *path, enum head_k
     m->path = strdup(path);
     int result = m->path ? 0 : err_memory(e, strlen(path), "a path");
     if (result == 0)
-        result = config_read(&m->config, directory, e);
-    if (result == 0) {
-        m->family = m->config.family;
-        result = check_head(m, wanted, e);
-    }
-    if (result == 0)
-        result = open_shards(m, e);
+        result = read_files(m, wanted, e);
     if (result == 0)
         result = bind_parameters(m, e);
     if (result == 0)
@@ -181,15 +253,32 @@ void model_close(struct model *m)
     free(m->path);
     rope_release(&m->rope);
     config_release(&m->config);
+    kept_release(&m->kept);
+    buffer_release(&m->config_text);
     if (m->directory >= 0)
         close(m->directory);
     free(m);
+}
+
+int model_keep(struct model *m, struct err *e)
+{
+    if (m->kept.n)
+        return 0;
+    if (kept_read(&m->kept, m->directory, e) < 0)
+        return err_prefix(e, "%s", m->path);
+    const struct kept_file *config = kept_find(&m->kept, config_name);
+    if (config && file_mark_same(&config->mark, &m->config_mark))
+        return 0;
+    file_mark_changed(config_name, e);
+    return err_prefix(e, "%s", m->path);
 }
 
 int model_train(struct model *m, struct err *e)
 {
     if (m->master)
         return 0;
+    if (model_keep(m, e) < 0)
+        return -1;
     size_t bytes = m->n_flat * sizeof(float);
     m->master = aligned_alloc(64, bytes);
     m->gradient = m->master ? aligned_alloc(64, bytes) : NULL;
@@ -199,8 +288,11 @@ int model_train(struct model *m, struct err *e)
     for (size_t i = 0; i < m->n_parameters; i++)
         model_values(m, i, m->master + m->parameter[i].offset);
     bind_masters(m);
-    for (size_t i = 0; i < m->n_shards; i++)
+    for (size_t i = 0; i < m->n_shards; i++) {
+        if (mapped_check(m->shard[i].file, e) < 0)
+            return -1;
         safetensors_forget(&m->shard[i]);
+    }
     memset(m->gradient, 0, bytes);
     return 0;
 }
@@ -221,25 +313,19 @@ int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct e
 {
     enum { STEP = 1 << 16, SAMPLE = 1 << 12 };
     struct hash h;
-    struct buffer config;
-    buffer_init(&config, 16 << 20);
     if (hash_init(&h) < 0)
         return err_memory(e, 0, "a hash");
-    int result = io_read_regular(m->directory, "config.json", &config, e);
-    if (result == 0) {
-        hash_add(&h, config.data, config.size);
-        for (size_t i = 0; i < m->n_shards; i++) {
-            const struct safetensors *s = &m->shard[i];
-            size_t data = 8 + s->header_size;
-            hash_add(&h, s->map, data);
-            for (size_t at = data; at < s->size; at += STEP)
-                hash_add(&h, s->map + at, s->size - at < SAMPLE ? s->size - at : SAMPLE);
-        }
-        hash_fingerprint(hash_value(&h), out);
+    hash_add(&h, m->config_text.data, m->config_text.size);
+    for (size_t i = 0; i < m->n_shards; i++) {
+        const struct safetensors *s = &m->shard[i];
+        size_t data = 8 + s->header_size;
+        hash_add(&h, s->start, data);
+        for (size_t at = data; at < s->size; at += STEP)
+            hash_add(&h, s->map + at, s->size - at < SAMPLE ? s->size - at : SAMPLE);
     }
+    hash_fingerprint(hash_value(&h), out);
     hash_release(&h);
-    buffer_release(&config);
-    return result;
+    return 0;
 }
 
 // The slope of a head's line, as Press et al. (arXiv 2108.12409) have it for powers of two; further

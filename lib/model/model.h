@@ -4,8 +4,10 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
+#include "base/memory.h"
 #include "base/named_number.h"
 #include "model/family.h"
+#include "model/kept.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
 #include "ops/ops.h"
@@ -25,6 +27,9 @@ struct parameter {
 struct model {
     char *path;    // for messages
     int directory; // descriptor: stays the same directory even if a trainer swaps the name
+    struct file_mark config_mark; // of the config.json that was read
+    struct buffer config_text;    // and its bytes
+    struct kept kept;             // the files beside the weights, once model_keep read them
     struct model_config config;
     const struct family *family;
     struct safetensors *shard;
@@ -52,7 +57,8 @@ struct model {
 
 // Opens DIR, reads config.json and maps the weights; checks every name, shape and type. A language
 // model is expected: a reward model is refused. A tensor that config.json has no place for and that
-// looks like a weight of the decoder is refused, others are counted in n_unused. As transformers
+// looks like a weight of the decoder or of an adapter is refused, others are counted in n_unused.
+// Where a tensor stands in two shards, that counts which the index names. As transformers
 // does, a head that config.json calls tied but that differs from the embedding is not tied.
 struct model *model_open(const char *path, struct err *e);
 // The same from a directory's descriptor, which the model takes over, also on failure.
@@ -63,9 +69,13 @@ struct model *model_open_any(const char *path, struct err *e);    // whatever it
 struct model *model_open_weighted(const char *text, const struct named_form *form, double *number,
                                   struct err *e);
 void model_close(struct model *m); // NULL is fine
+// Reads the files beside the weights into memory: model_save writes these. Fails if config.json is
+// no longer the one that was read. Early: what is saved in the end must be what was there then.
+MUST_CHECK int model_keep(struct model *m, struct err *e);
 // Fails where two models that must count the same tokens do not.
 MUST_CHECK int model_same_vocabulary(const struct model *a, const struct model *b, struct err *e);
-// fp32 masters and zeroed gradients; the maps are no longer used for computing.
+// fp32 masters and zeroed gradients, and model_keep; the maps are no longer used for computing, and
+// fails if they changed before.
 MUST_CHECK int model_train(struct model *m, struct err *e);
 void model_clear_gradient(struct model *m);
 // The values of parameter i as fp32: into `out` [rows * cols].
@@ -79,7 +89,8 @@ MUST_CHECK int model_reach(struct model *m, size_t positions, struct err *e);
 size_t model_positions(const struct model *m);
 
 // Writes the model into the directory `to`: shards with the layout of those that were read, the
-// values of the masters where there are any, and a copy of every other file that holds no weights.
+// values of the masters where there are any, and a copy of every other file that holds no weights,
+// as model_keep found it. Fails if a file that the result depends on changed since it was opened.
 // save_dtype: NULL keeps each tensor's type; or "fp32", "bf16", "fp16".
 MUST_CHECK int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
 // Writes the language model `m` into the directory `to` as a reward model: the vocabulary's head is

@@ -14,7 +14,7 @@ static const struct safetensors *find_entry(const struct model *m, const char *n
                                             const struct safetensors_entry **entry)
 {
     for (size_t i = 0; i < m->n_shards; i++)
-        if ((*entry = safetensors_find(&m->shard[i], name)))
+        if ((*entry = safetensors_find(&m->shard[i], name)) && !(*entry)->elsewhere)
             return &m->shard[i];
     return NULL;
 }
@@ -62,11 +62,7 @@ static int check_parameter(const struct parameter *p, struct err *e)
         return err_set(e, STATUS_FAILED,
                        "%s: tensor `%s`: its shape is not the %zu x %zu that config.json asks for",
                        p->file->path, p->name, p->rows, p->cols);
-    // The format asks for offsets that are multiples of the element, and writers pad the header.
-    if ((uintptr_t)safetensors_data(p->file, t) % dtype_size(t->dtype))
-        return err_set(e, STATUS_FAILED, "%s: tensor `%s`: its data are not aligned", p->file->path,
-                       p->name);
-    return 0;
+    return safetensors_align(p->file, t, e);
 }
 
 static void set_tensor(struct model *m, const struct parameter *p, const void *data,
@@ -299,7 +295,22 @@ static int is_buffer(const char *name)
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (ends_with(name, suffixes[i]))
             return 1;
-    return strstr(name, "mask") != NULL;
+    const char *last = strrchr(name, '.');
+    return strstr(last ? last : name, "mask") != NULL;
+}
+
+// Names that PEFT and its relatives give to what they train beside a model.
+static int is_adapter(const char *name)
+{
+    static const char *const parts[] = {"base_model.model.", "lora_",         ".base_layer.",
+                                        ".adapter",          "adapter.",      "adapters.",
+                                        "modules_to_save.",  ".ia3_",         "prompt_embeddings",
+                                        "trainable_tokens_", ".oft_",         ".boft_",
+                                        ".hada_w",           ".vera_lambda_", ".lokr_w"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i]))
+            return 1;
+    return 0;
 }
 
 // "h." of "transformer.h.%d.attn...": what stands before the layer's number, without the base.
@@ -310,38 +321,67 @@ static size_t layer_stem(const struct family *f, const char **stem)
     return (size_t)(strchr(name, '%') - name);
 }
 
-// Whether a tensor that has no place in the decoder looks like a weight of it all the same: one
-// that the configuration does not speak of would change the numbers.
-static int is_weight(const struct model *m, const struct safetensors_entry *t, int bare)
+// Where the base model's name begins in that of a tensor (a wrapper may have put its own before
+// it), or NULL.
+static const char *find_base(const struct family *f, const char *name)
+{
+    for (const char *at = name; (at = strstr(at, f->base)); at++)
+        if (at == name || at[-1] == '.')
+            return at;
+    return NULL;
+}
+
+enum stray { STRAY, STRAY_WEIGHT, STRAY_LAYER, STRAY_ADAPTER };
+
+// What a tensor that has no place in the decoder looks like. A weight, of which the configuration
+// does not speak, would change the numbers.
+static enum stray judge(const struct model *m, const struct safetensors_entry *t)
 {
     const struct family *f = m->family;
     const char *name = t->name, *stem;
-    size_t base = strlen(f->base), length = layer_stem(f, &stem);
-    int inside = !strncmp(name, f->base, base);
-    if (!t->known || is_buffer(name))
-        return 0;
-    if (m->config.head == HEAD_VOCABULARY && !inside &&
+    size_t length = layer_stem(f, &stem);
+    const char *inside = find_base(f, name);
+    if (is_adapter(name))
+        return STRAY_ADAPTER;
+    if (is_buffer(name))
+        return STRAY;
+    if (inside)
+        inside += strlen(f->base);
+    int named = ends_with(name, ".weight") || ends_with(name, ".bias");
+    const char *layer = inside ? inside : name;
+    if (!strncmp(layer, stem, length) && isdigit((unsigned char)layer[length])) {
+        if (strtoull(layer + length, NULL, 10) >= m->config.layers)
+            return STRAY_LAYER;
+        return t->known || named ? STRAY_WEIGHT : STRAY;
+    }
+    if (m->config.head == HEAD_VOCABULARY && !inside && t->known &&
         (!strcmp(name, "lm_head.bias") || !strcmp(name, "embed_out.bias") ||
          (f->other_head && (!strcmp(name, f->other_head) || !strcmp(name, f->name[ROLE_HEAD])))))
-        return 1;
-    if (inside)
-        name += base;
-    else if (!bare)
-        return 0;
-    if (strncmp(name, stem, length) != 0 || !isdigit((unsigned char)name[length]))
-        return inside && (ends_with(name, ".weight") || ends_with(name, ".bias"));
-    return strtoull(name + length, NULL, 10) < m->config.layers;
+        return STRAY_WEIGHT;
+    return inside && named ? STRAY_WEIGHT : STRAY;
 }
 
 static int add_unused(struct model *m, const struct safetensors *s,
-                      const struct safetensors_entry *t, int bare, struct err *e)
+                      const struct safetensors_entry *t, struct err *e)
 {
-    if (is_weight(m, t, bare))
+    switch (t->elsewhere ? STRAY : judge(m, t)) {
+    case STRAY_WEIGHT:
         return err_set(
             e, STATUS_FAILED,
             "%s: tensor `%.200s` looks like a weight, but config.json has no place for it", s->path,
             t->name);
-    m->unused[m->n_unused++] = t;
+    case STRAY_LAYER:
+        return err_set(e, STATUS_FAILED,
+                       "%s: tensor `%.200s` is of a layer beyond the %zu of config.json", s->path,
+                       t->name, m->config.layers);
+    case STRAY_ADAPTER:
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: tensor `%.200s` is an adapter's: merge the adapter into the model first", s->path,
+            t->name);
+    case STRAY:
+        m->unused[m->n_unused++] = t;
+    }
     return 0;
 }
 
@@ -355,8 +395,6 @@ static int find_unused(struct model *m, struct err *e)
     m->unused = mem_alloc(tensors + 1, sizeof *m->unused, "tensor entries", e);
     unsigned char *used = mem_alloc(most + 1, 1, "tensor entries", e);
     int result = m->unused && used ? 0 : -1;
-    int bare = strncmp(m->parameter[0].name, m->family->base, strlen(m->family->base)) != 0 &&
-               !ends_with(m->parameter[0].name, "lm_head.weight");
     for (size_t i = 0; i < m->n_shards && result == 0; i++) {
         const struct safetensors *s = &m->shard[i];
         memset(used, 0, s->n);
@@ -365,7 +403,7 @@ static int find_unused(struct model *m, struct err *e)
                 used[m->parameter[k].entry - s->entry] = 1;
         for (size_t k = 0; k < s->n && result == 0; k++)
             if (!used[k] && &s->entry[k] != m->tied_head)
-                result = add_unused(m, s, &s->entry[k], bare, e);
+                result = add_unused(m, s, &s->entry[k], e);
     }
     free(used);
     return result;

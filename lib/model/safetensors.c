@@ -2,14 +2,12 @@
 #include "model/safetensors.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/json_read.h"
 #include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 // Bytes of an element of each type the format knows; the names of enum dtype come first.
 static const struct {
@@ -34,12 +32,10 @@ static int read_size(const json_t *value, size_t *out)
     return 0;
 }
 
-static int parse_entry(struct safetensors *s, struct safetensors_entry *t, const char *name,
+static int parse_entry(const struct safetensors *s, struct safetensors_entry *t,
                        const json_t *value, struct err *e)
 {
-    t->name = strdup(name);
-    if (!t->name)
-        return err_memory(e, strlen(name), "a tensor's name");
+    const char *name = t->name;
     const char *type = json_string_value(json_object_get(value, "dtype"));
     const json_t *shape = json_object_get(value, "shape");
     const json_t *range = json_object_get(value, "data_offsets");
@@ -98,97 +94,278 @@ static int sort_names(struct safetensors *s, struct err *e)
     for (size_t i = 0; i < s->n; i++)
         s->by_name[i] = &s->entry[i];
     qsort(s->by_name, s->n, sizeof *s->by_name, by_name);
+    for (size_t i = 1; i < s->n; i++)
+        if (!strcmp(s->by_name[i - 1]->name, s->by_name[i]->name))
+            return bad(e, s, s->by_name[i]->name, "a duplicate name in the header");
+    return 0;
+}
+
+// Each tensor's data begin where those before end, and the file ends with the last.
+static int check_layout(const struct safetensors *s, struct err *e)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct safetensors_entry *t = &s->entry[i];
+        if (t->offset < at)
+            return bad(e, s, t->name, "its data overlap those of another tensor");
+        if (t->offset > at)
+            return bad(e, s, t->name, "bytes that belong to no tensor stand before its data");
+        at += t->bytes;
+    }
+    if (at != s->size - 8 - s->header_size)
+        return bad(e, s, NULL, "bytes that belong to no tensor stand behind the last one");
+    return 0;
+}
+
+// ---- the header's text ----
+
+// The header is taken apart member by member: as one JSON value it would take twenty times its
+// size, and a file may declare any number of empty tensors.
+struct header_text {
+    const char *p, *end;
+};
+
+static char peek(struct header_text *h)
+{
+    while (h->p < h->end && strchr(" \t\r\n", *h->p) && *h->p)
+        h->p++;
+    return h->p < h->end ? *h->p : 0;
+}
+
+// Past the string that begins at p.
+static const char *skip_string(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : NULL;
+}
+
+// Past the object that begins at p; what is in it is for json_parse.
+static const char *skip_object(const char *p, const char *end)
+{
+    for (size_t depth = 0; p < end;) {
+        if (*p == '"') {
+            if (!(p = skip_string(p, end)))
+                return NULL;
+            continue;
+        }
+        depth += *p == '{' || *p == '[';
+        depth -= *p == '}' || *p == ']';
+        p++;
+        if (!depth)
+            return p;
+    }
+    return NULL;
+}
+
+static int bad_json(struct err *e, const struct safetensors *s, const struct header_text *h)
+{
+    return err_set(e, STATUS_FAILED, "%s: the header is not valid JSON (at byte %zu)", s->path,
+                   (size_t)(h->p - (const char *)s->start - 8));
+}
+
+static json_t *parse(const struct safetensors *s, const char *text, size_t size, struct err *e)
+{
+    json_t *value = json_read(text, size); // which is fast, and leaves what is odd to the other
+    return value ? value : json_parse(text, size, s->path, e);
+}
+
+// The name that begins at h->p: a string from the heap, or NULL.
+static char *take_name(const struct safetensors *s, struct header_text *h, struct err *e)
+{
+    const char *from = h->p, *to = skip_string(from, h->end);
+    struct buffer text;
+    char *name = NULL;
+    buffer_init(&text, SAFETENSORS_HEADER_MAX);
+    // A string alone is no JSON text to jansson.
+    if (!to)
+        bad_json(e, s, h);
+    else if (buffer_append(&text, "[", 1, e) == 0 &&
+             buffer_append(&text, from, (size_t)(to - from), e) == 0 &&
+             buffer_append(&text, "]", 1, e) == 0) {
+        json_t *list = parse(s, text.data, text.size, e);
+        const json_t *string = list ? json_array_get(list, 0) : NULL;
+        if (string && strlen(json_string_value(string)) != json_string_length(string))
+            bad(e, s, NULL, "a tensor's name holds a NUL");
+        else if (string && !(name = strdup(json_string_value(string))))
+            err_memory(e, text.size, "a tensor's name");
+        json_decref(list);
+        h->p = to;
+    }
+    buffer_release(&text);
+    return name;
+}
+
+static int set_metadata(struct safetensors *s, json_t *value, struct err *e)
+{
+    const char *key;
+    json_t *text;
+    if (s->metadata)
+        return bad(e, s, NULL, "a duplicate __metadata__ in the header");
+    json_object_foreach(value, key, text)
+    {
+        if (!json_is_string(text))
+            return bad(e, s, NULL, "__metadata__ holds more than texts");
+    }
+    s->metadata = json_incref(value);
+    return 0;
+}
+
+// One member of the header; takes the name over.
+static int take_member(struct safetensors *s, struct header_text *h, char *name, struct err *e)
+{
+    int is_metadata = !strcmp(name, "__metadata__");
+    const char *to = peek(h) == '{' ? skip_object(h->p, h->end) : NULL;
+    int result = to                                 ? 0
+                 : peek(h) == '{' || h->p == h->end ? bad_json(e, s, h)
+                 : is_metadata ? bad(e, s, NULL, "__metadata__ is no JSON object")
+                               : bad(e, s, name, "dtype, shape or data_offsets missing");
+    size_t size = result == 0 ? (size_t)(to - h->p) : 0;
+    json_t *value = size ? parse(s, h->p, size, e) : NULL;
+    if (size && !value)
+        result = -1;
+    if (result == 0 && !is_metadata)
+        result = MEM_GROW(s->entry, s->capacity, s->n + 1, "tensor entries", e);
+    if (result < 0 || is_metadata) {
+        if (result == 0)
+            result = set_metadata(s, value, e);
+        free(name);
+    } else {
+        struct safetensors_entry *t = &s->entry[s->n++];
+        memset(t, 0, sizeof *t);
+        t->name = name;
+        result = parse_entry(s, t, value, e);
+    }
+    json_decref(value);
+    h->p = to;
+    return result;
+}
+
+static int take_members(struct safetensors *s, struct header_text *h, struct err *e)
+{
+    char next = ',';
+    h->p++;
+    if (peek(h) == '}')
+        return h->p++, 0;
+    while (next == ',') {
+        if (peek(h) != '"')
+            return bad_json(e, s, h);
+        char *name = take_name(s, h, e);
+        if (!name)
+            return -1;
+        if (peek(h) != ':') {
+            free(name);
+            return bad_json(e, s, h);
+        }
+        h->p++;
+        if (take_member(s, h, name, e) < 0)
+            return -1;
+        next = peek(h);
+        if (next != ',' && next != '}')
+            return bad_json(e, s, h);
+        h->p++;
+    }
     return 0;
 }
 
 static int parse_header(struct safetensors *s, struct err *e)
 {
-    json_t *header = json_parse((const char *)s->map + 8, s->header_size, s->path, e);
-    if (!header)
+    const char *text = (const char *)s->start + 8;
+    struct header_text h = {text, text + s->header_size};
+    if (!s->header_size || *text != '{')
+        return bad(e, s, NULL, "the header is not valid JSON: it does not begin with {");
+    if (take_members(s, &h, e) < 0)
         return -1;
-    int result = -1;
-    const char *key;
-    json_t *value;
-    if (!json_is_object(header)) {
-        bad(e, s, NULL, "the header is no JSON object");
-        goto out;
-    }
-    s->entry = mem_alloc(json_object_size(header) + 1, sizeof *s->entry, "tensor entries", e);
-    if (!s->entry)
-        goto out;
-    json_object_foreach(header, key, value)
-    {
-        if (!strcmp(key, "__metadata__")) {
-            s->metadata = json_incref(value);
-            continue;
-        }
-        if (parse_entry(s, &s->entry[s->n++], key, value, e) < 0)
-            goto out;
-    }
+    peek(&h);
+    if (h.p != h.end)
+        return bad_json(e, s, &h);
     qsort(s->entry, s->n, sizeof *s->entry, by_offset);
-    for (size_t i = 1; i < s->n; i++)
-        if (s->entry[i].offset < s->entry[i - 1].offset + s->entry[i - 1].bytes) {
-            bad(e, s, s->entry[i].name, "its data overlap those of another tensor");
-            goto out;
-        }
-    result = sort_names(s, e);
-out:
-    json_decref(header);
-    return result;
+    return sort_names(s, e) < 0 ? -1 : check_layout(s, e);
 }
 
-static int map_file(struct safetensors *s, int fd, struct err *e)
+// The header is copied before it is looked at: whatever happens to the file, it is read once.
+static int read_start(struct safetensors *s, struct err *e)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return err_errno(e, s->path);
-    s->size = (size_t)st.st_size;
+    s->map = s->file->data;
+    s->size = s->file->size;
     if (s->size < 8)
         return bad(e, s, NULL, "too short for a safetensors file");
-    void *map = mmap(NULL, s->size, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
-        return err_errno(e, s->path);
-    s->map = map;
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--)
         header = header << 8 | s->map[i];
     if (header > SAFETENSORS_HEADER_MAX || header > s->size - 8)
         return bad(e, s, NULL, "impossible header size: not a safetensors file, or cut short");
     s->header_size = (size_t)header;
+    s->start = mem_alloc(8 + s->header_size, 1, "a header", e);
+    if (!s->start)
+        return -1;
+    memcpy(s->start, s->map, 8 + s->header_size);
     return parse_header(s, e);
+}
+
+int safetensors_open_in(struct safetensors *s, int at, const char *folder, const char *name,
+                        struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    s->path = strdup(name);
+    char *full = folder ? io_path(folder, name, e) : strdup(name);
+    int fd =
+        s->path && full ? io_open_regular(at, name, e) : err_memory(e, strlen(name), "a file name");
+    s->file = fd < 0 ? NULL : mapped_open(fd, full, e);
+    free(full);
+    if (s->file && read_start(s, e) == 0)
+        return 0;
+    safetensors_close(s);
+    return -1;
 }
 
 int safetensors_open(struct safetensors *s, int at, const char *name, struct err *e)
 {
-    memset(s, 0, sizeof *s);
-    s->path = strdup(name);
-    if (!s->path)
-        return err_memory(e, strlen(name), "a file name");
-    int fd = io_open_regular(at, name, e);
-    int result = fd < 0 ? -1 : map_file(s, fd, e);
-    if (fd >= 0)
-        close(fd);
-    if (result < 0)
-        safetensors_close(s);
-    return result;
+    return safetensors_open_in(s, at, NULL, name, e);
 }
 
-void safetensors_forget(const struct safetensors *s)
+static void drop_copies(struct safetensors *s)
 {
-    madvise(s->map, s->size, MADV_DONTNEED); // advice: nothing is lost if it is not taken
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->entry[i].copy);
+        s->entry[i].copy = NULL;
+    }
+}
+
+void safetensors_forget(struct safetensors *s)
+{
+    drop_copies(s);
+    mapped_settle(s->file);
 }
 
 void safetensors_close(struct safetensors *s)
 {
-    if (s->map)
-        munmap(s->map, s->size);
+    drop_copies(s);
+    mapped_close(s->file);
     for (size_t i = 0; i < s->n; i++)
         free(s->entry[i].name);
     free(s->entry);
     free(s->by_name);
+    free(s->start);
     free(s->path);
     json_decref(s->metadata);
     memset(s, 0, sizeof *s);
+}
+
+int safetensors_align(const struct safetensors *s, const struct safetensors_entry *entry,
+                      struct err *e)
+{
+    struct safetensors_entry *t = &s->entry[entry - s->entry];
+    const unsigned char *data = safetensors_data(s, t);
+    assert(t->known);
+    if ((uintptr_t)data % dtype_size(t->dtype) == 0)
+        return 0;
+    t->copy = mem_alloc(t->bytes + 1, 1, "a tensor that is not aligned in its file", e);
+    if (!t->copy)
+        return -1;
+    memcpy(t->copy, data, t->bytes);
+    return 0;
 }
 
 static int compare_name(const void *name, const void *entry)

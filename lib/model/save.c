@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "base/rng.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -30,8 +29,15 @@ static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
     return err_set(e, STATUS_USAGE, "'%s' is not one of fp32, fp16, bf16", save_dtype);
 }
 
+static int is_like(const struct safetensors_entry *a, const struct safetensors_entry *b)
+{
+    return !strcmp(a->name, b->name) && a->n_dims == b->n_dims &&
+           !memcmp(a->dim, b->dim, (size_t)a->n_dims * sizeof *a->dim);
+}
+
 // The parameter of each tensor of a shard; NULL for those that the decoder does not use. A tied
-// head that the file repeats is the embedding.
+// head that the file repeats is the embedding; what the index has in another shard is written here
+// too, as it is there.
 static const struct parameter **map_parameters(const struct model *m, const struct safetensors *s,
                                                struct err *e)
 {
@@ -42,6 +48,10 @@ static const struct parameter **map_parameters(const struct model *m, const stru
     for (size_t i = 0; of && m->tied_head && i < s->n; i++)
         if (&s->entry[i] == m->tied_head)
             of[i] = &m->parameter[0];
+    for (size_t i = 0; of && i < s->n; i++)
+        for (size_t k = 0; s->entry[i].elsewhere && s->entry[i].known && k < m->n_parameters; k++)
+            if (is_like(&s->entry[i], m->parameter[k].entry))
+                of[i] = &m->parameter[k];
     return of;
 }
 
@@ -71,8 +81,29 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
+// Bytes of the file, which must still be those that were there when it was opened.
+static int write_own(int fd, const struct safetensors *s, const struct safetensors_entry *t,
+                     struct err *e)
+{
+    struct err changed;
+    int result = io_write(fd, safetensors_data(s, t), t->bytes, s->path, e);
+    if (mapped_check(s->file, &changed) == 0)
+        return result;
+    *e = changed; // why the write may have failed
+    return -1;
+}
+
+static int has_nan(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (isnan(x[i]))
+            return 1;
+    return 0;
+}
+
 // Masters in the type of the file. Where a master is still what the file's value widens to, the
-// file's own bytes are kept: half precision has many NaNs, and fp64 more values than fp32.
+// file's own bytes are kept: half precision has many NaNs, and fp64 more values than fp32. Other
+// values of the file are not asked for: it may have changed since.
 static int write_masters(int fd, const float *master, const struct safetensors *s,
                          const struct safetensors_entry *t, struct err *e)
 {
@@ -80,6 +111,8 @@ static int write_masters(int fd, const float *master, const struct safetensors *
     const unsigned char *from = safetensors_data(s, t);
     if (t->dtype == DTYPE_F32)
         return io_write(fd, master, t->bytes, s->path, e);
+    if (t->dtype != DTYPE_F64 && !has_nan(master, values))
+        return write_values(fd, master, values, t->dtype, s->path, e);
     float *wide = mem_alloc(CHUNK, sizeof *wide, "a buffer", e);
     unsigned char *part = wide ? mem_alloc(CHUNK, size, "a buffer", e) : NULL;
     int result = part ? 0 : -1;
@@ -94,7 +127,7 @@ static int write_masters(int fd, const float *master, const struct safetensors *
     }
     free(wide);
     free(part);
-    return result;
+    return result == 0 ? mapped_check(s->file, e) : -1;
 }
 
 // p: NULL for a tensor that the decoder does not use.
@@ -107,7 +140,7 @@ static int write_tensor(const struct model *m, int fd, const struct safetensors 
     if (p && m->master)
         return write_values(fd, m->master + p->offset, p->rows * p->cols, type, s->path, e);
     if (!from->known || from->dtype == type)
-        return io_write(fd, safetensors_data(s, from), from->bytes, s->path, e);
+        return write_own(fd, s, from, e);
     size_t values = from->bytes / dtype_size(from->dtype);
     float *wide = mem_alloc(values, sizeof *wide, "a tensor", e);
     if (!wide)
@@ -115,7 +148,7 @@ static int write_tensor(const struct model *m, int fd, const struct safetensors 
     dtype_to_f32(wide, safetensors_data(s, from), from->dtype, values);
     int result = write_values(fd, wide, values, type, s->path, e);
     free(wide);
-    return result;
+    return result == 0 ? mapped_check(s->file, e) : -1;
 }
 
 static int write_header(int fd, const char *header, size_t size, const char *name, struct err *e)
@@ -128,22 +161,13 @@ static int write_header(int fd, const char *header, size_t size, const char *nam
     return io_write(fd, header, size, name, e);
 }
 
-// The shard as it was read, with new values: header, gaps and order are kept.
+// The shard as it was read, with new values: header and order are kept.
 static int write_shard_same(const struct model *m, int fd, const struct safetensors *s,
                             const struct parameter *const *of, struct err *e)
 {
-    size_t data = 8 + s->header_size, at = 0;
-    int result = io_write(fd, s->map, data, s->path, e);
-    for (size_t i = 0; i < s->n && result == 0; i++) {
-        const struct safetensors_entry *t = &s->entry[i];
-        if (t->offset > at)
-            result = io_write(fd, s->map + data + at, t->offset - at, s->path, e);
-        if (result == 0)
-            result = write_tensor(m, fd, s, t, of[i], t->dtype, e);
-        at = t->offset + t->bytes;
-    }
-    if (result == 0 && s->size - data > at)
-        result = io_write(fd, s->map + data + at, s->size - data - at, s->path, e);
+    int result = io_write(fd, s->start, 8 + s->header_size, s->path, e);
+    for (size_t i = 0; i < s->n && result == 0; i++)
+        result = write_tensor(m, fd, s, &s->entry[i], of[i], s->entry[i].dtype, e);
     return result;
 }
 
@@ -189,45 +213,6 @@ static int write_shard(const struct model *m, int to, size_t i, const enum dtype
     return result;
 }
 
-static int has_suffix(const char *s, const char *suffix)
-{
-    size_t n = strlen(s), k = strlen(suffix);
-    return n >= k && !strcmp(s + n - k, suffix);
-}
-
-// Files that hold weights (which would be the old ones) or belong to a training run are not copied.
-static int is_copied(const char *name)
-{
-    static const char *const left[] = {".safetensors", ".bin",  ".pt",   ".pth",
-                                       ".h5",          ".gguf", ".onnx", ".msgpack"};
-    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
-        if (has_suffix(name, left[i]))
-            return 0;
-    return strcmp(name, "densepath.json") != 0 && strcmp(name, "metrics.jsonl") != 0;
-}
-
-static int copy_files(int from, int to, struct err *e)
-{
-    int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    if (!directory) {
-        err_errno(e, "model directory");
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    int result = 0;
-    struct dirent *entry;
-    while (result == 0 && (entry = readdir(directory))) {
-        struct stat st;
-        if (fstatat(from, entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) &&
-            is_copied(entry->d_name))
-            result = io_copy_file(from, entry->d_name, to, entry->d_name, e);
-    }
-    closedir(directory);
-    return result;
-}
-
 static const char config_name[] = "config.json";
 
 static int write_json(int to, const char *name, json_t *value, struct err *e)
@@ -254,16 +239,34 @@ static int rewrite_config(int to, enum dtype type, struct err *e)
     return result;
 }
 
+// The files beside the weights: as model_keep read them, or as they are now.
+static int write_kept(const struct model *m, int to, struct err *e)
+{
+    struct kept now;
+    if (m->kept.n)
+        return kept_write(&m->kept, to, e);
+    if (kept_read(&now, m->directory, e) < 0)
+        return -1;
+    const struct kept_file *config = kept_find(&now, config_name);
+    int result = config && file_mark_same(&config->mark, &m->config_mark)
+                     ? kept_write(&now, to, e)
+                     : file_mark_changed(config_name, e);
+    kept_release(&now);
+    return result;
+}
+
 int model_save(const struct model *m, int to, const char *save_dtype, struct err *e)
 {
     enum dtype type;
     if (save_dtype && find_dtype(save_dtype, &type, e) < 0)
         return -1;
-    if (copy_files(m->directory, to, e) < 0)
+    if (write_kept(m, to, e) < 0)
         return -1;
     for (size_t i = 0; i < m->n_shards; i++)
         if (write_shard(m, to, i, save_dtype ? &type : NULL, e) < 0)
             return -1;
+    if (mapped_unchanged(e) < 0)
+        return -1;
     return save_dtype ? rewrite_config(to, type, e) : 0;
 }
 
@@ -332,7 +335,7 @@ static int write_reward_shard(const struct model *m, int fd, size_t i,
     int result = header ? write_header(fd, header, size, s->path, e) : -1;
     for (size_t k = 0; k < s->n && result == 0; k++)
         if (!is_head(m, of[k], &s->entry[k]))
-            result = io_write(fd, safetensors_data(s, &s->entry[k]), s->entry[k].bytes, s->path, e);
+            result = write_own(fd, s, &s->entry[k], e);
     void *zeros = head && result == 0 ? mem_alloc(head->bytes, 1, "a head", e) : NULL;
     if (head && result == 0)
         result = zeros ? io_write(fd, zeros, head->bytes, s->path, e) : -1;
@@ -356,7 +359,7 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
                        m->config.model_type);
     if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
         return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
-    int result = copy_files(m->directory, to, e);
+    int result = write_kept(m, to, e);
     for (size_t i = 0; i < m->n_shards && result == 0; i++) {
         const char *name = m->shard_name[i];
         int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -365,6 +368,8 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
         if (fd >= 0 && close(fd) < 0 && result == 0)
             result = err_errno(e, name);
     }
+    if (result == 0)
+        result = mapped_unchanged(e);
     if (result == 0)
         result = write_reward_index(m, to, m->shard_name[m->n_shards - 1], e);
     return result == 0 ? write_reward_config(m, to, pad, e) : -1;
@@ -524,6 +529,11 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     if (from < 0)
         return err_errno(e, config_directory);
     struct plan plan = {0};
+    struct kept kept;
+    if (kept_read(&kept, from, e) < 0) {
+        close(from);
+        return err_prefix(e, "%s", config_directory);
+    }
     int result = config_read(&c, from, e);
     if (result < 0)
         err_prefix(e, "%s", config_directory);
@@ -532,12 +542,13 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     if (result == 0)
         result = plan_model(&plan, &c, type, e);
     if (result == 0)
-        result = copy_files(from, to, e);
+        result = kept_write(&kept, to, e);
     if (result == 0)
         result = write_init(&plan, &c, to, seed, type, e);
     if (result == 0 && save_dtype)
         result = rewrite_config(to, type, e);
     plan_release(&plan);
+    kept_release(&kept);
     config_release(&c);
     close(from);
     return result;

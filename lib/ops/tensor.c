@@ -74,22 +74,30 @@ static uint16_t bf16_from_f32(float value)
 void dtype_to_f32(float *to, const void *from, enum dtype type, size_t n)
 {
     assert(from != to || dtype_size(type) == sizeof *to);
-    const uint16_t *half = from;
+    const unsigned char *bytes = from;
+    uint16_t half;
+    double wide;
     switch (type) {
     case DTYPE_F32:
         memmove(to, from, n * 4);
         break;
     case DTYPE_F16:
-        for (size_t i = 0; i < n; i++)
-            to[i] = f16_to_f32(half[i]);
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&half, bytes + 2 * i, 2);
+            to[i] = f16_to_f32(half);
+        }
         break;
     case DTYPE_BF16:
-        for (size_t i = 0; i < n; i++)
-            to[i] = bf16_to_f32(half[i]);
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&half, bytes + 2 * i, 2);
+            to[i] = bf16_to_f32(half);
+        }
         break;
     case DTYPE_F64:
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)((const double *)from)[i];
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&wide, bytes + 8 * i, 8);
+            to[i] = (float)wide;
+        }
         break;
     }
 }

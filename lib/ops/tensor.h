@@ -25,7 +25,8 @@ static inline size_t tensor_pitch(const struct tensor *t)
 
 size_t dtype_size(enum dtype type);
 const char *dtype_name(enum dtype type); // as safetensors spells it: F32, F16, BF16, F64
-// Converts n elements. `to` may be `from` only when the types are the same size.
+// Converts n elements. `to` may be `from` only when the types are the same size. `from` of
+// dtype_to_f32 may begin anywhere.
 void dtype_to_f32(float *to, const void *from, enum dtype type, size_t n);
 void dtype_from_f32(void *to, const float *from, enum dtype type, size_t n); // nearest even
 

@@ -2,6 +2,7 @@
 #include "train/run.h"
 #include "base/io.h"
 #include "infer/memory_check.h"
+#include "model/describe.h"
 #include "train/card.h"
 
 #include <math.h>
@@ -28,7 +29,14 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     if (device_open(&r->device, o->device, e) < 0)
         return -1;
     r->model = any_head ? model_open_any(o->model, e) : model_open(o->model, e);
-    return r->model ? 0 : -1;
+    if (!r->model || model_keep(r->model, e) < 0)
+        return -1;
+    describe_unused(r->model, o->verbose);
+    // The tokenizer was read just before.
+    if (!o->tokenizer || kept_find(&r->model->kept, "tokenizer.json") ||
+        kept_find(&r->model->kept, "tokenizer.model"))
+        return 0;
+    return err_set(e, STATUS_FAILED, "%s: its tokenizer was removed", o->model);
 }
 
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)

@@ -83,6 +83,24 @@ static void headers_that_lie(void)
     refuses(at, "{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", 12, 0, "missing");
     refuses(at, "{\"a\":7}", 12, 0, "missing");
     refuses(at, "{\"a\":[]}", 12, 0, "missing");
+    refuses(at, "{" T("a", "F32", "[2]", "0", "8") "}", 9, 0, "behind the last");
+    refuses(at, "{}", 1, 0, "behind the last");
+    refuses(at, "{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[1]", "12", "16") "}", 16, 0,
+            "tensor `b`: bytes that belong to no tensor");
+    refuses(at, "{" T("a", "F32", "[2]", "4", "12") "}", 12, 0, "bytes that belong to no tensor");
+    refuses(at, "{" T("a", "F32", "[0]", "4", "4") "," T("b", "F32", "[2]", "0", "8") "}", 8, 0,
+            "overlap");
+    refuses(at, " {" T("a", "F32", "[2]", "0", "8") "}", 8, 0, "does not begin with {");
+    refuses(at, "{\"__metadata__\":{\"a\":1}}", 0, 0, "more than texts");
+    refuses(at, "{\"__metadata__\":[]}", 0, 0, "no JSON object");
+    refuses(at, "{\"__metadata__\":{},\"__metadata__\":{}}", 0, 0, "duplicate");
+    refuses(at, "{\"a\\u0000b\":{}}", 0, 0, "NUL");
+    static const char *const broken[] = {
+        "{\"a\"",     "{\"a\":{}", "{\"a\":{]",     "{\"a\":{\"}",   "{\"a", "{\"a\\",       "{,}",
+        "{\"a\" {}}", "{a:{}}",    "{\"a\\q\":{}}", "{\"a\":{'b'}}", "{}}",  "{\"\xff\":{}}"};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
+        refuses(at, broken[i], 0, 0, "");
+    refuses(at, "{" T("a", "F32", "[0]", "0", "0") ",}", 0, 0, "not valid JSON");
     refuses(at, "[]", 12, 0, "");
     refuses(at, "7", 12, 0, "");
     refuses(at, "GGUF", 12, 0, "not valid JSON");
@@ -149,6 +167,41 @@ static void copy_model(const struct scratch *d, const char *key, const char *val
     put(d->fd, "config.json", text, strlen(text));
     free(text);
     json_decref(config);
+}
+
+// A header may declare any number of empty tensors: what it costs is bounded by its size.
+static void empty_tensors_are_cheap(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("needs the plain build");
+#endif
+    enum { TENSORS = 100000, EACH = 64 };
+    struct scratch d;
+    struct safetensors s;
+    scratch_make(&d);
+    char *header = malloc((size_t)TENSORS * EACH + 2), *at = header;
+    *at++ = '{';
+    for (int i = 0; i < TENSORS; i++)
+        at += sprintf(at, "%s\"%05x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                      i ? "," : "", i);
+    strcpy(at, "}");
+    put_tensors(d.fd, "x", header, 0, 0);
+    long budget = (long)(10 * strlen(header) / 1024); // KiB
+    free(header);
+    fflush(stdout);
+    pid_t child = fork(); // whose peak is not that of the tests before
+    if (child == 0) {
+        struct rusage before, after;
+        getrusage(RUSAGE_SELF, &before);
+        int right = safetensors_open(&s, d.fd, "x", &e) == 0 && s.n == TENSORS &&
+                    safetensors_find(&s, "00abc") && !safetensors_find(&s, "abcde0");
+        getrusage(RUSAGE_SELF, &after);
+        _exit(!right ? 1 : after.ru_maxrss - before.ru_maxrss > budget ? 2 : 0);
+    }
+    int status = 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+          WEXITSTATUS(status) == 0);
+    scratch_remove(&d);
 }
 
 static void configs_are_checked(void)
@@ -489,6 +542,178 @@ static void shards(void)
     scratch_remove(&to);
 }
 
+// The index decides where two files have a tensor; it names the right file, and all tensors.
+static void indexes(void)
+{
+    static const char name[] = "model.safetensors.index.json", norm[] = "model.norm.weight";
+    struct scratch d, to;
+    scratch_make(&d);
+    scratch_make(&to);
+    shard_model(&d);
+    put_tensors(d.fd, "more.safetensors",
+                "{" T("counts", "I64", "[1]", "0", "8") "," T("model.norm.weight", "F32", "[20]",
+                                                              "8", "88") "}",
+                88, 0);
+    json_t *index = json_parse_file(d.fd, name, 1 << 20, &e);
+    json_t *map = json_object_get(index, "weight_map");
+    const char *first = json_string_value(json_object_get(map, "model.embed_tokens.weight"));
+    char *own = strdup(json_string_value(json_object_get(map, norm)));
+    const struct {
+        const char *counts, *norm, *refused; // where the index has them
+        float value;
+    } cases[] = {{"more.safetensors", own, NULL, 1},
+                 {"more.safetensors", "more.safetensors", NULL, 0},
+                 {"more.safetensors", NULL, "tensor `model.norm.weight` of ", 0},
+                 {"more.safetensors",
+                  strcmp(own, first) ? first : "model-00002-of-00002.safetensors",
+                  "tensor `model.norm.weight`: it is not in ", 0},
+                 {own, "more.safetensors", "tensor `counts`: it is not in ", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_object_set_new(map, "counts", json_string(cases[i].counts));
+        json_object_del(map, norm);
+        if (cases[i].norm)
+            json_object_set_new(map, norm, json_string(cases[i].norm));
+        char *text = json_dumps(index, 0);
+        put(d.fd, name, text, strlen(text));
+        free(text);
+        struct model *m = model_open(d.path, &e);
+        if (cases[i].refused) {
+            CHECK(!m && strstr(e.text, cases[i].refused) && strstr(e.text, name));
+            model_close(m);
+            continue;
+        }
+        CHECK(m && m->n_shards == 3 && m->n_unused == 2);
+        CHECK(m && *(const float *)m->globals[ROLE_FINAL_NORM].data == cases[i].value);
+        // Trained, both have the new value.
+        CHECK(m && model_train(m, &e) == 0);
+        for (size_t k = 0; m && k < m->n_parameters; k++)
+            if (m->parameter[k].role == ROLE_FINAL_NORM)
+                m->master[m->parameter[k].offset] = 7;
+        CHECK(m && model_save(m, to.fd, NULL, &e) == 0);
+        model_close(m);
+        const char *files[] = {own, "more.safetensors"};
+        for (int k = 0; k < 2; k++) {
+            struct safetensors s;
+            CHECK(safetensors_open(&s, to.fd, files[k], &e) == 0);
+            const struct safetensors_entry *t = safetensors_find(&s, norm);
+            float value = 0;
+            if (t)
+                memcpy(&value, safetensors_data(&s, t), sizeof value);
+            CHECK(value == 7);
+            safetensors_close(&s);
+        }
+    }
+    free(own);
+    json_decref(index);
+    scratch_remove(&d);
+    scratch_remove(&to);
+}
+
+// The same model with its data moved by `shift` bytes, as a header of any length does.
+static void shift_data(const struct scratch *from, const struct scratch *to, size_t shift)
+{
+    struct buffer b;
+    uint64_t header;
+    buffer_init(&b, 1 << 24);
+    CHECK(io_read_regular(from->fd, "model.safetensors", &b, &e) == 0);
+    memcpy(&header, b.data, 8);
+    char *file = malloc(b.size + shift);
+    uint64_t longer = header + shift;
+    memcpy(file, &longer, 8);
+    memcpy(file + 8, b.data + 8, header);
+    memset(file + 8 + header, ' ', shift);
+    memcpy(file + 8 + longer, b.data + 8 + header, b.size - 8 - header);
+    put(to->fd, "model.safetensors", file, b.size + shift);
+    CHECK(io_copy_file(from->fd, "config.json", to->fd, "config.json", &e) == 0);
+    free(file);
+    buffer_release(&b);
+}
+
+// Data may begin anywhere; where they do makes no difference.
+static void data_at_odd_offsets(void)
+{
+    static const char *const types[] = {NULL, "bf16", "fp16"};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t shift = 1; shift < 5; shift++) {
+            struct scratch plain, odd, back;
+            scratch_make(&plain);
+            scratch_make(&odd);
+            scratch_make(&back);
+            struct model *m = model_open(FIXTURE, &e);
+            CHECK(m && model_save(m, plain.fd, types[i], &e) == 0);
+            model_close(m);
+            shift_data(&plain, &odd, shift);
+            struct model *a = model_open(plain.path, &e), *b = model_open(odd.path, &e);
+            CHECK(a && b && a->n_values == b->n_values);
+            for (size_t k = 0; a && b && k < a->n_parameters; k++) {
+                const struct safetensors_entry *x = a->parameter[k].entry,
+                                               *y = b->parameter[k].entry;
+                const void *p = safetensors_data(a->parameter[k].file, x);
+                const void *q = safetensors_data(b->parameter[k].file, y);
+                CHECK((uintptr_t)q % dtype_size(y->dtype) == 0 && !memcmp(p, q, x->bytes));
+                CHECK((y->copy != NULL) == (shift % dtype_size(y->dtype) != 0));
+            }
+            CHECK(b && model_train(b, &e) == 0 && model_save(b, back.fd, NULL, &e) == 0);
+            same_file(odd.fd, "model.safetensors", back.fd, "model.safetensors");
+            model_close(a);
+            model_close(b);
+            scratch_remove(&plain);
+            scratch_remove(&odd);
+            scratch_remove(&back);
+        }
+}
+
+// A change in place is noticed, a name that goes or comes is none.
+static void files_that_change(void)
+{
+    static const char name[] = "model.safetensors";
+    struct scratch d, to;
+    scratch_make(&d);
+    scratch_make(&to);
+    copy_model(&d, NULL, NULL);
+    struct model *m = model_open(d.path, &e);
+    CHECK(m && mapped_unchanged(&e) == 0 && model_keep(m, &e) == 0);
+    CHECK(renameat(d.fd, name, d.fd, "old.safetensors") == 0 && mapped_unchanged(&e) == 0);
+    CHECK(unlinkat(d.fd, "config.json", 0) == 0 &&
+          unlinkat(d.fd, "generation_config.json", 0) == 0);
+    CHECK(m && model_save(m, to.fd, NULL, &e) == 0 && io_exists(to.fd, "config.json") &&
+          io_exists(to.fd, "generation_config.json"));
+    int fd = openat(d.fd, "old.safetensors", O_WRONLY);
+    CHECK(fd >= 0 && pwrite(fd, "x", 1, 8 + 5000) == 1);
+    CHECK(mapped_unchanged(&e) < 0 && strstr(e.text, d.path) &&
+          strstr(e.text, "/model.safetensors changed while it was read"));
+    CHECK(m && model_save(m, to.fd, NULL, &e) < 0 && strstr(e.text, "changed while"));
+    CHECK(m && model_train(m, &e) < 0 && strstr(e.text, "changed while"));
+    close(fd);
+    model_close(m);
+    CHECK(mapped_unchanged(&e) == 0);
+    scratch_remove(&d);
+    scratch_remove(&to);
+}
+
+// What is trained no longer depends on the files, but for tensors that are not computed with.
+static void trained_models_depend_on_no_file(void)
+{
+    struct scratch d, to;
+    scratch_make(&d);
+    scratch_make(&to);
+    copy_model(&d, NULL, NULL);
+    struct model *m = model_open(d.path, &e);
+    CHECK(m && model_train(m, &e) == 0);
+    int fd = openat(d.fd, "model.safetensors", O_WRONLY);
+    CHECK(fd >= 0 && ftruncate(fd, 100) == 0);
+    put(d.fd, "config.json", "{}", 2);
+    CHECK(m && mapped_unchanged(&e) == 0 && model_save(m, to.fd, NULL, &e) == 0);
+    int at = open(FIXTURE, O_RDONLY | O_DIRECTORY);
+    same_file(to.fd, "model.safetensors", at, "model.safetensors");
+    same_file(to.fd, "config.json", at, "config.json");
+    close(at);
+    close(fd);
+    model_close(m);
+    scratch_remove(&d);
+    scratch_remove(&to);
+}
+
 // The file cut anywhere is refused; changed anywhere it is refused or opens, and nothing else.
 static void spoiled_files(void)
 {
@@ -531,6 +756,7 @@ int main(void)
 {
     RUN(headers_that_lie);
     RUN(headers_that_do_not);
+    RUN(empty_tensors_are_cheap);
     RUN(configs_are_checked);
     RUN(linear_scaling_divides_frequencies);
     RUN(defaults_of_configs);
@@ -538,6 +764,10 @@ int main(void)
     RUN(narrow_types_round_to_nearest);
     RUN(extra_tensors_are_kept);
     RUN(shards);
+    RUN(indexes);
+    RUN(data_at_odd_offsets);
+    RUN(files_that_change);
+    RUN(trained_models_depend_on_no_file);
     RUN(spoiled_files);
     return test_end();
 }
