@@ -152,6 +152,18 @@ scores() { # STREAM: are they 1 .. 40?
     await is_over
 }
 
+@test "a command that writes for ever without a line break, or behind its last answer" {
+    bad 'wrote more than 64 MiB without a line break' --timeout 0 -- cat /dev/zero
+    bad 'gave no answer for 0.5 seconds' --timeout 0.5 -- \
+        sh -c 'while :; do printf x; sleep 0.05; done'
+    bad 'gave more answers than there were records' --timeout 0 -- sh -c './good; cat /dev/zero'
+    bad 'gave more answers than there were records' --timeout 0 -- sh -c './good; yes'
+    # An answer may come in many pieces.
+    timeout 600 "$toks" annotate --timeout 60 --columns score -o out in.toks -- sh -c \
+        './good | while read -r line; do head -c 200000 /dev/zero | tr "\0" " "; echo "$line"; done'
+    scores out
+}
+
 @test "no deadlock: commands that buffer, or read all before they answer" {
     seq 1 5000 | awk '{ printf "{\"id\":\"r%d\",\"token\":[%d]}\n", $1, $1 }' | "$toks" view -b -o many.toks
     for options in "--in-flight 1 --patience 0.02" "--in-flight 700 --patience 0.1" ""; do

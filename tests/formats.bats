@@ -141,6 +141,21 @@ all_equal() { # TABLE
     fails 1 'tok: wide.zst: *window beyond 128 MiB*' "$tok" -q -m "$model" wide.zst
 }
 
+@test "streams that unpack without end are refused by what must be held, not by their length" {
+    { printf '{"id":"a","token":['; head -c 400000000 /dev/zero | tr '\0' ' '; echo '1]}'; } | zstd -q >line.zst
+    fails 3 'toks check: line.zst: *unpacks to more than 500 times its size*' "$BIN/toks" check line.zst
+    # The same in a record that is not the first one, from a pipe.
+    { echo '{"id":"a","token":[1]}'; zstd -qdc line.zst; } | zstd -q | fails 3 \
+        'toks stat: standard input: record 2: unpacks to more than 500 times its size*' "$BIN/toks" stat
+    # Many records, each small: legal, however well they are packed.
+    { printf '{"id":"a","token":[1],"text":"'; head -c 3000000 /dev/zero | tr '\0' a; echo '"}'; } >one
+    for ((i = 0; i < 100; i++)); do cat one; done | zstd -q >many.zst
+    "$BIN/toks" check many.zst
+    "$BIN/toks" view -b -o many.toks many.zst
+    "$BIN/toks" check many.toks
+    [ "$(stat -c %s many.toks)" -lt 500000 ]
+}
+
 @test "memory does not grow with an array" {
     [[ -z ${ASAN_OPTIONS-} || $BIN != *address* ]] || skip 'a sanitizer needs memory of its own'
     seq 60000 | awk '

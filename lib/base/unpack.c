@@ -13,8 +13,8 @@
 #include "base/memory.h"
 
 enum { BLOCK = 1 << 16, SIGN = 4, WINDOW_LOG_MAX = 27 };
-// Beyond this much text, text that is so much longer than the file is no data set: gzip's limit is
-// a thousandfold, real texts shrink to a tenth.
+// Beyond this much, what is so much longer than its compressed form is no data: gzip's limit is a
+// thousandfold, real texts shrink to a tenth.
 #define BOMB_BYTES ((uint64_t)256 << 20)
 #define BOMB_RATIO 500
 
@@ -33,6 +33,14 @@ struct unpack {
     int padded;        // zeros follow the last member, as tapes have them
     uint64_t in, out;
 };
+
+int unpack_check(uint64_t in, uint64_t out, enum status status, struct err *e)
+{
+    if (out <= BOMB_BYTES || out / BOMB_RATIO <= in)
+        return 0;
+    return err_set(e, status,
+                   "unpacks to more than 500 times its size (if that is right, unpack it before)");
+}
 
 static int fail(const struct unpack *u, struct err *e, const char *reason)
 {
@@ -199,10 +207,8 @@ int64_t unpack_read(struct unpack *u, void *data, size_t size, struct err *e)
         if (n < 0)
             return -1;
         u->out += (uint64_t)n;
-        if (u->out > BOMB_BYTES && u->out / BOMB_RATIO > u->in)
-            return fail(u, e,
-                        "unpacks to more than 500 times its size (if that is right, unpack it "
-                        "before)");
+        if (unpack_check(u->in, u->out, STATUS_FAILED, e) < 0)
+            return err_prefix(e, "%s", u->name);
         if (n > 0)
             return n;
         if (!got && !u->between)

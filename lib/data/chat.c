@@ -599,6 +599,9 @@ static int starts_with(const char *text, size_t n, const struct buffer *with)
     return with->size <= n && (with->size == 0 || memcmp(text, with->data, with->size) == 0);
 }
 
+static const char otherwise[] = "the turn is written otherwise when the chat goes on",
+                  no_prompt[] = "the turn does not begin with the prompt for it";
+
 static int cannot_tell(struct err *e, size_t k, const char *why)
 {
     return err_set(
@@ -629,34 +632,134 @@ static int find_turn(const struct chat *c, const struct chat_request *r, size_t 
         return cannot_tell(e, k, why);
     }
     if (!starts_with(text, size, after))
-        return cannot_tell(e, k, "the turn is written otherwise when the chat goes on");
+        return cannot_tell(e, k, otherwise);
     if (!starts_with(after->data ? after->data : "", after->size, before))
-        return cannot_tell(e, k, "the turn does not begin with the prompt for it");
+        return cannot_tell(e, k, no_prompt);
     return 0;
+}
+
+// ---- all turns at once --------------------------------------------------------------------------
+
+enum { FEW_TURNS = 4 }; // for so few each is rendered anew
+
+// A part of the chat: how long its text is and whether the whole chat begins with it.
+struct part {
+    size_t size;
+    int known, begins;
+};
+
+// The first k messages with the prompt for the next one, and the first k + 1 without, for each k.
+struct turns {
+    const struct chat_request *r;
+    const char *text;
+    size_t size;
+    struct part *before, *after;
+    int prompt;      // those with the prompt
+    size_t compared; // bytes of the text that this pass has in common with the whole
+    int differs;     // from there on
+    int fails;       // a turn cannot be told: no later one counts
+};
+
+static int wants_turn(void *arg, size_t length)
+{
+    const struct turns *t = arg;
+    size_t k = t->prompt ? length : length - 1;
+    return !t->fails && k < json_array_size(t->r->messages) &&
+           is_assistant(json_array_get(t->r->messages, k));
+}
+
+static void take_turn(void *arg, size_t length, const char *text, size_t shared, size_t size)
+{
+    struct turns *t = arg;
+    struct part *part = t->prompt ? &t->before[length] : &t->after[length - 1];
+    size_t end = shared < t->size ? shared : t->size;
+    if (!t->differs && t->compared < end) {
+        t->differs = memcmp(t->text + t->compared, text + t->compared, end - t->compared) != 0;
+        t->compared = end;
+    }
+    part->known = 1;
+    part->size = size;
+    part->begins = !t->differs && size <= t->size &&
+                   (size == shared || memcmp(t->text + shared, text + shared, size - shared) == 0);
+    t->fails |= !part->begins;
+}
+
+static void render_turns(const struct chat *c, struct turns *t)
+{
+    struct err e;
+    for (t->prompt = 0; t->prompt < 2; t->prompt++) {
+        json_t *messages = plain_messages(t->r, json_array_size(t->r->messages), &e);
+        const struct template_prefixes how = {messages, t, wants_turn, take_turn};
+        json_t *context = messages ? context_new(c, t->r, messages, t->prompt, &e) : NULL;
+        t->compared = 0;
+        t->differs = 0;
+        if (context)
+            template_prefixes(pick(c, t->r)->template, context, &how);
+        json_decref(context);
+    }
+}
+
+static int turns_init(struct turns *t, const struct chat *c, const struct chat_request *r,
+                      const char *text, size_t size, struct err *e)
+{
+    size_t n = json_array_size(r->messages), answers = 0;
+    *t = (struct turns){.r = r, .text = text, .size = size};
+    t->before = mem_alloc(n + 1, sizeof *t->before, "a chat", e);
+    t->after = mem_alloc(n + 1, sizeof *t->after, "a chat", e);
+    if (!t->before || !t->after)
+        return -1;
+    for (size_t k = 0; k < n; k++)
+        answers += (size_t)is_assistant(json_array_get(r->messages, k));
+    if (answers > FEW_TURNS)
+        render_turns(c, t);
+    return 0;
+}
+
+// The turn of message k from what was rendered of it at once, or else anew.
+static int turn_of(const struct turns *t, const struct chat *c, size_t k, struct span *turn,
+                   struct err *e)
+{
+    const struct part *b = &t->before[k], *a = &t->after[k];
+    if (a->known && b->known) {
+        if (!a->begins)
+            return cannot_tell(e, k, otherwise);
+        if (!b->begins || b->size > a->size)
+            return cannot_tell(e, k, no_prompt);
+        *turn = (struct span){b->size, a->size};
+        return 0;
+    }
+    struct buffer before, after;
+    buffer_init(&before, 0);
+    buffer_init(&after, 0);
+    int status = find_turn(c, t->r, k, t->text, t->size, &before, &after, e);
+    *turn = (struct span){before.size, after.size};
+    buffer_release(&before);
+    buffer_release(&after);
+    return status;
 }
 
 static int spans_of_turns(const struct chat *c, const struct chat_request *r, const char *text,
                           size_t size, struct span_list *spans, struct err *e)
 {
-    struct buffer before, after;
+    struct turns t;
     size_t n = json_array_size(r->messages), end = 0;
-    int status = 0;
-    buffer_init(&before, 0);
-    buffer_init(&after, 0);
+    int status = turns_init(&t, c, r, text, size, e);
     for (size_t k = 0; k < n && status == 0; k++) {
+        struct span turn;
         if (!is_assistant(json_array_get(r->messages, k)))
             continue;
-        status = find_turn(c, r, k, text, size, &before, &after, e);
-        if (status == 0 && before.size < end)
+        status = turn_of(&t, c, k, &turn, e);
+        if (status == 0 && turn.start < end)
             status = cannot_tell(e, k, "its turn overlaps the one before");
         if (status == 0)
             status = MEM_GROW(spans->span, spans->capacity, spans->n + 1, "spans", e);
-        if (status == 0)
-            spans->span[spans->n++] = (struct span){before.size, after.size};
-        end = after.size;
+        if (status == 0) {
+            spans->span[spans->n++] = turn;
+            end = turn.end;
+        }
     }
-    buffer_release(&before);
-    buffer_release(&after);
+    free(t.before);
+    free(t.after);
     return status;
 }
 

@@ -137,9 +137,9 @@ static int check_text(struct record *r, const struct record_settings *s, const s
         const json_t *message = json_array_get(j->q.messages, i);
         parts |= json_array_size(json_object_get(message, "content")) > 0;
         const json_t *calls = json_object_get(message, "tool_calls");
-        r->lost_calls |= !all_in(r, calls);
-        for (size_t k = 0; k < json_array_size(calls); k++)
-            r->quoted_calls |= is_quoted(r, json_array_get(calls, k));
+        r->lost_calls = r->lost_calls || !all_in(r, calls);
+        for (size_t k = 0; k < json_array_size(calls) && !r->quoted_calls; k++)
+            r->quoted_calls = is_quoted(r, json_array_get(calls, k));
         r->empty_answer |= message_is_empty(message);
     }
     static const char printed[] = "{'type': '";
@@ -180,6 +180,7 @@ static int apply_weights(struct record *r, const struct record_settings *s,
                          const struct chat_job *j, struct err *e)
 {
     size_t before = 0, after = 0, kept = 0;
+    int marked = chat_marks_generation(s->chat, j->q.tools != NULL); // or each answer has one span
     for (size_t i = 0; i < json_array_size(j->q.messages); i++, before = after) {
         const json_t *message = json_array_get(j->q.messages, i);
         int trains = 1;
@@ -188,7 +189,11 @@ static int apply_weights(struct record *r, const struct record_settings *s,
             continue;
         if (message_weight(message, i, &trains, e) < 0)
             return -1;
-        if (count_spans(s, j, i + 1, &after, e) < 0 || after < before || after > r->spans.n)
+        if (!marked)
+            after = before + 1;
+        else if (count_spans(s, j, i + 1, &after, e) < 0)
+            after = SIZE_MAX;
+        if (after < before || after > r->spans.n)
             return err_set(e, STATUS_FAILED,
                            "which bytes message %zu, whose loss weight is not the others', has in "
                            "the text cannot be told",

@@ -5,9 +5,8 @@
 
 #include <string.h>
 
-enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
-
 static struct value eval(struct render *r, struct scope *scope, const struct node *n);
+static struct value eval_open(struct render *r, struct scope *scope, const struct node *n);
 static enum flow exec_body(struct render *r, struct scope *scope, const struct node_list *body);
 
 // ---- scopes -------------------------------------------------------------------------------------
@@ -71,10 +70,13 @@ static struct value from_context(struct render *r, uint32_t name)
         json = json_object_get(r->context, key);
     }
     struct value global = global_find(text->s, text->n);
-    if (json && !(global.kind == V_FUNCTION && strcmp(key, "strftime_now") == 0))
+    int ours = json && !(global.kind == V_FUNCTION && strcmp(key, "strftime_now") == 0);
+    if (ours)
         v = value_json(r, json);
     else if (global.kind != V_ABSENT)
         v = global;
+    if (ours && r->prober)
+        probe_context(r, json, v);
     r->root[name] = v;
     return v;
 }
@@ -333,11 +335,19 @@ static struct value macro_new(struct render *r, struct scope *scope, const struc
 
 // ---- expressions --------------------------------------------------------------------------------
 
+// An iterator inside another value: what a prefix takes from it would be missing afterwards.
+static struct value kept(struct render *r, struct value v)
+{
+    if (r->prober && v.kind == V_ITERATOR)
+        r->prober->off = 1;
+    return v;
+}
+
 static struct value eval_items(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v = value_list(r, n->kind == N_LIST ? V_LIST : V_TUPLE, n->list.n);
     for (size_t i = 0; i < n->list.n; i++)
-        v.list->item[i] = eval(r, scope, n->list.at[i]);
+        v.list->item[i] = kept(r, eval(r, scope, n->list.at[i]));
     return v;
 }
 
@@ -346,7 +356,7 @@ static struct value eval_dict(struct render *r, struct scope *scope, const struc
     struct value v = value_dict(r);
     for (size_t i = 0; i + 1 < n->list.n; i += 2) {
         struct value key = eval(r, scope, n->list.at[i]);
-        dict_set(r, v.dict, key, eval(r, scope, n->list.at[i + 1]));
+        dict_set(r, v.dict, key, kept(r, eval(r, scope, n->list.at[i + 1])));
     }
     return v;
 }
@@ -405,8 +415,10 @@ static struct value eval_more(struct render *r, struct scope *scope, const struc
         r->sandbox.line = n->line;
         return value_attribute(r, a, n->constant.s, n->constant.n);
     case N_ITEM:
-        a = eval(r, scope, n->a);
+        a = eval_open(r, scope, n->a);
         b = eval(r, scope, n->b);
+        if (probe_list(r, a))
+            probe_item(r, a.list, b);
         r->sandbox.line = n->line;
         return value_item(r, a, b);
     case N_SLICE:
@@ -448,10 +460,40 @@ static struct value eval(struct render *r, struct scope *scope, const struct nod
     render_steps(r, 1);
     if (n->kind == N_CONST)
         return n->constant;
+    if (n->kind == N_NAME) {
+        struct value found = lookup(r, scope, n->name);
+        if (probe_list(r, found))
+            probe_seen(r, SIZE_MAX);
+        return found;
+    }
+    render_enter(r);
+    struct value v = eval_more(r, scope, n);
+    render_leave(r);
+    return v;
+}
+
+static struct value eval_open_slice(struct render *r, struct scope *scope, const struct node *n)
+{
+    struct value v[4], out;
+    v[0] = eval_open(r, scope, n->list.at[0]);
+    for (int i = 1; i < 4; i++)
+        v[i] = n->list.at[i] ? eval(r, scope, n->list.at[i]) : value_none();
+    struct list *l = probe_list(r, v[0]);
+    if (l && probe_slice(r, l, v + 1, &out))
+        return out;
+    return value_slice(r, v[0], v[1], v[2], v[3]);
+}
+
+// For those who do not look at an open list as a whole.
+static struct value eval_open(struct render *r, struct scope *scope, const struct node *n)
+{
+    if (!r->prober || (n->kind != N_NAME && n->kind != N_SLICE))
+        return eval(r, scope, n);
+    render_steps(r, 1);
     if (n->kind == N_NAME)
         return lookup(r, scope, n->name);
     render_enter(r);
-    struct value v = eval_more(r, scope, n);
+    struct value v = eval_open_slice(r, scope, n);
     render_leave(r);
     return v;
 }
@@ -497,17 +539,22 @@ struct value loop_attribute(struct render *r, struct loop *loop, const char *s, 
     case 2:
         return value_bool(loop->index0 == 0);
     case 3:
+        probe_loop_seen(r, loop, 1);
         return value_bool(loop_peek(r, loop).kind == V_ABSENT);
     case 4:
+        probe_loop_seen(r, loop, 0);
         return value_int(loop_length(r, loop));
     case 5:
+        probe_loop_seen(r, loop, 0);
         return value_int(loop_length(r, loop) - loop->index0);
     case 6:
+        probe_loop_seen(r, loop, 0);
         return value_int(loop_length(r, loop) - loop->index0 - 1);
     case 7:
         return loop->before.kind == V_ABSENT ? value_undefined_hint(r, "there is no previous item")
                                              : loop->before;
     case 8: {
+        probe_loop_seen(r, loop, 1);
         struct value next = loop_peek(r, loop);
         return next.kind == V_ABSENT ? value_undefined_hint(r, "there is no next item") : next;
     }
@@ -565,6 +612,32 @@ static int filtered_next(struct render *r, struct iterator *it, struct value *ou
     return 0;
 }
 
+enum flow loop_rest(struct render *r, struct scope *scope, const struct node *n, struct loop *loop,
+                    struct scope *body, int any)
+{
+    struct value item, self = {.kind = V_LOOP, .loop = loop};
+    struct probed_loop probed;
+    int broken = 0; // {% else %} is rendered unless one iteration got to its end
+    probe_loop_begin(r, &probed, scope, loop);
+    for (;;) {
+        probe_loop_item(r, &probed, scope, n, loop, body, any);
+        if (!loop_next(r, loop, &item))
+            break;
+        body->n = 0;
+        scope_set(r, body, r->t->loop, self);
+        scope_shadow(r, body, n);
+        assign(r, body, n->a, item);
+        enum flow flow = exec_body(r, body, &n->list);
+        if ((broken = flow == FLOW_BREAK))
+            break;
+        any |= flow == FLOW_ON;
+    }
+    probe_loop_end(r, &probed, n, loop, broken);
+    if (any || !n->other.n)
+        return FLOW_ON;
+    return exec_body(r, scope_new(r, scope), &n->other);
+}
+
 static enum flow run_loop(struct render *r, struct scope *scope, const struct node *n,
                           struct value iterable, int64_t depth0)
 {
@@ -578,6 +651,8 @@ static enum flow run_loop(struct render *r, struct scope *scope, const struct no
     loop->recursive = n->recursive ? n : NULL;
     loop->scope = scope;
     if (n->c) {
+        if (probe_list(r, iterable))
+            probe_seen(r, SIZE_MAX);
         struct filtered *f = sandbox_get(&r->sandbox, 1, sizeof *f);
         *f = (struct filtered){n, scope_new(r, scope)};
         struct iterator it = {
@@ -585,21 +660,7 @@ static enum flow run_loop(struct render *r, struct scope *scope, const struct no
         loop->iterable = value_iterator(r, it);
         loop->iterator = loop->iterable.iterator;
     }
-    struct value item, self = {.kind = V_LOOP, .loop = loop};
-    int any = 0; // {% else %} is rendered unless one iteration got to its end
-    while (loop_next(r, loop, &item)) {
-        body->n = 0;
-        scope_set(r, body, r->t->loop, self);
-        scope_shadow(r, body, n);
-        assign(r, body, n->a, item);
-        enum flow flow = exec_body(r, body, &n->list);
-        if (flow == FLOW_BREAK)
-            break;
-        any |= flow == FLOW_ON;
-    }
-    if (any || !n->other.n)
-        return FLOW_ON;
-    return exec_body(r, scope_new(r, scope), &n->other);
+    return loop_rest(r, scope, n, loop, body, 0);
 }
 
 struct value loop_call(struct render *r, struct loop *loop, struct value iterable)
@@ -689,7 +750,7 @@ static void exec_block(struct render *r, struct scope *scope, const struct node 
     exec_body(r, scope_new(r, scope), &n->list);
 }
 
-static enum flow exec(struct render *r, struct scope *scope, const struct node *n)
+enum flow exec(struct render *r, struct scope *scope, const struct node *n)
 {
     r->sandbox.line = n->line;
     switch (n->kind) {
@@ -700,11 +761,12 @@ static enum flow exec(struct render *r, struct scope *scope, const struct node *
         print_string(r->out, eval(r, scope, n->a));
         return FLOW_ON;
     case N_FOR:
-        return run_loop(r, scope, n, eval(r, scope, n->b), 0);
+        return run_loop(r, scope, n, eval_open(r, scope, n->b), 0);
     case N_IF:
         return exec_if(r, scope, n);
     case N_SET:
-        assign(r, scope, n->a, eval(r, scope, n->b));
+        assign(r, scope, n->a,
+               n->a->kind == N_TARGET_NAME ? eval_open(r, scope, n->b) : eval(r, scope, n->b));
         return FLOW_ON;
     case N_SET_BLOCK:
         return exec_set_block(r, scope, n);
@@ -736,11 +798,14 @@ static enum flow exec(struct render *r, struct scope *scope, const struct node *
 static enum flow exec_body(struct render *r, struct scope *scope, const struct node_list *body)
 {
     enum flow flow = FLOW_ON;
+    struct frame frame = {body, 0, scope, r->frame};
     render_enter(r);
-    for (size_t i = 0; i < body->n && flow == FLOW_ON; i++) {
+    r->frame = &frame;
+    while (frame.next < body->n && flow == FLOW_ON) {
         render_steps(r, 1);
-        flow = exec(r, scope, body->at[i]);
+        flow = exec(r, scope, body->at[frame.next++]);
     }
+    r->frame = frame.outer;
     render_leave(r);
     return flow;
 }
@@ -748,6 +813,8 @@ static enum flow exec_body(struct render *r, struct scope *scope, const struct n
 void render_body(struct render *r)
 {
     struct scope *root = scope_new(r, NULL);
+    if (r->prober)
+        r->prober->root = root;
     for (size_t i = 0; i < r->t->n_shadow; i++)
         r->root[r->t->shadow[i]].kind = V_MISSING;
     exec_body(r, root, &r->t->body);

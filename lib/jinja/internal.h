@@ -10,6 +10,7 @@
 //   filter.c  filters and tests
 //   object.c  attributes, methods of lists and dicts, global functions, calls
 //   eval.c    expressions and statements
+//   prefix.c  the same chat cut short after each message, without beginning anew
 //
 // Failure leaves by longjmp: all that a parse or a rendering owns stands in one arena, which the
 // public functions release, so nothing needs unwinding on the way out.
@@ -131,6 +132,8 @@ struct list {
     size_t n;
     struct value *item;
     const json_t *json; // not read yet
+    int open;           // shown to the template as the beginning of something longer: prefix.c
+    size_t offset;      // open: of its first item in the whole
 };
 
 struct entry {
@@ -394,6 +397,14 @@ struct text {
     struct marks *marks; // generation blocks in it
 };
 
+// Where a body is: what follows the statement that runs.
+struct frame {
+    const struct node_list *body;
+    size_t next;
+    struct scope *scope;
+    struct frame *outer;
+};
+
 struct render {
     struct sandbox sandbox;
     const struct template *t;
@@ -404,6 +415,8 @@ struct render {
     unsigned depth;
     struct marks *captured; // all marks of strings
     struct value now;       // what strftime_now reads
+    struct frame *frame;    // the innermost body
+    struct prober *prober;  // NULL: only the whole is wanted
 };
 
 _Noreturn void render_fail(struct render *r, const char *format, ...) ERR_PRINTF(2, 3);
@@ -539,5 +552,55 @@ struct value macro_call(struct render *r, struct macro *macro, struct arguments 
 struct value loop_call(struct render *r, struct loop *loop, struct value iterable);
 struct value loop_attribute(struct render *r, struct loop *loop, const char *s, size_t n);
 void render_body(struct render *r);
+enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
+enum flow exec(struct render *r, struct scope *scope, const struct node *n);
+// The rest of a loop, from the next item on; `any`: an iteration came to its end.
+enum flow loop_rest(struct render *r, struct scope *scope, const struct node *n, struct loop *loop,
+                    struct scope *body, int any);
+
+// Prefixes (prefix.c). An open list is the one that is cut short, or what follows its first items.
+// `needs` is the number of items from which on a shorter list would have shown the template all
+// that it has seen so far; whoever looks at an open list in another way than through these
+// functions has seen its end.
+enum { PROBED_LISTS = 8, PROBED_LOOPS = 8, PROBED_NAMESPACES = 16 };
+struct prober {
+    const struct template_prefixes *how;
+    size_t needs;
+    int running; // a prefix is being rendered
+    int counts;  // the first time through: only what each loop needs is noted
+    int off;     // something was made whose state is not kept
+    struct scope *root;
+    struct list *list[PROBED_LISTS]; // the open ones
+    size_t n_lists;
+    struct dict *space[PROBED_NAMESPACES];
+    size_t n_spaces;
+    size_t starts[PROBED_LOOPS]; // `needs` where each loop begins
+    size_t n_loops;              // begun
+    size_t n_counted;            // the first time through
+    size_t spent;                // bytes for prefixes
+};
+// A loop over an open list.
+struct probed_loop {
+    struct list *list; // NULL: it is none
+    size_t index;      // among such loops
+    int resumes;       // what follows it can be run for a prefix
+    uint64_t state;    // of all that outlives an iteration
+    size_t settled;    // iterations after which it was another
+};
+void probe_seen(struct render *r, size_t needs);
+struct list *probe_list(struct render *r, struct value v); // the open list that v is, or NULL
+// The context's variable `json` as `v`: is it what is cut short?
+void probe_context(struct render *r, const json_t *json, struct value v);
+void probe_namespace(struct render *r, struct dict *d);
+void probe_item(struct render *r, struct list *l, struct value key);
+// l[start:] as an open list; 0: not one of these.
+int probe_slice(struct render *r, struct list *l, const struct value part[3], struct value *out);
+void probe_loop_begin(struct render *r, struct probed_loop *p, struct scope *scope,
+                      struct loop *loop);
+void probe_loop_item(struct render *r, struct probed_loop *p, struct scope *scope,
+                     const struct node *n, struct loop *loop, struct scope *body, int any);
+void probe_loop_end(struct render *r, struct probed_loop *p, const struct node *n,
+                    struct loop *loop, int broken);
+void probe_loop_seen(struct render *r, struct loop *loop, int ahead);
 
 #endif

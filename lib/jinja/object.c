@@ -559,6 +559,8 @@ FUNCTION(g_namespace)
                         (int)(key.n > 100 ? 100 : key.n), key.s);
     }
     out.kind = V_NAMESPACE;
+    if (r->prober)
+        probe_namespace(r, out.dict);
     return out;
 }
 
@@ -567,6 +569,8 @@ FUNCTION(g_cycler)
     if (all->n == 0)
         render_fail(r, "at least one item has to be provided");
     struct cycler *c = sandbox_get(&r->sandbox, 1, sizeof *c);
+    if (r->prober)
+        r->prober->off = 1;
     c->item = sandbox_get(&r->sandbox, all->n, sizeof *c->item);
     memcpy(c->item, all->at, all->n * sizeof *c->item);
     c->n = all->n;
@@ -576,6 +580,8 @@ FUNCTION(g_cycler)
 FUNCTION(g_joiner)
 {
     struct cycler *c = sandbox_get(&r->sandbox, 1, sizeof *c);
+    if (r->prober)
+        r->prober->off = 1;
     c->item = sandbox_get(&r->sandbox, 1, sizeof *c->item);
     c->item[0] = a[0].kind == V_ABSENT ? value_cstring(", ") : a[0];
     return (struct value){.kind = V_JOINER, .cycler = c};

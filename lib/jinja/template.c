@@ -128,3 +128,21 @@ int template_render(const struct template *t, const json_t *context, struct buff
     sandbox_release(&r.sandbox);
     return status;
 }
+
+// Once through to see what the loops need, once with the prefixes.
+void template_prefixes(const struct template *t, const json_t *context,
+                       const struct template_prefixes *how)
+{
+    struct prober p = {.how = how, .counts = 1};
+    for (; p.counts >= 0; p.counts--) {
+        struct render r = {.t = t, .context = context, .prober = &p};
+        struct text text = {.r = &r};
+        struct err e;
+        sandbox_init(&r.sandbox, t->sandbox.name, TEMPLATE_MEMORY, &e);
+        r.out = &text;
+        p.needs = p.n_lists = p.n_spaces = p.n_loops = 0;
+        if (guarded_render(&r) == 0 || p.counts)
+            p.n_counted = p.n_loops;
+        sandbox_release(&r.sandbox);
+    }
+}

@@ -43,6 +43,19 @@ void template_free(struct template *t);
 // On failure nothing is appended. Several threads may render one template at once.
 MUST_CHECK int template_render(const struct template *t, const json_t *context, struct buffer *out,
                                struct span_list *spans, struct err *e);
+// Renders `context` again and again with its array `list` cut short after `length` items, for those
+// lengths (1 ... all) that are wanted. What the template does up to there is done once for all of
+// them, so that the work grows with the list and not with its square. A length that is not taken
+// could not be had that way (the template looked further, or failed): template_render tells.
+struct template_prefixes {
+    const json_t *list; // a value of the context
+    void *arg;
+    int (*wants)(void *arg, size_t length);
+    // The text; its first `shared` bytes begin those of all longer lists too.
+    void (*take)(void *arg, size_t length, const char *text, size_t shared, size_t size);
+};
+void template_prefixes(const struct template *t, const json_t *context,
+                       const struct template_prefixes *how);
 // Whether the template has a {% generation %} block anywhere.
 int template_marks_generation(const struct template *t);
 

@@ -615,7 +615,9 @@ int jsonl_is_header(const char *line, size_t size)
     if (!memmem(line, size, key, sizeof key - 1))
         return 0;
     if (take(&s, '{') && peek(&s) == '"' && scan_word(&s, key))
-        return 1; // even if the rest is broken
+        return 1;          // even if the rest is broken
+    if (size > HEADER_MAX) // a record of this size would be a tree of many times as much
+        return 0;
     json_t *root = json_loadb(line, size, 0, NULL);
     int found = json_object_get(root, "densepath") != NULL;
     json_decref(root);

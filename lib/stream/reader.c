@@ -88,6 +88,7 @@ static uint32_t u32_at(const unsigned char *p)
 static int read_head(struct stream_reader *r, unsigned char head[BLOCK_HEAD], size_t have,
                      struct block *b, struct err *e)
 {
+    source_begin_piece(&r->source);
     if (read_exactly(r, head + have, BLOCK_HEAD - have, e) < 0)
         return -1;
     memcpy(b->tag, head, TAG_SIZE);
@@ -368,6 +369,7 @@ static int next_line(struct stream_reader *r, struct err *e)
         if (end) {
             r->at = from;
             r->next = (size_t)(end - r->text.data) + 1;
+            source_begin_piece(&r->source);
             return 1;
         }
         searched = r->text.size - from;

@@ -2,6 +2,7 @@
 #include "stream/source.h"
 #include "base/io.h"
 #include "base/memory.h"
+#include "base/unpack.h"
 #include "stream/parts.h"
 
 #include <endian.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { SOURCE_BUFFER = 1 << 18, FRAME_HEAD_MIN = 5 };
+enum { SOURCE_BUFFER = 1 << 18, SOURCE_STEP = 1 << 20, FRAME_HEAD_MIN = 5 };
 
 static const char cut_short[] = "stream ended without END: the program that wrote it died";
 
@@ -161,6 +162,8 @@ static int at_border(struct source *s, struct err *e)
 // Returns the bytes written to `to`; 0: none, and the zstd frame has ended.
 static int64_t decompress(struct source *s, void *to, size_t size, struct err *e)
 {
+    if (size > SOURCE_STEP) // so that a bomb is seen before it has filled all the room
+        size = SOURCE_STEP;
     ZSTD_outBuffer out = {to, size, 0};
     for (;;) {
         ZSTD_inBuffer in = {s->data + s->begin, s->end - s->begin, 0};
@@ -169,6 +172,10 @@ static int64_t decompress(struct source *s, void *to, size_t size, struct err *e
             return err_set(e, STATUS_STREAM, "corrupt: zstd: %s", ZSTD_getErrorName(left));
         hash_add(&s->seal, in.src, in.pos);
         s->begin += in.pos;
+        s->in += in.pos;
+        s->out += out.pos;
+        if (unpack_check(s->in, s->out, STATUS_STREAM, e) < 0)
+            return -1;
         s->in_frame = left != 0;
         if (left == 0 || out.pos)
             return (int64_t)out.pos;
@@ -201,6 +208,11 @@ int64_t source_read(struct source *s, void *to, size_t size, struct err *e)
     memcpy(to, s->data + s->begin, n);
     s->begin += n;
     return (int64_t)n;
+}
+
+void source_begin_piece(struct source *s)
+{
+    s->in = s->out = 0;
 }
 
 void source_next_stream(struct source *s)

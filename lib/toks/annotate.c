@@ -36,7 +36,7 @@ struct annotator {
     int is_last;          // no frame comes behind this one
     int keeps;            // the command gives its answers when its input ends, so it seems
     uint64_t run_answers; // of this run of the command
-    double last;          // when the last answer came, or the first question went out
+    double last;          // when the last answer came, or it began to be waited for
     struct buffer text;
     struct annotate_stats stats;
     struct progress progress;
@@ -323,6 +323,13 @@ static int may_ask(const struct annotator *a)
            command_pending(&a->command) < ASK_AHEAD && (!a->command.pid || a->command.in >= 0);
 }
 
+// Failures of the command are those of the record that it is asked about.
+static int talk(struct annotator *a, size_t i, struct err *e)
+{
+    int moved = command_talk(&a->command, 1, e);
+    return moved < 0 && e->status == STATUS_FAILED ? fails(a, i, e) : moved;
+}
+
 // A run whose input was closed, by us or by itself, has answered all that it was asked.
 static int end_run(struct annotator *a, struct err *e)
 {
@@ -331,7 +338,10 @@ static int end_run(struct annotator *a, struct err *e)
     double end = a->how->timeout > 0 ? clock_seconds() + a->how->timeout : INFINITY;
     command_no_more(&a->command);
     while (a->command.out >= 0) {
-        if (command_talk(&a->command, 1, e) < 0)
+        // Whatever it writes now is too much, and it may never end.
+        if (command_rest(&a->command))
+            break;
+        if (talk(a, i, e) < 0)
             return -1;
         if (clock_seconds() > end)
             return timed_out(a, i, e);
@@ -358,13 +368,14 @@ static int wait_for_answer(struct annotator *a, struct err *e)
     int open = a->command.in >= 0 && !command_pending(&a->command);
     if (open && (a->keeps || (a->is_last && a->asked == a->f->n_sequences)))
         command_no_more(&a->command);
-    int moved = command_talk(&a->command, 1, e);
+    int moved = talk(a, a->answered, e);
     if (moved < 0)
         return -1;
+    // Bytes are no answer: it may write for ever.
+    if (a->how->timeout > 0 && silent > a->how->timeout && !command_has_line(&a->command))
+        return timed_out(a, a->answered, e);
     if (moved)
         return 0;
-    if (a->how->timeout > 0 && silent > a->how->timeout)
-        return timed_out(a, a->answered, e);
     // It may keep its answers back until its input ends; another run takes what follows. One that
     // had given none before is not waited for again.
     if (a->command.in >= 0 && a->how->patience > 0 && silent > a->how->patience &&
@@ -390,6 +401,7 @@ static int next_answer(struct annotator *a, uint64_t tokens, const char **line, 
             return found < 0 ? -1 : 0;
     }
     *is_new = 1;
+    a->last = clock_seconds(); // what we did ourselves meanwhile is no silence of the command
     for (;;) {
         if (a->asked == a->answered && a->command.pid && a->command.in < 0 && end_run(a, e) < 0)
             return -1;

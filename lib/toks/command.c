@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 1 << 16, LINE_MAX_BYTES = 1 << 28 };
+enum { PIECE = 1 << 16, LINE_MIB = 64 };
 
 void command_init(struct command *c, char *const *argv)
 {
@@ -23,7 +23,7 @@ void command_init(struct command *c, char *const *argv)
     c->argv = argv;
     c->in = c->out = -1;
     buffer_init(&c->questions, 0);
-    buffer_init(&c->answers, LINE_MAX_BYTES);
+    buffer_init(&c->answers, 0);
 }
 
 static void shut(int *fd)
@@ -113,7 +113,7 @@ int command_start(struct command *c, struct err *e)
     fcntl(c->out, F_SETFL, O_NONBLOCK);
     buffer_clear(&c->questions);
     buffer_clear(&c->answers);
-    c->asked = c->read = 0;
+    c->asked = c->read = c->searched = 0;
     return 0;
 }
 
@@ -136,16 +136,32 @@ size_t command_rest(const struct command *c)
     return c->answers.size - c->read;
 }
 
-int command_line(struct command *c, const char **line, size_t *size)
+// The first line break of what has come, or NULL.
+static const char *line_end(struct command *c)
 {
     size_t rest = command_rest(c);
-    const char *from = rest ? c->answers.data + c->read : "";
-    const char *end = memchr(from, '\n', rest);
+    if (c->searched >= rest)
+        return NULL;
+    const char *from = c->answers.data + c->read;
+    const char *end = memchr(from + c->searched, '\n', rest - c->searched);
+    c->searched = end ? (size_t)(end - from) : rest;
+    return end;
+}
+
+int command_has_line(struct command *c)
+{
+    return line_end(c) != NULL;
+}
+
+int command_line(struct command *c, const char **line, size_t *size)
+{
+    const char *end = line_end(c);
     if (!end)
         return 0;
-    *line = from;
-    *size = (size_t)(end - from);
+    *line = c->answers.data + c->read;
+    *size = c->searched;
     c->read += *size + 1;
+    c->searched = 0;
     return 1;
 }
 
@@ -178,9 +194,13 @@ static int take(struct command *c, struct err *e)
         c->answers.size = rest;
         c->read = 0;
     }
+    if (rest > (size_t)LINE_MIB << 20)
+        return err_set(e, STATUS_FAILED,
+                       "the command `%s` wrote more than %d MiB without a line break: an answer is "
+                       "one line",
+                       c->argv[0], LINE_MIB);
     if (buffer_reserve(&c->answers, PIECE, e) < 0)
-        return err_set(e, STATUS_FAILED, "%s: a line longer than %d bytes", c->argv[0],
-                       LINE_MAX_BYTES);
+        return -1;
     ssize_t n = read(c->out, c->answers.data + rest, PIECE);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : err_errno(e, c->argv[0]);

@@ -14,6 +14,7 @@ struct command {
     int in, out;       // its standard input and output; -1: closed
     struct buffer questions, answers;
     size_t asked, read; // bytes of these that are done with
+    size_t searched;    // behind these: bytes that hold no line break
 };
 
 void command_init(struct command *c, char *const *argv);
@@ -25,11 +26,13 @@ MUST_CHECK int command_ask(struct command *c, const char *line, size_t size, str
 size_t command_pending(const struct command *c); // bytes not yet handed over
 // The next whole line of the answers, without its line break: valid until command_talk.
 int command_line(struct command *c, const char **line, size_t *size);
+int command_has_line(struct command *c); // without taking it
 // Bytes that came behind the last whole line.
 size_t command_rest(const struct command *c);
 // Hands over and takes what is possible, waiting `seconds` at most until something is. Returns 1
 // when bytes went either way, 0 when none did, -1 on failure (STATUS_PIPE: the reader of our own
-// output has gone). c->out is -1 once its output has ended, c->in once it reads no more.
+// output has gone; STATUS_FAILED: also a line without end). c->out is -1 once its output has ended,
+// c->in once it reads no more.
 MUST_CHECK int command_talk(struct command *c, double seconds, struct err *e);
 void command_no_more(struct command *c); // closes its input
 // Waits for its end, `seconds` at most; returns its wait status, or -1 when it goes on.

@@ -455,6 +455,129 @@ static void spans_of_turns(void)
     free(told);
 }
 
+// ---- lists cut short ----------------------------------------------------------------------------
+
+struct cut {
+    const struct template *t;
+    json_t *context;
+    char taken[16];
+    int wrong;
+};
+
+static int wants_all(void *arg, size_t length)
+{
+    return 1;
+}
+
+// Is it what the template makes of the first messages alone?
+static void compare_cut(void *arg, size_t length, const char *text, size_t shared, size_t size)
+{
+    struct cut *c = arg;
+    struct buffer out;
+    struct err e = {0};
+    json_t *list = json_array(), *context = json_copy(c->context);
+    for (size_t i = 0; i < length; i++)
+        json_array_append(list, json_array_get(json_object_get(c->context, "messages"), i));
+    json_object_set_new(context, "messages", list);
+    buffer_init(&out, 0);
+    int same = template_render(c->t, context, &out, NULL, &e) == 0 && out.size == size &&
+               shared <= size && (size == 0 || memcmp(out.data, text, size) == 0);
+    if (!same)
+        printf("# %zu messages: `%.*s`, not `%s`\n", length, (int)size, text,
+               e.status   ? e.text
+               : out.data ? out.data
+                          : "");
+    c->wrong |= !same;
+    snprintf(c->taken + strlen(c->taken), 4, "%zu", length);
+    buffer_release(&out);
+    json_decref(context);
+}
+
+// Which of six lengths can be had without beginning anew: "3456".
+static const char *cut_lengths(const char *source)
+{
+    static char told[1100];
+    struct err e = {0};
+    json_t *messages = json_array();
+    for (int i = 0; i < 6; i++)
+        json_array_append_new(messages, json_pack("{s:s, s:s#}", "role", i % 2 ? "b" : "a",
+                                                  "content", "uvwxyz" + i, 1));
+    struct template *t = template_parse(source, strlen(source), "T", &e);
+    struct cut c = {.t = t, .context = json_pack("{s:o, s:b}", "messages", messages, "flag", 1)};
+    const struct template_prefixes how = {messages, &c, wants_all, compare_cut};
+    if (t)
+        template_prefixes(t, c.context, &how);
+    snprintf(told, sizeof told, "%s%s", t ? c.taken : e.text, c.wrong ? " wrong" : "");
+    template_free(t);
+    json_decref(c.context);
+    return told;
+}
+
+static void lists_cut_short(void)
+{
+    static const struct {
+        const char *lengths, *source;
+    } cases[] = {
+        {"123456", "{% for m in messages %}<{{ m.content }}{% endfor %}."},
+        // Who asks for the end asks for one item more.
+        {"123456", "{% for m in messages %}{{ m.content }}{{ ',' if not loop.last }}{% endfor %}"},
+        {"123456", "{% for m in messages %}{{ loop.nextitem | default('-') }}{% endfor %}"},
+        {"123456",
+         "{% for m in messages %}{{ loop.previtem is defined }}{{ loop.depth }}{% endfor %}"},
+        {"1", "{% for m in messages %}{{ loop.length }}{% endfor %}"},
+        {"", "{{ messages | length }}{% for m in messages %}x{% endfor %}"},
+        {"", "{{ messages[-1].content }}{% for m in messages %}x{% endfor %}"},
+        {"456", "{{ messages[3].content }}{% for m in messages %}x{% endfor %}"},
+        {"", "{% set m = messages %}{{ m | length }}{% for x in m %}x{% endfor %}"},
+        {"", "{% for m in messages %}{{ messages[loop.index].content }}{{ messages }}{% endfor %}"
+             "{% for m in messages %}y{% endfor %}"},
+        // What follows the first items.
+        {"23456", "{% set rest = messages[1:] %}{% for m in rest %}{{ m.content }}"
+                  "{{ loop.last }}{% endfor %}{{ rest | length }}{{ messages | length }}"},
+        {"", "{% for m in messages[:3] %}{{ m.content }}{% endfor %}"
+             "{% for m in messages[::2] %}{{ m.content }}{% endfor %}"
+             "{% for m in messages[-2:] %}{{ m.content }}{% endfor %}"},
+        // What outlives a turn is put back.
+        {"123456", "{% set ns = namespace(n=0, s='') %}{% for m in messages %}"
+                   "{% set ns.n = ns.n + 1 %}{% set ns.s = ns.s ~ m.content %}{{ ns.n }}"
+                   "{% endfor %}{% set ns.late = ns.n %}{% set after = ns.s %}{{ after }}"
+                   "{{ ns.late }}"},
+        {"123456", "{% set ns = namespace() %}{% for m in messages %}{{ ns.late }}{{ late }}"
+                   "{% endfor %}{% set ns.late = 'L' %}{% set late = 'l' %}"},
+        {"", "{% set c = cycler('1', '2') %}{% for m in messages %}{{ c.next() }}{% endfor %}"},
+        {"", "{% set j = joiner() %}{% for m in messages %}{{ j() }}{{ m.content }}{% endfor %}"},
+        {"", "{% set i = [1, 2, 3] | map('string') %}{% for m in messages %}x{% endfor %}"
+             "{{ i | join }}"},
+        {"", "{% set i = [[1, 2, 3] | map('string')] %}{% for m in messages %}x{% endfor %}"
+             "{{ i[0] | join }}"},
+        // Loops one after the other: the last where the first leave nothing of later turns behind.
+        {"123456", "{% set ns = namespace(s='') %}{% for m in messages %}{% if loop.first %}"
+                   "{% set ns.s = m.content %}{% endif %}{% endfor %}"
+                   "{% for m in messages %}{{ ns.s }}{{ m.content }}{% endfor %}"},
+        {"123456", "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}"
+                   "{% endfor %}{% for m in messages %}{{ ns.n }}{% endfor %}"},
+        {"123456", "{% for m in messages %}{% if m.content == 'w' %}{% break %}{% endif %}"
+                   "{{ m.content }}{% endfor %}{% for m in messages %}{{ m.role }}{% endfor %}"},
+        {"123456", "{% for m in messages %}{% continue %}{% else %}none{% endfor %}"},
+        // Nested: what follows is within something that has not been kept.
+        {"", "{% macro all() %}{% for m in messages %}{{ m.content }}{% endfor %}{% endmacro %}"
+             "{{ all() }}"},
+        {"", "{% for k in [1, 2] %}{% for m in messages %}{{ m.content }}{% endfor %}"
+             "{% endfor %}"},
+        {"123456", "{% if flag %}a{% for m in messages %}{{ m.content }}{% endfor %}b{% endif %}c"},
+        {"", "{% for m in messages if m.role == 'a' %}{{ m.content }}{% endfor %}"},
+        // Refused while it is short.
+        {"3456", "{% for m in messages %}{{ m.content }}{% endfor %}"
+                 "{{ raise_exception('short') if messages | length < 3 }}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *told = cut_lengths(cases[i].source);
+        if (strcmp(told, cases[i].lengths) != 0)
+            printf("# %s\n", cases[i].source);
+        CHECK_TEXT(told, cases[i].lengths);
+    }
+}
+
 static void marks_in_strings(void)
 {
     struct err e = {0};
@@ -772,6 +895,7 @@ int main(void)
     RUN(spans_of_generation_blocks);
     RUN(spans_of_the_reference);
     RUN(spans_of_turns);
+    RUN(lists_cut_short);
     RUN(marks_in_strings);
     RUN(directories);
     RUN(requests);
