@@ -1,5 +1,9 @@
 # Densepath. `make` builds, `make demo` shows, `make test` tests; `make help` lists the rest.
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
+
+# Names are given as they are: a dollar in one would be make's, which can run commands.
+$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
+	it would be taken for a variable of make: write the name without, or set it in config.mak)))
 VERSION := 0.2.0
 -include config.mak
 
@@ -135,18 +139,23 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/demo --seeds $(SEEDS)
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/demo --seeds "$$SEEDS"
 
 # TASKS, SEEDS (how many), ARMS, OUT and JOBS may be given; QUICK=1 is a small one. What is made stays.
 given = $(filter-out undefined file,$(origin $(1)))
 COMPARE = $(if $(QUICK),--quick,--tune --tasks 'annotators sort sort-noisy known-expert stories' \
-	--seeds '1 2 3 4 5') $(if $(TASKS),--tasks '$(TASKS)') $(if $(ARMS),--arms '$(ARMS)') \
-	$(if $(call given,SEEDS),--seeds "$$(seq -s ' ' 1 $(SEEDS))")
+	--seeds '1 2 3 4 5') $(if $(TASKS),--tasks "$$TASKS") $(if $(ARMS),--arms "$$ARMS") \
+	$(if $(call given,SEEDS),--seeds "$$(seq -s ' ' 1 "$$SEEDS")")
+# Names go by the environment: only the shell sees them, as values.
+compare demo: export SEEDS := $(SEEDS)
+compare: export OUT := $(or $(OUT),out/compare$(if $(QUICK),-quick))
+compare: export JOBS := $(or $(JOBS),$(shell nproc))
+compare: export TASKS := $(TASKS)
+compare: export ARMS := $(ARMS)
 compare:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/compare -o '$(or $(OUT),out/compare$(if $(QUICK),-quick))' \
-		--jobs $(or $(JOBS),$(shell nproc)) $(COMPARE)
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" pipelines/compare -o "$$OUT" --jobs "$$JOBS" $(COMPARE)
 
 test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
@@ -172,7 +181,8 @@ bench:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs benches
 	@set -e; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
-		if [ -x $$script ]; then echo "== $$script"; BIN=$(abspath $(BINDIR)) BENCH=$(abspath $(BUILD))/bench $$script; fi; done
+		if [ -x $$script ]; then echo "== $$script"; BIN="$$(cd '$(BINDIR)' && pwd)" \
+			BENCH="$$(cd '$(BUILD)' && pwd)/bench" $$script; fi; done
 
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.
 # FUZZERS="config stream" takes some of them.
@@ -213,7 +223,7 @@ install: programs
 	@set -e; for name in $(COMPLETED); do \
 		ln -sf densepath "$$ROOT/share/bash-completion/completions/$$name"; \
 		ln -sf densepath.fish "$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done
-	@echo "installed in $$ROOT"
+	@echo "installed in $$ROOT" | tr '\001-\011\013-\037\177' '?'
 uninstall:
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
 		rm -f "$$ROOT/$$3/$$4"; shift 4; done

@@ -175,6 +175,40 @@ counted() { # of $stderr
     cmp out/results.tsv whole/results.tsv
 }
 
+@test "two at once in one folder: the second is refused, the first not hurt; a killed one blocks nobody" {
+    make_task task
+    steps=1000000
+    begin() { # what would never end; its leader's number is in $pid
+        setsid "$P/compare" -o out --task task "${tiny[@]}" --seeds 1 --arms sft -j 2 \
+            "SFT=--batch-size 8 --learning-rate 1e-3 --max-steps $steps --save-steps 1" >/dev/null 2>said 3>&- &
+        pid=$!
+    }
+    trains() { [ -e out/seed-1/sft.partial/state.safetensors ]; }
+    alone() { flock -n out true; }
+    begin
+    await trains
+    run -1 compare --seeds 1 --arms sft
+    [[ $output == "compare: out: another run is at work there"* ]]
+    run -1 "$P/comparison/arms/stage" -o out/seed-1/sft.done -s out/inputs/sft.sh out/seed-1/demos.toks
+    [[ $output == "stage: out/seed-1/sft: another run is at work there"* ]]
+    trains
+    [ -e out/seed-1/sft.metrics.jsonl ]
+    kill -0 "$pid"
+    for signal in KILL TERM; do
+        # Not while it is starting.
+        await has_lines out/seed-1/sft.metrics.jsonl $(($(wc -l <out/seed-1/sft.metrics.jsonl) + 3))
+        kill -s "$signal" "$pid"
+        # Its steps end too, and each has saved its state.
+        await alone
+        grep -q 'its state is in out/seed-1/sft.partial' said
+        [ "$signal" = TERM ] || { begin && await grep -q 'gone on with' said && await trains; }
+    done
+    # What was saved is of other settings than these.
+    compare --seeds 1 --arms sft 'SFT=--batch-size 8 --learning-rate 1e-3 --max-steps 2'
+    [ "$(jq -s 'last.step' out/seed-1/sft.metrics.jsonl)" -eq 2 ]
+    [ -z "$(find out -name '*.held')" ]
+}
+
 @test "tuning: the best factor on the validation split, for the arms that share it too" {
     make_task task
     # Longer answers score higher.

@@ -8,8 +8,10 @@
 // STRIKE_SIGNAL  number of the signal
 // STRIKE_WHOM    `self`, the process; else all of its session
 // STRIKE_READS   set: what is read comes byte by byte, as it may from a pipe
+// STRIKE_NAMED   set: no file is made without a name, as on some file systems
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -85,6 +87,12 @@ int ftruncate(int fd, off_t size)
     return REAL(int, ftruncate, int, off_t)(fd, size);
 }
 
+int fsync(int fd)
+{
+    point_at("fsync", fd);
+    return REAL(int, fsync, int)(fd);
+}
+
 int rename(const char *from, const char *to)
 {
     point("rename", to);
@@ -143,6 +151,10 @@ static int creates(int flags)
 int open(const char *path, int flags, ...)
 {
     mode_t mode = 0;
+    if ((flags & O_TMPFILE) == O_TMPFILE && getenv("STRIKE_NAMED")) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     if (creates(flags)) {
         va_list more;
         va_start(more, flags);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
+#include "base/place.h"
+#include "base/touched.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,12 +32,15 @@ int io_open_input(const char *path, struct err *e)
     if (fd < 0)
         return err_errno(e, path);
     struct stat st;
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        close(fd);
+    int result = fstat(fd, &st);
+    if (result == 0 && S_ISDIR(st.st_mode)) {
         errno = EISDIR;
-        return err_errno(e, path);
+        result = -1;
     }
-    return fd;
+    result = result < 0 ? err_errno(e, path) : touched_input(&st, path, e);
+    if (result < 0)
+        close(fd);
+    return result < 0 ? -1 : fd;
 }
 
 int64_t io_read(int fd, void *data, size_t size, const char *name, struct err *e)
@@ -110,11 +115,12 @@ int io_open_regular(int at, const char *path, struct err *e)
         errno = why;
         return -1;
     }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    int regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && touched_part(&st, path, e) == 0)
         return fd;
     close(fd);
     errno = EINVAL;
-    return err_set(e, STATUS_FAILED, "%s: not a regular file", path);
+    return regular ? -1 : err_set(e, STATUS_FAILED, "%s: not a regular file", path);
 }
 
 int io_read_regular(int at, const char *path, struct buffer *out, struct err *e)
@@ -132,44 +138,67 @@ const char *output_name(const struct output *o)
     return o->path ? o->path : "standard output";
 }
 
-static char *directory_of(const char *path, struct err *e)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory =
-        slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!directory)
-        err_memory(e, strlen(path), "a path");
-    return directory;
-}
-
-// A name beside `path` that nobody else uses.
-static char *temporary_name(const char *path, struct err *e)
-{
-    char *name;
-    if (asprintf(&name, "%s.tmp.%ld", path, (long)getpid()) < 0) {
-        err_memory(e, strlen(path), "a path");
-        return NULL;
-    }
-    return name;
-}
-
 static int output_open_atomic(struct output *o, struct err *e)
 {
     o->atomic = 1;
-    char *directory = directory_of(o->path, e);
-    if (!directory)
+    char *folder = place_folder(o->target, e);
+    if (!folder)
         return -1;
-    o->fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-    free(directory);
+    o->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    free(folder);
     if (o->fd >= 0)
         return 0;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
         return err_errno(e, o->path);
-    o->temporary = temporary_name(o->path, e);
+    o->temporary = place_beside(o->target, e);
     if (!o->temporary)
         return -1;
-    o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return o->fd < 0 ? err_errno(e, o->path) : 0;
+    o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (o->fd >= 0)
+        return 0;
+    free(o->temporary); // whose ever it is
+    o->temporary = NULL;
+    return err_errno(e, o->path);
+}
+
+// The file that is there, noted as an output.
+static int output_note(struct output *o, const struct stat *st, struct err *e)
+{
+    if (touched_output(st, output_name(o), e) < 0)
+        return -1;
+    o->old = *st;
+    return 0;
+}
+
+static int output_open_named(struct output *o, struct err *e)
+{
+    struct stat st;
+    int number, there = stat(o->path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return err_errno(e, o->path);
+    }
+    if (there && output_note(o, &st, e) < 0)
+        return -1;
+    o->target = place_of(o->path, &number, e);
+    if (!o->target)
+        return -1;
+    if (number >= 0)
+        o->fd = place_open_descriptor(o->path, number, e);
+    else if (!there || S_ISREG(st.st_mode))
+        return output_open_atomic(o, e);
+    else if ((o->fd = open(o->path, O_WRONLY | O_CLOEXEC)) < 0)
+        err_errno(e, o->path);
+    return o->fd < 0 ? -1 : 0;
+}
+
+static int output_open_standard(struct output *o, struct err *e)
+{
+    struct stat st;
+    o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (o->fd < 0 || fstat(o->fd, &st) < 0)
+        return err_errno(e, output_name(o));
+    return output_note(o, &st, e);
 }
 
 int output_open(struct output *o, const char *path, struct err *e)
@@ -181,20 +210,7 @@ int output_open(struct output *o, const char *path, struct err *e)
     o->data = malloc(OUTPUT_BUFFER);
     if (!o->data)
         return err_memory(e, OUTPUT_BUFFER, "an output buffer");
-    struct stat st;
-    int result = 0;
-    if (!o->path) {
-        o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-        result = o->fd < 0 ? err_errno(e, output_name(o)) : 0;
-    } else if (stat(o->path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        errno = EISDIR;
-        result = err_errno(e, o->path);
-    } else if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        o->fd = open(o->path, O_WRONLY | O_CLOEXEC);
-        result = o->fd < 0 ? err_errno(e, o->path) : 0;
-    } else {
-        result = output_open_atomic(o, e);
-    }
+    int result = o->path ? output_open_named(o, e) : output_open_standard(o, e);
     if (result < 0)
         output_abort(o);
     return result;
@@ -202,14 +218,14 @@ int output_open(struct output *o, const char *path, struct err *e)
 
 int output_open_binary(struct output *o, const char *path, struct err *e)
 {
-    if ((!path || !strcmp(path, "-")) && isatty(STDOUT_FILENO)) {
-        memset(o, 0, sizeof *o);
-        o->fd = -1;
-        return err_set(e, STATUS_USAGE,
-                       "binary output is not written to a terminal: use -o FILE, a pipe, or "
-                       "`toks view`");
-    }
-    return output_open(o, path, e);
+    if (output_open(o, path, e) < 0)
+        return -1;
+    if (o->atomic || !isatty(o->fd))
+        return 0;
+    output_abort(o);
+    return err_set(e, STATUS_USAGE,
+                   "binary output is not written to a terminal: use -o FILE, a pipe, or "
+                   "`toks view`");
 }
 
 static int drain(struct output *o, struct err *e)
@@ -258,27 +274,40 @@ int output_flush(struct output *o, struct err *e)
     return drain(o, e);
 }
 
+// Its first name, of the file that has none: 0 with the file in place or beside it, -1.
+static int output_link(struct output *o, struct err *e)
+{
+    char self[64];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", o->fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, o->target, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return err_errno(e, o->path);
+    char *beside = place_beside(o->target, e);
+    if (!beside)
+        return -1;
+    if (linkat(AT_FDCWD, self, AT_FDCWD, beside, AT_SYMLINK_FOLLOW) < 0) {
+        err_errno(e, o->path);
+        free(beside);
+        return -1;
+    }
+    o->temporary = beside;
+    return 0;
+}
+
+// On the disk before the name shows it, and the name too where it had another file: whatever
+// happens to the machine, the old file is there, or none, or the new one, whole.
 static int output_install(struct output *o, struct err *e)
 {
-    if (!o->temporary) {
-        o->temporary = temporary_name(o->path, e);
-        if (!o->temporary)
-            return -1;
-        char self[64];
-        snprintf(self, sizeof self, "/proc/self/fd/%d", o->fd);
-        unlink(o->temporary); // of a killed process that had our number
-        if (linkat(AT_FDCWD, self, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) < 0) {
-            err_errno(e, o->path);
-            free(o->temporary);
-            o->temporary = NULL;
-            return -1;
-        }
-    }
-    if (rename(o->temporary, o->path) < 0)
+    if (place_sync(o->fd, o->path, e) < 0 || (!o->temporary && output_link(o, e) < 0))
+        return -1;
+    if (!o->temporary)
+        return 0; // a new name
+    if (rename(o->temporary, o->target) < 0)
         return err_errno(e, o->path);
     free(o->temporary);
     o->temporary = NULL;
-    return 0;
+    return place_sync_folder(o->target, e);
 }
 
 int output_commit(struct output *o, struct err *e)
@@ -306,8 +335,41 @@ void output_abort(struct output *o)
         free(o->temporary);
         o->temporary = NULL;
     }
+    if (o->old.st_ino)
+        touched_output_end(&o->old);
+    o->old.st_ino = 0;
+    free(o->target);
+    o->target = NULL;
     free(o->data);
     o->data = NULL;
+}
+
+int io_open_in_place(const char *path, int mode, struct err *e)
+{
+    struct stat st;
+    int number, fd;
+    char *target = place_of(path, &number, e);
+    if (!target)
+        return -1;
+    if (number >= 0)
+        fd = place_open_descriptor(path, number, e);
+    else if ((fd = open(path, mode | O_CREAT | O_CLOEXEC, 0666)) < 0)
+        err_errno(e, path);
+    free(target);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) == 0 && touched_output(&st, path, e) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int io_close_in_place(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) == 0)
+        touched_output_end(&st);
+    return close(fd);
 }
 
 int io_make_directory(int at, const char *path, struct err *e)
@@ -317,7 +379,7 @@ int io_make_directory(int at, const char *path, struct err *e)
     struct stat st;
     if (errno == EEXIST && fstatat(at, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
         return 0;
-    return err_errno(e, path);
+    return place_errno(e, at, path);
 }
 
 int io_exists(int at, const char *path)
@@ -331,13 +393,13 @@ int io_remove_tree(int at, const char *path, struct err *e)
     if (unlinkat(at, path, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
-        return err_errno(e, path);
+        return place_errno(e, at, path);
     int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return err_errno(e, path);
+        return place_errno(e, at, path);
     DIR *directory = fdopendir(fd);
     if (!directory) {
-        err_errno(e, path);
+        place_errno(e, at, path);
         close(fd);
         return -1;
     }
@@ -348,7 +410,7 @@ int io_remove_tree(int at, const char *path, struct err *e)
             result = io_remove_tree(fd, entry->d_name, e);
     closedir(directory);
     if (result == 0 && unlinkat(at, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        result = err_errno(e, path);
+        result = place_errno(e, at, path);
     return result;
 }
 
@@ -356,10 +418,10 @@ int io_write_file(int at, const char *path, const void *data, size_t size, struc
 {
     int fd = openat(at, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
-        return err_errno(e, path);
-    int result = io_write(fd, data, size, path, e);
+        return place_errno(e, at, path);
+    int result = io_write(fd, data, size, placed(at, path).text, e);
     if (close(fd) < 0 && result == 0)
-        result = err_errno(e, path);
+        result = place_errno(e, at, path);
     return result;
 }
 
@@ -370,7 +432,7 @@ int io_copy_file(int from_at, const char *from, int to_at, const char *to, struc
         return -1;
     int out = openat(to_at, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (out < 0) {
-        err_errno(e, to);
+        place_errno(e, to_at, to);
         close(in);
         return -1;
     }
@@ -378,10 +440,10 @@ int io_copy_file(int from_at, const char *from, int to_at, const char *to, struc
     int64_t n;
     int result = 0;
     while (result == 0 && (n = io_read(in, data, sizeof data, from, e)) != 0)
-        result = n < 0 ? -1 : io_write(out, data, (size_t)n, to, e);
+        result = n < 0 ? -1 : io_write(out, data, (size_t)n, placed(to_at, to).text, e);
     close(in);
     if (close(out) < 0 && result == 0)
-        result = err_errno(e, to);
+        result = place_errno(e, to_at, to);
     return result;
 }
 

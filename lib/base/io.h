@@ -8,8 +8,10 @@
 #include "base/memory.h"
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
-// "-" or NULL is standard input; refuses directories. Returns a file descriptor or -1.
+// "-" or NULL is standard input; refuses directories, and what is an output of this process too
+// (base/touched.h). Returns a file descriptor or -1.
 MUST_CHECK int io_open_input(const char *path, struct err *e);
 const char *io_name(const char *path); // "-" or NULL: "standard input"
 // Reads until `size` bytes or the end; returns the bytes read or -1.
@@ -23,12 +25,17 @@ MUST_CHECK int io_read_fd(int fd, const char *name, struct buffer *out, struct e
 MUST_CHECK int io_open_regular(int at, const char *path, struct err *e);
 MUST_CHECK int io_read_regular(int at, const char *path, struct buffer *out, struct err *e);
 
-// A sink: standard output ("-" or NULL), a device or pipe that exists (written in place), or a file
-// that appears under its name only at output_commit; before that it has no name where the file
-// system allows (O_TMPFILE), so that even kill -9 leaves nothing behind.
+// A sink: standard output ("-" or NULL), a device or pipe that exists or an open descriptor
+// (/dev/stdout, /dev/fd/N), which are written to, or a file that appears under its name only at
+// output_commit; before that it has no name where the file system allows (O_TMPFILE), so that even
+// kill -9 leaves nothing behind. A symbolic link stays, and what it leads to is made or replaced.
+// A file that is an input of this process is refused (base/touched.h). What replaces a file is on
+// the disk before, and so is the name when output_commit returns.
 struct output {
     int fd;
     const char *path; // kept by reference; NULL for standard output
+    char *target;     // path behind its links
+    struct stat old;  // of the file that was there; inode 0: none
     char *temporary;  // name of the unfinished file, where one was needed
     int atomic;       // appears at commit
     unsigned char *data;
@@ -44,6 +51,12 @@ MUST_CHECK int output_flush(struct output *o, struct err *e);  // to the reader 
 MUST_CHECK int output_commit(struct output *o, struct err *e); // flush, check, close, rename
 void output_abort(struct output *o); // after a failure: leaves nothing; idempotent
 const char *output_name(const struct output *o);
+
+// For what grows in place (metrics, journals): opens PATH for writing with `mode` (O_WRONLY or
+// O_RDWR, perhaps O_APPEND), makes it where it is not there, never cuts it. Refused and followed as
+// by output_open. A descriptor or -1; close it with io_close_in_place.
+MUST_CHECK int io_open_in_place(const char *path, int mode, struct err *e);
+int io_close_in_place(int fd);
 
 // Directories. Paths are relative to `at` (AT_FDCWD or a directory's descriptor).
 MUST_CHECK int io_make_directory(int at, const char *path, struct err *e); // fine if it exists

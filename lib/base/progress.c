@@ -169,12 +169,27 @@ void progress_closing(const struct progress *p, uint64_t tokens, char out[64])
 
 int metrics_open(struct metrics *m, const char *path, struct err *e)
 {
+    struct stat st;
     m->fd = -1;
+    m->replaces = 0;
     m->path = path;
     if (!path)
         return 0;
-    m->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return m->fd < 0 ? err_errno(e, path) : 0;
+    m->fd = io_open_in_place(path, O_WRONLY, e);
+    if (m->fd < 0)
+        return -1;
+    // Not cut yet: what is opened later may turn out to be the same file. Nor what the shell opened
+    // for appending.
+    m->replaces = fstat(m->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+                  !(fcntl(m->fd, F_GETFL) & O_APPEND) && lseek(m->fd, 0, SEEK_CUR) == 0;
+    return 0;
+}
+
+static int metrics_replace(struct metrics *m, struct err *e)
+{
+    int replaces = m->replaces;
+    m->replaces = 0;
+    return replaces && ftruncate(m->fd, 0) < 0 ? err_errno(e, m->path) : 0;
 }
 
 static int line_belongs(const char *line, size_t size, int64_t step)
@@ -194,17 +209,22 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err
     // Lines go on in order, so what belongs is the beginning: cut there, in one step, a run that is
     // killed here loses nothing.
     size_t keep = 0;
+    m->path = path;
+    m->replaces = 0;
+    m->fd = io_open_in_place(path, O_RDWR | O_APPEND, e);
+    if (m->fd < 0)
+        return -1;
+    if ((fcntl(m->fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+        return 0; // the shell opened it
     buffer_init(&old, 0);
-    int result = io_read_file(path, &old, e);
+    int result = io_read_fd(m->fd, path, &old, e);
     while (result == 0 && keep < old.size) {
         const char *line = old.data + keep, *end = memchr(line, '\n', old.size - keep);
         if (!end || !line_belongs(line, (size_t)(end - line), step))
             break; // also half a line of a killed run
         keep += (size_t)(end - line) + 1;
     }
-    m->path = path;
-    m->fd = result == 0 ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
-    if (result == 0 && (m->fd < 0 || ftruncate(m->fd, (off_t)keep) < 0))
+    if (result == 0 && ftruncate(m->fd, (off_t)keep) < 0)
         result = err_errno(e, path);
     buffer_release(&old);
     return result;
@@ -220,6 +240,8 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
         buffer_init(&line, 0);
         result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
         if (result == 0)
+            result = metrics_replace(m, e);
+        if (result == 0)
             result = io_write(m->fd, line.data, line.size, m->path, e);
         buffer_release(&line);
         free(text);
@@ -232,7 +254,7 @@ int metrics_close(struct metrics *m, struct err *e)
 {
     int fd = m->fd;
     m->fd = -1;
-    if (fd >= 0 && close(fd) < 0)
+    if (fd >= 0 && io_close_in_place(fd) < 0)
         return err_errno(e, m->path);
     return 0;
 }

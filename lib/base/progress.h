@@ -60,10 +60,12 @@ void progress_print(const struct progress *p, char *out, size_t size, const char
 
 // One object per line, written whole, so that a reader never sees half a line.
 struct metrics {
-    int fd; // -1: off
+    int fd;       // -1: off
+    int replaces; // the file has lines of an earlier run, until the first one of this run
     const char *path;
 };
-MUST_CHECK int metrics_open(struct metrics *m, const char *path, struct err *e); // NULL: off
+// NULL: off. An input of this process is refused, as by output_open (base/io.h).
+MUST_CHECK int metrics_open(struct metrics *m, const char *path, struct err *e);
 // The same for a run that goes on after `step`: lines of later steps are dropped first.
 MUST_CHECK int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e);
 MUST_CHECK int metrics_write(struct metrics *m, json_t *object,

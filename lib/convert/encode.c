@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char *const encode_train_names[] = {"default", "completion", "all", "assistant", NULL};
 const char *const encode_boundary_names[] = {"joint", "separate", NULL};
@@ -521,8 +522,24 @@ static void report(const struct encode_job *j)
                  j->in, j->written, cut, dropped, j->tokens, j->trained, fused);
 }
 
+// Before any record: one that needs no template would not find out.
+static int check_template(const char *path, struct err *e)
+{
+    struct stat st;
+    if (!path || !strcmp(path, "-"))
+        return 0;
+    if (stat(path, &st) < 0)
+        return err_errno(e, path);
+    if (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode))
+        return 0;
+    return err_set(e, STATUS_FAILED, "%s: %s, not a chat template", path,
+                   S_ISDIR(st.st_mode) ? "a folder" : "a device");
+}
+
 static int settings(struct encode_job *j, struct err *e)
 {
+    if (check_template(j->o->template_file, e) < 0)
+        return -1;
     j->records.format = j->o->format;
     j->records.train = j->o->train;
     j->records.prompts = j->o->prompts;

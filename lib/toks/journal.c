@@ -56,18 +56,33 @@ static int write_line(struct journal *j, struct err *e)
     return io_write(j->fd, j->text.data, j->text.size, j->path, e);
 }
 
+// 1 when the file begins as a journal of this command does, or is empty: any other is not cut.
+static int is_ours(const struct journal *j, const char *about, struct err *e)
+{
+    size_t size = strlen(about);
+    char *text = mem_alloc(size + 1, 1, "the first line of a journal", e);
+    if (!text)
+        return -1;
+    ssize_t n = pread(j->fd, text, size + 1, 0);
+    int ours =
+        n < 0 ? err_errno(e, j->path) : !memcmp(text, about, (size_t)n < size ? (size_t)n : size);
+    if (ours > 0 && (size_t)n > size)
+        ours = text[size] == '\n';
+    free(text);
+    return ours;
+}
+
 static int begin(struct journal *j, const char *about, struct err *e)
 {
     const char *line;
     size_t size;
-    int more = next_line(j, &line, &size, e);
-    if (more < 0)
-        return -1;
-    if (more && size == strlen(about) && !memcmp(line, about, size))
-        return 0;
-    if (more)
+    int ours = is_ours(j, about, e);
+    if (ours == 0)
         return err_set(e, STATUS_FAILED,
                        "%s: line 1: not the journal of this command, asked in this way", j->path);
+    int more = ours < 0 ? -1 : next_line(j, &line, &size, e);
+    if (more)
+        return more < 0 ? -1 : 0;
     // Empty, or cut off in its first line: nothing was answered.
     j->line = 1;
     buffer_clear(&j->text);
@@ -82,9 +97,9 @@ int journal_open(struct journal *j, const char *path, const char *about, struct 
     buffer_init(&j->text, LINE_LIMIT);
     if (!path)
         return 0;
-    j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    j->fd = io_open_in_place(path, O_RDWR, e);
     if (j->fd < 0)
-        return err_errno(e, path);
+        return -1;
     j->path = path;
     if (fstat(j->fd, &st) < 0)
         return err_errno(e, path);
@@ -101,7 +116,7 @@ int journal_open(struct journal *j, const char *path, const char *about, struct 
 void journal_close(struct journal *j)
 {
     if (j->path)
-        close(j->fd);
+        io_close_in_place(j->fd);
     buffer_release(&j->text);
     j->path = NULL;
 }

@@ -75,11 +75,12 @@ absent:
 
 # A program of the tree, or of PATH: as lib/pipeline.bash finds them.
 # The shell makes the paths whole: the tree's own may hold spaces.
+quoted = '$(subst ','\'',$(1))'
 ifndef BIN
-BIN := $(shell cd -P '$(PIPELINES)/../bin' 2>/dev/null && [ -x toks ] && pwd)
+BIN := $(shell cd -P $(call quoted,$(PIPELINES)/../bin) 2>/dev/null && [ -x toks ] && pwd)
 endif
 export BIN
-export PATH := $(if $(BIN),$(shell cd '$(BIN)' && pwd):)$(shell cd '$(PIPELINES)' && pwd):$(PATH)
+export PATH := $(if $(value BIN),$(shell cd $(call quoted,$(value BIN)) && pwd):)$(shell cd $(call quoted,$(PIPELINES)) && pwd):$(value PATH)
 
 ARMS ?= sft continued $(filter-out sft continued $(WITHOUT),$(KNOWN))
 $(foreach a,$(ARMS),$(if $(filter $a,$(KNOWN)),,$(error there is no arm '$a'; there are: $(KNOWN))))

@@ -8,19 +8,34 @@ set -euo pipefail
 
 pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [[ -n ${BIN-} ]]; then
-    PATH=$(cd "$BIN" && pwd):$PATH
+    PATH=$(cd -- "$BIN" && pwd):$PATH
 elif [[ -x $pipelines/../bin/toks ]]; then
     PATH=$(cd "$pipelines/../bin" && pwd):$PATH
 elif [[ -x $pipelines/../../../bin/toks ]]; then
     PATH=$(cd "$pipelines/../../../bin" && pwd):$PATH
 fi
+[[ $pipelines != *:* && ${BIN-} != *:* ]] || {
+    printf '%s: the programs are in a folder with a colon in its name, which PATH cannot hold\n' "${0##*/}" >&2
+    exit 1
+}
 # awk, sort and printf write numbers one way everywhere.
 export LC_ALL=C
 
 me=${0##*/}
 
+# A message as a terminal may have it: names come from outside, and none of their control characters,
+# nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
+shown() { # TEXT
+    local text=$1
+    text=${text//[[:cntrl:]]/?}
+    text=${text//$'\xc2'[$'\x80'-$'\x9f']/?}
+    text=${text//$'\xe2\x80'[$'\xa8'-$'\xae']/?}
+    text=${text//$'\xe2\x81'[$'\xa6'-$'\xa9']/?}
+    printf '%s\n' "$text"
+}
+
 fail() { # MESSAGE [STATUS]
-    printf '%s: %s\n' "$me" "$1" >&2
+    shown "$me: $1" >&2
     exit "${2-1}"
 }
 
@@ -58,7 +73,7 @@ options() { # ARGUMENT... <TABLE
 
 # What the script itself has to say about its progress.
 note() { # MESSAGE
-    [[ -n ${quiet-} ]] || printf '%s: %s\n' "$me" "$1" >&2
+    [[ -n ${quiet-} ]] || shown "$me: $1" >&2
 }
 
 # Each of these ends the script if something is not what it should be.
@@ -88,21 +103,81 @@ reference_of() { # SFT NAME
     fi
 }
 
+# Sets the array NAME to what commas separate in LIST; line breaks are parts of names.
+split_list() { # NAME LIST
+    local -n into=$1
+    # shellcheck disable=SC2034 # by its other name
+    mapfile -t -d , into < <(printf '%s' "$2")
+}
+
 # The same of a list with commas; `none` stays.
 references_of() { # SFT LIST
-    local name directory list='' IFS=,
-    for name in $2; do
+    local name names directory list=''
+    split_list names "$2"
+    for name in "${names[@]}"; do
         directory=none
         [[ $2 == none ]] || directory=$(reference_of "$1" "$name") || exit
+        # It goes on as a list.
+        [[ $directory != *,* ]] || fail "$directory: commas separate references: rename it, or give a link to it"
         list+=${list:+,}$directory
     done
     printf '%s\n' "$list"
+}
+
+# A word for a shell.
+shell_word() { # TEXT
+    printf '%q' "$1"
 }
 
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
     trap 'rm -rf "$work"' EXIT
+}
+
+# Holds FOLDER, made where it is not there, for this script and all that it starts: another run there
+# is refused. It ends with the last of these processes, however they end, and leaves nothing behind.
+declare -A holds=()
+hold() { # FOLDER
+    local held
+    [[ -z ${holds[$1]-} ]] || return 0
+    while :; do
+        mkdir -p -- "$1" || exit
+        [[ -r $1 ]] || fail "$1: cannot read there"
+        exec {held}<"$1"
+        hold_opened "$held" "$1"
+        # It may have been removed meanwhile.
+        [[ ! /proc/self/fd/$held -ef $1 ]] || break
+        exec {held}<&-
+    done
+    holds[$1]=$held
+}
+
+# The same of what DESCRIPTOR is open on. What a run that was just killed had started needs a while to
+# end.
+hold_opened() { # DESCRIPTOR NAME
+    local status=0
+    flock -E 9 -w 5 "$1" 2>/dev/null || status=$?
+    # Not every file system has locks.
+    ((status != 9)) || fail "$2: another run is at work there: wait for its end, or choose another output"
+}
+
+# Whether make and its shell take it for a name and nothing else.
+plain() { # NAME
+    [[ -n $1 && $1 != -* && $1 != *[!-_./+@A-Za-z0-9$'\x80'-$'\xff']* ]]
+}
+
+# Settings go to make, and into commands: words, and values of other settings.
+need_setting() { # NAME=VALUE
+    local rest=$1 reference='\$\([A-Z0-9_]+\)'
+    [[ $1 =~ ^[A-Z][A-Z0-9_]*= ]] || usage_error "'$1' is not a setting NAME=VALUE"
+    while [[ $rest =~ $reference ]]; do
+        rest=${rest/"${BASH_REMATCH[0]}"/}
+    done
+    [[ $rest != *[\$\`\;\&\|\<\>\(\)\#\\$'\n']* ]] ||
+        usage_error "${1%%=*}: its value has characters that a shell takes for commands"
+    [[ $1 != BASE=* ]] || plain "${1#BASE=}" ||
+        fail "BASE: make does not take the name ${1#BASE=}: rename it, or give a link to it" 2
 }
 
 is_stream() { # FILE: a binary token stream, not text
@@ -137,7 +212,7 @@ with_references() { # THREADS NUMBER DIR...
 # logp:reference-2, ...), reward, return and advantage. More arguments are options of dense-reward.
 with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
     local sft=$1 threads=$3 floor=$4 directories names=reference i
-    IFS=, read -ra directories <<<"$2"
+    split_list directories "$2"
     shift 4
     if [[ ${directories[0]} == none ]]; then
         logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
@@ -314,8 +389,14 @@ strict_jq() { # WHAT JQ-ARGUMENT...
 
 # A setting of a task's recipe.mk.
 recipe() { # TASK NAME
+    local links
+    links=$(mktemp -d) || exit
+    # By names of our own: make does not take all.
+    ln -s -- "$pipelines" "$links/pipelines"
+    ln -s -- "$(cd -- "$1" && pwd)" "$links/task"
     # shellcheck disable=SC2016 # for make
-    printf 'PIPELINES := %s\ninclude %s/recipe.mk\nall: ; @echo $(%s)\n' "$pipelines" "$1" "$2" |
+    printf 'PIPELINES := pipelines\ninclude task/recipe.mk\nall: ; @echo $(%s)\n' "$2" |
         env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u MAKEOVERRIDES \
-            make -s --no-print-directory -f - all
+            make -s --no-print-directory -C "$links" -f - all
+    rm -r -- "$links"
 }

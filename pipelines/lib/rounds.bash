@@ -34,11 +34,14 @@ generation() { # of the policy; 0 where there is none
 in_rounds() { # MODEL OPTION...
     local from=0 to policy=$1 again=$resume stream
     shift
-    mkdir -p "$out.rounds"
+    hold "$out.rounds"
     if [[ -n $resume ]]; then
         from=$(saved_step "$out")
         ((from == 0)) || policy=$out
     else
+        # The samples of a run that was stopped are of use to it only, with its policy.
+        [[ ! -e $out || " $* " == *' --overwrite '* ]] ||
+            fail "$out: exists: --resume goes on with it; otherwise remove it first"
         rm -f -- "$out.rounds"/[0-9]*.{toks,answers-*}
     fi
     while ((from < steps)); do

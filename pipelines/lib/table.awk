@@ -2,6 +2,7 @@
 # The tables of `table`, from lines task, arm, seed, measure, value (tabs; `-` for no value), with
 # -f student.awk before it. `table` checks the variables and sets all of them.
 function fail(reason) {
+    gsub(/[[:cntrl:]]/, "?", reason)
     printf "%s: %s\n", me, reason | "cat >&2"
     close("cat >&2")
     exit failed = 1
