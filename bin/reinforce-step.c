@@ -50,6 +50,7 @@ static struct option_spec options[] = {
     OPT_INT(0, "save-steps", &reinforce.run.save_steps, "N", 0, 1e15,
             "save the optimizer's state every N updates and at the end; 0: at the end only"),
     OPT_FLAG(0, "resume", &reinforce.run.resume, "continue from the state in OUT, if there is one"),
+    OPT_FLAG(0, "overwrite", &reinforce.run.overwrite, OVERWRITE_HELP),
     OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_MODEL(&common),

@@ -245,6 +245,7 @@ static int start_training(int argc, char **argv)
                              r, tokenizer, &operands);
     if (status >= 0)
         return status;
+    r->input[1] = run.eval_path;
     if (find_pad(engine.model, &run.pad, &e) < 0 ||
         reward_train_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));

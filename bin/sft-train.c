@@ -62,6 +62,7 @@ int main(int argc, char **argv)
                              &sft.result.run, tokenizer, &operands);
     if (status >= 0)
         return status;
+    sft.result.run.input[1] = sft.eval_path;
     sft.loss = loss_options_take(&losses, &sft.parameters);
     if (sft_run(&sft, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));

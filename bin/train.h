@@ -50,7 +50,13 @@
         OPT_INT(0, "save-steps", &(c)->run.save_steps, "N", 0, 1e15,                               \
                 "save the state of the run every N updates; 0: only when stopped by a signal"),    \
         OPT_FLAG(0, "resume", &(c)->run.resume,                                                    \
-                 "continue from the state in OUT.partial, if there is one")
+                 "continue from the state in OUT.partial, if there is one"),                       \
+        OPT_FLAG(0, "overwrite", &(c)->run.overwrite, OVERWRITE_HELP)
+
+// What --overwrite says of itself.
+#define OVERWRITE_HELP                                                                             \
+    "replace what this suite has made under the name OUT, results and states; without it that is " \
+    "refused"
 
 // Parses the command line, checks what every trainer needs and fills `run` with it, `tokenizer`
 // (char [24]) included. `question`: what to ask where -o is missing. Returns -1 to go on, otherwise
@@ -74,6 +80,7 @@ static inline int train_start(const struct program *p, int argc, char **argv,
     run->model = engine->model;
     run->device = engine->device;
     run->output = common->output;
+    run->input[0] = operands->n ? operands->text[0] : NULL;
     run->metrics = common->metrics;
     run->verbose = common->verbose;
     run->seed = common->seed;

@@ -3,6 +3,8 @@
 #include "base/io.h"
 #include "infer/memory_check.h"
 #include "train/card.h"
+#include "train/checkpoint.h"
+#include "train/manifest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,9 +14,30 @@
 
 const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
+const char result_scratch[] = "start";
+// In the state, beside the settings.
+static const char files_key[] = "files", metrics_key[] = "metrics";
+const char *const run_transient[] = {run_state, result_scratch, NULL};
 
-int run_open(struct run *r, const struct run_options *o, const char *program, int any_head,
-             struct err *e)
+static int claim(struct run *r, int living, struct err *e)
+{
+    const struct run_options *o = r->o;
+    struct claim c = {.path = o->output,
+                      .input = {o->model},
+                      .state = run_state,
+                      .transient = run_transient,
+                      .living = living,
+                      .resume = o->resume,
+                      .overwrite = o->overwrite};
+    memcpy(c.input + 1, o->input, sizeof o->input);
+    if (living)
+        c.transient = NULL;
+    r->there = claim_check(&c, e);
+    return r->there < 0 ? -1 : 0;
+}
+
+int run_open(struct run *r, const struct run_options *o, const char *program, int living,
+             int any_head, struct err *e)
 {
     memset(r, 0, sizeof *r);
     r->o = o;
@@ -25,7 +48,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
-    if (device_open(&r->device, o->device, e) < 0)
+    if (claim(r, living, e) < 0 || device_open(&r->device, o->device, e) < 0)
         return -1;
     r->model = any_head ? model_open_any(o->model, e) : model_open(o->model, e);
     return r->model ? 0 : -1;
@@ -61,6 +84,54 @@ int run_set_history(struct run *r, struct stream_header *h, const char *role, st
         return -1;
     int result = add_line(r, &alone, role, e);
     header_release(&alone);
+    return result;
+}
+
+int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
+                   struct err *e)
+{
+    static const char *const left[] = {
+        run_state,           "state.safetensors.new", run_metrics_name,
+        result_scratch,      directory_marker,        directory_old,
+        directory_note_name, directory_previous,      NULL};
+    static const char *const of_model[] = {".safetensors", ".json", NULL};
+    json_t *files = manifest_make(at, left, living ? of_model : NULL, e), *all = NULL;
+    json_t *metrics = files ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
+    int result = metrics ? 0 : -1;
+    if (result == 0 &&
+        (!(all = json_copy((json_t *)state)) || json_object_set(all, files_key, files) < 0 ||
+         json_object_set(all, metrics_key, metrics) < 0))
+        result = err_memory(e, 0, "a state");
+    if (result == 0)
+        result = checkpoint_save(at, run_state, &r->trainer, all, e);
+    json_decref(files);
+    json_decref(metrics);
+    json_decref(all);
+    return result < 0 ? err_prefix(e, "%s", where) : 0;
+}
+
+int run_load_state(struct run *r, int at, const char *where, json_t **then, struct err *e)
+{
+    if (checkpoint_load(at, run_state, &r->trainer, then, e) < 0)
+        return err_prefix(e, "%s", where);
+    return 0;
+}
+
+int run_check_files(const json_t *then, int at, const char *where, struct err *e)
+{
+    if (manifest_check(at, json_object_get(then, files_key), e) < 0)
+        return err_prefix(e, "%s", where);
+    return 0;
+}
+
+int run_check_metrics(const struct run *r, const char *directory, const json_t *then, struct err *e)
+{
+    char *own = r->o->metrics ? NULL : io_path(directory, run_metrics_name, e);
+    if (!own && !r->o->metrics)
+        return -1;
+    int result =
+        manifest_check_metrics(own ? own : r->o->metrics, json_object_get(then, metrics_key), e);
+    free(own);
     return result;
 }
 
