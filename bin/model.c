@@ -251,7 +251,10 @@ static int average(char **operand, int n, struct model **m, double *weight, stru
         model_combine(m[n], m, weight, (size_t)n, e) < 0 ||
         directory_begin(&out, common.output, 0, overwrite, e) < 0)
         return -1;
-    return finish(&out, model_save(m[n], out.fd, save_dtype, e), e);
+    int result = model_save(m[n], out.fd, save_dtype, e);
+    if (result < 0)
+        err_prefix(e, "%s", out.partial);
+    return finish(&out, result, e);
 }
 
 static int run_average(char **operand, int n, struct err *e)

@@ -18,7 +18,7 @@ static struct common common;
 static struct engine_options engine;
 static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
-    .result = {.epochs = 1, .shuffle = 1}};
+    .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 static int score, measure, attention;
 
 static const struct option_spec options[] = {

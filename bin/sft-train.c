@@ -8,7 +8,8 @@ static struct common common;
 static struct engine_options engine;
 static struct loss_options losses;
 static const char *const units[] = {"token", "sequence", NULL};
-static struct sft_options sft = {.result = {.epochs = 1, .shuffle = 1}};
+static struct sft_options sft = {
+    .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 
 static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),

@@ -93,3 +93,89 @@ flip() {
     cp saved/metrics.jsonl out
     "${learn[@]}" --resume round.toks
 }
+
+# VARIABLE=VALUE... COMMAND...: on a disk that disk.c plays.
+on_disk() {
+    local library=$BATS_FILE_TMPDIR/disk.so
+    [ -e "$library" ] || "${CC:-gcc}" -shared -fPIC -o "$library" "$BATS_TEST_DIRNAME/disk.c" -ldl
+    env ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS-}" LD_PRELOAD="$library" "$@"
+}
+
+policy() { # OPTION...: two updates of a policy
+    "$BIN/rollout" -q -m base -n 2 --batch-size 2 --steps 4 --max-new-tokens 4 prompts.toks |
+        "$BIN/logprob" -q -m base --as sft | "$BIN/dense-reward" -q --floor 0 --baseline none sft none >round.toks
+    learn=("$BIN/reinforce-step" -q -m base "$@")
+}
+
+@test "a full disk is found before the work, and at the end the state is kept" {
+    leaves_nothing fails 1 'out: no space.*MiB' on_disk DISK_FREE=1000 "${train[@]}"
+    policy -o policy
+    leaves_nothing fails 1 'policy: no space.*MiB' on_disk DISK_FREE=1000 "${learn[@]}" round.toks
+    on_disk DISK_FREE=1000000000 "${train[@]}"
+    mv out straight
+    # Without a state on the way.
+    fails 1 'out.partial.*No space.*update 9 is there.*--resume' \
+        on_disk DISK_FULL=/model.safetensors "${train[@]/#4/0}" --keep 1e-9
+    [ ! -e out ] && [ -e out.partial/state.safetensors ]
+    "${train[@]/#4/0}" --keep 1e-9 --resume
+    cmp out/model.safetensors straight/model.safetensors
+    # A pipe that nobody follows publishes at its end only.
+    fails 1 'policy.*No space.*generation 4 is in policy.*--resume' bash -c 'cat round.toks | "$@"' - \
+        env ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS-}" LD_PRELOAD="$BATS_FILE_TMPDIR/disk.so" \
+        DISK_FULL=.partial/model.safetensors DISK_AFTER=policy/metrics.jsonl "${learn[@]}" -o policy
+}
+
+@test "what replaces something is on the disk before its rename, and the name after it" {
+    on_disk DISK_SYNCS="$PWD/log" "${train[@]}"
+    # State: the file, the rename, the folder. Result: all files, the rename, the folder around it.
+    grep -B1 -A1 'rename state.safetensors' log | head -3 |
+        diff - <(printf '%s\n' 'fsync state.safetensors.new' 'rename state.safetensors' 'fsync out.partial')
+    for file in model.safetensors config.json densepath.json metrics.jsonl 0.3 ema; do
+        sed '/rename out$/,$d' log | grep -qx "fsync $file"
+    done
+    [ "$(grep -A1 'rename out$' log | tail -1)" = "fsync ${PWD##*/}" ]
+    policy -o policy
+    : >log
+    on_disk DISK_SYNCS="$PWD/log" "${learn[@]}" round.toks
+    [ "$(grep -c 'exchange policy$' log)" -eq 4 ]
+    grep -B2 'exchange policy$' log | grep -c 'fsync policy.partial' | grep -qx 4
+    grep -A1 'exchange policy$' log | grep -c "fsync ${PWD##*/}\$" | grep -qx 4
+}
+
+@test "where two names cannot be exchanged, what a crash leaves is mended at the next start" {
+    policy --save-steps 1 -o out
+    "${learn[@]}" round.toks
+    mv out straight
+    on_disk DISK_PLAIN=1 "${learn[@]}" round.toks
+    same_result out straight
+    [ ! -e out.old ] && [ ! -e out.partial ]
+    on_disk DISK_PLAIN=1 "${train[@]}" -o one
+    on_disk DISK_PLAIN=1 "${train[@]}" -o one --overwrite --seed 3
+    [ ! -e one.old ] && [ ! -e one.partial ]
+    # Killed between the renames.
+    rm -r out
+    "${learn[@]}" --max-steps 2 round.toks
+    # As the crash leaves it: PATH is missing, PATH.old has the mark, PATH.partial is the next one.
+    cp -r straight out.partial
+    mv out out.old && : >out.old/densepath.old
+    "${learn[@]}" --resume round.toks
+    [ ! -e out.old ] && [ ! -e out.partial ] && [ -e out/densepath.json ]
+    # Before the second rename without a new one: the old one is back.
+    mv out out.old && : >out.old/densepath.old
+    fails 1 'out: exists' "${learn[@]}" round.toks
+    [ -e out/densepath.json ] && [ ! -e out.old ] && [ ! -e out/densepath.old ]
+    # A user's own folder of that name is not taken.
+    mv out out.old
+    "${learn[@]}" --max-steps 1 round.toks
+    [ -e out.old/state.safetensors ]
+}
+
+@test "a state is saved by time too" {
+    "$BIN/sft-train" -q -m base --max-steps 1000000000 --save-minutes 1e-9 -o out demos.toks 2>/dev/null 3>&- &
+    local pid=$!
+    await test -e out.partial/state.safetensors
+    kill -KILL "$pid"
+    wait "$pid" || true
+    [ -e out.partial/state.safetensors ]
+    "$BIN/sft-train" --list-options | grep -q "^save-minutes	.*	15"
+}

@@ -2,6 +2,7 @@
 #include "model/directory.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,16 +213,27 @@ static int drop_transient(const char *path, const char *const *transient, struct
     return drop(path, directory_marker, e);
 }
 
+static int sync_names(const char *path, struct err *e)
+{
+    char *folder = directory_parent(path, e);
+    int result = folder ? sync_folder(folder, e) : -1;
+    free(folder);
+    return result;
+}
+
 static int install(struct directory_output *o, enum directory_end end, struct err *e)
 {
+    // What takes a place is on the disk before, and has it there before the old one goes.
+    if (sync_tree(o->fd, o->partial, e) < 0)
+        return -1;
     // Onto an empty directory, too.
     if (rename(o->partial, o->path) == 0)
-        return 0;
+        return sync_names(o->path, e);
     if (errno != ENOTEMPTY && errno != EEXIST)
         return err_errno(e, o->path);
     if (end == DIRECTORY_NEW)
         return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);
-    if (swap(o, e) < 0)
+    if (swap(o, e) < 0 || sync_names(o->path, e) < 0)
         return -1;
     return put_away(o->partial, o->path, end == DIRECTORY_NEXT, e);
 }
@@ -386,9 +398,11 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
         return err_memory(e, 0, directory_note_name);
     int result = io_write_file(at, temporary, text, strlen(text), e);
     free(text);
+    if (result == 0)
+        result = sync_file(at, temporary, e);
     if (result == 0 && renameat(at, temporary, at, directory_note_name) < 0)
         result = err_errno(e, directory_note_name);
-    return result;
+    return result == 0 ? sync_fd(at, directory_note_name, e) : -1;
 }
 
 // The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1

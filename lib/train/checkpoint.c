@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "base/sync.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -173,10 +174,14 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
     int fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, name) : write_parts(fd, t, metadata, name, e);
     json_decref(metadata);
+    if (result == 0)
+        result = sync_fd(fd, name, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, name);
     if (result == 0 && renameat(at, temporary, at, name) < 0)
         result = err_errno(e, name);
+    else if (result == 0)
+        result = sync_fd(at, name, e);
     if (result < 0 && fd >= 0)
         unlinkat(at, temporary, 0);
     return result;

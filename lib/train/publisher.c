@@ -98,6 +98,8 @@ static int publish_model(struct publisher *p, int with_state, int finished, stru
     if (directory_begin(&out, p->run.o->output, 0, 0, e) < 0)
         return -1;
     int result = run_write_model(&p->run, out.fd, &note, 0, e);
+    if (result < 0)
+        err_prefix(e, "%s", out.partial);
     if (result == 0 && !p->run.o->metrics)
         result = carry_over(p, out.fd, run_metrics_name, e);
     if (result == 0)
@@ -108,6 +110,9 @@ static int publish_model(struct publisher *p, int with_state, int finished, stru
         return -1;
     }
     if (directory_commit(&out, DIRECTORY_NEXT, NULL, e) < 0)
+        return -1;
+    // The state, which is where the run goes on, is in OUT alone.
+    if (leave_behind(p, run_state, e) < 0)
         return -1;
     return p->run.o->metrics ? 0 : leave_behind(p, run_metrics_name, e);
 }
@@ -222,6 +227,9 @@ static int is_policy(const char *path)
 static int begin(struct publisher *p, json_t **then, struct err *e)
 {
     int exists = is_policy(p->run.o->output);
+    // OUT, the generation before, the one that is written; on the way from one state to the next.
+    if (run_check_space(&p->run, p->run.o->resume ? 1 : 3, p->run.o->resume ? 1 : 2, e) < 0)
+        return -1;
     int resumed = p->run.o->resume ? load_state(p, then, e) : 0;
     p->refused = resumed < 0; // then everything stays as it was
     if (resumed < 0 || agree(p, *then, e) < 0)
@@ -311,8 +319,7 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
 
 int publisher_show(struct publisher *p, struct err *e)
 {
-    int64_t every = p->run.o->save_steps;
-    int save = every && p->run.trainer.step % every == 0;
+    int save = run_save_due(&p->run);
     // The last generation is published with the note that says so.
     p->shown = p->live && !done(p);
     return p->shown ? publish(p, save, 0, e) : 0;
@@ -346,10 +353,23 @@ static int run_updates(struct publisher *p, struct err *e)
     }
     if (more == 0 && !done(p) && p->end(p->arg, e) < 0)
         more = -1;
+    p->whole = more == 0;
     if (more == 0 && !finished)
         more = publish(p, 1, 1, e);
     progress_end(&p->run.progress);
     return more;
+}
+
+// The last generation could not be published, for want of space as a rule: its state beside the one
+// that shows.
+static int keep_state(const struct publisher *p)
+{
+    struct err ignored;
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd >= 0 && p->run.settings ? save_state(p, fd, &ignored) : -1;
+    if (fd >= 0)
+        close(fd);
+    return result;
 }
 
 // After a failure: the last whole generation stays, with its state, where others may have seen it
@@ -368,6 +388,12 @@ static void clean_up(struct publisher *p, struct err *e)
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
                     "to go on",
                     (long long)p->run.trainer.step, p->run.o->output);
+    } else if ((p->whole || done(p)) && p->run.trainer.step > 0 && keep_state(p) == 0) {
+        struct err first = *e;
+        err_set(e, first.status,
+                "%s; the state after generation %lld is in %s: run it again with --resume when "
+                "that is mended",
+                first.text, (long long)p->run.trainer.step, p->run.o->output);
     } else if (p->created &&
                (!p->live ||
                 (!p->run.trainer.step && (p->aside || !policy_is_followed(&p->run.lock)))) &&

@@ -57,7 +57,7 @@ static int keep_model(struct result *r, const char *name, struct err *e)
         return err_errno(e, name);
     int result = write_model(r, fd, e);
     close(fd);
-    return result;
+    return result < 0 ? err_prefix(e, "%s", name) : 0;
 }
 
 static int keep_average(struct result *r, struct err *e)
@@ -125,8 +125,7 @@ static int one_update(struct result *r, struct err *e)
     if (run->o->verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
                      report.learning_rate);
-    int64_t every = run->o->save_steps;
-    return every && at % every == 0 && at < r->total_steps ? save_state(r, e) : 0;
+    return at < r->total_steps && run_save_due(run) ? save_state(r, e) : 0;
 }
 
 static int run_updates(struct result *r, struct err *e)
@@ -252,11 +251,34 @@ static int resume(struct result *r, struct err *e)
     return result;
 }
 
+// The result could not be written, for want of space as a rule. What there is of it gives way to
+// the state, from which a later run has nothing to do but to write it.
+static int keep_state(struct result *r, struct err *e)
+{
+    const struct model *m = r->run.model;
+    struct err second, first = *e;
+    for (size_t i = 0; i < m->n_shards; i++)
+        unlinkat(r->out.fd, m->shard_name[i], 0);
+    MAY_FAIL(io_remove_tree(r->out.fd, "ema", &second));
+    if (save_state(r, &second) == 0)
+        return err_set(e, first.status,
+                       "%s: %s; the state after update %lld is there: run it again with --resume "
+                       "when that is mended",
+                       r->out.partial, first.text, (long long)r->run.trainer.step);
+    if (io_exists(r->out.fd, run_state))
+        return err_set(e, first.status,
+                       "%s: %s; the state that was saved last is there: run it again with --resume "
+                       "when that is mended",
+                       r->out.partial, first.text);
+    return err_prefix(e, "%s", r->out.partial);
+}
+
 static int finish(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
-    if (metrics_close(&run->metrics, e) < 0 || write_model(r, r->out.fd, e) < 0 ||
-        keep_average(r, e) < 0)
+    if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
+        return keep_state(r, e);
+    if (metrics_close(&run->metrics, e) < 0)
         return -1;
     enum directory_end end = r->overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW;
     if (directory_commit(&r->out, end, run_transient, e) < 0)
@@ -276,6 +298,14 @@ int result_open(struct result *r, const struct result_options *o, const char *pr
     return keep_parse(&r->keep, o->keep, e);
 }
 
+// A state is replaced by one that stands beside it. What a resumed run finds there needs no more.
+static int check_space(const struct result *r, struct err *e)
+{
+    size_t models = 1 + (size_t)r->keep.n + (r->run.o->train.ema > 0);
+    return r->run.o->resume ? run_check_space(&r->run, 1, 1, e)
+                            : run_check_space(&r->run, models, 2, e);
+}
+
 int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e)
 {
     r->objective = objective;
@@ -283,8 +313,8 @@ int result_train(struct result *r, struct objective *objective, size_t bytes, st
         message_note("%s: is complete already", r->run.o->output);
         return 0;
     }
-    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || resume(r, e) < 0 ||
-        run_updates(r, e) < 0)
+    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0 ||
+        resume(r, e) < 0 || run_updates(r, e) < 0)
         return -1;
     return finish(r, e);
 }

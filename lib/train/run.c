@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/run.h"
+#include "base/board.h"
 #include "base/io.h"
 #include "infer/memory_check.h"
 #include "train/card.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char run_state[] = "state.safetensors";
@@ -59,6 +61,7 @@ int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
     const struct trainer_options *t = &r->o->train;
     if (memory_check(trainer_bytes(r->model, t) + bytes, "training", r->o->verbose, e) < 0)
         return -1;
+    r->saved = clock_seconds();
     return trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e);
 }
 
@@ -85,6 +88,47 @@ int run_set_history(struct run *r, struct stream_header *h, const char *role, st
     int result = add_line(r, &alone, role, e);
     header_release(&alone);
     return result;
+}
+
+int run_save_due(struct run *r)
+{
+    const struct run_options *o = r->o;
+    double now = clock_seconds();
+    if (!(o->save_steps && r->trainer.step % o->save_steps == 0) &&
+        !(o->save_minutes > 0 && now - r->saved >= 60 * o->save_minutes))
+        return 0;
+    r->saved = now;
+    return 1;
+}
+
+// Of its weights as they are written.
+static size_t model_bytes(const struct run *r)
+{
+    const struct model *m = r->model;
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++)
+        bytes += m->shard[i].size;
+    size_t wide = m->n_flat * sizeof(float);
+    return r->o->save_dtype ? (strcmp(r->o->save_dtype, "fp32") ? wide / 2 : wide) : bytes;
+}
+
+int run_check_space(const struct run *r, size_t models, size_t states, struct err *e)
+{
+    const struct trainer *t = &r->trainer;
+    size_t state = (1 + !!t->m + !!t->v + !!t->ema) * r->model->n_flat * sizeof(float);
+    double need = (double)models * (double)model_bytes(r) + (double)states * (double)state;
+    struct statvfs disk;
+    char *folder = directory_parent(r->o->output, e);
+    if (!folder)
+        return -1;
+    int known = statvfs(folder, &disk) == 0 && disk.f_blocks;
+    free(folder);
+    double room = known ? (double)disk.f_bavail * (double)disk.f_frsize : need;
+    if (room >= need)
+        return 0;
+    return err_set(e, STATUS_FAILED,
+                   "%s: no space for the result: it needs %.1f MiB, and %.1f MiB are free there",
+                   r->o->output, need / (1 << 20), room / (1 << 20));
 }
 
 int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,

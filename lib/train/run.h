@@ -21,6 +21,7 @@ struct run_options {
     int64_t batch_size;         // per update
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
+    double save_minutes;        // and when so many have passed since the last time; 0: never
     int resume, overwrite;
     const char *input[CLAIM_INPUTS - 1]; // what is read beside the model: no output goes there
     int verbose;
@@ -30,6 +31,7 @@ struct run_options {
 };
 
 extern const char run_state[];            // name of the state's file
+enum { RUN_SAVE_MINUTES = 15 };           // the default
 extern const char run_metrics_name[];     // and of the metrics'
 extern const char result_scratch[];       // a directory of result.h, in OUT.partial
 extern const char *const run_transient[]; // what a finished result loses
@@ -46,6 +48,7 @@ struct run {
     struct metrics metrics;
     char *metrics_path;     // in the model's directory, or NULL
     char fingerprint[24];   // of the model
+    double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
     uint64_t tokens_before; // trained before this run went on from a state
     struct progress progress;
@@ -66,6 +69,10 @@ int run_set_history(struct run *r, struct stream_header *h, const char *role, st
 // Opens the metrics, in `directory` where no file was asked for. resumed: the run goes on from a
 // state; lines of later updates are dropped.
 int run_open_metrics(struct run *r, const char *directory, int resumed, struct err *e);
+// Whether the state is to be saved after this update, by number or by time, which begins anew then.
+int run_save_due(struct run *r);
+// Whether the disk has room for so many models, and states, beside what is there.
+int run_check_space(const struct run *r, size_t models, size_t states, struct err *e);
 // Saves the state as `state` has it (the settings, with what the program remembers; borrowed), with
 // the sums of the files that are in the directory `at`, called `where`, and of the metrics. living:
 // those of a policy.
