@@ -6,10 +6,11 @@
 #include "base/nearest.h"
 #include "base/option.h"
 #include "infer/scorer.h"
+#include "model/claim.h"
 #include "model/compare.h"
 #include "model/describe.h"
 #include "model/directory.h"
-#include "train/trainer.h"
+#include "train/run.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,13 +20,18 @@
 static struct common common;
 static const char *save_dtype;
 static double tolerance;
-static int json;
+static int json, overwrite;
+
+#define OVERWRITE                                                                                  \
+    OPT_FLAG(0, "overwrite", &overwrite,                                                           \
+             "replace what this suite has made under the name DIR; without it that is refused")
 
 #define SAVE_DTYPE                                                                                 \
     OPT_TEXT(0, "save-dtype", &save_dtype, "fp32|bf16|fp16",                                       \
              "type of the weights written; without it, that of config.json or of the first model")
 
-static const struct option_spec init_options[] = {SAVE_DTYPE, OPTIONS_COMMON_MODEL(&common)};
+static const struct option_spec init_options[] = {SAVE_DTYPE, OVERWRITE,
+                                                  OPTIONS_COMMON_MODEL(&common)};
 static const struct program init_program = {
     .name = "model init",
     .operands = "CONFIG_DIR",
@@ -67,7 +73,8 @@ static const struct program diff_program = {
     .operands_max = 2,
 };
 
-static const struct option_spec average_options[] = {SAVE_DTYPE, OPTIONS_COMMON_MODEL(&common)};
+static const struct option_spec average_options[] = {SAVE_DTYPE, OVERWRITE,
+                                                     OPTIONS_COMMON_MODEL(&common)};
 static const struct program average_program = {
     .name = "model average",
     .operands = "DIR:WEIGHT...",
@@ -94,17 +101,32 @@ static int finish(struct directory_output *out, int result, struct err *e)
     if (result == 0)
         result = directory_write_note(out->fd, &note, e);
     if (result == 0)
-        return directory_commit(out, 0, e);
+        return directory_commit(out, overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW, NULL, e);
     directory_abort(out);
     return -1;
 }
 
+// Lock and leave to write -o, before the work; and the unfinished directory.
+static int begin(struct policy_lock *lock, const struct claim *c, struct err *e)
+{
+    if (policy_lock_take(lock, common.output, e) < 0)
+        return -1;
+    return claim_check(c, e);
+}
+
 static int run_init(char **operand, int n, struct err *e)
 {
+    struct policy_lock lock = {.fd = -1};
     struct directory_output out;
-    if (need_output(e) < 0 || directory_begin(&out, common.output, 0, e) < 0)
-        return -1;
-    return finish(&out, model_init(operand[0], out.fd, common.seed, save_dtype, e), e);
+    const struct claim c = {
+        .path = common.output, .input = {operand[0]}, .state = run_state, .overwrite = overwrite};
+    int result = need_output(e);
+    if (result == 0)
+        result = begin(&lock, &c, e);
+    if (result == 0 && (result = directory_begin(&out, common.output, 0, overwrite, e)) == 0)
+        result = finish(&out, model_init(operand[0], out.fd, common.seed, save_dtype, e), e);
+    policy_lock_release(&lock);
+    return result;
 }
 
 static size_t file_bytes(const struct model *m)
@@ -223,25 +245,40 @@ static int split_weight(char *operand, double *weight, struct err *e)
     return 0;
 }
 
-static int run_average(char **operand, int n, struct err *e)
+static int average(char **operand, int n, struct model **m, double *weight, struct err *e)
 {
     struct directory_output out;
+    for (int i = 0; i < n; i++)
+        if (!(m[i] = model_open_any(operand[i], e)))
+            return -1;
+    if (!(m[n] = model_open_any(operand[0], e)) || model_train(m[n], e) < 0 ||
+        model_combine(m[n], m, weight, (size_t)n, e) < 0 || mapped_unchanged(e) < 0 ||
+        directory_begin(&out, common.output, 0, overwrite, e) < 0)
+        return -1;
+    int result = model_save(m[n], out.fd, save_dtype, e);
+    if (result < 0)
+        err_prefix(e, "%s", out.partial);
+    return finish(&out, result, e);
+}
+
+static int run_average(char **operand, int n, struct err *e)
+{
+    struct policy_lock lock = {.fd = -1};
+    struct claim c = {.path = common.output, .state = run_state, .overwrite = overwrite};
     struct model **m = calloc((size_t)n + 1, sizeof *m);
     double *weight = calloc((size_t)n, sizeof *weight);
-    int result = m && weight ? need_output(e) : err_memory(e, (size_t)n, "models");
-    for (int i = 0; i < n && result == 0; i++) {
+    int result = m && weight ? 0 : err_memory(e, (size_t)n, "models");
+    for (int i = 0; i < n && result == 0; i++)
         result = split_weight(operand[i], &weight[i], e);
-        if (result == 0 && !(m[i] = model_open_any(operand[i], e)))
-            result = -1;
-    }
     if (result == 0)
-        result = (m[n] = model_open_any(operand[0], e)) ? model_train(m[n], e) : -1;
+        result = need_output(e);
+    for (int i = 0; i < n && result == 0; i++)
+        result = claim_check_input(common.output, operand[i], e);
     if (result == 0)
-        result = model_combine(m[n], m, weight, (size_t)n, e);
+        result = begin(&lock, &c, e);
     if (result == 0)
-        result = mapped_unchanged(e);
-    if (result == 0 && (result = directory_begin(&out, common.output, 0, e)) == 0)
-        result = finish(&out, model_save(m[n], out.fd, save_dtype, e), e);
+        result = average(operand, n, m, weight, e);
+    policy_lock_release(&lock);
     for (int i = 0; m && i <= n; i++)
         model_close(m[i]);
     free(m);

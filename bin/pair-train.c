@@ -8,7 +8,8 @@ static struct common common;
 static struct engine_options engine;
 static struct loss_options losses;
 static int batch_given;
-static struct pair_train_options pair = {.result = {.epochs = 1, .shuffle = 1}};
+static struct pair_train_options pair = {
+    .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 
 static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),

@@ -10,8 +10,11 @@ static struct common common;
 static struct engine_options engine;
 static struct loss_options losses;
 static int batch_given;
-static struct reinforce_options reinforce = {
-    .normalize_text = "tokens", .stop_reward = INFINITY, .stop_kl = INFINITY, .stop_window = 1};
+static struct reinforce_options reinforce = {.run = {.save_minutes = RUN_SAVE_MINUTES},
+                                             .normalize_text = "tokens",
+                                             .stop_reward = INFINITY,
+                                             .stop_kl = INFINITY,
+                                             .stop_window = 1};
 
 static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
@@ -49,7 +52,9 @@ static struct option_spec options[] = {
             "a stop rule looks at the mean over the last N batches, and not before there are N"),
     OPT_INT(0, "save-steps", &reinforce.run.save_steps, "N", 0, 1e15,
             "save the optimizer's state every N updates and at the end; 0: at the end only"),
+    OPTION_SAVE_MINUTES(&reinforce.run),
     OPT_FLAG(0, "resume", &reinforce.run.resume, "continue from the state in OUT, if there is one"),
+    OPT_FLAG(0, "overwrite", &reinforce.run.overwrite, OVERWRITE_HELP),
     OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_MODEL(&common),

@@ -19,7 +19,7 @@ static struct common common;
 static struct engine_options engine;
 static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
-    .result = {.epochs = 1, .shuffle = 1}};
+    .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 static int score, measure, attention;
 
 static const struct option_spec options[] = {
@@ -248,6 +248,7 @@ static int start_training(int argc, char **argv)
                              r, tokenizer, &operands);
     if (status >= 0)
         return status;
+    r->input[1] = run.eval_path;
     if (find_pad(engine.model, &run.pad, &e) < 0 ||
         reward_train_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));

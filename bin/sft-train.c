@@ -8,7 +8,8 @@ static struct common common;
 static struct engine_options engine;
 static struct loss_options losses;
 static const char *const units[] = {"token", "sequence", NULL};
-static struct sft_options sft = {.result = {.epochs = 1, .shuffle = 1}};
+static struct sft_options sft = {
+    .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 
 static struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
                              &sft.result.run, tokenizer, &operands);
     if (status >= 0)
         return status;
+    sft.result.run.input[1] = sft.eval_path;
     sft.loss = loss_options_take(&losses, &sft.parameters);
     if (sft_run(&sft, operands.n ? operands.text[0] : NULL, &e) < 0)
         return io_exit_status(message_fail(&e));

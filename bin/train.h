@@ -35,6 +35,11 @@
         OPT_TEXT(0, "save-dtype", &(r)->save_dtype, "fp32|bf16|fp16",                              \
                  "type of the saved weights; without it, the checkpoint's own")
 
+// Of struct run_options.
+#define OPTION_SAVE_MINUTES(r)                                                                     \
+    OPT_REAL("save-minutes", &(r)->save_minutes, "X", 0, 1e6,                                      \
+             "save the state too when X minutes have passed since the last time; 0: never")
+
 // Those of a run over data in memory, of struct result_options.
 #define OPTIONS_RESULT(c)                                                                          \
     OPT_REAL("num-train-epochs", &(c)->epochs, "X", 0, 1e9, "passes over the data"),               \
@@ -48,9 +53,16 @@
         OPT_REAL("ema", &(c)->run.train.ema, "DECAY", 0, 0.999999999,                              \
                  "keep a moving average of the weights over the updates as OUT/ema; 0: none"),     \
         OPT_INT(0, "save-steps", &(c)->run.save_steps, "N", 0, 1e15,                               \
-                "save the state of the run every N updates; 0: only when stopped by a signal"),    \
+                "save the state of the run every N updates; 0: by time alone"),                    \
+        OPTION_SAVE_MINUTES(&(c)->run),                                                            \
         OPT_FLAG(0, "resume", &(c)->run.resume,                                                    \
-                 "continue from the state in OUT.partial, if there is one")
+                 "continue from the state in OUT.partial, if there is one"),                       \
+        OPT_FLAG(0, "overwrite", &(c)->run.overwrite, OVERWRITE_HELP)
+
+// What --overwrite says of itself.
+#define OVERWRITE_HELP                                                                             \
+    "replace what this suite has made under the name OUT, results and states; without it that is " \
+    "refused"
 
 // Parses the command line, checks what every trainer needs and fills `run` with it, `tokenizer`
 // (char [24]) included. `question`: what to ask where -o is missing. Returns -1 to go on, otherwise
@@ -74,6 +86,7 @@ static inline int train_start(const struct program *p, int argc, char **argv,
     run->model = engine->model;
     run->device = engine->device;
     run->output = common->output;
+    run->input[0] = operands->n ? operands->text[0] : NULL;
     run->metrics = common->metrics;
     run->verbose = common->verbose;
     run->seed = common->seed;

@@ -211,6 +211,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
     examples "$1" "${2:-EXAMPLES}" | "${3:-cat}" >commands
     [ -s commands ] || { echo "$1 has no examples"; return 1; }
     cat commands
+    # What a page makes itself is not there before.
+    ! grep -q -- "-o sft\( \|$\)" commands || rm -r sft
     # Each display is run with -e: a command that fails in it is a failure.
     bash -euo pipefail commands </dev/null
 }

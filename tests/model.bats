@@ -22,11 +22,13 @@ setup() {
     "$BIN/model" init config -o narrow --seed 7 --save-dtype bf16
     "$BIN/model" diff -q --tolerance 0.01 out narrow
     [ "$(stat -c %s narrow/model.safetensors)" -lt $(($(stat -c %s out/model.safetensors) * 2 / 3)) ]
-    # What is there and ours is replaced; what is not ours stays.
-    "$BIN/model" init config -o other --seed 7
+    # What is there and ours is replaced where it is wished; what is not ours stays.
+    leaves_nothing fails 1 "other.*--overwrite" "$BIN/model" init config -o other --seed 7
+    run -1 "$BIN/model" diff -q out other
+    "$BIN/model" init config -o other --seed 7 --overwrite
     "$BIN/model" diff -q out other
     mkdir mine && echo precious >mine/file
-    leaves_nothing fails 1 "mine" "$BIN/model" init config -o mine
+    leaves_nothing fails 1 "mine" "$BIN/model" init config -o mine --overwrite
     [ "$(cat mine/file)" = precious ]
     fails 2 "command .inof.: is info meant" "$BIN/model" inof "$model"
     fails 2 "command .nothing-near. .see" "$BIN/model" nothing-near

@@ -105,7 +105,7 @@ changed() { # FILTER
     for loss in logistic hinge gsil-bernoulli gsil-brier gsil-hinge gsil-kliep gsil-lsif; do
         for optim in adamw rmsprop; do
             "${train[@]}" --loss $loss --optim $optim --alpha 0.05 --offset 0.3 --batch-size 7 --max-steps 12 --learning-rate 1e-4 \
-                --lr-scheduler-type constant --metrics log -o out pairs.toks
+                --lr-scheduler-type constant --metrics log --overwrite -o out pairs.toks
             jq -se '.[11].loss < .[0].loss and .[11]["rewards/margins"] > .[0]["rewards/margins"]' log
         done
     done

@@ -328,8 +328,8 @@ END
     local pid=$!
     exec 4>pipe
     await test -e out/densepath.json
-    fails 1 "out: another trainer" "${learn[@]}" --resume -o out round.toks
-    fails 1 "out: another trainer" "$BIN/sft-train" -q -m sft -o out demos.toks
+    fails 1 "out: another run" "${learn[@]}" --resume -o out round.toks
+    fails 1 "out: another run" "$BIN/sft-train" -q -m sft -o out demos.toks
     # What breaks off without a byte leaves nothing.
     exec 4>&-
     local got=0

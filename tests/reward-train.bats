@@ -64,7 +64,7 @@ with_rewards() {
     "${train[@]}" --max-steps 5 -o rm pairs.toks
     for options in "--pad zero" "--pad shorter --reduction tokens" "--loss sequence"; do
         # shellcheck disable=SC2086
-        "$BIN/reward-train" -q -m rm --batch-size 5 --max-steps 1 --metrics log $options -o next pairs.toks
+        "$BIN/reward-train" -q -m rm --batch-size 5 --max-steps 1 --metrics log $options --overwrite -o next pairs.toks
         # shellcheck disable=SC2086
         "${score[@]}" -m rm pairs.toks | "$BIN/reward-train" --measure $options |
             jq -e --slurpfile log log '(.loss - $log[0].loss | fabs) < 1e-6 and
@@ -93,15 +93,15 @@ with_rewards() {
     "${score[@]}" -m beyond pairs.toks | "$BIN/toks" check
     # The padding token comes from the files that know one.
     jq '.pad_token_id = 4' base/generation_config.json >g && mv g base/generation_config.json
-    "$BIN/reward-train" -q -m base -o rm --max-steps 1 pairs.toks
+    "$BIN/reward-train" -q -m base -o rm --overwrite --max-steps 1 pairs.toks
     jq -e '.pad_token_id == 4' rm/config.json
     jq '.pad_token_id = 0' base/config.json >g && mv g base/config.json
-    "$BIN/reward-train" -q -m base -o rm --max-steps 1 pairs.toks
+    "$BIN/reward-train" -q -m base -o rm --overwrite --max-steps 1 pairs.toks
     jq -e '.pad_token_id == 0' rm/config.json
     # A tied model has no lm_head to leave out.
     mkdir tied && jq '.tie_word_embeddings = true' "$model/config.json" >tied/config.json
     "$BIN/model" init tied -o base2
-    "$BIN/reward-train" -q -m base2 -o rm --max-steps 1 --save-dtype bf16 pairs.toks
+    "$BIN/reward-train" -q -m base2 -o rm --overwrite --max-steps 1 --save-dtype bf16 pairs.toks
     "$BIN/model" info rm | grep -q 'stored as *BF16'
     "${score[@]}" -m rm pairs.toks | "$BIN/toks" check
 }

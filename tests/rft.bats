@@ -62,7 +62,7 @@ setup() {
     run -2 "$P/rft" -o out "${run[@]}" --kl 0.1 --resume "$D/demos.jsonl"
     [[ $output == *"other options"* ]]
     # Without --resume it begins anew.
-    "$P/rft" -o out "${run[@]}" --dense --steps 1 --rounds 1 "$D/demos.toks"
+    "$P/rft" -o out --overwrite "${run[@]}" --dense --steps 1 --rounds 1 "$D/demos.toks"
     run ! cmp -s out/model.safetensors "$D/whole/model.safetensors"
 }
 

@@ -122,8 +122,9 @@ END
     fails 2 '`data`' "${again[@]}" fewer
     fails 2 '`updates`' "${again[@]}" --max-steps 7 demos.toks
     [ -e out.partial/state.safetensors ] # still there
-    # Without --resume the state is thrown away.
-    "${train[@]}" --max-steps 3 -o out demos.toks
+    # So it is without --resume; --overwrite throws it away.
+    leaves_nothing fails 1 "out.partial.*--resume.*--overwrite" "${train[@]}" --max-steps 3 -o out demos.toks
+    "${train[@]}" --max-steps 3 --overwrite -o out demos.toks
     "${train[@]}" --max-steps 3 -o fresh demos.toks
     same_model out fresh
     # With it and without a state, the run begins.
@@ -135,7 +136,7 @@ END
     "${train[@]}" --max-steps 1000000000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
     local pid=$!
     await has_lines log 1
-    fails 1 "out: another trainer" "${train[@]}" -o out demos.toks
+    fails 1 "out: another run" "${train[@]}" -o out demos.toks
     kill -0 "$pid"
     kill -9 "$pid"
     wait "$pid" || true
@@ -282,22 +283,22 @@ END
     same_model plain one
     local loss
     for loss in dft tv chi2 hellinger js kl; do
-        "${train[@]}" --loss $loss --batch-size 7 --learning-rate 2e-3 --max-steps 20 --beta 0.5 --metrics log -o out scored
+        "${train[@]}" --loss $loss --batch-size 7 --learning-rate 2e-3 --max-steps 20 --beta 0.5 --metrics log --overwrite -o out scored
         jq -se --arg loss $loss '.[19].mean_token_accuracy > .[0].mean_token_accuracy and
             ($loss == "dft" or (.[19].loss < .[0].loss and all(.clip_fraction == 0)))' log
-        [ $loss = dft ] || "${train[@]}" --loss $loss --per sequence --max-steps 20 --beta 0.05 --metrics log -o out scored
+        [ $loss = dft ] || "${train[@]}" --loss $loss --per sequence --max-steps 20 --beta 0.05 --metrics log --overwrite -o out scored
     done
     # At rho = 0 the first loss is that of the formula.
     for loss in tv:0 chi2:0 hellinger:0 js:0 kl:0.36787944; do
         for per in token sequence; do
-            "${train[@]}" --loss ${loss%:*} --per $per --reference start --max-steps 1 --metrics log -o out scored
+            "${train[@]}" --loss ${loss%:*} --per $per --reference start --max-steps 1 --metrics log --overwrite -o out scored
             jq -e --argjson want ${loss#*:} '.loss - $want | fabs < 1e-5' log
         done
     done
     # A token that the policy has lost altogether neither ends the run nor goes unnoticed.
     "$BIN/toks" view scored | jq -c 'if .id == "a" then .["logp:start"] |= map(if . then 0 else . end) else . end' >lost
     for loss in hellinger js kl; do
-        "${train[@]}" --loss $loss --beta 5 --max-steps 1 --batch-size 7 --metrics log -o out lost
+        "${train[@]}" --loss $loss --beta 5 --max-steps 1 --batch-size 7 --metrics log --overwrite -o out lost
         jq -e '.clip_fraction > 0 and .clip_fraction < 0.5 and .loss > 0 and .grad_norm > 0' log
     done
 }

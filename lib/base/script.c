@@ -210,6 +210,9 @@ static int add_common(struct script *s, char *names, struct err *e)
         {"timeout",
          "--timeout SECONDS  timeout=600  real 0  the command has failed when it is silent "
          "for so long; 0: never"},
+        {"overwrite", "--overwrite  overwrite=--overwrite  flag  replace what this suite has made "
+                      "under the name "
+                      "OUT; without it that is refused"},
         {"seed", "--seed N  seed=0  int 0  seed of all random numbers"},
         {"threads",
          "--threads N  threads=0  int 0 1024  threads of each program; 0: one per processor"},

@@ -24,8 +24,9 @@
 //     kind       flag, text, int [LOW [HIGH]], real [LOW [HIGH]], choice, list (repeatable; the
 //                variable is an array); `!`: required, `?`: a text that may be empty
 //     help
-// %common NAME...  options that several scripts have, in the same words: metrics, seed, threads,
-//                  timeout. After them come those that every script has: --config, --quiet and
+// %common NAME...  options that several scripts have, in the same words: metrics, overwrite, seed,
+//                  threads, timeout. After them come those that every script has: --config, --quiet
+//                  and
 //                  --verbose.
 // %operands MIN MAX SENTENCE  how many (`*`: any number), and the error message otherwise
 // %rest PROGRAM    the program that receives the words after `--`; without it they are operands

@@ -2,6 +2,7 @@
 #include "model/directory.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +13,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char note_name[] = "densepath.json";
-static const char previous_name[] = "previous";
+const char directory_note_name[] = "densepath.json";
+const char directory_marker[] = "densepath.partial";
+const char directory_partial[] = ".partial";
+const char directory_previous[] = "previous";
+// In a directory that is to go: nobody else's folder of that name has it.
+const char directory_old[] = "densepath.old";
+static const char old_suffix[] = ".old", replaced_suffix[] = ".replaced";
+static const char consent[] = "overwrite\n";
 
-static char *with_suffix(const char *path, const char *suffix, struct err *e)
+char *directory_beside(const char *path, const char *suffix, struct err *e)
 {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
@@ -28,38 +35,70 @@ static char *with_suffix(const char *path, const char *suffix, struct err *e)
     return out;
 }
 
-static int check_replaceable(const char *path, struct err *e)
+char *directory_parent(const char *path, struct err *e)
+{
+    char *out = directory_beside(path, "", e);
+    char *slash = out ? strrchr(out, '/') : NULL;
+    if (!out)
+        return NULL;
+    if (!slash)
+        strcpy(out, *out ? "." : "");
+    else
+        slash[slash == out] = 0;
+    return out;
+}
+
+int directory_is_mount(const char *path)
+{
+    struct statx x;
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &x) == 0 &&
+           (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static int has(const char *path, const char *name)
+{
+    struct err ignored;
+    char *file = io_path(path, name, &ignored);
+    int there = file && io_exists(AT_FDCWD, file);
+    free(file);
+    return there;
+}
+
+// 1: the folder is there and holds something.
+static int is_filled(const char *path)
 {
     struct stat st;
     if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : err_errno(e, path);
-    if (!S_ISDIR(st.st_mode)) {
-        errno = ENOTDIR;
-        return err_errno(e, path);
-    }
-    char *note = io_path(path, note_name, e);
-    if (!note)
-        return -1;
-    int ours = io_exists(AT_FDCWD, note) || rmdir(path) == 0; // an empty directory is nobody's
-    free(note);
-    if (ours)
         return 0;
-    return err_set(e, STATUS_FAILED,
-                   "%s: exists and was not made by densepath: remove it or choose another name",
-                   path);
+    if (!S_ISDIR(st.st_mode) || rmdir(path) < 0)
+        return 1;
+    return 0;
 }
 
-int directory_begin(struct directory_output *o, const char *path, int keep, struct err *e)
+// What a killed run left is removed; anything else is not ours to remove.
+static int clear(const char *partial, int overwrite, struct err *e)
+{
+    if (!is_filled(partial))
+        return 0;
+    if (overwrite || has(partial, directory_marker) || has(partial, directory_note_name) ||
+        has(partial, directory_old))
+        return io_remove_tree(AT_FDCWD, partial, e);
+    return err_set(e, STATUS_FAILED,
+                   "%s: exists and was not made by densepath: remove it or choose another name "
+                   "with -o",
+                   partial);
+}
+
+int directory_begin(struct directory_output *o, const char *path, int keep, int overwrite,
+                    struct err *e)
 {
     memset(o, 0, sizeof *o);
     o->fd = -1;
-    if (check_replaceable(path, e) < 0)
-        return -1;
-    o->path = with_suffix(path, "", e);
-    o->partial = with_suffix(path, ".partial", e);
+    o->path = directory_beside(path, "", e);
+    o->partial = directory_beside(path, directory_partial, e);
     int result = o->path && o->partial ? 0 : -1;
     if (result == 0 && !keep)
-        result = io_remove_tree(AT_FDCWD, o->partial, e);
+        result = clear(o->partial, overwrite, e);
     if (result == 0)
         result = io_make_directory(AT_FDCWD, o->partial, e);
     if (result == 0) {
@@ -67,9 +106,24 @@ int directory_begin(struct directory_output *o, const char *path, int keep, stru
         if (o->fd < 0)
             result = err_errno(e, o->partial);
     }
+    if (result == 0 && (overwrite || !io_exists(o->fd, directory_marker)))
+        result =
+            io_write_file(o->fd, directory_marker, consent, overwrite ? sizeof consent - 1 : 0, e);
     if (result < 0)
         directory_close(o);
     return result;
+}
+
+int directory_may_overwrite(const char *path)
+{
+    struct err ignored;
+    struct stat st;
+    char *partial = directory_beside(path, directory_partial, &ignored);
+    char *marker = partial ? io_path(partial, directory_marker, &ignored) : NULL;
+    int may = marker && lstat(marker, &st) == 0 && st.st_size == sizeof consent - 1;
+    free(marker);
+    free(partial);
+    return may;
 }
 
 void directory_close(struct directory_output *o)
@@ -90,71 +144,235 @@ void directory_abort(struct directory_output *o)
     directory_close(o);
 }
 
+static int put_marker(const char *path, const char *name, struct err *e)
+{
+    char *file = io_path(path, name, e);
+    int result = file ? io_write_file(AT_FDCWD, file, "", 0, e) : -1;
+    free(file);
+    return result;
+}
+
+static int drop(const char *path, const char *name, struct err *e)
+{
+    char *file = io_path(path, name, e);
+    int result = file ? io_remove_tree(AT_FDCWD, file, e) : -1;
+    free(file);
+    return result;
+}
+
+// FROM, which is in the way, becomes PATH with SUFFIX, where the next start finds it.
+static int move_aside(const char *path, const char *suffix, struct err *e)
+{
+    char *aside = directory_beside(path, suffix, e);
+    int result = aside ? put_marker(path, directory_old, e) : -1;
+    if (result == 0 && rename(path, aside) < 0) {
+        result = err_errno(e, aside);
+        struct err ignored;
+        MAY_FAIL(drop(path, directory_old, &ignored));
+    }
+    free(aside);
+    return result;
+}
+
 // Swaps the two names. Where the file system cannot, the name is missing for an instant; followers
-// try again.
+// try again, and directory_mend goes on after a crash.
 static int swap(struct directory_output *o, struct err *e)
 {
     if (renameat2(AT_FDCWD, o->partial, AT_FDCWD, o->path, RENAME_EXCHANGE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return err_errno(e, o->path);
-    char *aside = with_suffix(o->path, ".old", e);
-    if (!aside)
-        return -1;
-    int result = 0;
-    if (rename(o->path, aside) < 0 || rename(o->partial, o->path) < 0 ||
-        rename(aside, o->partial) < 0)
+    char *aside = directory_beside(o->path, old_suffix, e);
+    int result = aside ? move_aside(o->path, old_suffix, e) : -1;
+    if (result == 0 && (rename(o->partial, o->path) < 0 || rename(aside, o->partial) < 0))
         result = err_errno(e, o->path);
     free(aside);
     return result;
 }
 
-static int put_away(struct directory_output *o, int keep_previous, struct err *e)
+// What was PATH goes: removed, or as PATH/previous.
+static int put_away(const char *old, const char *path, int keep_previous, struct err *e)
 {
-    // What was PATH is now PATH.partial.
     if (!keep_previous)
-        return io_remove_tree(AT_FDCWD, o->partial, e);
-    int fd = open(o->partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, o->partial);
-    int result = io_remove_tree(fd, previous_name, e);
-    close(fd);
-    char *previous = result == 0 ? io_path(o->path, previous_name, e) : NULL;
-    if (previous && rename(o->partial, previous) < 0)
-        err_errno(e, previous), result = -1;
+        return io_remove_tree(AT_FDCWD, old, e);
+    if (drop(old, directory_previous, e) < 0 || drop(old, directory_old, e) < 0)
+        return -1;
+    char *previous = io_path(path, directory_previous, e);
+    int result = previous ? 0 : -1;
+    if (previous && rename(old, previous) < 0)
+        result = err_errno(e, previous);
     free(previous);
-    return previous ? result : -1;
+    return result;
 }
 
-int directory_commit(struct directory_output *o, int keep_previous, struct err *e)
+static int drop_transient(const char *path, const char *const *transient, struct err *e)
+{
+    for (; transient && *transient; transient++)
+        if (drop(path, *transient, e) < 0)
+            return -1;
+    return drop(path, directory_marker, e);
+}
+
+static int sync_names(const char *path, struct err *e)
+{
+    char *folder = directory_parent(path, e);
+    int result = folder ? sync_folder(folder, e) : -1;
+    free(folder);
+    return result;
+}
+
+static int install(struct directory_output *o, enum directory_end end, struct err *e)
+{
+    // What takes a place is on the disk before, and has it there before the old one goes.
+    if (sync_tree(o->fd, o->partial, e) < 0)
+        return -1;
+    // Onto an empty directory, too.
+    if (rename(o->partial, o->path) == 0)
+        return sync_names(o->path, e);
+    if (errno != ENOTEMPTY && errno != EEXIST)
+        return err_errno(e, o->path);
+    if (end == DIRECTORY_NEW)
+        return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);
+    if (swap(o, e) < 0 || sync_names(o->path, e) < 0)
+        return -1;
+    return put_away(o->partial, o->path, end == DIRECTORY_NEXT, e);
+}
+
+int directory_commit(struct directory_output *o, enum directory_end end,
+                     const char *const *transient, struct err *e)
 {
     int result = 0;
-    if (io_exists(AT_FDCWD, o->path)) {
-        result = swap(o, e);
-        if (result == 0)
-            result = put_away(o, keep_previous, e);
-    } else if (rename(o->partial, o->path) < 0) {
-        result = err_errno(e, o->path);
-    }
+    // A generation is right at once; a result that is killed here can still be gone on with.
+    if (end == DIRECTORY_NEXT)
+        result = io_remove_tree(o->fd, directory_marker, e);
+    if (result == 0 && (result = install(o, end, e)) < 0)
+        err_prefix(e, "what was made is in %s", o->partial);
+    if (result == 0 && end != DIRECTORY_NEXT)
+        result = drop_transient(o->path, transient, e);
+    if (result == 0 && end == DIRECTORY_OVERWRITE)
+        result = directory_forget(o->path, e);
     directory_close(o);
+    return result;
+}
+
+int directory_set_aside(const char *path, struct err *e)
+{
+    char *aside = directory_beside(path, replaced_suffix, e);
+    int result = aside ? 0 : -1;
+    // One that waits there was complete; what is in its place is not.
+    if (result == 0 && has(aside, directory_old))
+        result = io_remove_tree(AT_FDCWD, path, e);
+    else if (result == 0)
+        result = move_aside(path, replaced_suffix, e);
+    free(aside);
+    return result;
+}
+
+int directory_forget(const char *path, struct err *e)
+{
+    char *aside = directory_beside(path, replaced_suffix, e);
+    int result = aside ? 0 : -1;
+    if (aside && has(aside, directory_old))
+        result = io_remove_tree(AT_FDCWD, aside, e);
+    free(aside);
+    return result;
+}
+
+static int read_note(const char *path, struct directory_note *note)
+{
+    struct err ignored;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd < 0 ? -1 : directory_read_note(fd, note, &ignored);
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+static int is_finished(const char *path)
+{
+    struct directory_note note;
+    if (read_note(path, &note) < 0)
+        return 0;
+    int finished = note.finished;
+    directory_release_note(&note);
+    return finished;
+}
+
+static int follows(const char *old, const char *path)
+{
+    struct directory_note a, b;
+    if (read_note(old, &a) < 0)
+        return 0;
+    int follows = read_note(path, &b) == 0;
+    if (follows) {
+        follows = a.generation + 1 == b.generation;
+        directory_release_note(&b);
+    }
+    directory_release_note(&a);
+    return follows;
+}
+
+// Between the renames of `swap`.
+static int mend_swap(const char *path, const char *partial, const char *old, struct err *e)
+{
+    if (!has(old, directory_old))
+        return 0;
+    if (!io_exists(AT_FDCWD, path)) {
+        const char *from = has(partial, directory_note_name) ? partial : old;
+        if (rename(from, path) < 0)
+            return err_errno(e, path);
+    }
+    return io_exists(AT_FDCWD, old) ? put_away(old, path, follows(old, path), e) : 0;
+}
+
+static int mend_replaced(const char *path, const char *aside, struct err *e)
+{
+    if (!has(aside, directory_old))
+        return 0;
+    if (!io_exists(AT_FDCWD, path))
+        return rename(aside, path) < 0 ? err_errno(e, path) : 0;
+    return is_finished(path) ? io_remove_tree(AT_FDCWD, aside, e) : 0;
+}
+
+int directory_mend(const char *path, const char *const *transient, struct err *e)
+{
+    char *partial = directory_beside(path, directory_partial, e);
+    char *old = directory_beside(path, old_suffix, e);
+    char *replaced = directory_beside(path, replaced_suffix, e);
+    int result = partial && old && replaced ? 0 : -1;
+    if (result == 0)
+        result = mend_swap(path, partial, old, e);
+    if (result == 0)
+        result = mend_replaced(path, replaced, e);
+    if (result == 0 && has(path, directory_old))
+        result = drop(path, directory_old, e);
+    if (result == 0 && has(path, directory_marker) && has(path, directory_note_name))
+        result = drop_transient(path, transient, e);
+    free(partial);
+    free(old);
+    free(replaced);
     return result;
 }
 
 int directory_read_note(int at, struct directory_note *note, struct err *e)
 {
     memset(note, 0, sizeof *note);
-    if (!io_exists(at, note_name))
+    if (!io_exists(at, directory_note_name))
         return 0;
-    json_t *j = json_parse_file(at, note_name, 16 << 20, e);
+    json_t *j = json_parse_file(at, directory_note_name, 16 << 20, e);
     if (!j)
         return -1;
     int64_t generation = 0;
-    int result = json_get_int(j, "generation", &generation, note_name, e);
+    int result = json_get_int(j, "generation", &generation, directory_note_name, e);
     if (result >= 0)
-        result = json_get_bool(j, "finished", &note->finished, note_name, e);
+        result = json_get_bool(j, "finished", &note->finished, directory_note_name, e);
     note->generation = (uint64_t)generation;
     if (json_is_array(json_object_get(j, "provenance")))
         note->history = json_incref(json_object_get(j, "provenance"));
+    snprintf(note->run, sizeof note->run, "%s",
+             json_is_string(json_object_get(j, "run"))
+                 ? json_string_value(json_object_get(j, "run"))
+                 : "");
     json_decref(j);
     return result < 0 ? -1 : 0;
 }
@@ -172,15 +390,19 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
                           (json_int_t)note->generation, "finished", note->finished);
     if (j && note->history)
         json_object_set(j, "provenance", note->history);
+    if (j && *note->run)
+        json_object_set_new(j, "run", json_string(note->run));
     char *text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
     json_decref(j);
     if (!text)
-        return err_memory(e, 0, note_name);
+        return err_memory(e, 0, directory_note_name);
     int result = io_write_file(at, temporary, text, strlen(text), e);
     free(text);
-    if (result == 0 && renameat(at, temporary, at, note_name) < 0)
-        result = err_errno(e, note_name);
-    return result;
+    if (result == 0)
+        result = sync_file(at, temporary, e);
+    if (result == 0 && renameat(at, temporary, at, directory_note_name) < 0)
+        result = err_errno(e, directory_note_name);
+    return result == 0 ? sync_fd(at, directory_note_name, e) : -1;
 }
 
 // The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1
@@ -204,9 +426,16 @@ static int is_locked(int fd, int byte)
 static int take_lock(struct policy_lock *l, const char *path, struct err *e)
 {
     struct stat st;
-    l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    l->fd = open(l->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     if (l->fd < 0)
         return err_errno(e, l->path);
+    if (fstat(l->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0) {
+        close(l->fd);
+        return err_set(e, STATUS_FAILED,
+                       "%s: exists and was not made by densepath: remove it or choose another "
+                       "name with -o",
+                       l->path);
+    }
     if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) == 0 && fstat(l->fd, &st) == 0) {
         if (st.st_nlink > 0)
             return 1;
@@ -214,17 +443,34 @@ static int take_lock(struct policy_lock *l, const char *path, struct err *e)
         return 0;
     }
     if (errno == EAGAIN || errno == EACCES)
-        err_set(e, STATUS_FAILED, "%s: another trainer is using this policy", path);
+        err_set(e, STATUS_FAILED,
+                "%s: another run is writing it: wait for its end, or choose another name with -o",
+                path);
     else
         err_errno(e, l->path);
     close(l->fd);
     return -1;
 }
 
+// Names that no directory can be renamed to.
+static int check_name(const char *path, struct err *e)
+{
+    char *name = directory_beside(path, "", e);
+    const char *last = name ? strrchr(name, '/') : NULL;
+    int result = name ? 0 : -1;
+    last = last ? last + 1 : name;
+    if (name && (!*last || !strcmp(last, ".") || !strcmp(last, "..")))
+        result = err_set(e, STATUS_FAILED, "-o '%s' is not a name for a new directory", path);
+    free(name);
+    return result;
+}
+
 int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
 {
-    l->path = with_suffix(path, ".lock", e);
-    int result = l->path ? 0 : -1;
+    l->path = NULL;
+    int result = check_name(path, e);
+    if (result == 0 && !(l->path = directory_beside(path, ".lock", e)))
+        result = -1;
     while (result == 0)
         result = take_lock(l, path, e);
     if (result > 0)
@@ -259,7 +505,7 @@ int policy_is_followed(const struct policy_lock *l)
 static int open_lock(const char *path)
 {
     struct err ignored;
-    char *name = with_suffix(path, ".lock", &ignored);
+    char *name = directory_beside(path, ".lock", &ignored);
     int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
     free(name);
     return fd;
@@ -302,7 +548,7 @@ static int open_generation(const char *path, uint64_t generation, int *finished,
         return -1;
     struct directory_note note;
     int found = -1;
-    if (io_exists(fd, note_name) && directory_read_note(fd, &note, &ignored) == 0) {
+    if (io_exists(fd, directory_note_name) && directory_read_note(fd, &note, &ignored) == 0) {
         *finished = note.finished;
         *shown = note.generation;
         if (note.generation == generation)
@@ -310,7 +556,7 @@ static int open_generation(const char *path, uint64_t generation, int *finished,
         directory_release_note(&note);
     }
     if (found < 0) {
-        int previous = openat(fd, previous_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int previous = openat(fd, directory_previous, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         close(fd);
         if (previous >= 0 && directory_read_note(previous, &note, &ignored) == 0) {
             if (note.generation == generation)

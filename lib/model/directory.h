@@ -3,8 +3,13 @@
 // trainer replaces it in one atomic step a generation, while others read it.
 //
 //   PATH           the model; densepath.json in it holds the generation
-//   PATH.partial   being written (or a run that was stopped and can be resumed)
-//   PATH.lock      held by the trainer of a living policy
+//   PATH.partial   being written (or a run that was stopped and can be resumed): the empty file
+//                  densepath.partial in it tells that it is of our making
+//   PATH.lock      held by the program that writes PATH
+//   PATH.old       for an instant, where the file system cannot exchange two names
+//   PATH.replaced  what --overwrite replaces by a policy, until that is finished
+//
+// What a program may write over is the business of claim.h.
 #ifndef MODEL_DIRECTORY_H
 #define MODEL_DIRECTORY_H
 
@@ -18,12 +23,38 @@ struct directory_output {
 };
 
 // Prepares PATH.partial; what a killed run left there is removed first unless `keep`. Refuses a
-// PATH that exists and was not made by this suite (no densepath.json in it).
+// PATH.partial that was not made by this suite. overwrite: the result may take the place of another
+// one, which a run that goes on with `keep` remembers.
 MUST_CHECK int directory_begin(struct directory_output *o, const char *path, int keep,
-                               struct err *e);
-// PATH.partial becomes PATH, atomically; what PATH was before is removed, or becomes PATH/previous
-// with `keep_previous`.
-MUST_CHECK int directory_commit(struct directory_output *o, int keep_previous, struct err *e);
+                               int overwrite, struct err *e);
+// Whether PATH.partial was begun with `overwrite`.
+int directory_may_overwrite(const char *path);
+
+enum directory_end {
+    DIRECTORY_NEW,       // nothing may be there
+    DIRECTORY_OVERWRITE, // what is there is removed
+    DIRECTORY_NEXT,      // it becomes PATH/previous
+};
+// PATH.partial becomes PATH, atomically. Then the files and directories `transient` (NULL at the
+// end, or NULL), which only a run that goes on needs, go away; not with DIRECTORY_NEXT. A failure
+// leaves what was made in PATH.partial, and says so.
+MUST_CHECK int directory_commit(struct directory_output *o, enum directory_end end,
+                                const char *const *transient, struct err *e);
+// Ends what a crash broke off in directory_commit or left after directory_set_aside. Under the
+// lock. transient: NULL for a policy, which lives with them.
+MUST_CHECK int directory_mend(const char *path, const char *const *transient, struct err *e);
+// PATH becomes PATH.replaced, from which directory_mend brings it back while there is no PATH;
+// directory_forget removes it.
+MUST_CHECK int directory_set_aside(const char *path, struct err *e);
+MUST_CHECK int directory_forget(const char *path, struct err *e);
+
+extern const char directory_note_name[], directory_marker[], directory_old[], directory_partial[],
+    directory_previous[];
+// From the heap, or NULL: PATH without slashes at its end, then the suffix; the folder it lies in.
+char *directory_beside(const char *path, const char *suffix, struct err *e);
+char *directory_parent(const char *path, struct err *e);
+int directory_is_mount(const char *path);
+
 void directory_close(struct directory_output *o); // leaves PATH.partial where it is
 void directory_abort(struct directory_output *o); // removes it
 
@@ -32,18 +63,19 @@ struct directory_note {
     uint64_t generation;
     int finished;    // no further generation will come
     json_t *history; // array of provenance lines, or NULL
+    char run[24];    // fingerprint of the settings of the run that made it; "": not told
 };
 // An absent file reads as zeros. `at`: the directory's descriptor.
 MUST_CHECK int directory_read_note(int at, struct directory_note *note, struct err *e);
 MUST_CHECK int directory_write_note(int at, const struct directory_note *note, struct err *e);
 void directory_release_note(struct directory_note *note);
 
-// A trainer's lock on a living policy.
+// The lock of a program that writes PATH.
 struct policy_lock {
     int fd;
     char *path;
 };
-// Takes the lock; refuses when another trainer holds it.
+// Takes the lock; refuses when another program holds it, and names that no directory can get.
 MUST_CHECK int policy_lock_take(struct policy_lock *l, const char *path, struct err *e);
 // Tells followers that the directory now shows the generation to start from.
 MUST_CHECK int policy_lock_ready(struct policy_lock *l, struct err *e);

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "train/checkpoint.h"
 #include "base/io.h"
+#include "base/hash.h"
 #include "base/json.h"
+#include "base/number.h"
+#include "base/sync.h"
 
+#include <assert.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +31,7 @@ struct state_part {
 };
 
 enum { PARTS_MAX = 4 };
+static const int64_t MOST_UPDATES = 1000000000000000; // as --max-steps
 
 static size_t parts_of(const struct trainer *t, struct state_part part[PARTS_MAX])
 {
@@ -40,31 +46,112 @@ static size_t parts_of(const struct trainer *t, struct state_part part[PARTS_MAX
     return n;
 }
 
-static int write_parts(int fd, const struct trainer *t, const json_t *metadata, const char *name,
-                       struct err *e)
+// Stands in the header while the checksum is taken, which is that of the whole file with these
+// zeros.
+static const char no_sum[] = "xxh3:0000000000000000";
+
+// Where the header, or what has been made of it, holds the checksum; NULL: nowhere. Within strings
+// of the metadata quotation marks are escaped: there is one such place.
+static char *place_of_sum(char *header, size_t size)
 {
-    struct state_part part[PARTS_MAX];
+    static const char key[] = "\"checksum\":\"";
+    char *at = memmem(header, size, key, sizeof key - 1);
+    at = at ? at + sizeof key - 1 : NULL;
+    return at && (size_t)(header + size - at) >= sizeof no_sum ? at : NULL;
+}
+
+static void put_size(unsigned char out[8], size_t size)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (unsigned char)((uint64_t)size >> (8 * i));
+}
+
+// Of a file: prefix and header, then `n` pieces of `bytes` each.
+static int sum_of(const char *header, size_t size, const void *const *piece, const size_t *bytes,
+                  size_t n, char out[FINGERPRINT_MAX], struct err *e)
+{
+    struct hash h;
+    unsigned char prefix[8];
+    if (hash_init(&h) < 0)
+        return err_memory(e, 0, "a checksum");
+    put_size(prefix, size);
+    hash_add(&h, prefix, sizeof prefix);
+    hash_add(&h, header, size);
+    for (size_t i = 0; i < n; i++)
+        hash_add(&h, piece[i], bytes[i]);
+    hash_fingerprint(hash_value(&h), out);
+    hash_release(&h);
+    return 0;
+}
+
+static char *make_header(const struct state_part *part, size_t n, size_t values,
+                         const json_t *metadata, size_t *size, struct err *e)
+{
     struct safetensors_entry entry[PARTS_MAX];
-    size_t n = parts_of(t, part), values = t->model->n_flat, size;
+    const void *piece[PARTS_MAX];
+    size_t bytes[PARTS_MAX];
     memset(entry, 0, sizeof entry);
     for (size_t i = 0; i < n; i++) {
         entry[i].name = (char *)part[i].name;
         strcpy(entry[i].type, "F32");
         entry[i].n_dims = 1;
         entry[i].dim[0] = values;
-        entry[i].bytes = values * sizeof(float);
+        entry[i].bytes = bytes[i] = values * sizeof(float);
+        piece[i] = part[i].data;
     }
-    char *header = safetensors_header(entry, n, metadata, &size, e);
+    char sum[FINGERPRINT_MAX], *header = safetensors_header(entry, n, metadata, size, e);
+    if (!header)
+        return NULL;
+    char *place = place_of_sum(header, *size);
+    assert(place);
+    if (sum_of(header, *size, piece, bytes, n, sum, e) < 0) {
+        free(header);
+        return NULL;
+    }
+    memcpy(place, sum, sizeof no_sum - 1);
+    return header;
+}
+
+static int write_parts(int fd, const struct trainer *t, const json_t *metadata, const char *name,
+                       struct err *e)
+{
+    struct state_part part[PARTS_MAX];
+    size_t n = parts_of(t, part), values = t->model->n_flat, size;
+    unsigned char prefix[8];
+    char *header = make_header(part, n, values, metadata, &size, e);
     if (!header)
         return -1;
-    unsigned char prefix[8];
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (unsigned char)((uint64_t)size >> (8 * i));
+    put_size(prefix, size);
     int result = io_write(fd, prefix, 8, name, e);
     if (result == 0)
         result = io_write(fd, header, size, name, e);
     for (size_t i = 0; i < n && result == 0; i++)
         result = io_write(fd, part[i].data, values * sizeof(float), name, e);
+    free(header);
+    return result;
+}
+
+// Before anything that the file says is believed.
+static int check_sum(const struct safetensors *s, struct err *e)
+{
+    char *header = mem_alloc(s->header_size + 1, 1, "a header", e), sum[FINGERPRINT_MAX];
+    if (!header)
+        return -1;
+    memcpy(header, s->map + 8, s->header_size);
+    char *place = place_of_sum(header, s->header_size);
+    if (place)
+        memcpy(place, no_sum, sizeof no_sum - 1);
+    const void *piece = s->map + 8 + s->header_size;
+    size_t bytes = s->size - 8 - s->header_size;
+    int result = place ? sum_of(header, s->header_size, &piece, &bytes, 1, sum, e) : 0;
+    if (!place)
+        result = err_set(e, STATUS_FAILED,
+                         "%s: has no checksum: it was saved by an earlier version, or is not the "
+                         "state of a training run",
+                         s->path);
+    else if (result == 0 && memcmp(sum, s->map + 8 + (place - header), sizeof no_sum - 1) != 0)
+        result = err_set(e, STATUS_FAILED,
+                         "%s: is damaged: its checksum is not that of its content", s->path);
     free(header);
     return result;
 }
@@ -76,10 +163,10 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
     snprintf(temporary, sizeof temporary, "%s.new", name);
     char *text = json_dumps(settings, JSON_COMPACT);
     json_t *metadata =
-        text ? json_pack("{s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "settings", text,
-                         "step", json_sprintf("%lld", (long long)t->step), "num_tokens",
-                         json_sprintf("%llu", (unsigned long long)t->num_tokens), "updates",
-                         json_sprintf("%lld", (long long)t->optimizer.step))
+        text ? json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "checksum",
+                         no_sum, "settings", text, "step", json_sprintf("%lld", (long long)t->step),
+                         "num_tokens", json_sprintf("%llu", (unsigned long long)t->num_tokens),
+                         "updates", json_sprintf("%lld", (long long)t->optimizer.step))
              : NULL;
     free(text);
     if (!metadata)
@@ -87,10 +174,14 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
     int fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, name) : write_parts(fd, t, metadata, name, e);
     json_decref(metadata);
+    if (result == 0)
+        result = sync_fd(fd, name, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, name);
     if (result == 0 && renameat(at, temporary, at, name) < 0)
         result = err_errno(e, name);
+    else if (result == 0)
+        result = sync_fd(at, name, e);
     if (result < 0 && fd >= 0)
         unlinkat(at, temporary, 0);
     return result;
@@ -107,6 +198,10 @@ static int load_parts(const struct safetensors *s, struct trainer *t, struct err
                            "%s: the state is that of another model or optimizer (`%s`)", s->path,
                            part[i].name);
         memcpy(part[i].data, safetensors_data(s, entry), entry->bytes);
+        for (size_t k = 0; k < t->model->n_flat; k++)
+            if (!isfinite(part[i].data[k]))
+                return err_set(e, STATUS_FAILED, "%s: `%s` has a value that is not finite", s->path,
+                               part[i].name);
     }
     return 0;
 }
@@ -114,7 +209,8 @@ static int load_parts(const struct safetensors *s, struct trainer *t, struct err
 static int64_t counter(const json_t *metadata, const char *key)
 {
     const char *text = json_string_value(json_object_get(metadata, key));
-    return text ? strtoll(text, NULL, 10) : -1;
+    int64_t value;
+    return text && number_to_i64(text, &value) == 0 ? value : -1;
 }
 
 int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e)
@@ -127,7 +223,9 @@ int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settin
     int64_t step = counter(s.metadata, "step"), tokens = counter(s.metadata, "num_tokens");
     int64_t updates = counter(s.metadata, "updates");
     int result = 0;
-    if (!text || step < 0 || tokens < 0 || updates < 0)
+    if (check_sum(&s, e) < 0)
+        result = -1;
+    else if (!text || step < 0 || tokens < 0 || updates < 0 || step > MOST_UPDATES)
         result = err_set(e, STATUS_FAILED, "%s: not the state of a training run", name);
     if (result == 0)
         result = load_parts(&s, t, e);

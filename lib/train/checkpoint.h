@@ -16,7 +16,8 @@ json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, cons
 // program's own counters; borrowed.
 int checkpoint_save(int at, const char *name, const struct trainer *t, const json_t *settings,
                     struct err *e);
-// Loads it into a trainer made with the same model and options. *settings: a new reference.
+// Loads it into a trainer made with the same model and options. The file must be whole, by its
+// checksum, and hold only finite numbers. *settings: a new reference.
 int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e);
 // Refuses (naming the first key) when `now` and `then` differ in a key of `now`.
 int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e);

@@ -63,7 +63,7 @@ static int save_state(const struct publisher *p, int at, struct err *e)
     if (result == 0 && p->save)
         result = p->save(p->arg, state, e);
     if (result == 0)
-        result = checkpoint_save(at, run_state, &p->run.trainer, state, e);
+        result = run_save_state(&p->run, at, p->run.o->output, state, 1, e);
     json_decref(state);
     return result;
 }
@@ -125,7 +125,7 @@ static int leave_behind(const struct publisher *p, const char *name, struct err 
 
 // Publishes the masters as a generation; with `with_state` the state goes with it, otherwise the
 // last saved one stays.
-static int publish(struct publisher *p, int with_state, int finished, struct err *e)
+static int publish_model(struct publisher *p, int with_state, int finished, struct err *e)
 {
     struct directory_output out;
     struct directory_note note = {.generation = (uint64_t)p->run.trainer.step,
@@ -134,9 +134,11 @@ static int publish(struct publisher *p, int with_state, int finished, struct err
     int was_finished;
     if (p->shown && shows_generation(p, &was_finished))
         return publish_again(p, with_state, &note, e);
-    if (directory_begin(&out, p->run.o->output, 0, e) < 0)
+    if (directory_begin(&out, p->run.o->output, 0, 0, e) < 0)
         return -1;
     int result = run_write_model(&p->run, out.fd, &note, 0, e);
+    if (result < 0)
+        err_prefix(e, "%s", out.partial);
     if (result == 0 && !p->run.o->metrics)
         result = carry_over(p, out.fd, run_metrics_name, e);
     if (result == 0)
@@ -146,9 +148,20 @@ static int publish(struct publisher *p, int with_state, int finished, struct err
         directory_abort(&out);
         return -1;
     }
-    if (directory_commit(&out, 1, e) < 0)
+    if (directory_commit(&out, DIRECTORY_NEXT, NULL, e) < 0)
+        return -1;
+    // The state, which is where the run goes on, is in OUT alone.
+    if (leave_behind(p, run_state, e) < 0)
         return -1;
     return p->run.o->metrics ? 0 : leave_behind(p, run_metrics_name, e);
+}
+
+// The same; a finished policy has no need of what it replaces.
+static int publish(struct publisher *p, int with_state, int finished, struct err *e)
+{
+    if (publish_model(p, with_state, finished, e) < 0)
+        return -1;
+    return finished ? directory_forget(p->run.o->output, e) : 0;
 }
 
 // Provenance: what came with the stream, then this program; and what depends on the stream.
@@ -172,7 +185,13 @@ static int load_state(struct publisher *p, json_t **then, struct err *e)
         return errno == ENOENT ? 0 : err_errno(e, p->run.o->output);
     int result = 0;
     if (io_exists(fd, run_state))
-        result = checkpoint_load(fd, run_state, &p->run.trainer, then, e) < 0 ? -1 : 1;
+        result = run_load_state(&p->run, fd, p->run.o->output, then, e) < 0 ? -1 : 1;
+    int finished;
+    if (result > 0 && run_check_metrics(&p->run, p->run.o->output, *then, e) < 0)
+        result = -1;
+    if (result > 0 && shows_generation(p, &finished) &&
+        run_check_files(*then, fd, p->run.o->output, e) < 0)
+        result = -1;
     if (result > 0)
         recall_place(p, *then);
     if (result > 0 && p->load && p->load(p->arg, *then, e) < 0)
@@ -235,22 +254,37 @@ static int agree(struct publisher *p, const json_t *then, struct err *e)
     return -1;
 }
 
+// Whether something is there: an empty folder is nobody's.
+static int is_policy(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int is = fd >= 0 && io_exists(fd, directory_note_name);
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 // Puts the generation in place from which this run goes on, and tells followers.
 static int begin(struct publisher *p, json_t **then, struct err *e)
 {
-    int exists = io_exists(AT_FDCWD, p->run.o->output);
-    if (exists && !p->run.o->resume)
-        return err_set(e, STATUS_FAILED,
-                       "%s: exists: --resume goes on with it; otherwise remove it first",
-                       p->run.o->output);
+    int exists = is_policy(p->run.o->output);
+    // OUT, the generation before, the one that is written; on the way from one state to the next.
+    if (run_check_space(&p->run, p->run.o->resume ? 1 : 3, p->run.o->resume ? 1 : 2, e) < 0)
+        return -1;
     int resumed = p->run.o->resume ? load_state(p, then, e) : 0;
+    p->refused = resumed < 0; // then everything stays as it was
     if (resumed < 0 || agree(p, *then, e) < 0)
         return -1;
     if (p->run.o->resume && !resumed)
         message_note("%s: no state to go on from; starting at the beginning", p->run.o->output);
     if (resumed)
         message_note("going on after generation %lld", (long long)p->run.trainer.step);
-    p->created = !exists;
+    if (exists && !resumed && p->run.o->overwrite) {
+        if (directory_set_aside(p->run.o->output, e) < 0)
+            return -1;
+        p->aside = 1;
+    }
+    p->created = !exists || p->aside;
     int finished = 0;
     p->shown = resumed && shows_generation(p, &finished);
     if ((!p->shown || finished) && publish(p, 0, 0, e) < 0)
@@ -327,8 +361,7 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
 
 int publisher_show(struct publisher *p, struct err *e)
 {
-    int64_t every = p->run.o->save_steps;
-    int save = every && p->run.trainer.step % every == 0;
+    int save = run_save_due(&p->run);
     // The last generation is published with the note that says so.
     p->shown = p->live && !done(p);
     return p->shown ? publish(p, save, 0, e) : 0;
@@ -377,10 +410,23 @@ static int run_updates(struct publisher *p, struct err *e)
     }
     if (more == 0 && !done(p) && p->end(p->arg, e) < 0)
         more = -1;
+    p->whole = more == 0;
     if (more == 0 && !finished)
         more = publish(p, 1, 1, e);
     progress_end(&p->run.progress);
     return more;
+}
+
+// The last generation could not be published, for want of space as a rule: its state beside the one
+// that shows.
+static int keep_state(const struct publisher *p)
+{
+    struct err ignored;
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd >= 0 && p->run.settings ? save_state(p, fd, &ignored) : -1;
+    if (fd >= 0)
+        close(fd);
+    return result;
 }
 
 // After a failure: the last whole generation stays, with its state, where others may have seen it
@@ -399,9 +445,17 @@ static void clean_up(struct publisher *p, struct err *e)
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
                     "to go on",
                     (long long)p->run.trainer.step, p->run.o->output);
+    } else if ((p->whole || done(p)) && p->run.trainer.step > 0 && keep_state(p) == 0) {
+        struct err first = *e;
+        err_set(e, first.status,
+                "%s; the state after generation %lld is in %s: run it again with --resume when "
+                "that is mended",
+                first.text, (long long)p->run.trainer.step, p->run.o->output);
     } else if (p->created &&
-               (!p->live || (!p->run.trainer.step && !policy_is_followed(&p->run.lock))) &&
-               io_remove_tree(AT_FDCWD, p->run.o->output, &second) < 0) {
+               (!p->live ||
+                (!p->run.trainer.step && (p->aside || !policy_is_followed(&p->run.lock)))) &&
+               (io_remove_tree(AT_FDCWD, p->run.o->output, &second) < 0 ||
+                directory_mend(p->run.o->output, NULL, &second) < 0)) {
         message_warn("%s", second.text);
     }
 }
@@ -410,7 +464,7 @@ int publisher_open(struct publisher *p, const struct run_options *o, const char 
                    struct err *e)
 {
     memset(p, 0, sizeof *p);
-    return run_open(&p->run, o, program, 0, e);
+    return run_open(&p->run, o, program, 1, 0, e);
 }
 
 int publisher_train(struct publisher *p, const char *input, struct err *e)

@@ -29,7 +29,9 @@ struct publisher {
     int stopped;         // by publisher_take_back
     int refused;         // OUT's state is that of another run
     int created;         // OUT is of this run's making
+    int aside;           // what it replaces is in OUT.replaced
     int live;            // each generation may be published as it comes
+    int whole;           // the stream has been read to its proven end
     int shown;           // OUT shows the masters' generation
     float *before;       // masters of the generation before
     int64_t before_step; // its number

@@ -278,6 +278,10 @@ static int prepare(struct reinforce_run *r, struct err *e)
         exact_terms_open(&r->exact, o->kl_exact, o->kl_exact_reverse, o->entropy_bonus, run->model,
                          &run->device, e) < 0)
         return -1;
+    for (int i = 0; i < 2; i++)
+        if (r->exact.frozen[i].model &&
+            claim_check_input(o->run.output, r->exact.frozen[i].model->path, e) < 0)
+            return -1;
     size_t tokens = (size_t)o->run.train.micro_batch_tokens;
     if (run_prepare(run, o->run.max_steps, exact_terms_bytes(&r->exact, run->model, tokens), e) < 0)
         return -1;

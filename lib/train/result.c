@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "train/result.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "train/checkpoint.h"
 
 #include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-const char result_scratch[] = "start";
 
 static int plan_steps(struct result *r, struct err *e)
 {
@@ -43,6 +43,7 @@ static int write_metrics(struct result *r, const struct step_report *p, struct e
 static int write_model(struct result *r, int at, struct err *e)
 {
     struct directory_note note = {.finished = 1, .history = r->run.history};
+    memcpy(note.run, r->fingerprint, sizeof note.run);
     return run_write_model(&r->run, at, &note, 1, e);
 }
 
@@ -56,7 +57,7 @@ static int keep_model(struct result *r, const char *name, struct err *e)
         return err_errno(e, name);
     int result = write_model(r, fd, e);
     close(fd);
-    return result;
+    return result < 0 ? err_prefix(e, "%s", name) : 0;
 }
 
 static int keep_average(struct result *r, struct err *e)
@@ -85,7 +86,7 @@ static int keep_due_models(struct result *r, struct err *e)
 
 static int save_state(struct result *r, struct err *e)
 {
-    return checkpoint_save(r->out.fd, run_state, &r->run.trainer, r->run.settings, e);
+    return run_save_state(&r->run, r->out.fd, r->out.partial, r->run.settings, 0, e);
 }
 
 static int stop(struct result *r, struct err *e)
@@ -124,8 +125,7 @@ static int one_update(struct result *r, struct err *e)
     if (run->o->verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
                      report.learning_rate);
-    int64_t every = run->o->save_steps;
-    return every && at % every == 0 && at < r->total_steps ? save_state(r, e) : 0;
+    return at < r->total_steps && run_save_due(run) ? save_state(r, e) : 0;
 }
 
 static int run_updates(struct result *r, struct err *e)
@@ -160,6 +160,50 @@ static int make_settings(struct result *r, const struct result_plan *plan, const
     return result < 0 ? err_memory(e, 0, "settings") : 0;
 }
 
+// What tells this run's result from those of others.
+static int set_fingerprint(struct result *r, struct err *e)
+{
+    const char *type = r->run.o->save_dtype;
+    json_t *all =
+        json_pack("{s:o, s:s?}", "settings", json_incref(r->run.settings), "save-dtype", type);
+    char *text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(all);
+    if (!text)
+        return err_memory(e, 0, "settings");
+    hash_fingerprint(hash_string(text), r->fingerprint);
+    free(text);
+    return 0;
+}
+
+// Whether the result that stands there is the one of this run, which was killed after its end.
+static int is_own(const struct result *r)
+{
+    struct err ignored;
+    struct directory_note note = {0};
+    int fd = open(r->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int own = fd >= 0 && directory_read_note(fd, &note, &ignored) == 0 && note.finished &&
+              !strcmp(note.run, r->fingerprint);
+    directory_release_note(&note);
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
+static int begin_output(struct result *r, struct err *e)
+{
+    const struct run_options *o = r->run.o;
+    r->overwrite = o->overwrite || (o->resume && directory_may_overwrite(o->output));
+    if (r->run.there && !r->overwrite) {
+        if ((r->complete = is_own(r)))
+            return 0;
+        return err_set(e, STATUS_FAILED,
+                       "%s: exists, and is not what this run would make: --overwrite replaces it; "
+                       "or choose another name with -o",
+                       o->output);
+    }
+    return directory_begin(&r->out, o->output, o->resume, r->overwrite, e);
+}
+
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e)
 {
     const struct run_options *o = r->run.o;
@@ -173,7 +217,9 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
     if (result == 0)
         result = make_settings(r, plan, r->run.fingerprint, e);
     json_decref(plan->settings);
-    return result < 0 ? -1 : directory_begin(&r->out, o->output, o->resume, e);
+    if (result == 0)
+        result = set_fingerprint(r, e);
+    return result < 0 ? -1 : begin_output(r, e);
 }
 
 static int resume(struct result *r, struct err *e)
@@ -187,24 +233,55 @@ static int resume(struct result *r, struct err *e)
         return run_open_metrics(run, directory, 0, e);
     }
     json_t *then;
-    if (checkpoint_load(r->out.fd, run_state, &run->trainer, &then, e) < 0)
+    if (run_load_state(run, r->out.fd, directory, &then, e) < 0)
         return -1;
     int result = checkpoint_agrees(then, run->settings, e);
+    if (result == 0 && run->trainer.step > r->total_steps)
+        result = err_set(e, STATUS_FAILED, "%s/%s: update %lld of %lld cannot be", directory,
+                         run_state, (long long)run->trainer.step, (long long)r->total_steps);
+    if (result == 0)
+        result = run_check_files(then, r->out.fd, directory, e);
+    if (result == 0)
+        result = run_check_metrics(run, directory, then, e);
+    if (result == 0) {
+        message_note("going on after update %lld", (long long)run->trainer.step);
+        result = run_open_metrics(run, directory, 1, e);
+    }
     json_decref(then);
-    if (result < 0)
-        return -1;
-    message_note("going on after update %lld", (long long)run->trainer.step);
-    return run_open_metrics(run, directory, 1, e);
+    return result;
+}
+
+// The result could not be written, for want of space as a rule. What there is of it gives way to
+// the state, from which a later run has nothing to do but to write it.
+static int keep_state(struct result *r, struct err *e)
+{
+    const struct model *m = r->run.model;
+    struct err second, first = *e;
+    for (size_t i = 0; i < m->n_shards; i++)
+        unlinkat(r->out.fd, m->shard_name[i], 0);
+    MAY_FAIL(io_remove_tree(r->out.fd, "ema", &second));
+    if (save_state(r, &second) == 0)
+        return err_set(e, first.status,
+                       "%s: %s; the state after update %lld is there: run it again with --resume "
+                       "when that is mended",
+                       r->out.partial, first.text, (long long)r->run.trainer.step);
+    if (io_exists(r->out.fd, run_state))
+        return err_set(e, first.status,
+                       "%s: %s; the state that was saved last is there: run it again with --resume "
+                       "when that is mended",
+                       r->out.partial, first.text);
+    return err_prefix(e, "%s", r->out.partial);
 }
 
 static int finish(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
-    if (metrics_close(&run->metrics, e) < 0 || write_model(r, r->out.fd, e) < 0 ||
-        keep_average(r, e) < 0 || io_remove_tree(r->out.fd, result_scratch, e) < 0 ||
-        io_remove_tree(r->out.fd, run_state, e) < 0)
+    if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
+        return keep_state(r, e);
+    if (metrics_close(&run->metrics, e) < 0)
         return -1;
-    if (directory_commit(&r->out, 0, e) < 0)
+    enum directory_end end = r->overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW;
+    if (directory_commit(&r->out, end, run_transient, e) < 0)
         return -1;
     run_tell_end(run, "", " update");
     return 0;
@@ -216,16 +293,28 @@ int result_open(struct result *r, const struct result_options *o, const char *pr
     memset(r, 0, sizeof *r);
     r->o = o;
     r->out.fd = -1;
-    if (run_open(&r->run, &o->run, program, any_head, e) < 0)
+    if (run_open(&r->run, &o->run, program, 0, any_head, e) < 0)
         return -1;
     return keep_parse(&r->keep, o->keep, e);
+}
+
+// A state is replaced by one that stands beside it. What a resumed run finds there needs no more.
+static int check_space(const struct result *r, struct err *e)
+{
+    size_t models = 1 + (size_t)r->keep.n + (r->run.o->train.ema > 0);
+    return r->run.o->resume ? run_check_space(&r->run, 1, 1, e)
+                            : run_check_space(&r->run, models, 2, e);
 }
 
 int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e)
 {
     r->objective = objective;
-    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || resume(r, e) < 0 ||
-        run_updates(r, e) < 0)
+    if (r->complete) {
+        message_note("%s: is complete already", r->run.o->output);
+        return 0;
+    }
+    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0 ||
+        resume(r, e) < 0 || run_updates(r, e) < 0)
         return -1;
     return finish(r, e);
 }

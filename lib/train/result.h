@@ -45,16 +45,19 @@ struct result {
     struct keep keep;
     struct directory_output out;
     int64_t total_steps;
+    char fingerprint[24]; // of what must be the same for the same result
+    int overwrite;        // the result may take the place of another one
+    int complete;         // with --resume: it is there already
 };
 
 // As run_open.
 int result_open(struct result *r, const struct result_options *o, const char *program, int any_head,
                 struct err *e);
-// Plans the updates and makes PATH.partial. Until result_train the program may put another model in
-// the place of run.model; what it leaves in the directory result_scratch of PATH.partial goes away
-// at the end.
+// Plans the updates and makes PATH.partial, unless the result is there already and only to be gone
+// on with (`complete`, and result_train has nothing to do). Until result_train the program may put
+// another model in the place of run.model; what it leaves in the directory result_scratch of
+// PATH.partial goes away at the end.
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e);
-extern const char result_scratch[];
 // All updates, then the finished directory. bytes: as for run_prepare. STATUS_AGAIN: stopped by a
 // signal, with the state saved in PATH.partial.
 int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e);

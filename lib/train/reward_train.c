@@ -131,7 +131,7 @@ static int train(struct reward_run *r, const char *input, struct err *e)
     struct run *run = &r->result.run;
     if (result_open(&r->result, &r->o->result, "reward-train", 1, e) < 0 ||
         open_data(r, input, e) < 0 || begin(r, input, e) < 0 ||
-        (run->model->config.head != HEAD_REWARD && make_head(r, e) < 0))
+        (!r->result.complete && run->model->config.head != HEAD_REWARD && make_head(r, e) < 0))
         return -1;
     reward_scorer_init(&r->scorer, run->model, &run->device);
     reward_objective_init(&r->objective, &r->o->loss);

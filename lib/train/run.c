@@ -1,21 +1,46 @@
 // SPDX-License-Identifier: MIT
 #include "train/run.h"
+#include "base/board.h"
 #include "base/io.h"
 #include "infer/memory_check.h"
 #include "model/describe.h"
 #include "train/card.h"
+#include "train/checkpoint.h"
+#include "train/manifest.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
+const char result_scratch[] = "start";
+// In the state, beside the settings.
+static const char files_key[] = "files", metrics_key[] = "metrics";
+const char *const run_transient[] = {run_state, result_scratch, NULL};
 
-int run_open(struct run *r, const struct run_options *o, const char *program, int any_head,
-             struct err *e)
+static int claim(struct run *r, int living, struct err *e)
+{
+    const struct run_options *o = r->o;
+    struct claim c = {.path = o->output,
+                      .input = {o->model},
+                      .state = run_state,
+                      .transient = run_transient,
+                      .living = living,
+                      .resume = o->resume,
+                      .overwrite = o->overwrite};
+    memcpy(c.input + 1, o->input, sizeof o->input);
+    if (living)
+        c.transient = NULL;
+    r->there = claim_check(&c, e);
+    return r->there < 0 ? -1 : 0;
+}
+
+int run_open(struct run *r, const struct run_options *o, const char *program, int living,
+             int any_head, struct err *e)
 {
     memset(r, 0, sizeof *r);
     r->o = o;
@@ -26,7 +51,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     if (policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
-    if (device_open(&r->device, o->device, e) < 0)
+    if (claim(r, living, e) < 0 || device_open(&r->device, o->device, e) < 0)
         return -1;
     r->model = any_head ? model_open_any(o->model, e) : model_open(o->model, e);
     if (!r->model || model_keep(r->model, e) < 0)
@@ -44,6 +69,7 @@ int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
     const struct trainer_options *t = &r->o->train;
     if (memory_check(trainer_bytes(r->model, t) + bytes, "training", r->o->verbose, e) < 0)
         return -1;
+    r->saved = clock_seconds();
     return trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e);
 }
 
@@ -72,6 +98,95 @@ int run_set_history(struct run *r, struct stream_header *h, const char *role, st
         return -1;
     int result = add_line(r, &alone, role, e);
     header_release(&alone);
+    return result;
+}
+
+int run_save_due(struct run *r)
+{
+    const struct run_options *o = r->o;
+    double now = clock_seconds();
+    if (!(o->save_steps && r->trainer.step % o->save_steps == 0) &&
+        !(o->save_minutes > 0 && now - r->saved >= 60 * o->save_minutes))
+        return 0;
+    r->saved = now;
+    return 1;
+}
+
+// Of its weights as they are written.
+static size_t model_bytes(const struct run *r)
+{
+    const struct model *m = r->model;
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++)
+        bytes += m->shard[i].size;
+    size_t wide = m->n_flat * sizeof(float);
+    return r->o->save_dtype ? (strcmp(r->o->save_dtype, "fp32") ? wide / 2 : wide) : bytes;
+}
+
+int run_check_space(const struct run *r, size_t models, size_t states, struct err *e)
+{
+    const struct trainer *t = &r->trainer;
+    size_t state = (1 + !!t->m + !!t->v + !!t->ema) * r->model->n_flat * sizeof(float);
+    double need = (double)models * (double)model_bytes(r) + (double)states * (double)state;
+    struct statvfs disk;
+    char *folder = directory_parent(r->o->output, e);
+    if (!folder)
+        return -1;
+    int known = statvfs(folder, &disk) == 0 && disk.f_blocks;
+    free(folder);
+    double room = known ? (double)disk.f_bavail * (double)disk.f_frsize : need;
+    if (room >= need)
+        return 0;
+    return err_set(e, STATUS_FAILED,
+                   "%s: no space for the result: it needs %.1f MiB, and %.1f MiB are free there",
+                   r->o->output, need / (1 << 20), room / (1 << 20));
+}
+
+int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
+                   struct err *e)
+{
+    static const char *const left[] = {
+        run_state,           "state.safetensors.new", run_metrics_name,
+        result_scratch,      directory_marker,        directory_old,
+        directory_note_name, directory_previous,      NULL};
+    static const char *const of_model[] = {".safetensors", ".json", NULL};
+    json_t *files = manifest_make(at, left, living ? of_model : NULL, e), *all = NULL;
+    json_t *metrics = files ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
+    int result = metrics ? 0 : -1;
+    if (result == 0 &&
+        (!(all = json_copy((json_t *)state)) || json_object_set(all, files_key, files) < 0 ||
+         json_object_set(all, metrics_key, metrics) < 0))
+        result = err_memory(e, 0, "a state");
+    if (result == 0)
+        result = checkpoint_save(at, run_state, &r->trainer, all, e);
+    json_decref(files);
+    json_decref(metrics);
+    json_decref(all);
+    return result < 0 ? err_prefix(e, "%s", where) : 0;
+}
+
+int run_load_state(struct run *r, int at, const char *where, json_t **then, struct err *e)
+{
+    if (checkpoint_load(at, run_state, &r->trainer, then, e) < 0)
+        return err_prefix(e, "%s", where);
+    return 0;
+}
+
+int run_check_files(const json_t *then, int at, const char *where, struct err *e)
+{
+    if (manifest_check(at, json_object_get(then, files_key), e) < 0)
+        return err_prefix(e, "%s", where);
+    return 0;
+}
+
+int run_check_metrics(const struct run *r, const char *directory, const json_t *then, struct err *e)
+{
+    char *own = r->o->metrics ? NULL : io_path(directory, run_metrics_name, e);
+    if (!own && !r->o->metrics)
+        return -1;
+    int result =
+        manifest_check_metrics(own ? own : r->o->metrics, json_object_get(then, metrics_key), e);
+    free(own);
     return result;
 }
 

@@ -6,6 +6,7 @@
 #define TRAIN_RUN_H
 
 #include "base/progress.h"
+#include "model/claim.h"
 #include "model/directory.h"
 #include "stream/header.h"
 #include "train/trainer.h"
@@ -20,27 +21,34 @@ struct run_options {
     int64_t batch_size;         // per update
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
-    int resume;
+    double save_minutes;        // and when so many have passed since the last time; 0: never
+    int resume, overwrite;
+    const char *input[CLAIM_INPUTS - 1]; // what is read beside the model: no output goes there
     int verbose;
     uint64_t seed;
     int argc; // for provenance
     char **argv;
 };
 
-extern const char run_state[];        // name of the state's file
-extern const char run_metrics_name[]; // and of the metrics'
+extern const char run_state[];            // name of the state's file
+enum { RUN_SAVE_MINUTES = 15 };           // the default
+extern const char run_metrics_name[];     // and of the metrics'
+extern const char result_scratch[];       // a directory of result.h, in OUT.partial
+extern const char *const run_transient[]; // what a finished result loses
 
 struct run {
     const struct run_options *o;
     const char *program;
     struct policy_lock lock;
     int locked;
+    int there; // with --resume only: a result stands under the output's name
     struct model *model;
     struct device device;
     struct trainer trainer;
     struct metrics metrics;
     char *metrics_path;     // in the model's directory, or NULL
     char fingerprint[24];   // of the model
+    double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
     uint64_t tokens_before; // trained before this run went on from a state
     struct progress progress;
@@ -48,10 +56,11 @@ struct run {
     json_t *history;  // lines of provenance, this run's last
 };
 
-// Takes the lock, before everything that can take time, so that a second trainer is refused at
-// once; then opens the model, with `any_head` a reward model too. Close it after a failure too.
-int run_open(struct run *r, const struct run_options *o, const char *program, int any_head,
-             struct err *e);
+// Takes the lock and claims the output, before everything that can take time, so that what may not
+// be written is refused at once; then opens the model, with `any_head` a reward model too. living:
+// the output is a policy. Close it after a failure too.
+int run_open(struct run *r, const struct run_options *o, const char *program, int living,
+             int any_head, struct err *e);
 // Makes the trainer. bytes: what the objective holds beside it.
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
 // The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
@@ -60,6 +69,21 @@ int run_set_history(struct run *r, struct stream_header *h, const char *role, st
 // Opens the metrics, in `directory` where no file was asked for. resumed: the run goes on from a
 // state; lines of later updates are dropped.
 int run_open_metrics(struct run *r, const char *directory, int resumed, struct err *e);
+// Whether the state is to be saved after this update, by number or by time, which begins anew then.
+int run_save_due(struct run *r);
+// Whether the disk has room for so many models, and states, beside what is there.
+int run_check_space(const struct run *r, size_t models, size_t states, struct err *e);
+// Saves the state as `state` has it (the settings, with what the program remembers; borrowed), with
+// the sums of the files that are in the directory `at`, called `where`, and of the metrics. living:
+// those of a policy.
+int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
+                   struct err *e);
+// Loads it: *then is what was given as `state`, and the sums.
+int run_load_state(struct run *r, int at, const char *where, json_t **then, struct err *e);
+// Whether the files, and the metrics, that were there with the state still are what they were.
+int run_check_files(const json_t *then, int at, const char *where, struct err *e);
+int run_check_metrics(const struct run *r, const char *directory, const json_t *then,
+                      struct err *e);
 // Writes the model, as the masters are, its note and its card into the directory `at`.
 int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
                     struct err *e);

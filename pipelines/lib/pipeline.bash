@@ -129,6 +129,25 @@ shell_word() { # TEXT
     printf '%q' "$1"
 }
 
+# A script that makes the model $out by other means than a trainer: what is there is refused, or with
+# --overwrite replaced if this suite made it.
+claim_result() {
+    # shellcheck disable=SC2154 # options of the script
+    [[ -e $out || -L $out ]] || return 0
+    [[ -e $out/densepath.json ]] ||
+        fail "$out: exists and was not made by densepath: remove it or choose another name with -o"
+    # shellcheck disable=SC2154
+    [[ -n $overwrite ]] || fail "$out: exists: --overwrite replaces it; or choose another name with -o"
+}
+
+# MODEL becomes $out; what it replaces is in FOLDER meanwhile.
+install_result() { # MODEL FOLDER
+    rm -rf -- "$2/replaced"
+    [[ ! -e $out ]] || mv -T -- "$out" "$2/replaced"
+    mv -T -- "$1" "$out"
+    rm -rf -- "$2/replaced"
+}
+
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")

@@ -26,6 +26,17 @@ rounds_rest='%rest reinforce-step
 The samples of each round, with their rewards, stay in OUT.rounds. What follows -- goes to
 reinforce-step.'
 
+# What a run from the beginning would destroy, found before the first sample.
+claim_output() {
+    local there=$out
+    [[ -z $overwrite || ! -e $out || -e $out/densepath.json ]] ||
+        fail "$out: exists and was not made by densepath: remove it or choose another name with -o"
+    [[ -z $resume && -z $overwrite ]] || return 0
+    [[ -e $there ]] || there=$(find "$out.rounds" -mindepth 1 -print -quit 2>/dev/null) || true
+    [[ -z $there ]] ||
+        fail "$there: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o"
+}
+
 generation() { # of the policy; 0 where there is none
     if [[ -r $out/densepath.json ]]; then jq '.generation // 0' "$out/densepath.json"; else echo 0; fi
 }
@@ -35,6 +46,8 @@ in_rounds() { # MODEL OPTION...
     local from=0 to policy=$1 again=$resume stream
     shift
     hold "$out.rounds"
+    # The first round replaces what is there, if that is wished; the others go on from it.
+    local first=$overwrite
     if [[ -n $resume ]]; then
         from=$(saved_step "$out")
         ((from == 0)) || policy=$out
@@ -58,8 +71,9 @@ in_rounds() { # MODEL OPTION...
             toks cat "${hush[@]}" "$work/round.toks" -o "$stream"
             rm -f -- "$out.rounds/$to".answers-*
         fi
-        # shellcheck disable=SC2086 # $again is one word or none
-        reinforce-step "$@" --max-steps "$to" $again "$stream"
+        # shellcheck disable=SC2086 # $again and $first are one word or none
+        reinforce-step "$@" --max-steps "$to" $again $first "$stream"
+        first=
         from=$(generation)
         # A stop rule kept an earlier generation.
         ((from == to)) || break

@@ -52,7 +52,7 @@ files.crossfit-dpr := stop.jsonl
 tuned.crossfit-dpr := dpr-half
 define model.crossfit-dpr
 rm -rf $$A.rounds
-dpr -m $$S/sft -o $$A --mode rounds --round-steps $(CROSSFIT_ROUND_STEPS) --cross-fitted $$S/crossfit-folds --reference half \
+dpr -m $$S/sft -o $$A --overwrite --mode rounds --round-steps $(CROSSFIT_ROUND_STEPS) --cross-fitted $$S/crossfit-folds --reference half \
     $$(scaled $(DPR)) $(floor) $(stopped) --max-new-tokens $(MAX_NEW_TOKENS) \
     --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- -q $(DPR_OPTIMIZER)
 mapfile -t streams < <(ls -v $$A.rounds/*.toks)

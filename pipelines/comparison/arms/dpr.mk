@@ -67,7 +67,7 @@ needs.$(1) := base sft
 files.$(1) := stop.jsonl
 tuned.$(1) := dpr-half
 define model.$(1)
-dpr -m $$$$S/sft -o $$$$A $$$$(scaled $$(DPR)) $$(options.$(1)) --max-new-tokens $$(MAX_NEW_TOKENS) \
+dpr -m $$$$S/sft -o $$$$A --overwrite $$$$(scaled $$(DPR)) $$(options.$(1)) --max-new-tokens $$(MAX_NEW_TOKENS) \
     --samples $$$$A.samples.toks --metrics $$$$A.metrics.jsonl "$$$${common[@]}" $$$$S/demos.jsonl -- -q $$(DPR_OPTIMIZER)
 endef
 endef

@@ -42,7 +42,7 @@ tuned.$(1) := $(1)
 define model.$(1)
 rm -rf $$$$A.stages
 toks head -q -n $$$$(($$(UPDATES) * $$(PAIRS))) $$$$S/demos.toks -o $$$$A.slices
-irft -m $$$$S/sft -o $$$$A $$(options.$(1)) --batch-size $$(PAIRS) --max-new-tokens $$(MAX_NEW_TOKENS) \
+irft -m $$$$S/sft -o $$$$A --overwrite $$(options.$(1)) --batch-size $$(PAIRS) --max-new-tokens $$(MAX_NEW_TOKENS) \
     $$$$(scaled $$($(if $(filter gsil-%,$(1)),GSIL_RATE,RATE))) --samples $$$$A.samples.toks --metrics $$$$A.metrics.jsonl "$$$${common[@]}" $$$$A.slices \
     -- -q --optim adamw --lr-scheduler-type constant $$(DPR_OPTIMIZER)
 for pairs in $$$$A.stages/*.pairs.toks; do

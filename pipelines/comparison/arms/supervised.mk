@@ -42,7 +42,7 @@ DRAWS      += osft
 needs.osft := sft
 tuned.osft := osft
 define model.osft
-reinforce -m $$S/sft -o $$A --steps $(UPDATES) --batch-size $$(($(PROMPTS) * $(SAMPLES))) -n 1 \
+reinforce -m $$S/sft -o $$A --overwrite --steps $(UPDATES) --batch-size $$(($(PROMPTS) * $(SAMPLES))) -n 1 \
     --temperature $(OSFT_TEMPERATURE) --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) \
     --reward "toks view | jq -c '.score = 1 | if .columns then del(.score)
         | .columns += [{name: \"score\", type: \"f32\", per: \"sequence\"}] else . end' | toks view -b |

@@ -36,7 +36,7 @@ needs.dpr-ema := base sft sft-ema
 # $(1): arm, $(2): options, $(3): the filter that makes advantages of samples
 define reinforced
 rm -rf $$A.rounds
-reinforce -m $$S/sft -o $$A $(2) --steps $(UPDATES) --batch-size $(PROMPTS) -n $(SAMPLES) \
+reinforce -m $$S/sft -o $$A --overwrite $(2) --steps $(UPDATES) --batch-size $(PROMPTS) -n $(SAMPLES) \
     --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) \
     --reward "$(3)" --samples $$A.samples.toks --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- $(DPR_OPTIMIZER)
 rm -rf $$A.rounds
@@ -73,7 +73,7 @@ needs.vote := sft
 tuned.vote := vote
 define model.vote
 rm -rf $$A.rounds
-vote -m $$S/sft -o $$A --answer 'jq -c "$(VOTE_ANSWER)"' --steps $(UPDATES) --batch-size $(OF_8) -n 8 \
+vote -m $$S/sft -o $$A --overwrite --answer 'jq -c "$(VOTE_ANSWER)"' --steps $(UPDATES) --batch-size $(OF_8) -n 8 \
     --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) --metrics $$A.metrics.jsonl "$${common[@]}" \
     $$S/demos.jsonl -- $(DPR_OPTIMIZER)
 $(kept_rounds)
@@ -87,7 +87,7 @@ needs.prefix-rft := sft
 tuned.prefix-rft := prefix-rft
 define model.prefix-rft
 rm -rf $$A.rounds
-prefix-rft -m $$S/sft -o $$A --score $(TASK)/score $(addprefix --keep-columns ,$(KEEP_COLUMNS)) \
+prefix-rft -m $$S/sft -o $$A --overwrite --score $(TASK)/score $(addprefix --keep-columns ,$(KEEP_COLUMNS)) \
     --steps $(UPDATES) --batch-size $(OF_8) -n 8 --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) \
     --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- $(DPR_OPTIMIZER)
 $(kept_rounds)
@@ -123,7 +123,7 @@ tuned.mig := mig
 define model.mig
 rm -rf $$A.rounds
 jq -c '$(MIG_GOLD)' $$S/demos.jsonl >$$A.prompts.jsonl
-mig -m $$S/sft -o $$A --gold gold --end , --lead ';' --steps $(UPDATES) --batch-size $(PROMPTS) -n $(SAMPLES) \
+mig -m $$S/sft -o $$A --overwrite --gold gold --end , --lead ';' --steps $(UPDATES) --batch-size $(PROMPTS) -n $(SAMPLES) \
     --max-new-tokens $(MAX_NEW_TOKENS) $$(scaled $(RATE)) --metrics $$A.metrics.jsonl "$${common[@]}" \
     $$A.prompts.jsonl -- $(DPR_OPTIMIZER)
 rm $$A.prompts.jsonl
