@@ -28,18 +28,18 @@ finish() { # STREAM
 
 # A line and status 1, and nothing is left but what was there.
 refused() { # PATTERN
-    [ "$(cat got)" = 1 ] && [ "$(wc -l <said)" -eq 1 ] && [[ $(cat said) =~ $1 ]] || {
+    if [ "$(cat got)" != 1 ] || [ "$(wc -l <said)" -ne 1 ] || [[ ! $(cat said) =~ $1 ]]; then
         echo "status $(cat got): $(cat said)"
         return 1
-    }
+    fi
     [ ! -e out ]
 }
 
 done_silently() {
-    [ "$(cat got)" = 0 ] && [ ! -s said ] || {
+    if [ "$(cat got)" != 0 ] || [ -s said ]; then
         echo "status $(cat got): $(cat said)"
         return 1
-    }
+    fi
 }
 
 overwrite() {
