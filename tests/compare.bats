@@ -14,6 +14,10 @@ setup() {
     cd "$BATS_TEST_TMPDIR" || return
 }
 
+teardown() { # no run outlives a test that fails
+    [ -z "${pid-}" ] || kill "$pid" 2>/dev/null || true
+}
+
 tiny=(DEMONSTRATIONS=96 HELD_OUT=10 STOP_RULE=40 MAX_NEW_TOKENS=12 SELECT_FROM=48 BEST_OF=2 PRECHECK=3
     'CONTINUED=--batch-size 16 --max-steps 2 --learning-rate 1e-3'
     'DPR=--steps 3 --batch-size 4 -n 2 --learning-rate 1e-3'
