@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/run.h"
 #include "base/io.h"
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 #include "train/card.h"
 
 #include <math.h>
