@@ -3,7 +3,7 @@
 #include "base/io.h"
 #include "base/option.h"
 #include "base/progress.h"
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/states.h"
 #include "model/describe.h"

@@ -2,7 +2,7 @@
 // reward-train: trains a reward model on pairs; scores streams with it; measures given rewards.
 #include "base/json.h"
 #include "base/progress.h"
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/reward_scorer.h"
 #include "model/describe.h"

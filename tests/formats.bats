@@ -156,6 +156,17 @@ all_equal() { # TABLE
     [ "$(stat -c %s many.toks)" -lt 500000 ]
 }
 
+@test "a large record: memory for it is bounded, and looked for before the work" {
+    [[ -z ${ASAN_OPTIONS-} || $BIN != *address* ]] || skip 'a sanitizer needs memory of its own'
+    { printf '{"text":"'; head -c 24000000 /dev/zero | tr '\0' a; echo '"}'; } >large.jsonl
+    /usr/bin/time -f %M -o peak "$tok" -q -m "$model" large.jsonl -o large.toks
+    [ "$(tail -n 1 peak)" -lt $((24000 * 20 + 60000)) ]
+    # 48 times 24 MB are 1098 MiB.
+    limited() { (ulimit -v 1000000 && "$@"); }
+    fails 4 'tok: large.jsonl:1: record `1`: this record needs about 1098 MiB and 976 MiB are available' \
+        limited "$tok" -q -m "$model" large.jsonl
+}
+
 @test "memory does not grow with an array" {
     [[ -z ${ASAN_OPTIONS-} || $BIN != *address* ]] || skip 'a sanitizer needs memory of its own'
     seq 60000 | awk '

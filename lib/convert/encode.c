@@ -23,7 +23,7 @@ const char *const encode_sample_names[] = {"line", "paragraph", "document", NULL
 const char *const encode_instruction_names[] = {"alpaca", "stanford", "chat", NULL};
 
 // How many records of one kind are named; the others are only counted.
-enum { NAMED = 3 };
+enum { NAMED = 3, ENCODE_LARGE = 1 << 20 };
 
 // What a run works with.
 struct encode_job {
@@ -241,7 +241,7 @@ static int keep_value(struct encode_job *j, const struct batch_record *r, int co
     return result;
 }
 
-static int write_sequence(struct encode_job *j, const struct batch_record *r, struct err *e)
+static int write_sequence(struct encode_job *j, struct batch_record *r, struct err *e)
 {
     const struct token_list *t = &r->example.tokens;
     int column = COLUMN_TOKEN + 1;
@@ -256,6 +256,8 @@ static int write_sequence(struct encode_job *j, const struct batch_record *r, st
         memcpy(j->frame.column[column++].u32, d->start, t->n * sizeof *t->start);
         memcpy(j->frame.column[column++].u32, d->end, t->n * sizeof *t->end);
     }
+    if (t->n > ENCODE_LARGE) // the frame has them; writing it takes twice as much again
+        example_release(&r->example);
     if (is_paired(j) && (frame_set_string(&j->frame, column++, r->pair.data, r->pair.size, e) < 0 ||
                          frame_set_string(&j->frame, column++, r->role, strlen(r->role), e) < 0))
         return -1;
@@ -307,7 +309,7 @@ static void count(struct encode_job *j, const struct batch_record *r)
         j->turn_end = x->turn_end;
 }
 
-static int write_record(struct encode_job *j, const struct batch_record *r, struct err *e)
+static int write_record(struct encode_job *j, struct batch_record *r, struct err *e)
 {
     const struct example *x = &r->example;
     if (j->o->render)
@@ -327,7 +329,7 @@ static int write_record(struct encode_job *j, const struct batch_record *r, stru
     return marked_print(j->tokenizer, &j->out, &m, e);
 }
 
-static int commit(struct encode_job *j, const struct batch_record *r, struct err *e)
+static int commit(struct encode_job *j, struct batch_record *r, struct err *e)
 {
     if (r->failed && j->o->drops_bad && r->error.status == STATUS_FAILED) {
         j->in++;

@@ -323,6 +323,8 @@ static int tokenize(struct example *x, const struct example_settings *s, struct 
     return s->offsets ? build(x, &p, r, r->is_prompt, &other, e) : 0;
 }
 
+enum { LARGE = 1 << 20 }; // tokens of a record whose memory is not kept for the next one
+
 int example_make(struct example *x, const struct example_settings *s, struct tokenizer_worker *w,
                  struct record *r, struct err *e)
 {
@@ -332,6 +334,7 @@ int example_make(struct example *x, const struct example_settings *s, struct tok
     x->no_stop = x->turn_end = -1;
     if ((r->is_tokens ? take_tokens(x, s, r, e) : tokenize(x, s, w, r, e)) < 0)
         return -1;
+    int is_large = x->tokens.capacity > LARGE;
     if (r->is_prompt) {
         memset(x->mask, 0, x->tokens.n);
         memset(x->across, 0, x->tokens.n);
@@ -342,6 +345,8 @@ int example_make(struct example *x, const struct example_settings *s, struct tok
         wanted += x->mask[i];
     if (s->max_length && x->tokens.n > s->max_length && truncate_to(x, s, e) < 0)
         return -1;
+    if (is_large)
+        token_list_drop_places(&x->tokens);
     if (x->fate != EXAMPLE_KEPT)
         return 0;
     for (size_t i = 0; i < x->tokens.n; i++)

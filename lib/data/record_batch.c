@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory_check.h"
 #include "base/thread.h"
 #include "data/preference.h"
 
@@ -164,10 +165,30 @@ void batch_pair(struct record_batch *b, const struct record_settings *s)
     b->n *= 2;
 }
 
+// Is there room for it? Small ones are not asked about: the look costs a system call.
+static int check_memory(const struct batch_record *r, struct err *e)
+{
+    size_t size = r->entry.size;
+    if (size <= RECORD_LARGE)
+        return 0;
+    return memory_check(RECORD_MEMORY * size, "this record", 0, e);
+}
+
+// What a large record no longer needs is not kept for the next one.
+static void give_back(struct buffer *b)
+{
+    if (b->capacity > RECORD_LARGE)
+        buffer_release(b);
+}
+
 static int make_one(const struct making *m, struct batch_record *r, int worker, struct err *e)
 {
     if (record_id(m->records, r->json, r->entry.number, &r->id, e) < 0)
         return -1;
+    if (m->examples && check_memory(r, e) < 0)
+        return err_prefix(e, "%s", batch_record_name(r).text);
+    if (!r->entry.is_plain)
+        give_back(&r->source);
     buffer_clear(&r->pair);
     if (r->role && (buffer_append(&r->pair, r->id.data, r->id.size, e) < 0 ||
                     buffer_printf(&r->id, e, "/%s", r->role) < 0))
@@ -179,6 +200,8 @@ static int make_one(const struct making *m, struct batch_record *r, int worker, 
                      : record_read(&r->record, m->records, r->json, e);
     if (result == 0 && m->examples)
         result = example_make(&r->example, m->examples, m->b->worker[worker], &r->record, e);
+    if (m->examples)
+        give_back(&r->record.text);
     if (result < 0 && r->json)
         err_prefix(e, "%s", batch_record_name(r).text);
     return result;

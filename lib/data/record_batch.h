@@ -8,6 +8,11 @@
 #include "data/example.h"
 #include "data/record.h"
 
+// Bytes of a record from which on there must be room for it, and the bytes of memory that one of
+// its bytes may take: 12 for a token and its place, 28 to merge a word of any length, the rest for
+// its text in several forms. Most take half of that.
+enum { RECORD_LARGE = 16 << 20, RECORD_MEMORY = 48 };
+
 struct batch_record {
     struct buffer source; // as it stood in the file
     struct corpus_entry entry;

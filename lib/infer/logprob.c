@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "infer/logprob.h"
 #include "base/progress.h"
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 #include "infer/record_sequence.h"
 #include "infer/scorer.h"
 #include "model/describe.h"

@@ -798,7 +798,7 @@ enum flow exec(struct render *r, struct scope *scope, const struct node *n)
 static enum flow exec_body(struct render *r, struct scope *scope, const struct node_list *body)
 {
     enum flow flow = FLOW_ON;
-    struct frame frame = {body, 0, scope, r->frame};
+    struct body_frame frame = {body, 0, scope, r->frame};
     render_enter(r);
     r->frame = &frame;
     while (frame.next < body->n && flow == FLOW_ON) {

@@ -398,11 +398,11 @@ struct text {
 };
 
 // Where a body is: what follows the statement that runs.
-struct frame {
+struct body_frame {
     const struct node_list *body;
     size_t next;
     struct scope *scope;
-    struct frame *outer;
+    struct body_frame *outer;
 };
 
 struct render {
@@ -413,10 +413,10 @@ struct render {
     struct text *out;
     uint64_t steps;
     unsigned depth;
-    struct marks *captured; // all marks of strings
-    struct value now;       // what strftime_now reads
-    struct frame *frame;    // the innermost body
-    struct prober *prober;  // NULL: only the whole is wanted
+    struct marks *captured;   // all marks of strings
+    struct value now;         // what strftime_now reads
+    struct body_frame *frame; // the innermost body
+    struct prober *prober;    // NULL: only the whole is wanted
 };
 
 _Noreturn void render_fail(struct render *r, const char *format, ...) ERR_PRINTF(2, 3);

@@ -15,7 +15,7 @@ struct aside {
     struct value *root;
     struct loop loop;
     struct iterator iterator;
-    struct frame *frame;
+    struct body_frame *frame;
     uint64_t steps;
     unsigned depth, line;
     size_t text, used, needs, n_lists, n_spaces;
@@ -196,7 +196,7 @@ static int run_rest(struct render *r, struct scope *scope, const struct node *n,
     if (setjmp(r->sandbox.failure))
         return -1;
     loop_rest(r, scope, n, loop, body, any);
-    for (const struct frame *f = r->frame; f; f = f->outer)
+    for (const struct body_frame *f = r->frame; f; f = f->outer)
         for (size_t i = f->next; i < f->body->n; i++) {
             render_steps(r, 1);
             exec(r, f->scope, f->body->at[i]);
@@ -229,7 +229,7 @@ static int resumes(const struct render *r, const struct scope *scope)
 {
     const struct scope *root = r->prober->root;
     int is = scope == root;
-    for (const struct frame *f = r->frame; f; f = f->outer)
+    for (const struct body_frame *f = r->frame; f; f = f->outer)
         is &= f->scope == root;
     return is;
 }

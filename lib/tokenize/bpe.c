@@ -10,6 +10,8 @@
 
 enum {
     SHORT_MAX = 128, // symbols up to which plain scans for the best pair beat a heap
+    PART = 1 << 16,  // bytes from which on a piece is taken apart where no merge can join it
+    KEPT = 1 << 18,  // symbols for which working memory stays
     CACHE_BITS = 15, // pairs of words
     WORD_BYTES = 62, // for a word of the cache and its tokens
     TOKEN_BYTES = 5, // of these for a token: id and size
@@ -267,6 +269,22 @@ static int pair_bytes(struct bpe *b, struct err *e)
     return b->byte_pair ? 0 : -1;
 }
 
+// Which byte a token may end with before one that begins with which, when a merge joins them.
+static int bytes_that_join(struct bpe *b, struct err *e)
+{
+    if (!b->byte_pair || b->ignore_merges)
+        return 0;
+    b->joins = mem_alloc(256, sizeof *b->joins, "merges", e);
+    for (size_t i = 0; b->joins && i < b->n_merges; i++) {
+        size_t n, m;
+        const char *left = vocabulary_text(&b->words, b->merge[i].left, &n);
+        const char *right = vocabulary_text(&b->words, b->merge[i].right, &m);
+        if (left && right && n && m)
+            b->joins[(unsigned char)left[n - 1]][(unsigned char)right[0]] = 1;
+    }
+    return b->joins ? 0 : -1;
+}
+
 // Whether no character vanishes: over one that does, merges join what was apart.
 static int keeps_all(const struct bpe *b)
 {
@@ -311,7 +329,7 @@ int bpe_init(struct bpe *b, const json_t *value, struct json_scan *merges,
     if (add_words(b, tokens, e) < 0 || read_merges(b, merges, tokens, e) < 0)
         return -1;
     b->cuts = b->cuts && keeps_all(b);
-    return pair_bytes(b, e);
+    return pair_bytes(b, e) < 0 ? -1 : bytes_that_join(b, e);
 }
 
 void bpe_release(struct bpe *b)
@@ -319,6 +337,7 @@ void bpe_release(struct bpe *b)
     free(b->merge);
     free(b->slot);
     free(b->byte_pair);
+    free(b->joins);
     free(b->prefix);
     free(b->suffix);
     vocabulary_release(&b->words);
@@ -689,6 +708,12 @@ int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *pie
 
 size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at)
 {
+    if (b->joins && size - at > PART) {
+        for (at += PART; at < size; at++)
+            if (!b->joins[(unsigned char)piece[at - 1]][(unsigned char)piece[at]])
+                return at;
+        return size;
+    }
     if (!b->cuts)
         return size;
     while (starts_marked(piece + at, size - at))
@@ -806,6 +831,17 @@ static int remember(struct bpe_scratch *s, const char *piece, size_t size, struc
         length[i] = (uint8_t)s->symbol[i].size;
     }
     return 0;
+}
+
+void bpe_scratch_trim(struct bpe_scratch *s)
+{
+    if (s->capacity <= KEPT && s->heap_capacity <= KEPT)
+        return;
+    free(s->symbol);
+    free(s->heap);
+    s->symbol = NULL;
+    s->heap = NULL;
+    s->capacity = s->heap_capacity = s->n = s->heap_n = 0;
 }
 
 int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,

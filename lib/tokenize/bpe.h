@@ -25,6 +25,8 @@ struct bpe {
     size_t mask;
     int32_t *byte_pair; // [65536] rank of the merge of two single bytes; NULL: not byte-level, or
                         // some byte has no token
+    uint8_t (*joins)[256];   // [256] whether a merge joins a token that ends with this byte and one
+                             // that begins with that; NULL: not known
     struct vocabulary words; // what pieces are looked up in; byte-level: tokens as raw bytes
     int byte_level;
     uint32_t byte_id[256];     // of single bytes; UINT32_MAX: none
@@ -61,6 +63,7 @@ struct bpe_scratch {
 };
 void bpe_scratch_init(struct bpe_scratch *s);
 void bpe_scratch_release(struct bpe_scratch *s);
+void bpe_scratch_trim(struct bpe_scratch *s); // gives back what a long piece took
 
 // Where the part of a piece that begins at `at` ends, such that encoding part by part gives what
 // encoding the whole would.

@@ -83,6 +83,14 @@ void token_list_release(struct token_list *t)
     token_list_init(t);
 }
 
+void token_list_drop_places(struct token_list *t)
+{
+    free(t->start);
+    free(t->end);
+    t->start = t->end = NULL;
+    t->capacity = 0; // the next token makes all three anew
+}
+
 static int token_grow(struct token_list *t, size_t more, struct err *e)
 {
     size_t need = t->n + more, c = t->capacity, c1 = c, c2 = c;
@@ -1208,7 +1216,9 @@ int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, c
     if (good < size && repair(w, &whole, good, e) < 0)
         return -1;
     section_fn *fn = t->kind == MODEL_SENTENCEPIECE ? encode_sentencepiece : encode_section;
-    if (size && encode_around(t, w, &t->raw, whole, fn, out, e) < 0)
+    int result = size ? encode_around(t, w, &t->raw, whole, fn, out, e) : 0;
+    bpe_scratch_trim(&w->bpe);
+    if (result < 0)
         return -1;
     if (flags & TOKENIZER_EXTENT)
         extend_offsets(out, first, text, size);

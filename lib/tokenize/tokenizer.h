@@ -22,6 +22,7 @@ struct token_list {
 };
 void token_list_init(struct token_list *t);
 void token_list_release(struct token_list *t);
+void token_list_drop_places(struct token_list *t); // the ids stay until n is set to 0
 MUST_CHECK int token_list_add(struct token_list *t, uint32_t id, size_t start, size_t end,
                               struct err *e);
 

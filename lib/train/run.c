@@ -2,7 +2,7 @@
 #include "train/run.h"
 #include "base/board.h"
 #include "base/io.h"
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 #include "model/describe.h"
 #include "train/card.h"
 #include "train/checkpoint.h"

@@ -367,6 +367,45 @@ static void merging(void)
     CHECK(tried == same && found > 1000);
 }
 
+// Long pieces are taken apart where no merge can join them: the same symbols as of the whole.
+static void long_pieces(void)
+{
+    enum { SIZE = 200000 };
+    struct err e;
+    int cuts = 0, same = 0;
+    char *word = malloc(SIZE);
+    for (int model = 0; model < 12; model++) {
+        struct bpe b;
+        struct vocabulary v;
+        struct bpe_scratch whole, part;
+        CHECK(random_model(&b, &v, 1) == 0);
+        bpe_scratch_init(&whole);
+        bpe_scratch_init(&part);
+        // The model knows letters of the front alone; the others join nothing.
+        for (size_t i = 0; i < SIZE; i++)
+            word[i] = (char)('a' + random_below(i % 1000 ? 4 : 26));
+        CHECK(bpe_encode(&b, &whole, word, SIZE, &e) == 0);
+        size_t n = 0;
+        int equal = 1;
+        for (size_t at = 0, end; at < SIZE; at = end) {
+            end = bpe_part_end(&b, word, SIZE, at);
+            cuts += end < SIZE;
+            CHECK(bpe_encode(&b, &part, word + at, end - at, &e) == 0);
+            for (size_t i = 0; equal && i < part.n; i++, n++)
+                equal = n < whole.n && whole.symbol[n].id == part.symbol[i].id &&
+                        whole.symbol[n].size == part.symbol[i].size;
+        }
+        same += equal && n == whole.n;
+        bpe_scratch_release(&whole);
+        bpe_scratch_release(&part);
+        bpe_release(&b);
+        vocabulary_release(&v);
+    }
+    printf("# %d cuts\n", cuts);
+    CHECK(same == 12 && cuts > 12);
+    free(word);
+}
+
 static void characters_in_nfc(void)
 {
     unsigned differ = 0, listed = 0;
@@ -526,6 +565,7 @@ int main(void)
     RUN(classes_of_all_characters);
     RUN(hopeless_patterns_are_given_up);
     RUN(merging);
+    RUN(long_pieces);
     RUN(characters_in_nfc);
     RUN(normal_form);
     RUN(json_records);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Refuses a job that cannot fit into memory before it starts.
-#ifndef INFER_MEMORY_CHECK_H
-#define INFER_MEMORY_CHECK_H
+#ifndef BASE_MEMORY_CHECK_H
+#define BASE_MEMORY_CHECK_H
 
 #include "base/error.h"
 #include <stddef.h>
 
-// With `verbose` prints the estimate. STATUS_MEMORY when the machine (or the control group) has not
-// got so much available.
+// With `verbose` prints the estimate. STATUS_MEMORY when the machine (or the control group, or
+// the limit of address space) has not got so much available.
 MUST_CHECK int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
 
 #endif

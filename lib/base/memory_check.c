@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "infer/memory_check.h"
+#include "base/memory_check.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static size_t available(void)
 {
@@ -21,6 +22,9 @@ static size_t available(void)
         best = (size_t)limit;
     if (f)
         fclose(f);
+    struct rlimit space;
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < best)
+        best = (size_t)space.rlim_cur;
     return best;
 }
 
