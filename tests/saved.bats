@@ -138,7 +138,7 @@ policy() { # OPTION...: two updates of a policy
     : >log
     on_disk DISK_SYNCS="$PWD/log" "${learn[@]}" round.toks
     [ "$(grep -c 'exchange policy$' log)" -eq 4 ]
-    grep -B2 'exchange policy$' log | grep -c 'fsync policy.partial' | grep -qx 4
+    grep -B1 'exchange policy$' log | grep -c 'fsync policy.partial' | grep -qx 4
     grep -A1 'exchange policy$' log | grep -c "fsync ${PWD##*/}\$" | grep -qx 4
 }
 

@@ -227,9 +227,10 @@ static int install(struct directory_output *o, enum directory_end end, struct er
     if (sync_tree(o->fd, o->partial, e) < 0)
         return -1;
     // Onto an empty directory, too.
-    if (rename(o->partial, o->path) == 0)
+    int filled = has(o->path, directory_note_name);
+    if (!filled && rename(o->partial, o->path) == 0)
         return sync_names(o->path, e);
-    if (errno != ENOTEMPTY && errno != EEXIST)
+    if (!filled && errno != ENOTEMPTY && errno != EEXIST)
         return err_errno(e, o->path);
     if (end == DIRECTORY_NEW)
         return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);

@@ -32,7 +32,7 @@ claim_output() {
     [[ -z $overwrite || ! -e $out || -e $out/densepath.json ]] ||
         fail "$out: exists and was not made by densepath: remove it or choose another name with -o"
     [[ -z $resume && -z $overwrite ]] || return 0
-    [[ -e $there ]] || there=$(find "$out.rounds" -mindepth 1 -print -quit 2>/dev/null) || true
+    [[ -e $there ]] || there=$(find "$out.rounds" -maxdepth 1 -name "[0-9]*.toks" -print -quit 2>/dev/null) || true
     [[ -z $there ]] ||
         fail "$there: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o"
 }
