@@ -19,7 +19,7 @@ setup() {
     "$P/sft" -m base -o sft --seed 1 demos.jsonl -- -q --max-steps 4 --batch-size 4
     local name folder pids=()
     declare -A kept=([dpr]=.rounds [vote]=.rounds [rft]=.rounds [best-of-sft]=.rounds [irft]=.stages [crossfit]='')
-    declare -A more=([dpr]='--mode rounds' [vote]='--answer cat' [irft]='--resume')
+    declare -A more=([dpr]="--mode rounds" [rft]=--overwrite [best-of-sft]=--overwrite [vote]='--answer cat' [irft]='--resume')
     for name in "${!kept[@]}"; do
         folder=of-$name${kept[$name]}
         mkdir "$folder"
@@ -50,11 +50,11 @@ setup() {
     "$P/dpr" -m sft -o out --mode rounds "${few[@]}" demos.jsonl -- -q
     (cd out.rounds && sha256sum ./*) >before
     run -1 "$P/dpr" -m sft -o out --mode rounds "${few[@]}" demos.jsonl -- -q
-    [[ $output == "dpr: out: exists: --resume goes on with it; otherwise remove it first" ]]
+    [[ $output == "dpr: out: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o" ]]
     (cd out.rounds && sha256sum ./*) | cmp - before
     mkdir best.rounds
     echo mine >best.rounds/notes
     run -1 "$P/best-of-sft" -m sft -o best --rounds 1 --prompts 4 demos.jsonl
-    [[ $output == *"best.rounds: is not empty: --resume"* ]]
+    [[ $output == *"best.rounds: "*"--resume"* ]]
     [ "$(cat best.rounds/notes)" = mine ]
 }

@@ -7,6 +7,7 @@
 struct file {
     dev_t device;
     ino_t inode;
+    struct timespec changed; // an input: an inode that comes again is another file
 };
 struct files {
     struct file *file;
@@ -31,8 +32,13 @@ static int add(struct files *f, const struct stat *st, struct err *e)
         return 0;
     if (MEM_GROW(f->file, f->capacity, f->n + 1, "the list of files", e) < 0)
         return -1;
-    f->file[f->n++] = (struct file){st->st_dev, st->st_ino};
+    f->file[f->n++] = (struct file){st->st_dev, st->st_ino, st->st_ctim};
     return 0;
+}
+
+static int same_age(const struct file *f, const struct stat *st)
+{
+    return f->changed.tv_sec == st->st_ctim.tv_sec && f->changed.tv_nsec == st->st_ctim.tv_nsec;
 }
 
 // Adds to `mine`, unless it is among `others`: then "NAME: MESSAGE".
@@ -43,6 +49,8 @@ static int touch(struct files *mine, const struct files *others, const struct st
         return 0;
     pthread_mutex_lock(&lock);
     int there = others && find(others, st) < others->n;
+    if (there && others == &inputs)
+        there = same_age(&inputs.file[find(&inputs, st)], st);
     int result = there ? 0 : add(mine, st, e);
     pthread_mutex_unlock(&lock);
     return there ? err_set(e, STATUS_USAGE, "%s: %s", name, message) : result;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/publisher.h"
 #include "base/io.h"
+#include "base/mapped.h"
 #include "train/checkpoint.h"
 
 #include <errno.h>
@@ -437,7 +438,11 @@ static void clean_up(struct publisher *p, struct err *e)
     if (p->refused || (!p->shown && !p->created && !p->run.trainer.step))
         return;
     int stopped = io_stop_requested();
-    if (stopped || (p->live && p->run.trainer.step > 0 && !done(p))) {
+    // Nothing is saved of a run whose models changed under it: what it made may be of both.
+    int intact = mapped_unchanged(&second) == 0;
+    if (!intact && stopped)
+        *e = second;
+    if (intact && (stopped || (p->live && p->run.trainer.step > 0 && !done(p)))) {
         if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0)
             message_warn("the state could not be saved: %s", second.text);
         else if (stopped)
@@ -445,7 +450,7 @@ static void clean_up(struct publisher *p, struct err *e)
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
                     "to go on",
                     (long long)p->run.trainer.step, p->run.o->output);
-    } else if ((p->whole || done(p)) && p->run.trainer.step > 0 && keep_state(p) == 0) {
+    } else if (intact && (p->whole || done(p)) && p->run.trainer.step > 0 && keep_state(p) == 0) {
         struct err first = *e;
         err_set(e, first.status,
                 "%s; the state after generation %lld is in %s: run it again with --resume when "

@@ -53,8 +53,8 @@ in_rounds() { # MODEL OPTION...
         ((from == 0)) || policy=$out
     else
         # The samples of a run that was stopped are of use to it only, with its policy.
-        [[ ! -e $out || " $* " == *' --overwrite '* ]] ||
-            fail "$out: exists: --resume goes on with it; otherwise remove it first"
+        [[ ! -e $out || -n $overwrite || " $* " == *' --overwrite '* ]] ||
+            fail "$out: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o"
         rm -f -- "$out.rounds"/[0-9]*.{toks,answers-*}
     fi
     while ((from < steps)); do
