@@ -41,7 +41,7 @@ setup() {
     run -1 "$P/reinforce" -m "$D/sft" -o again "${run[@]}" --reward "$reward" "$D/demos.jsonl"
     [ -e again.rounds/3.toks ]
     rm -r again
-    "$P/reinforce" -m "$D/sft" -o again -n 2 "${run[@]}" --steps 1 --reward "$reward" --samples one.toks "$D/demos.jsonl"
+    "$P/reinforce" -m "$D/sft" -o again --overwrite -n 2 "${run[@]}" --steps 1 --reward "$reward" --samples one.toks "$D/demos.jsonl"
     [ "$(toks stat -O json one.toks | jq .records)" -eq 8 ]
 }
 
