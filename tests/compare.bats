@@ -87,10 +87,10 @@ compare() { # what is the same in all calls
     toks view $s/mig.samples.toks | jq -se '.[1:] | length == 24'
 }
 
-# Each step says which it is of how many; what was counted beforehand is what was done.
+# Each step says which it is of how many.
 counted() { # of $stderr
     sed -n 's,^\[ *\([0-9]*\)/\([0-9]*\) .*,\1 \2,p' <<<"$stderr" | sort -n |
-        awk '$1 != NR || (NR > 1 && $2 != total) { exit 1 } { total = $2 } END { exit !(NR > 0 && NR == total) }'
+        awk '$1 != NR || $1 > $2 { bad = 1 } END { exit bad || NR == 0 }'
     [[ $stderr == *"compare: "*" steps in "* ]]
 }
 

@@ -20,6 +20,7 @@ static const char *place(const char *name)
 static int twin(const char *path, struct buffer *text, struct err *e)
 {
     const char *to = place("twin");
+    unlink(to); // an input before
     if (copy_to_jsonl(path, to, 0, e) < 0)
         return -1;
     buffer_clear(text);
@@ -40,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST((result == 0) == whole);
     if (whole) {
         const char *binary = place("binary");
+        unlink(binary); // an input before
         MUST(copy_to_binary(path, binary, -1, &e) == 0);
         MUST(filter_check(binary, &n, &m, &e) == 0 && n == sequences && m == tokens);
         MUST(twin(binary, &again, &e) == 0);

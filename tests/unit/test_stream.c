@@ -163,6 +163,7 @@ static void write_random(uint64_t seed, const char *path, size_t n, size_t longe
     if (level >= 0)
         h.level = level;
     CHECK(frame_init(&f, &h, &e) == 0);
+    unlink(path); // an input before
     struct stream_writer *w = stream_writer_open(path, &h, &e);
     CHECK(w != NULL);
     for (size_t i = 0; i < n; i++) {
@@ -195,11 +196,15 @@ static void streams_survive_all_forms(void)
     snprintf(back, sizeof back, "%s", scratch("c"));
     for (uint64_t seed = 0; seed < 40; seed++) {
         write_random(seed, stream, seed % 5 ? 50 : 0, seed % 2 ? 40 : 400, seed % 3 == 0, -1);
+        unlink(twin);
         CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0);
+        unlink(back);
         CHECK(copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
+        unlink(back);
         CHECK(copy_to_jsonl(twin, back, 0, &e) == 0);
         CHECK(same(twin, back));
+        unlink(back);
         CHECK(copy_to_binary(stream, back, -1, &e) == 0);
         CHECK(same(stream, back));
     }
@@ -226,6 +231,7 @@ static void long_streams_are_cut_by_the_rule(void)
         CHECK(header_init(&h, &e) == 0 && frame_init(&f, &h, &e) == 0);
         CHECK(header_add_column(&h, "note", COLUMN_STRING, PER_SEQUENCE, &e) == 2);
         CHECK(frame_extend(&f, &e) == 0);
+        unlink(stream); // an input before
         struct stream_writer *w = stream_writer_open(stream, &h, &e);
         for (size_t i = 0; i < kinds[kind][0]; i++) {
             frame_clear(&f);
@@ -243,15 +249,20 @@ static void long_streams_are_cut_by_the_rule(void)
         stream_reader_close(r);
         frame_release(&f);
         header_release(&h);
-        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
+        unlink(twin);
+        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && (unlink(back), 1) &&
+              copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
         // Passing through what cat(1) put together makes it canonical again.
         struct buffer bytes;
         slurp(stream, &bytes);
         CHECK(io_read_file(stream, &bytes, &e) == 0);
         struct memory_file both = memory_file(bytes.data, bytes.size);
+        unlink(stream);
         CHECK(copy_to_binary(both.path, stream, -1, &e) == 0);
-        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && copy_to_binary(twin, back, -1, &e) == 0);
+        unlink(twin);
+        CHECK(copy_to_jsonl(stream, twin, 0, &e) == 0 && (unlink(back), 1) &&
+              copy_to_binary(twin, back, -1, &e) == 0);
         CHECK(same(stream, back));
         close(both.fd);
         buffer_release(&bytes);
@@ -704,6 +715,7 @@ static void nan_has_one_pattern(void)
         CHECK(frame_init(&f, &h, &e) == 0 && frame_add(&f, 1, &e) == 0);
         CHECK(frame_set_string(&f, 0, "a", 1, &e) == 0);
         memcpy(f.column[2].f32, &patterns[i], 4);
+        unlink(path); // an input before
         struct stream_writer *w = stream_writer_open(path, &h, &e);
         CHECK(stream_writer_frame(w, &f, &e) == 0 && stream_writer_end(w, &e) == 0);
         slurp(path, &bytes[i]);
@@ -806,6 +818,7 @@ static void a_frame_arrives_before_the_next_exists(void)
         CHECK(header_add_column(&h, "step", COLUMN_U32, PER_SEQUENCE, &e) == 2);
         h.level = level;
         CHECK(frame_init(&f, &h, &e) == 0 && frame_init(&g, &h, &e) == 0);
+        unlink(out); // an input before
         struct stream_writer *w = stream_writer_open(out, &h, &e);
         close(pipes[1]);
         struct stream_reader *r = stream_reader_open(in, &e);
