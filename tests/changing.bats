@@ -73,7 +73,7 @@ overwrite() {
     begin "$BIN/reinforce-step" -q -m "$model" --kl-exact m:0.1 -o out in
     overwrite
     finish rewarded.toks
-    refused 'm/model.safetensors changed while it was read'
+    refused 'm/model.safetensors changed while it was read$'
     # To a pipe: a stream that is not complete.
     cp "$model/model.safetensors" m
     mkfifo pipe
@@ -81,7 +81,7 @@ overwrite() {
     { "$BIN/toks" check pipe && echo 0 >check_got || echo $? >check_got; } >checked 2>&1 3>&- 4>&- &
     overwrite
     finish demos.toks
-    refused 'm/model.safetensors changed while it was read'
+    refused 'm/model.safetensors changed while it was read$'
     [ "$(cat check_got)" = 3 ]
 }
 

@@ -55,6 +55,6 @@ setup() {
     mkdir best.rounds
     echo mine >best.rounds/notes
     run -1 "$P/best-of-sft" -m sft -o best --rounds 1 --prompts 4 demos.jsonl
-    [[ $output == *"best.rounds: "*"--resume"* ]]
+    [[ $output == "best-of-sft: best.rounds: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o" ]]
     [ "$(cat best.rounds/notes)" = mine ]
 }

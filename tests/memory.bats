@@ -33,7 +33,7 @@ limited() {
     (ulimit -v "$kib" && exec timeout -k 1 60 "$@") >/dev/null 2>said || status=$?
     case $status in
     0) ended=yes ;;
-    4) [ "$(wc -l <said)" -eq 1 ] && grep -qE 'memory|thread|MiB' said ;;
+    4) [ "$(wc -l <said)" -eq 1 ] && grep -qE 'out of memory|Cannot allocate memory|cannot start thread|MiB are available$' said ;;
     127) grep -q 'shared libraries' said ;;
     *) false ;;
     esac || {
