@@ -501,7 +501,7 @@ static const char *cut_lengths(const char *source)
     json_t *messages = json_array();
     for (int i = 0; i < 6; i++)
         json_array_append_new(messages, json_pack("{s:s, s:s#}", "role", i % 2 ? "b" : "a",
-                                                  "content", "uvwxyz" + i, 1));
+                                                  "content", &"uvwxyz"[i], 1));
     struct template *t = template_parse(source, strlen(source), "T", &e);
     struct cut c = {.t = t, .context = json_pack("{s:o, s:b}", "messages", messages, "flag", 1)};
     const struct template_prefixes how = {messages, &c, wants_all, compare_cut};
