@@ -12,7 +12,7 @@ enum { OPTION_MARGIN = 8, ROWS_MAX = 80, CHOICES_MAX = 16, TABLE_MAX = 1 << 20 }
 
 // An option of the table. It is parsed as text, and looked at by its kind afterwards.
 struct script_row {
-    char *help; // of several lines
+    char *help;              // of several lines
     struct option_spec spec; // kind: what it is for
     const char *variable;
     const char *initial; // the default; of a flag, what it becomes

@@ -595,11 +595,11 @@ void probe_namespace(struct render *r, struct dict *d);
 void probe_item(struct render *r, struct list *l, struct value key);
 // l[start:] as an open list; 0: not one of these.
 int probe_slice(struct render *r, struct list *l, const struct value part[3], struct value *out);
-void probe_loop_begin(struct render *r, struct probed_loop *p, struct scope *scope,
+void probe_loop_begin(struct render *r, struct probed_loop *l, struct scope *scope,
                       struct loop *loop);
-void probe_loop_item(struct render *r, struct probed_loop *p, struct scope *scope,
+void probe_loop_item(struct render *r, struct probed_loop *l, struct scope *scope,
                      const struct node *n, struct loop *loop, struct scope *body, int any);
-void probe_loop_end(struct render *r, struct probed_loop *p, const struct node *n,
+void probe_loop_end(struct render *r, struct probed_loop *l, const struct node *n,
                     struct loop *loop, int broken);
 void probe_loop_seen(struct render *r, struct loop *loop, int ahead);
 
