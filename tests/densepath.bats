@@ -287,11 +287,6 @@ END
     # shellcheck source=/dev/null
     source "$tree/completions/densepath.bash"
     PATH=$BIN:$PATH
-    complete_words() {
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-        _densepath "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    }
     [ "$(complete_words densepath se)" = select ]
     [ "$(complete_words densepath help toks)" = toks ]
     complete_words densepath '' | grep -qx -- --version

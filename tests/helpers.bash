@@ -122,3 +122,10 @@ each_struck() {
     echo "# $landed blows at ${#ats[@]} points"
     [ "$landed" -ge $((${#ats[@]} / 2)) ]
 }
+
+# WORD...: what bash, which has read completions/densepath.bash, offers for the last word, a line each.
+complete_words() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    _densepath "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+    printf '%s\n' "${COMPREPLY[@]}"
+}

@@ -112,11 +112,6 @@ run_tests() {
     # shellcheck source=/dev/null
     source "$tree/completions/densepath.bash"
     PATH=$BIN:$PATH
-    complete_words() {
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-        _densepath "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    }
     [ "$(complete_words dense-reward --floo)" = --floor ]
     [ "$(complete_words dense-reward --credit un)" = uniform ]
     [ "$(complete_words toks sel)" = select ]

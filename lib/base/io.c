@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
 #include "base/place.h"
+#include "base/sync.h"
 #include "base/touched.h"
 
 #include <dirent.h>
@@ -299,7 +300,7 @@ static int output_link(struct output *o, struct err *e)
 // happens to the machine, the old file is there, or none, or the new one, whole.
 static int output_install(struct output *o, struct err *e)
 {
-    if (place_sync(o->fd, o->path, e) < 0 || (!o->temporary && output_link(o, e) < 0))
+    if (sync_fd(o->fd, o->path, e) < 0 || (!o->temporary && output_link(o, e) < 0))
         return -1;
     if (!o->temporary)
         return 0; // a new name
@@ -307,7 +308,10 @@ static int output_install(struct output *o, struct err *e)
         return err_errno(e, o->path);
     free(o->temporary);
     o->temporary = NULL;
-    return place_sync_folder(o->target, e);
+    char *folder = place_folder(o->target, e);
+    int result = folder ? sync_folder(folder, e) : -1;
+    free(folder);
+    return result;
 }
 
 int output_commit(struct output *o, struct err *e)

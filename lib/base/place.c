@@ -109,30 +109,6 @@ char *place_beside(const char *path, struct err *e)
     return name;
 }
 
-int place_sync(int fd, const char *name, struct err *e)
-{
-    int result;
-    do
-        result = fsync(fd);
-    while (result < 0 && errno == EINTR);
-    if (result == 0 || errno == EINVAL || errno == ENOTSUP || errno == EROFS)
-        return 0;
-    return err_errno(e, name);
-}
-
-int place_sync_folder(const char *path, struct err *e)
-{
-    char *folder = place_folder(path, e);
-    if (!folder)
-        return -1;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = fd < 0 ? 0 : place_sync(fd, folder, e);
-    if (fd >= 0)
-        close(fd);
-    free(folder);
-    return result;
-}
-
 struct placed placed(int at, const char *path)
 {
     struct placed p;

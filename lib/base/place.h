@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Where a named file stands: behind its links, in its folder, on its disk.
+// Where a named file stands: behind its links, in its folder.
 #ifndef BASE_PLACE_H
 #define BASE_PLACE_H
 
@@ -17,9 +17,6 @@ MUST_CHECK int place_open_descriptor(const char *path, int number, struct err *e
 char *place_folder(const char *path, struct err *e);
 // A new name beside PATH that nobody can foresee, from the heap.
 char *place_beside(const char *path, struct err *e);
-// To the disk. What cannot be synced (a pipe, a folder without leave to read it) is left as it is.
-MUST_CHECK int place_sync(int fd, const char *name, struct err *e);
-MUST_CHECK int place_sync_folder(const char *path, struct err *e); // the folder of PATH
 enum { PLACED_MAX = 2048 };
 // PATH, relative to the descriptor `at` (or AT_FDCWD), with its folder: for messages, by value.
 struct placed {

@@ -10,8 +10,12 @@
 
 int sync_fd(int fd, const char *name, struct err *e)
 {
+    int result;
+    do
+        result = fsync(fd);
+    while (result < 0 && errno == EINTR);
     // Where a file system has nothing to bring to a disk, it says so.
-    if (fsync(fd) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP)
+    if (result == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP)
         return 0;
     return err_errno(e, name);
 }

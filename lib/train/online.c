@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "train/online.h"
+#include "base/hash.h"
 #include "stream/filter.h"
 #include "stream/parts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 int online_prove(struct online *s, const char *input, int *is_file, struct err *e)
 {
@@ -73,8 +72,7 @@ int online_identify(struct online *s, struct err *e)
     for (size_t i = 0; i < s->header.n_columns && result == 0; i++)
         result = add_values(&s->frame, (int)i, &b, e);
     if (result == 0)
-        snprintf(s->identity, sizeof s->identity, "xxh3:%016llx",
-                 (unsigned long long)XXH3_64bits(b.data, b.size));
+        hash_fingerprint(hash_bytes(b.data, b.size), s->identity);
     buffer_release(&b);
     return result;
 }

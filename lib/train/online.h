@@ -3,16 +3,17 @@
 #ifndef TRAIN_ONLINE_H
 #define TRAIN_ONLINE_H
 
+#include "base/hash.h"
 #include "stream/reader.h"
 
 struct online {
-    struct stream_reader *reader; // NULL before online_open
-    struct stream_header header;  // the stream's; this run's provenance is added
-    struct frame frame;           // records that came last
-    const char *where;            // the stream's name
-    uint64_t sequences;           // of a file, in all; 0: a pipe
-    char identity[24];            // of the stream, from online_identify on; before: ""
-    uint64_t came, used;          // of its sequences: those seen; those that updates were made of
+    struct stream_reader *reader;   // NULL before online_open
+    struct stream_header header;    // the stream's; this run's provenance is added
+    struct frame frame;             // records that came last
+    const char *where;              // the stream's name
+    uint64_t sequences;             // of a file, in all; 0: a pipe
+    char identity[FINGERPRINT_MAX]; // of the stream, from online_identify on; before: ""
+    uint64_t came, used;            // of its sequences: those seen; those that updates were made of
     // What an earlier run has used: the first `skip`, but for those with these numbers, from 1.
     uint64_t skip, *open;
     size_t n_open;

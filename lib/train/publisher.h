@@ -36,7 +36,7 @@ struct publisher {
     float *before;       // masters of the generation before
     int64_t before_step; // its number
     // What the state says of the stream: its identity and how many of its sequences were used.
-    char then_stream[24];
+    char then_stream[FINGERPRINT_MAX];
     uint64_t then_used;
 };
 
