@@ -276,6 +276,12 @@ reference() { # the reference's sequences as a twin
 @test "logprob: kernels by hand are those that there are" {
     DENSEPATH_KERNELS=base "${score[@]}" -o out demos.toks
     "$BIN/toks" check out
+    # Provenance calls both fma: where the processor has them they give the same bytes, and base others.
+    if DENSEPATH_KERNELS=avx2 "${score[@]}" --entropy -o avx2 demos.toks && DENSEPATH_KERNELS=avx512 "${score[@]}" --entropy -o avx512 demos.toks; then
+        cmp avx2 avx512
+        "$BIN/toks" view -H avx2 | jq -e '.provenance[-1].kernels == "fma"'
+    fi
+    "$BIN/toks" view -H out | jq -e '.provenance[-1].kernels == "plain"'
     leaves_nothing fails 2 "DENSEPATH_KERNELS=fast: there are base, avx2 and avx512" \
         env DENSEPATH_KERNELS=fast "${score[@]}" -o new demos.toks
     leaves_nothing fails 2 "DENSEPATH_KERNELS=: there are" env DENSEPATH_KERNELS= "${score[@]}" -o new demos.toks
