@@ -280,7 +280,8 @@ static int parse_header(struct safetensors *s, struct err *e)
     peek(&h);
     if (h.p != h.end)
         return bad_json(e, s, &h);
-    qsort(s->entry, s->n, sizeof *s->entry, by_offset);
+    if (s->n) // none: the list is not there either
+        qsort(s->entry, s->n, sizeof *s->entry, by_offset);
     return sort_names(s, e) < 0 ? -1 : check_layout(s, e);
 }
 

@@ -107,6 +107,7 @@ static int one_tensor(const char *what, const struct directory *want, const char
         for (int i = 0; i < t->n_dims; i++)
             printf("%s%zu", i ? "," : "", t->dim[i]);
         printf("]}\n");
+        free(a);
         return 0;
     }
     FILE *file = numbers ? fopen(numbers, "r") : NULL;
@@ -114,12 +115,16 @@ static int one_tensor(const char *what, const struct directory *want, const char
     size_t seen = 0;
     while (file && b && seen <= n && fscanf(file, "%lf", &b[seen]) == 1)
         seen++;
-    if (!file || !b || seen == 0 || seen > n || !feof(file)) {
+    int right = file && b && seen > 0 && seen <= n && feof(file);
+    if (right)
+        report(name, a, b, NULL, seen);
+    else
         fprintf(stderr, "tensors: %s: %zu numbers, not the %zu of %s\n", numbers, seen, n, name);
-        return 1;
-    }
-    report(name, a, b, NULL, seen);
-    return 0;
+    if (file)
+        fclose(file);
+    free(a);
+    free(b);
+    return !right;
 }
 
 int main(int argc, char **argv)

@@ -377,6 +377,7 @@ static void random_damage_does_not_crash(void)
             struct buffer binary;
             slurp(path, &binary);
             copy = memory_file(binary.data, binary.size);
+            unlink(path);
             CHECK(copy_to_jsonl(copy.path, path, 0, &e) == 0);
             close(copy.fd);
             buffer_release(&binary);
