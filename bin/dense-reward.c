@@ -2,6 +2,7 @@
 // dense-reward: token rewards, returns and advantages from log-probability columns.
 #include "base/io.h"
 #include "base/option.h"
+#include "base/signals.h"
 #include "reward/reward_stream.h"
 
 #include <math.h>
@@ -195,5 +196,5 @@ int main(int argc, char **argv)
     else if (work(&operands, &line, &e) < 0)
         status = message_fail(&e);
     dense_reward_release(&reward);
-    return io_exit_status(status);
+    return signals_exit_status(status);
 }

@@ -2,6 +2,7 @@
 // logprob: teacher-forced log-probability of every trained token under a model, as a column.
 #include "base/io.h"
 #include "base/option.h"
+#include "base/signals.h"
 #include "infer/logprob.h"
 #include "tokenize/tokenizer.h"
 
@@ -65,6 +66,6 @@ int main(int argc, char **argv)
     run.argc = argc;
     run.argv = argv;
     if (logprob_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
+#include "base/litter.h"
 #include "base/json.h"
 #include "base/named_number.h"
 #include "base/nearest.h"
 #include "base/option.h"
+#include "base/signals.h"
 #include "infer/scorer.h"
 #include "model/claim.h"
 #include "model/compare.h"
@@ -114,6 +116,16 @@ static int begin(struct policy_lock *lock, const struct claim *c, struct err *e)
     return claim_check(c, e);
 }
 
+// No state is saved in it: a signal that ends the program takes it away. What stands there may go:
+// the claim has been checked.
+static int begin_directory(struct directory_output *out, struct err *e)
+{
+    char *partial = directory_beside(common.output, directory_partial, e);
+    int result = partial ? litter_add(partial, e) : -1;
+    free(partial);
+    return result < 0 ? -1 : directory_begin(out, common.output, 0, overwrite, e);
+}
+
 static int run_init(char **operand, int n, struct err *e)
 {
     struct policy_lock lock = {.fd = -1};
@@ -123,7 +135,7 @@ static int run_init(char **operand, int n, struct err *e)
     int result = need_output(e);
     if (result == 0)
         result = begin(&lock, &c, e);
-    if (result == 0 && (result = directory_begin(&out, common.output, 0, overwrite, e)) == 0)
+    if (result == 0 && (result = begin_directory(&out, e)) == 0)
         result = finish(&out, model_init(operand[0], out.fd, common.seed, save_dtype, e), e);
     policy_lock_release(&lock);
     return result;
@@ -253,7 +265,7 @@ static int average(char **operand, int n, struct model **m, double *weight, stru
             return -1;
     if (!(m[n] = model_open_any(operand[0], e)) || model_train(m[n], e) < 0 ||
         model_combine(m[n], m, weight, (size_t)n, e) < 0 || mapped_unchanged(e) < 0 ||
-        directory_begin(&out, common.output, 0, overwrite, e) < 0)
+        begin_directory(&out, e) < 0)
         return -1;
     int result = model_save(m[n], out.fd, save_dtype, e);
     if (result < 0)
@@ -328,7 +340,7 @@ static int run_command(int i, int argc, char **argv)
     if (fflush(stdout) < 0 && result == 0)
         result = err_errno(&e, "standard output");
     if (result < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }
 

@@ -4,6 +4,7 @@
 #include "base/option.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
+#include "base/signals.h"
 #include "infer/record_sequence.h"
 #include "infer/states.h"
 #include "model/describe.h"
@@ -207,7 +208,7 @@ int main(int argc, char **argv)
     if (!*as)
         return program_usage(&program, "--as: the column needs a name");
     if (device_open(&device, engine.device, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     struct model *m = model_open(engine.model, &e);
     if (m)
         describe_unused(m, common.verbose);
@@ -215,5 +216,5 @@ int main(int argc, char **argv)
     int result = m ? run_model(m, &device, operands.n ? operands.text[0] : NULL, &line, &e) : -1;
     model_close(m);
     device_release(&device);
-    return result < 0 ? io_exit_status(message_fail(&e)) : STATUS_DONE;
+    return result < 0 ? signals_exit_status(message_fail(&e)) : STATUS_DONE;
 }

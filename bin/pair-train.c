@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // pair-train: training on pairs, a demonstration against a sample of an earlier policy.
+#include "base/signals.h"
 #include "train/pair_train.h"
 #include "losses.h"
 #include "train.h"
@@ -66,6 +67,6 @@ int main(int argc, char **argv)
     if (pair.online && !batch_given)
         pair.result.run.batch_size = 0;
     if (pair_train_run(&pair, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // reinforce-step: policy-gradient updates, one a batch; publishes each new policy atomically.
+#include "base/signals.h"
 #include "train/reinforce.h"
 #include "losses.h"
 #include "train.h"
@@ -97,6 +98,6 @@ int main(int argc, char **argv)
     if (!batch_given)
         reinforce.run.batch_size = 0;
     if (reinforce_run(&reinforce, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

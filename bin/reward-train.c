@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
+#include "base/signals.h"
 #include "infer/record_sequence.h"
 #include "infer/reward_scorer.h"
 #include "model/describe.h"
@@ -251,7 +252,7 @@ static int start_training(int argc, char **argv)
     r->input[1] = run.eval_path;
     if (find_pad(engine.model, &run.pad, &e) < 0 ||
         reward_train_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }
 
@@ -277,5 +278,5 @@ int main(int argc, char **argv)
     const char *input = operands.n ? operands.text[0] : NULL;
     int result = measure ? reward_train_measure(&run.loss, input, common.output, &e)
                          : run_score(input, argc, argv, &e);
-    return result < 0 ? io_exit_status(message_fail(&e)) : STATUS_DONE;
+    return result < 0 ? signals_exit_status(message_fail(&e)) : STATUS_DONE;
 }

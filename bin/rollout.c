@@ -2,6 +2,7 @@
 // rollout: draws completions of prompts from a model, or from a policy while it is trained.
 #include "base/io.h"
 #include "base/option.h"
+#include "base/signals.h"
 #include "infer/rollout.h"
 #include "tokenize/tokenizer.h"
 
@@ -98,6 +99,6 @@ int main(int argc, char **argv)
     run.argc = argc;
     run.argv = argv;
     if (rollout_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // sft-train: supervised fine-tuning; keeps the model at chosen fractions of the run.
+#include "base/signals.h"
 #include "train/sft.h"
 #include "losses.h"
 #include "train.h"
@@ -66,6 +67,6 @@ int main(int argc, char **argv)
     sft.result.run.input[1] = sft.eval_path;
     sft.loss = loss_options_take(&losses, &sft.parameters);
     if (sft_run(&sft, operands.n ? operands.text[0] : NULL, &e) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

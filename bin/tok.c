@@ -2,6 +2,7 @@
 // tok: demonstrations and prompts to token streams, and back.
 #include "base/io.h"
 #include "base/option.h"
+#include "base/signals.h"
 #include "convert/decode.h"
 #include "convert/encode.h"
 
@@ -165,6 +166,6 @@ int main(int argc, char **argv)
     if ((status = common_apply(&common, 0)) != 0)
         return status;
     if ((opt.decode ? decode(&operands, &e) : encode(&operands, argc, argv, &e)) < 0)
-        return io_exit_status(message_fail(&e));
+        return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

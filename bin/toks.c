@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // toks: look at token streams, check them, cut them and put them together.
 #include "base/nearest.h"
+#include "base/signals.h"
 #include "toks-commands/commands.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@ struct common toks_common = {.threads = 1};
 
 int toks_failed(const struct err *e)
 {
-    return io_exit_status(message_fail(e));
+    return signals_exit_status(message_fail(e));
 }
 
 int toks_start(struct call *c, const struct program *p, int argc)
@@ -92,7 +93,7 @@ static int unknown(const char *word)
 int main(int argc, char **argv)
 {
     message_program("toks");
-    io_signals(0);
+    signals_init(0);
     const char *name = argc > 1 ? argv[1] : "";
     struct err e;
     if (!strcmp(name, "-h") || !strcmp(name, "--help") || !strcmp(name, "help"))

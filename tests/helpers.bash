@@ -47,8 +47,8 @@ is_gone() { # PID
 # LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all
 # of its session, or alone (`whom=self`). Its points go to LOG.
 exec_struck() {
-    local library=$BATS_FILE_TMPDIR/strike.so log=$1 at=$3
-    case $2 in KILL) export STRIKE_SIGNAL=9 ;; *) export STRIKE_SIGNAL=15 ;; esac
+    local library=$BATS_FILE_TMPDIR/strike.so log=$1 at=$3 number
+    number=$(kill -l "$2") || exit 1
     shift 3
     # Two that find it missing make one each.
     [ -e "$library" ] || {
@@ -56,7 +56,7 @@ exec_struck() {
             mv "$library.$BASHPID" "$library"
     } || exit 1
     : >"$log"
-    export STRIKE_LOG=$PWD/$log STRIKE_AT=$at STRIKE_WHOM=${whom-}
+    export STRIKE_LOG=$PWD/$log STRIKE_AT=$at STRIKE_WHOM=${whom-} STRIKE_SIGNAL=$number
     export ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS-} LD_PRELOAD=$library
     exec "$@"
 }

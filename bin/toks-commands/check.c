@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "base/signals.h"
 #include "commands.h"
 
 #include <inttypes.h>
@@ -31,5 +32,5 @@ int toks_check(struct call *c)
                          sequences, tokens);
         }
     }
-    return io_exit_status(status);
+    return signals_exit_status(status);
 }

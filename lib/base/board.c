@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/board.h"
+#include "base/signals.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -231,25 +232,24 @@ static void draw(struct board *b, const char *message, size_t size, double now)
 }
 
 // Ctrl-C, Ctrl-Z: the shell's prompt must not stand above old lines.
-static void erase_on_signal(int signal_number)
+static void erase(void)
 {
     put("\r\033[J", 4);
-    if (signal_number == SIGTSTP) {
-        raise(SIGSTOP);
-        return;
-    }
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
+}
+
+static void erase_and_suspend(int signal_number)
+{
+    (void)signal_number;
+    erase();
+    raise(SIGSTOP);
 }
 
 static void watch_signals(void)
 {
-    static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
-    for (size_t i = 0; i < sizeof watched / sizeof *watched; i++) {
-        struct sigaction old, action = {.sa_handler = erase_on_signal, .sa_flags = SA_RESTART};
-        if (sigaction(watched[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-            sigaction(watched[i], &action, NULL);
-    }
+    struct sigaction old, action = {.sa_handler = erase_and_suspend, .sa_flags = SA_RESTART};
+    if (sigaction(SIGTSTP, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+        sigaction(SIGTSTP, &action, NULL);
+    signals_before_end(erase);
 }
 
 // ---------------------------------------------------------------------------------- the board

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
+#include "base/litter.h"
 #include "base/place.h"
+#include "base/signals.h"
 #include "base/sync.h"
 #include "base/touched.h"
 
@@ -8,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,9 +53,11 @@ int64_t io_read(int fd, void *data, size_t size, const char *name, struct err *e
         if (n == 0)
             break;
         if (n < 0) {
-            if (errno == EINTR && !io_stop_requested())
-                continue;
-            return err_errno(e, name);
+            if (errno != EINTR)
+                return err_errno(e, name);
+            if (signals_check_stop(e) < 0)
+                return -1;
+            continue;
         }
         done += (size_t)n;
     }
@@ -139,6 +142,14 @@ const char *output_name(const struct output *o)
     return o->path ? o->path : "standard output";
 }
 
+static void forget_temporary(struct output *o)
+{
+    if (o->temporary)
+        litter_drop(o->temporary);
+    free(o->temporary);
+    o->temporary = NULL;
+}
+
 static int output_open_atomic(struct output *o, struct err *e)
 {
     o->atomic = 1;
@@ -154,11 +165,12 @@ static int output_open_atomic(struct output *o, struct err *e)
     o->temporary = place_beside(o->target, e);
     if (!o->temporary)
         return -1;
+    if (litter_add(o->temporary, e) < 0)
+        return -1;
     o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (o->fd >= 0)
         return 0;
-    free(o->temporary); // whose ever it is
-    o->temporary = NULL;
+    forget_temporary(o); // whose ever it is
     return err_errno(e, o->path);
 }
 
@@ -284,16 +296,14 @@ static int output_link(struct output *o, struct err *e)
         return 0;
     if (errno != EEXIST)
         return err_errno(e, o->path);
-    char *beside = place_beside(o->target, e);
-    if (!beside)
+    o->temporary = place_beside(o->target, e);
+    if (!o->temporary || litter_add(o->temporary, e) < 0)
         return -1;
-    if (linkat(AT_FDCWD, self, AT_FDCWD, beside, AT_SYMLINK_FOLLOW) < 0) {
-        err_errno(e, o->path);
-        free(beside);
-        return -1;
-    }
-    o->temporary = beside;
-    return 0;
+    if (linkat(AT_FDCWD, self, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    err_errno(e, o->path);
+    forget_temporary(o);
+    return -1;
 }
 
 // On the disk before the name shows it, and the name too where it had another file: whatever
@@ -306,8 +316,7 @@ static int output_install(struct output *o, struct err *e)
         return 0; // a new name
     if (rename(o->temporary, o->target) < 0)
         return err_errno(e, o->path);
-    free(o->temporary);
-    o->temporary = NULL;
+    forget_temporary(o);
     char *folder = place_folder(o->target, e);
     int result = folder ? sync_folder(folder, e) : -1;
     free(folder);
@@ -336,8 +345,7 @@ void output_abort(struct output *o)
     o->fd = -1;
     if (o->temporary) {
         unlink(o->temporary);
-        free(o->temporary);
-        o->temporary = NULL;
+        forget_temporary(o);
     }
     if (o->old.st_ino)
         touched_output_end(&o->old);
@@ -461,40 +469,6 @@ char *io_path(const char *directory, const char *name, struct err *e)
     return path;
 }
 
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
-
-void io_signals(int stop)
-{
-    signal(SIGPIPE, SIG_IGN);
-    if (!stop)
-        return;
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_stop; // without SA_RESTART: a read that waits comes back
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-int io_stop_requested(void)
-{
-    return stop_requested;
-}
-
-int io_exit_status(int status)
-{
-    if (status == STATUS_PIPE) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
-    return status;
-}
-
 int io_reader_gone(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO};
@@ -503,17 +477,21 @@ int io_reader_gone(void)
 
 int io_wait_readable(int fd, struct err *e)
 {
-    struct pollfd both[2] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+    struct pollfd all[3] = {{.fd = fd, .events = POLLIN},
+                            {.fd = STDOUT_FILENO},
+                            {.fd = signals_stop_fd(), .events = POLLIN}};
     for (;;) {
-        int n = poll(both, 2, -1);
-        if (n < 0 && errno == EINTR && !io_stop_requested())
-            continue;
+        int n = poll(all, 3, -1);
+        if (n < 0 && errno != EINTR)
+            return err_errno(e, "standard input");
+        if (signals_check_stop(e) < 0)
+            return -1;
         if (n < 0)
-            return errno == EINTR ? 0 : err_errno(e, "standard input");
-        if (both[0].revents)
+            continue;
+        if (all[0].revents)
             return 0;
-        if (both[1].revents & POLLERR)
+        if (all[1].revents & POLLERR)
             return err_set(e, STATUS_PIPE, "standard output: its reader has exited");
-        both[1].fd = -1; // closed, or of no interest
+        all[1].fd = -1; // closed, or of no interest
     }
 }

@@ -69,15 +69,11 @@ MUST_CHECK int io_copy_file(int from_at, const char *from, int to_at, const char
 // "DIR/NAME" from the heap, or NULL.
 char *io_path(const char *directory, const char *name, struct err *e);
 
-// Signals: SIGPIPE becomes EPIPE; with `stop` SIGINT and SIGTERM set a flag in place of killing.
-void io_signals(int stop);
-int io_stop_requested(void);
 // 1 when standard output is a pipe that nobody reads any more.
 int io_reader_gone(void);
 // Waits until fd can be read. -1 (STATUS_PIPE) when the reader of standard output goes meanwhile: a
-// filter that waits for input must not outlive the program behind it.
+// filter that waits for input must not outlive the program behind it; -1 (STATUS_AGAIN) when a stop
+// is requested.
 MUST_CHECK int io_wait_readable(int fd, struct err *e);
-// main's last act for a program that failed with STATUS_PIPE: dies of SIGPIPE, silently.
-int io_exit_status(int status);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/nearest.h"
 #include "base/number.h"
+#include "base/signals.h"
 #include "base/thread.h"
 
 #include <getopt.h>
@@ -559,7 +560,7 @@ int common_apply(const struct common *c, int stop_signals)
 {
     struct err e;
     message_quiet(c->quiet);
-    io_signals(stop_signals);
+    signals_init(stop_signals);
     if (threads_set((int)c->threads, &e) < 0)
         return message_fail(&e);
     return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/thread.h"
+#include "base/signals.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -29,6 +30,7 @@ static struct {
     thread_fn *fn;
     void *arg;
     int quit; // under lock
+    atomic_int interruptible, interrupted;
 } pool = {.count = 0,
           .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
@@ -46,7 +48,7 @@ static void relax(void)
 static void run_chunks(int worker)
 {
     inside = 1;
-    for (;;) {
+    while (!threads_interrupted()) {
         size_t begin = atomic_fetch_add(&pool.next, pool.grain);
         if (begin >= pool.n)
             break;
@@ -146,7 +148,7 @@ void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg)
     if (grain == 0)
         grain = 1;
     if (inside || pool.count <= 1 || n <= grain) {
-        for (size_t begin = 0; begin < n; begin += grain)
+        for (size_t begin = 0; begin < n && !threads_interrupted(); begin += grain)
             fn(arg, begin, n - begin < grain ? n : begin + grain, 0);
         return;
     }
@@ -171,4 +173,24 @@ void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg)
         else
             sched_yield();
     }
+}
+
+void threads_interruptible(void)
+{
+    atomic_store(&pool.interrupted, 0);
+    atomic_store(&pool.interruptible, 1);
+}
+
+int threads_interrupted(void)
+{
+    if (!signals_stop_requested() || !atomic_load(&pool.interruptible))
+        return 0;
+    atomic_store(&pool.interrupted, 1);
+    return 1;
+}
+
+int threads_uninterruptible(void)
+{
+    atomic_store(&pool.interruptible, 0);
+    return atomic_load(&pool.interrupted);
 }

@@ -18,4 +18,12 @@ int threads_count(void);
 // runs in place. Only the main thread may start work.
 void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg);
 
+// Between the two, chunks that have not begun are left out as soon as a stop is requested
+// (base/signals.h): what they would have made is not there, and the caller gives up what it was to
+// become. The second returns 1 if any was left out.
+void threads_interruptible(void);
+int threads_uninterruptible(void);
+// For a chunk that takes seconds: whether to return at once. It counts as left out then.
+int threads_interrupted(void);
+
 #endif

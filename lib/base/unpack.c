@@ -53,7 +53,7 @@ static int64_t more(struct unpack *u, struct err *e)
     int64_t n;
     do
         n = read(u->fd, u->block + u->end, BLOCK - u->end);
-    while (n < 0 && errno == EINTR && !io_stop_requested());
+    while (n < 0 && errno == EINTR);
     if (n < 0)
         return err_errno(e, u->name);
     u->at_end = n == 0;

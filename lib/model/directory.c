@@ -2,6 +2,7 @@
 #include "model/directory.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/litter.h"
 #include "base/sync.h"
 
 #include <errno.h>
@@ -131,6 +132,8 @@ void directory_close(struct directory_output *o)
     if (o->fd >= 0)
         close(o->fd);
     o->fd = -1;
+    if (o->partial)
+        litter_drop(o->partial);
     free(o->path);
     free(o->partial);
     o->path = o->partial = NULL;
@@ -474,8 +477,10 @@ int policy_lock_take(struct policy_lock *l, const char *path, struct err *e)
         result = -1;
     while (result == 0)
         result = take_lock(l, path, e);
-    if (result > 0)
+    if (result > 0 && litter_add(l->path, e) == 0)
         return 0;
+    if (result > 0)
+        policy_lock_release(l);
     free(l->path);
     l->path = NULL;
     l->fd = -1;
@@ -492,6 +497,7 @@ void policy_lock_release(struct policy_lock *l)
     if (l->fd < 0)
         return;
     unlink(l->path);
+    litter_drop(l->path);
     close(l->fd);
     free(l->path);
     l->path = NULL;

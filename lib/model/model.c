@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/signals.h"
 #include "model/model_bind.h"
 
 #include <errno.h>
@@ -285,8 +286,11 @@ int model_train(struct model *m, struct err *e)
     if (!m->gradient)
         return err_memory(e, bytes, "weights and gradients");
     memset(m->master, 0, bytes);
-    for (size_t i = 0; i < m->n_parameters; i++)
+    for (size_t i = 0; i < m->n_parameters; i++) {
+        if (signals_check_stop(e) < 0)
+            return -1;
         model_values(m, i, m->master + m->parameter[i].offset);
+    }
     bind_masters(m);
     for (size_t i = 0; i < m->n_shards; i++) {
         if (mapped_check(m->shard[i].file, e) < 0)

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/place.h"
 #include "base/rng.h"
 
 #include <errno.h>
@@ -467,9 +468,11 @@ static int is_norm(enum tensor_role role)
 }
 
 // As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
-static int fill_tensor(int fd, const struct safetensors_entry *t, enum tensor_role role,
+static int fill_tensor(int fd, const char *where, const struct planned *planned,
                        const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
 {
+    const struct safetensors_entry *t = &planned->entry;
+    enum tensor_role role = planned->role;
     size_t values = t->bytes / dtype_size(type);
     float *data = mem_alloc(values, sizeof *data, "a tensor", e);
     if (!data)
@@ -483,7 +486,7 @@ static int fill_tensor(int fd, const struct safetensors_entry *t, enum tensor_ro
         data[i] = is_norm(role)   ? 1 - c->norm_offset
                   : t->n_dims > 1 ? (float)(deviation * rng_normal(&rng))
                                   : 0;
-    int result = write_values(fd, data, values, type, "model.safetensors", e);
+    int result = write_values(fd, data, values, type, where, e);
     free(data);
     return result;
 }
@@ -504,16 +507,17 @@ static int write_init(const struct plan *plan, const struct model_config *c, int
                       enum dtype type, struct err *e)
 {
     static const char name[] = "model.safetensors";
+    const struct placed where = placed(to, name);
     size_t size;
     char *header = plan_header(plan, &size, e);
     if (!header)
         return -1;
     int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    int result = fd < 0 ? err_errno(e, name) : write_header(fd, header, size, name, e);
+    int result = fd < 0 ? err_errno(e, where.text) : write_header(fd, header, size, where.text, e);
     for (size_t i = 0; i < plan->n && result == 0; i++)
-        result = fill_tensor(fd, &plan->tensor[i].entry, plan->tensor[i].role, c, seed, type, e);
+        result = fill_tensor(fd, where.text, &plan->tensor[i], c, seed, type, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
-        result = err_errno(e, name);
+        result = err_errno(e, where.text);
     free(header);
     return result;
 }

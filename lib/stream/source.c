@@ -65,7 +65,7 @@ static int fill(struct source *s, struct err *e)
         if (io_wait_readable(s->fd, e) < 0)
             return -1;
         ssize_t n = read(s->fd, s->data + s->end, s->capacity - s->end);
-        if (n < 0 && errno == EINTR && !io_stop_requested())
+        if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
             enum status status = errno == ENOMEM ? STATUS_MEMORY : STATUS_FAILED;

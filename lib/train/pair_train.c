@@ -84,7 +84,7 @@ int pair_train_run(const struct pair_train_options *o, const char *input, struct
         return pair_online_run(o, &r.loss, input, e);
     int result = train(&r, input, e);
     token_objective_release(&r.objective);
-    result_close(&r.result, result < 0, e);
+    result_close(&r.result, result < 0);
     pairs_release(&r.pairs);
     return result;
 }

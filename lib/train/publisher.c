@@ -2,6 +2,7 @@
 #include "train/publisher.h"
 #include "base/io.h"
 #include "base/mapped.h"
+#include "base/signals.h"
 #include "train/checkpoint.h"
 
 #include <errno.h>
@@ -384,7 +385,7 @@ static int use_frame(struct publisher *p, struct err *e)
     struct online *s = &p->source;
     if (!s->identity[0] && find_place(p, e) < 0)
         return -1;
-    for (size_t i = 0; i < s->frame.n_sequences && !done(p) && !io_stop_requested(); i++) {
+    for (size_t i = 0; i < s->frame.n_sequences && !done(p) && !signals_stop_requested(); i++) {
         s->came++;
         if (!is_used(s) && p->record(p->arg, i, e) < 0)
             return -1;
@@ -406,7 +407,7 @@ static int run_updates(struct publisher *p, struct err *e)
             finished = 1;
             more = publish(p, 1, 1, e) < 0 ? -1 : 1;
         }
-        if (io_stop_requested())
+        if (signals_stop_requested())
             more = err_set(e, STATUS_AGAIN, "stopped");
     }
     if (more == 0 && !done(p) && p->end(p->arg, e) < 0)
@@ -437,12 +438,16 @@ static void clean_up(struct publisher *p, struct err *e)
     struct err second;
     if (p->refused || (!p->shown && !p->created && !p->run.trainer.step))
         return;
-    int stopped = io_stop_requested();
+    int stopped = signals_stop_requested();
     // Nothing is saved of a run whose models changed under it: what it made may be of both.
     int intact = mapped_unchanged(&second) == 0;
     if (!intact && stopped)
         *e = second;
     if (intact && (stopped || (p->live && p->run.trainer.step > 0 && !done(p)))) {
+        if (stopped)
+            message_note("stopping: saving the state after generation %lld; Ctrl-C again ends at "
+                         "once, without it",
+                         (long long)p->run.trainer.step);
         if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0)
             message_warn("the state could not be saved: %s", second.text);
         else if (stopped)

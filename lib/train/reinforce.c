@@ -193,10 +193,6 @@ static int check_stats(struct reinforce_run *r, const struct batch_stats *f, str
         publisher_take_back(&r->publisher, "the mean sum of reward", reward, r->o->stop_reward);
     else if (kl > r->o->stop_kl)
         publisher_take_back(&r->publisher, "the mean KL", kl, r->o->stop_kl);
-    if (r->publisher.stopped)
-        return 0;
-    window_add(&r->last_reward, f->reward);
-    window_add(&r->last_kl, f->kl);
     return 0;
 }
 
@@ -224,6 +220,9 @@ static int update(struct reinforce_run *r, struct err *e)
         0)
         return -1;
     frame_clear(&r->batch);
+    // Not before: an update that is given up is tried again by a run that goes on.
+    window_add(&r->last_reward, stats.reward);
+    window_add(&r->last_kl, stats.kl);
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;

@@ -2,6 +2,7 @@
 #include "train/result.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "base/signals.h"
 #include "train/checkpoint.h"
 
 #include <fcntl.h>
@@ -91,6 +92,8 @@ static int save_state(struct result *r, struct err *e)
 
 static int stop(struct result *r, struct err *e)
 {
+    message_note("stopping: saving the state after update %lld; Ctrl-C again ends at once, without it",
+                 (long long)r->run.trainer.step);
     if (save_state(r, e) < 0)
         return -1;
     return err_set(e, STATUS_AGAIN,
@@ -128,13 +131,22 @@ static int one_update(struct result *r, struct err *e)
     return at < r->total_steps && run_save_due(run) ? save_state(r, e) : 0;
 }
 
+// A stop in the middle of an update gives the update up.
+static int next_update(struct result *r, struct err *e)
+{
+    if (signals_stop_requested())
+        return stop(r, e);
+    int result = one_update(r, e);
+    return result < 0 && e->status == STATUS_AGAIN ? stop(r, e) : result;
+}
+
 static int run_updates(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
     int result = 0;
     progress_resume(&run->progress, run->trainer.step);
     while (result == 0 && run->trainer.step < r->total_steps)
-        result = io_stop_requested() ? stop(r, e) : one_update(r, e);
+        result = next_update(r, e);
     progress_end(&run->progress);
     return result;
 }
@@ -319,12 +331,12 @@ int result_train(struct result *r, struct objective *objective, size_t bytes, st
     return finish(r, e);
 }
 
-void result_close(struct result *r, int failed, const struct err *e)
+void result_close(struct result *r, int failed)
 {
     // A stopped run leaves its state; any other failure leaves nothing, except a state that was
     // there before or was saved on the way, which a later --resume can use.
     if (r->out.fd >= 0 && failed) {
-        if (e->status == STATUS_AGAIN || io_exists(r->out.fd, run_state))
+        if (io_exists(r->out.fd, run_state))
             directory_close(&r->out);
         else
             directory_abort(&r->out);

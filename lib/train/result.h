@@ -6,7 +6,7 @@
 //   result_open(&r, &options, "sft-train", 0, &e);      // the model is there
 //   result_begin(&r, &plan, &e);                        // PATH.partial is there
 //   result_train(&r, objective, bytes, &e);
-//   result_close(&r, failed, &e);
+//   result_close(&r, failed);
 #ifndef TRAIN_RESULT_H
 #define TRAIN_RESULT_H
 
@@ -62,6 +62,6 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
 // signal, with the state saved in PATH.partial.
 int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e);
 // Unless the run failed with a state to go on from, nothing unfinished is left.
-void result_close(struct result *r, int failed, const struct err *e);
+void result_close(struct result *r, int failed);
 
 #endif

@@ -149,7 +149,7 @@ int reward_train_run(const struct reward_train_options *o, const char *input, st
     if (r.scorer.pass.model)
         reward_scorer_release(&r.scorer);
     reward_objective_release(&r.objective);
-    result_close(&r.result, result < 0, e);
+    result_close(&r.result, result < 0);
     pairs_release(&r.data);
     pairs_release(&r.eval);
     return result;

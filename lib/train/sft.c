@@ -133,7 +133,7 @@ int sft_run(const struct sft_options *o, const char *input, struct err *e)
     int result = train(&r, input, e);
     token_objective_release(&r.objective);
     scorer_release(&r.scorer);
-    result_close(&r.result, result < 0, e);
+    result_close(&r.result, result < 0);
     if (r.data.header.column)
         dataset_release(&r.data);
     if (r.eval.header.column)

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "train/trainer.h"
 #include "base/progress.h"
+#include "base/thread.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { EMA_GRAIN = 1 << 16 }; // weights
 
 const struct trainer_options trainer_defaults = {
     .learning_rate = 5e-5,
@@ -79,6 +82,14 @@ size_t trainer_bytes(const struct model *m, const struct trainer_options *o)
     return copies * m->n_flat * sizeof(float) + decoder_work_bytes(m, tokens, tokens, 1) + head;
 }
 
+static void average_weights(void *arg, size_t begin, size_t end, int worker)
+{
+    struct trainer *t = arg;
+    const float *master = t->model->master;
+    for (size_t i = begin; i < end; i++)
+        t->ema[i] += (float)((1 - t->ema_decay) * ((double)master[i] - (double)t->ema[i]));
+}
+
 static void move_weights(struct trainer *t, struct step_report *report)
 {
     struct model *m = t->model;
@@ -90,13 +101,12 @@ static void move_weights(struct trainer *t, struct step_report *report)
                        m->gradient + p->offset, t->m ? t->m + p->offset : NULL,
                        t->v ? t->v + p->offset : NULL, report->learning_rate, p->n_dims > 1, clip);
     }
-    for (size_t i = 0; t->ema && i < m->n_flat; i++)
-        t->ema[i] += (float)((1 - t->ema_decay) * ((double)m->master[i] - (double)t->ema[i]));
+    if (t->ema)
+        threads_for(m->n_flat, EMA_GRAIN, average_weights, t);
 }
 
 static int update_weights(struct trainer *t, struct step_report *report, struct err *e)
 {
-    report->grad_norm = sqrt(optimizer_sum_squares(t->model->gradient, t->model->n_flat));
     report->learning_rate = schedule_lr(&t->schedule, t->step);
     if (!isfinite(report->loss) || !isfinite(report->grad_norm))
         return err_set(e, STATUS_FAILED,
@@ -125,17 +135,31 @@ static int micro_batch(struct trainer *t, struct objective *o, const struct step
 static int micro_batches(struct trainer *t, struct objective *o, const struct step *s,
                          struct err *e)
 {
-    int more;
+    int more = 0;
     model_clear_gradient(t->model);
     t->pass.after = o->after;
     t->pass.group = o->group;
     pass_begin(&t->pass, s->sequence, s->n);
-    while ((more = pass_next(&t->pass, e)) > 0)
+    while (!threads_interrupted() && (more = pass_next(&t->pass, e)) > 0)
         if (micro_batch(t, o, s, e) < 0)
             return -1;
     if (more < 0)
         s->report->where = t->pass.where;
     return more;
+}
+
+// All that changes nothing but the gradient, which the next step makes anew: given up when a stop is
+// requested, whatever came of what was left out.
+static int gradient(struct trainer *t, struct objective *o, const struct step *s, struct err *e)
+{
+    threads_interruptible();
+    int result = micro_batches(t, o, s, e);
+    if (result == 0)
+        s->report->grad_norm = sqrt(optimizer_sum_squares(t->model->gradient, t->model->n_flat));
+    if (!threads_uninterruptible())
+        return result;
+    s->report->where = s->n;
+    return err_set(e, STATUS_AGAIN, "stopped");
 }
 
 // What is to be known of the batch before anything is made of it.
@@ -167,7 +191,7 @@ int trainer_step(struct trainer *t, const struct trainer_example *example, size_
     if (begin(t, &s, e) < 0 || objective->begin(objective, &s, e) < 0)
         return -1;
     report->where = n;
-    if (micro_batches(t, objective, &s, e) < 0)
+    if (gradient(t, objective, &s, e) < 0)
         return -1;
     objective->end(objective, &s);
     if (update_weights(t, report, e) < 0)

@@ -85,6 +85,7 @@ size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
 // One update from n examples, all trained positions of which count as one batch. Fails without
 // touching the weights when the loss or the gradient is not finite; where that is one example's
 // fault, report->where is its index, otherwise n. A batch without trained positions is an error.
+// STATUS_AGAIN: a stop was requested, and the update is given up; the weights are what they were.
 int trainer_step(struct trainer *t, const struct trainer_example *example, size_t n,
                  struct objective *objective, struct step_report *report, struct err *e);
 

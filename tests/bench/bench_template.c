@@ -4,6 +4,7 @@
 // CHATS.jsonl holds {"messages": [...]} records. The second rate is that of rendering with the
 // assistant's spans; the third that of the text.
 #include "base/io.h"
+#include "base/signals.h"
 #include "data/chat.h"
 #include "data/corpus.h"
 
@@ -95,5 +96,5 @@ int main(int argc, char **argv)
         return 2;
     }
     message_program("bench_template");
-    return run(argv, &e) < 0 ? io_exit_status(message_fail(&e)) : 0;
+    return run(argv, &e) < 0 ? signals_exit_status(message_fail(&e)) : 0;
 }

@@ -7,6 +7,7 @@
 #include "base/named_number.h"
 #include "base/number.h"
 #include "base/rng.h"
+#include "base/signals.h"
 #include "base/shown.h"
 #include "base/thread.h"
 #include "base/utf8.h"
@@ -148,6 +149,92 @@ static void threads_visit_each_item_once(void)
     }
     CHECK(threads_set(-1, &e) < 0 && e.status == STATUS_USAGE);
     CHECK(threads_set(1, &e) == 0);
+}
+
+struct stopped {
+    int hits, at; // chunks that ran; the one that is struck
+};
+
+static void strike_one(void *arg, size_t begin, size_t end, int worker)
+{
+    struct stopped *s = arg;
+    s->hits++;
+    if (begin == (size_t)s->at)
+        raise(SIGTERM);
+}
+
+// In a process of its own, where a stop was requested for good.
+static void stop_and_count(void)
+{
+    struct stopped s = {.at = 10};
+    struct err err;
+    signals_init(1);
+    CHECK(!signals_stop_requested() && signals_check_stop(&err) == 0);
+    threads_interruptible();
+    threads_for(100, 1, strike_one, &s);
+    CHECK(s.hits == 11 && threads_interrupted() && signals_stop_requested());
+    CHECK(signals_check_stop(&err) < 0 && err.status == STATUS_AGAIN);
+    CHECK(threads_uninterruptible() == 1);
+    // What must be whole is.
+    CHECK(!threads_interrupted());
+    threads_for(100, 1, strike_one, &s);
+    CHECK(s.hits == 111);
+    threads_interruptible();
+    CHECK(threads_uninterruptible() == 0);
+}
+
+// Returns how it ended. `body` may fail checks.
+static int in_child(void (*body)(void))
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        body();
+        fflush(stdout);
+        _exit(test_failed);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
+static void two_presses(void)
+{
+    signals_init(1);
+    raise(SIGINT);
+    usleep(400000);
+    raise(SIGINT);
+}
+
+// What is not Ctrl-C may come as often as it likes.
+static void one_press(void)
+{
+    signals_init(1);
+    raise(SIGINT);
+    raise(SIGTERM);
+    raise(SIGHUP);
+    raise(SIGTERM);
+    CHECK(signals_stop_requested());
+}
+
+static void ignored_hangup(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    signals_init(1);
+    raise(SIGHUP);
+    CHECK(!signals_stop_requested());
+}
+
+static void stops_and_ends(void)
+{
+    int status = in_child(stop_and_count);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    status = in_child(two_presses);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    status = in_child(one_press);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    status = in_child(ignored_hangup);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void json_takes_whole_numbers_of_any_size(void)
@@ -386,6 +473,7 @@ int main(void)
     RUN(records_have_one_name);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
+    RUN(stops_and_ends);
     RUN(json_takes_whole_numbers_of_any_size);
     RUN(utf8_is_checked);
     RUN(utf8_characters_go_there_and_back);

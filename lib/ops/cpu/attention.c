@@ -477,7 +477,7 @@ static void backward_heads(void *arg, size_t begin, size_t end, int worker)
         }
         memset(w.dk, 0, padded(s->length) * dim * sizeof(float));
         memset(w.dv, 0, padded(s->length) * dim * sizeof(float));
-        for (size_t first = 0; first < last; first += BACK_ROWS)
+        for (size_t first = 0; first < last && !threads_interrupted(); first += BACK_ROWS)
             backward_tile(job, s, head, first, last - first < BACK_ROWS ? last - first : BACK_ROWS,
                           &w);
         for (size_t t = 0; t < s->length; t++) {
