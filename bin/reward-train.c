@@ -62,7 +62,7 @@ static const struct program program = {
         "role sample or rejected. -m DIR is a language model, which gets a new head (one number "
         "per position, weights 0), or a reward model, whose training continues. The result is the "
         "...ForSequenceClassification directory -o DIR, which appears when the run is complete; "
-        "SIGINT and SIGTERM save the state in DIR.partial and end with status 75.",
+        "SIGINT, SIGTERM and SIGHUP save the state in DIR.partial and end with status 75.",
     .examples = "  reward-train -m sft -o reward pairs.toks\n"
                 "  reward-train --score -m reward < rollouts.toks | toks stat\n"
                 "  reward-train --measure scored-pairs.toks\n",

@@ -39,8 +39,9 @@ static const struct program program = {
     .summary = "Fine-tune a model on the trained tokens of a stream.",
     .details =
         "The result is the Hugging Face directory -o DIR, which appears when the run is complete; "
-        "until then everything is in DIR.partial. SIGINT and SIGTERM save the state there and end "
-        "with status 75. The loss of an update is the sum over its trained tokens divided by their "
+        "until then everything is in DIR.partial. SIGINT, SIGTERM and SIGHUP save the state there "
+        "and end with status 75. The loss of an update is the sum over its trained tokens divided "
+        "by their "
         "number, however the batch is cut into micro-batches.",
     .examples = "  tok -m base demos.jsonl | sft-train -m base -o sft --keep half\n"
                 "  sft-train -m base -o sft --learning-rate 1e-5 --batch-size 32 demos.toks\n",

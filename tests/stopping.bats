@@ -103,14 +103,13 @@ stopped_in_step() {
 
 # SIGNALS COMMAND...: at any point, nothing is left but what is complete under its name.
 leaves_nothing() {
-    local signals at points signal before
+    local signals signal at ats before
     read -ra signals <<<"$1"
     shift
     before=$(ls -A)
     struck HUP 0 "$@"
     [ "$got" -eq 0 ]
     rm -rf out
-    local ats
     mapfile -t ats < <(chosen_points)
     for at in "${ats[@]}"; do
         signal=${signals[at % ${#signals[@]}]}

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "base/board.h"
-#include "base/signals.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -232,7 +231,7 @@ static void draw(struct board *b, const char *message, size_t size, double now)
 }
 
 // Ctrl-C, Ctrl-Z: the shell's prompt must not stand above old lines.
-static void erase(void)
+void board_erase(void)
 {
     put("\r\033[J", 4);
 }
@@ -240,16 +239,15 @@ static void erase(void)
 static void erase_and_suspend(int signal_number)
 {
     (void)signal_number;
-    erase();
+    board_erase();
     raise(SIGSTOP);
 }
 
-static void watch_signals(void)
+static void watch_suspension(void)
 {
     struct sigaction old, action = {.sa_handler = erase_and_suspend, .sa_flags = SA_RESTART};
     if (sigaction(SIGTSTP, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
         sigaction(SIGTSTP, &action, NULL);
-    signals_before_end(erase);
 }
 
 // ---------------------------------------------------------------------------------- the board
@@ -330,7 +328,7 @@ void board_join(int show)
     me.joined = 1;
     me.show = show && board_terminal();
     if (me.show)
-        watch_signals();
+        watch_suspension();
     if (!me.show && !me.own.input && !me.own.output)
         return; // nobody to tell anything
     int fd = open_board(O_CREAT, 10);

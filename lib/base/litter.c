@@ -12,17 +12,17 @@
 #include <unistd.h>
 
 // A handler reads this list whenever it comes: pieces are never taken out, only emptied.
-struct piece {
+struct litter {
     _Atomic(char *) path; // NULL: free for another
-    struct piece *next;
+    struct litter *next;
 };
-static _Atomic(struct piece *) first;
+static _Atomic(struct litter *) first;
 static atomic_int removing; // set before any path is looked at: none is freed from then on
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct piece *find(const char *path)
+static struct litter *find(const char *path)
 {
-    struct piece *p = atomic_load(&first);
+    struct litter *p = atomic_load(&first);
     for (; p; p = p->next) {
         const char *there = atomic_load(&p->path);
         if (path ? there && !strcmp(there, path) : !there)
@@ -37,7 +37,7 @@ int litter_add(const char *path, struct err *e)
     if (!copy)
         return err_memory(e, strlen(path), "a path");
     pthread_mutex_lock(&lock);
-    struct piece *p = find(NULL);
+    struct litter *p = find(NULL);
     int fresh = !p;
     if (fresh && (p = calloc(1, sizeof *p)))
         p->next = atomic_load(&first);
@@ -55,7 +55,7 @@ int litter_add(const char *path, struct err *e)
 void litter_drop(const char *path)
 {
     pthread_mutex_lock(&lock);
-    struct piece *p = find(path);
+    struct litter *p = find(path);
     char *copy = p ? atomic_exchange(&p->path, NULL) : NULL;
     if (!atomic_load(&removing))
         free(copy);
@@ -63,7 +63,7 @@ void litter_drop(const char *path)
 }
 
 // As getdents64 gives them: the C library's own reading of directories takes memory.
-struct entry {
+struct directory_entry {
     uint64_t inode;
     int64_t offset;
     unsigned short size;
@@ -74,14 +74,14 @@ struct entry {
 static void remove_directory(const char *path)
 {
     union {
-        struct entry aligned;
+        struct directory_entry aligned;
         char byte[4096];
     } block;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     long n;
     while (fd >= 0 && (n = syscall(SYS_getdents64, fd, &block, sizeof block)) > 0)
         for (long at = 0; at < n;) {
-            const struct entry *entry = (const struct entry *)(block.byte + at);
+            const struct directory_entry *entry = (const struct directory_entry *)(block.byte + at);
             unlinkat(fd, entry->name, 0);
             at += entry->size;
         }
@@ -93,7 +93,7 @@ static void remove_directory(const char *path)
 void litter_remove(void)
 {
     atomic_store(&removing, 1);
-    for (struct piece *p = atomic_load(&first); p; p = p->next) {
+    for (struct litter *p = atomic_load(&first); p; p = p->next) {
         const char *path = atomic_load(&p->path);
         if (path && unlink(path) < 0 && errno == EISDIR)
             remove_directory(path);

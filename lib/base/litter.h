@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What must not outlive the program: files under temporary names, directories that are not complete.
-// A signal that ends the program removes them (base/signals.h). Any thread.
+// What must not outlive the program: files under temporary names, directories that are not
+// complete. A signal that ends the program removes them (base/signals.h). Any thread.
 #ifndef BASE_LITTER_H
 #define BASE_LITTER_H
 

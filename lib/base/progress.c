@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/signals.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,6 +29,8 @@ void progress_init(struct progress *p, const char *unit, int64_t total)
                                  : PROGRESS_PLAIN;
     if (p->form != PROGRESS_OFF)
         board_join(p->form == PROGRESS_TERMINAL);
+    if (p->form == PROGRESS_TERMINAL)
+        signals_before_end(board_erase);
     p->due = -INFINITY;
     progress_update(p, 0, "%s", "");
 }

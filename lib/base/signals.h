@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What signals do to a program. SIGPIPE and SIGXFSZ become errors of the write that met them (EPIPE,
-// EFBIG). What else ends a program takes its status line from the screen and its litter
+// What signals do to a program. SIGPIPE and SIGXFSZ become errors of the write that met them
+// (EPIPE, EFBIG). What else ends a program takes its status line from the screen and its litter
 // (base/litter.h) from the disk. A program that saves what it has is asked to stop instead.
 #ifndef BASE_SIGNALS_H
 #define BASE_SIGNALS_H
 
 #include "base/error.h"
 
-// For main, before the work. stop: SIGINT, SIGTERM, SIGHUP and SIGXCPU set a flag in place of ending
-// the program. A second Ctrl-C ends it at once.
+// For main, before the work. stop: SIGINT, SIGTERM, SIGHUP and SIGXCPU set a flag in place of
+// ending the program. A second Ctrl-C ends it at once.
 void signals_init(int stop);
 int signals_stop_requested(void);
 // STATUS_AGAIN when a stop was requested: for loops in which nothing is to be saved yet.

@@ -92,8 +92,9 @@ static int save_state(struct result *r, struct err *e)
 
 static int stop(struct result *r, struct err *e)
 {
-    message_note("stopping: saving the state after update %lld; Ctrl-C again ends at once, without it",
-                 (long long)r->run.trainer.step);
+    message_note(
+        "stopping: saving the state after update %lld; Ctrl-C again ends at once, without it",
+        (long long)r->run.trainer.step);
     if (save_state(r, e) < 0)
         return -1;
     return err_set(e, STATUS_AGAIN,

@@ -148,8 +148,8 @@ static int micro_batches(struct trainer *t, struct objective *o, const struct st
     return more;
 }
 
-// All that changes nothing but the gradient, which the next step makes anew: given up when a stop is
-// requested, whatever came of what was left out.
+// All that changes nothing but the gradient, which the next step makes anew: given up when a stop
+// is requested, whatever came of what was left out.
 static int gradient(struct trainer *t, struct objective *o, const struct step *s, struct err *e)
 {
     threads_interruptible();

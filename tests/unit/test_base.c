@@ -7,8 +7,8 @@
 #include "base/named_number.h"
 #include "base/number.h"
 #include "base/rng.h"
-#include "base/signals.h"
 #include "base/shown.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "base/utf8.h"
 
