@@ -274,18 +274,32 @@ int model_keep(struct model *m, struct err *e)
     return err_prefix(e, "%s", m->path);
 }
 
+float *model_zeros(const struct model *m, const char *what, struct err *e)
+{
+    enum { PIECE = 1 << 24 };
+    size_t n = m->n_flat;
+    float *p = aligned_alloc(64, n * sizeof *p);
+    if (!p)
+        err_memory(e, n * sizeof *p, what);
+    for (size_t i = 0; p && i < n; i += PIECE) {
+        if (signals_check_stop(e) < 0) {
+            free(p);
+            return NULL;
+        }
+        memset(p + i, 0, (n - i < PIECE ? n - i : PIECE) * sizeof *p);
+    }
+    return p;
+}
+
 int model_train(struct model *m, struct err *e)
 {
     if (m->master)
         return 0;
     if (model_keep(m, e) < 0)
         return -1;
-    size_t bytes = m->n_flat * sizeof(float);
-    m->master = aligned_alloc(64, bytes);
-    m->gradient = m->master ? aligned_alloc(64, bytes) : NULL;
-    if (!m->gradient)
-        return err_memory(e, bytes, "weights and gradients");
-    memset(m->master, 0, bytes);
+    if (!(m->master = model_zeros(m, "weights", e)) ||
+        !(m->gradient = model_zeros(m, "gradients", e)))
+        return -1;
     for (size_t i = 0; i < m->n_parameters; i++) {
         if (signals_check_stop(e) < 0)
             return -1;
@@ -297,7 +311,6 @@ int model_train(struct model *m, struct err *e)
             return -1;
         safetensors_forget(&m->shard[i]);
     }
-    memset(m->gradient, 0, bytes);
     return 0;
 }
 

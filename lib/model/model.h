@@ -78,6 +78,9 @@ MUST_CHECK int model_same_vocabulary(const struct model *a, const struct model *
 // fails if they changed before.
 MUST_CHECK int model_train(struct model *m, struct err *e);
 void model_clear_gradient(struct model *m);
+// Zeros, a number for each weight: [n_flat] from the heap. NULL: memory is out, named by `what`, or
+// a stop was requested.
+float *model_zeros(const struct model *m, const char *what, struct err *e);
 // The values of parameter i as fp32: into `out` [rows * cols].
 void model_values(const struct model *m, size_t i, float *out);
 // XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.

@@ -20,15 +20,7 @@ const struct trainer_options trainer_defaults = {
     .micro_batch_tokens = 1024,
 };
 
-static float *make_moment(const struct model *m, struct err *e)
-{
-    float *p = aligned_alloc(64, m->n_flat * sizeof *p);
-    if (!p)
-        err_memory(e, m->n_flat * sizeof *p, "the optimizer's moments");
-    else
-        memset(p, 0, m->n_flat * sizeof *p);
-    return p;
-}
+static const char moments[] = "the optimizer's moments";
 
 int trainer_init(struct trainer *t, struct model *m, struct device *device,
                  const struct trainer_options *o, int64_t total_steps, struct err *e)
@@ -51,12 +43,12 @@ int trainer_init(struct trainer *t, struct model *m, struct device *device,
         return -1;
     if (device->ops->backward_open(device, e) < 0 || model_train(m, e) < 0)
         return -1;
-    if (optimizer_has_m(o->optim) && !(t->m = make_moment(m, e)))
+    if (optimizer_has_m(o->optim) && !(t->m = model_zeros(m, moments, e)))
         return -1;
-    if (optimizer_has_v(o->optim) && !(t->v = make_moment(m, e)))
+    if (optimizer_has_v(o->optim) && !(t->v = model_zeros(m, moments, e)))
         return -1;
     if (o->ema > 0) {
-        if (!(t->ema = make_moment(m, e)))
+        if (!(t->ema = model_zeros(m, "the average of weights", e)))
             return -1;
         memcpy(t->ema, m->master, m->n_flat * sizeof *t->ema);
     }
