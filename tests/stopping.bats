@@ -25,11 +25,11 @@ long_records() {
         "$BIN/toks" view -b >"$1"
 }
 
-processor_ticks() { # PID: what it has used, in hundredths of a second
+processor_ticks() { # PID: what it has used, in hundredths of a second; much, if it has ended
     local stat
     read -r stat <"/proc/$1/stat"
     read -ra stat <<<"${stat##*) }"
-    echo $((stat[11] + stat[12]))
+    [ "${stat[0]}" != Z ] && echo $((stat[11] + stat[12])) || echo 1000000
 }
 
 computes_since() { # PID TICKS
