@@ -55,16 +55,30 @@ stopped_in_step() {
     long_records long.toks 150
     local whole=(--batch-size 150) pairs=(--batch-size 75 --reference self)
     stopped_in_step out.partial/densepath.partial "$BIN/sft-train" "${whole[@]}" "${step[@]}"
-    [ "$got" -eq 75 ] && grep 'stopped after update 0 of 3' said && grep 'stopping: saving.*Ctrl-C' said
-    [ -e out.partial/state.safetensors ] && [ ! -e out ] && rm -r out.partial
+    [ "$got" -eq 75 ]
+    grep 'stopped after update 0 of 3' said
+    grep 'stopping: saving.*Ctrl-C' said
+    [ -e out.partial/state.safetensors ]
+    [ ! -e out ]
+    rm -r out.partial
     stopped_in_step out.partial/densepath.partial "$BIN/reward-train" --batch-size 75 "${step[@]}"
-    [ "$got" -eq 75 ] && grep 'stopped after update 0 of 3' said && rm -r out.partial
+    [ "$got" -eq 75 ]
+    grep 'stopped after update 0 of 3' said
+    rm -r out.partial
     stopped_in_step out.partial/densepath.partial "$BIN/pair-train" "${pairs[@]}" "${step[@]}"
-    [ "$got" -eq 75 ] && grep 'stopped after update 0 of 3' said && rm -r out.partial
+    [ "$got" -eq 75 ]
+    grep 'stopped after update 0 of 3' said
+    rm -r out.partial
     stopped_in_step out/densepath.json "$BIN/pair-train" --online "${pairs[@]}" "${step[@]}"
-    [ "$got" -eq 75 ] && grep 'stopped after generation 0, ' said && [ -e out/state.safetensors ] && rm -r out
+    [ "$got" -eq 75 ]
+    grep 'stopped after generation 0, ' said
+    [ -e out/state.safetensors ]
+    rm -r out
     stopped_in_step out/densepath.json "$BIN/reinforce-step" "${whole[@]}" "${step[@]}"
-    [ "$got" -eq 75 ] && grep 'stopped after generation 0, ' said && [ -e out/state.safetensors ] && rm -r out
+    [ "$got" -eq 75 ]
+    grep 'stopped after generation 0, ' said
+    [ -e out/state.safetensors ]
+    rm -r out
 }
 
 @test "what goes on after a step that was given up has the bytes of a run that was not stopped" {
@@ -73,18 +87,22 @@ stopped_in_step() {
     make=("$BIN/sft-train" -m base --threads 1 --ema 0.9 --batch-size 40 --max-steps 2)
     "${make[@]}" -q -o straight long.toks
     stopped_in_step out.partial/densepath.partial "${make[@]}" -o out long.toks
-    [ "$got" -eq 75 ] && grep 'stopped after update 0 of 2' said
+    [ "$got" -eq 75 ]
+    grep 'stopped after update 0 of 2' said
     "${make[@]}" -q --resume -o out long.toks
-    diff -r -x metrics.jsonl straight out && cmp <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
+    diff -r -x metrics.jsonl straight out
+    cmp <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
     rm -r straight out
     # The rule's window has each batch once.
     make=("$BIN/reinforce-step" -m base --threads 1 --batch-size 20 --stop-reward 100 --stop-window 2)
     "${make[@]}" -q -o straight long.toks
     stopped_in_step out/densepath.json "${make[@]}" -o out long.toks
-    [ "$got" -eq 75 ] && grep 'stopped after generation 0, ' said
+    [ "$got" -eq 75 ]
+    grep 'stopped after generation 0, ' said
     [ "$("$BIN/model" info --json out | jq .fingerprint)" = "$("$BIN/model" info --json base | jq .fingerprint)" ]
     "${make[@]}" -q --resume -o out long.toks
-    diff -r -x metrics.jsonl straight out && cmp <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
+    diff -r -x metrics.jsonl straight out
+    cmp <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
 }
 
 @test "a stop while a stream is waited for ends the run" {
@@ -97,8 +115,11 @@ stopped_in_step() {
     kill -TERM $pid
     wait $pid || got=$?
     exec 7>&-
-    [ "$got" -eq 75 ] && grep 'stopped by a signal' said
-    [ ! -e out.partial ] && [ ! -e out.lock ] && [ ! -e out ]
+    [ "$got" -eq 75 ]
+    grep 'stopped by a signal' said
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
+    [ ! -e out ]
 }
 
 # SIGNALS COMMAND...: at any point, nothing is left but what is complete under its name.
@@ -160,5 +181,6 @@ leaves_nothing() {
     kill -HUP $pid
     local got=0
     wait $pid || got=$?
-    [ "$got" -eq 75 ] && [ -e next.partial/state.safetensors ]
+    [ "$got" -eq 75 ]
+    [ -e next.partial/state.safetensors ]
 }
