@@ -94,7 +94,7 @@ stopped_in_step() {
     cmp <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
     rm -r straight out
     # The rule's window has each batch once.
-    make=("$BIN/reinforce-step" -m base --threads 1 --batch-size 20 --stop-reward 100 --stop-window 2)
+    make=("$BIN/reinforce-step" -m base --threads 1 --batch-size 20 --stop-reward 100 --stop-window 4)
     "${make[@]}" -q -o straight long.toks
     stopped_in_step out/densepath.json "${make[@]}" -o out long.toks
     [ "$got" -eq 75 ]
