@@ -46,7 +46,14 @@ usage_error() { # MESSAGE
 need_programs() { # NAME...
     local name
     for name; do
-        command -v "$name" >/dev/null || fail "the program $name was not found: run make first"
+        if ! command -v "$name" >/dev/null; then
+            case $name in
+            jq | make | gnuplot)
+                fail "$name was not found: install the Debian package ${name/gnuplot/gnuplot-nox} (or \`make deps\`)"
+                ;;
+            *) fail "the program $name was not found: run make first" ;;
+            esac
+        fi
     done
 }
 
