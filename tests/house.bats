@@ -85,7 +85,7 @@ run_tests() {
 
 # A tree whose targets have nothing to build, on a system with all commands but these packages.
 bare_tree() { # PACKAGE...
-    mkdir -p tree/.ci tree/tests/fuzz tree/tests/fidelity tree/tests/bench tree/pipelines tree/bin system
+    mkdir -p tree/.ci tree/tests/fuzz tree/tests/fidelity tree/tests/bench tree/pipelines tree/bin tree/build system
     cp "$tree/Makefile" "$tree/packages.txt" tree
     cp "$tree/.ci/packages" tree/.ci
     printf '#!/bin/bash\necho ran\n' | tee tree/.ci/lint tree/tests/run tree/tests/fuzz/run tree/tests/fidelity/run \
@@ -117,15 +117,18 @@ bare_make() { # ARGUMENT...
         [ "$(grep -c "^installing Debian packages .*(DEPS=no leaves that out): $want\$" complaint)" -eq 1 ]
         grep -qx "apt-get .*install -y --no-install-recommends $want" asked
         bare_make "$target" DEPS=no
-        [ ! -s complaint ] && [ ! -e asked ]
+        [ ! -s complaint ]
+        [ ! -e asked ]
         DEPS=no bare_make "$target"
-        [ ! -s complaint ] && [ ! -e asked ]
+        [ ! -s complaint ]
+        [ ! -e asked ]
     done
     run ! bare_make test DEPS=maybe
     [ ! -e asked ]
     # All that the two commands of the README need, and nothing else is done.
     DEPS=no bare_make deps
-    [ ! -s said ] && grep -qx 'apt-get .* libzstd-dev jq bats' asked
+    [ ! -s said ]
+    grep -qx 'apt-get .* libzstd-dev jq bats' asked
     bare_make deps DEPS_FOR='lint slow'
     grep -qx 'apt-get .* clang' asked
     run ! bare_make deps DEPS_FOR=none
@@ -151,7 +154,8 @@ bare_make() { # ARGUMENT...
     printf '#!/bin/bash\necho "fatal error: xxhash.h" >&2; exit 1\n' >system/cc && chmod +x system/cc
     mkdir -p tree/lib/base && echo 'int x;' >tree/lib/base/x.c
     run ! bare_make DEPS=no CC=cc objects
-    grep -q 'not installed: libxxhash-dev$' complaint && grep -q '`make deps`' complaint
+    grep -q 'not installed: libxxhash-dev$' complaint
+    grep -q '`make deps`' complaint
 }
 
 # ---- installation ----
