@@ -129,14 +129,6 @@ static int run_init(char **operand, int n, struct err *e)
     return result;
 }
 
-static size_t file_bytes(const struct model *m)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
-        bytes += m->shard[i].size;
-    return bytes;
-}
-
 // What each kind of program holds in memory.
 struct needs {
     const char *name, *text;
@@ -149,7 +141,7 @@ static void find_needs(const struct model *m, struct needs need[NEEDS])
     const struct model_config *c = &m->config;
     struct trainer_options o = trainer_defaults;
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
-    need[0] = (struct needs){"weights", "weights, mapped", file_bytes(m)};
+    need[0] = (struct needs){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     need[1] = (struct needs){"logprob", "logprob, beside them",
                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
     need[2] = (struct needs){"training", "training with AdamW", trainer_bytes(m, &o)};
@@ -181,7 +173,7 @@ static int print_json(const struct model *m, const char *fingerprint, struct err
     for (int i = 0; i < NEEDS; i++)
         json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
     json_object_set_new(o, "fingerprint", json_string(fingerprint));
-    json_object_set_new(o, "file_bytes", json_integer((json_int_t)file_bytes(m)));
+    json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
     buffer_init(&text, 0);
     int result = json_print(o, &text, e);
@@ -251,9 +243,10 @@ static int average(char **operand, int n, struct model **m, double *weight, stru
     for (int i = 0; i < n; i++)
         if (!(m[i] = model_open_any(operand[i], e)))
             return -1;
-    if (!(m[n] = model_open_any(operand[0], e)) || model_train(m[n], e) < 0 ||
-        model_combine(m[n], m, weight, (size_t)n, e) < 0 || mapped_unchanged(e) < 0 ||
-        directory_begin(&out, common.output, 0, overwrite, e) < 0)
+    if (!(m[n] = model_open_any(operand[0], e)) ||
+        directory_check_room(common.output, (double)model_file_bytes(m[n], save_dtype), e) < 0 ||
+        model_train(m[n], e) < 0 || model_combine(m[n], m, weight, (size_t)n, e) < 0 ||
+        mapped_unchanged(e) < 0 || directory_begin(&out, common.output, 0, overwrite, e) < 0)
         return -1;
     int result = model_save(m[n], out.fd, save_dtype, e);
     if (result < 0)

@@ -118,6 +118,9 @@ policy() { # OPTION...: two updates of a policy
     leaves_nothing fails 1 'out: no space.*MiB' on_disk DISK_FREE=1000 "${train[@]}"
     policy -o policy
     leaves_nothing fails 1 'policy: no space.*MiB' on_disk DISK_FREE=1000 "${learn[@]}" round.toks
+    leaves_nothing fails 1 'made.*no space.*MiB' on_disk DISK_FREE=1000 "$BIN/model" init -q base -o made
+    leaves_nothing fails 1 'mean: no space.*MiB' on_disk DISK_FREE=1000 "$BIN/model" average -q base:1 -o mean
+    on_disk DISK_FREE=1000000000 "$BIN/model" init -q base -o made
     on_disk DISK_FREE=1000000000 "${train[@]}"
     mv out straight
     # Without a state on the way.

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/room.h"
 #include "base/sync.h"
 
 #include <errno.h>
@@ -54,6 +55,19 @@ int directory_is_mount(const char *path)
     struct statx x;
     return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &x) == 0 &&
            (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+int directory_check_room(const char *path, double bytes, struct err *e)
+{
+    char *folder = directory_parent(path, e);
+    int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int result = folder ? 0 : -1;
+    if (fd >= 0 && (result = room_check(fd, bytes, e)) < 0)
+        err_prefix(e, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return result;
 }
 
 static int has(const char *path, const char *name)

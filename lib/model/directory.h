@@ -54,6 +54,8 @@ extern const char directory_note_name[], directory_marker[], directory_old[], di
 char *directory_beside(const char *path, const char *suffix, struct err *e);
 char *directory_parent(const char *path, struct err *e);
 int directory_is_mount(const char *path);
+// Whether the disk of PATH has room for so many bytes.
+MUST_CHECK int directory_check_room(const char *path, double bytes, struct err *e);
 
 void directory_close(struct directory_output *o); // leaves PATH.partial where it is
 void directory_abort(struct directory_output *o); // removes it

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char run_state[] = "state.safetensors";
@@ -114,34 +113,13 @@ int run_save_due(struct run *r)
     return 1;
 }
 
-// Of its weights as they are written.
-static size_t model_bytes(const struct run *r)
-{
-    const struct model *m = r->model;
-    size_t bytes = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
-        bytes += m->shard[i].size;
-    size_t wide = m->n_flat * sizeof(float);
-    return r->o->save_dtype ? (strcmp(r->o->save_dtype, "fp32") ? wide / 2 : wide) : bytes;
-}
-
 int run_check_space(const struct run *r, size_t models, size_t states, struct err *e)
 {
     const struct trainer *t = &r->trainer;
     size_t state = (1 + !!t->m + !!t->v + !!t->ema) * r->model->n_flat * sizeof(float);
-    double need = (double)models * (double)model_bytes(r) + (double)states * (double)state;
-    struct statvfs disk;
-    char *folder = directory_parent(r->o->output, e);
-    if (!folder)
-        return -1;
-    int known = statvfs(folder, &disk) == 0 && disk.f_blocks;
-    free(folder);
-    double room = known ? (double)disk.f_bavail * (double)disk.f_frsize : need;
-    if (room >= need)
-        return 0;
-    return err_set(e, STATUS_FAILED,
-                   "%s: no space for the result: it needs %.1f MiB, and %.1f MiB are free there",
-                   r->o->output, need / (1 << 20), room / (1 << 20));
+    double need = (double)models * (double)model_file_bytes(r->model, r->o->save_dtype) +
+                  (double)states * (double)state;
+    return directory_check_room(r->o->output, need, e);
 }
 
 // Of the files of a generation. Its card is made anew each time.
