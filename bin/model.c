@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct common common;
 static const char *save_dtype;
@@ -184,13 +185,35 @@ static int print_json(const struct model *m, const char *fingerprint, struct err
     return result;
 }
 
+// What is printed goes to -o.
+static struct output printed = {.fd = -1};
+
+static int begin_print(struct err *e)
+{
+    if (output_open(&printed, common.output, e) < 0)
+        return -1;
+    return printed.path && dup2(printed.fd, STDOUT_FILENO) < 0 ? err_errno(e, printed.path) : 0;
+}
+
+static int end_print(int result, struct err *e)
+{
+    if (result == 0 && fflush(stdout) != 0)
+        result = err_errno(e, output_name(&printed));
+    if (result == 0)
+        return output_commit(&printed, e);
+    output_abort(&printed);
+    return -1;
+}
+
 static int run_info(char **operand, int n, struct err *e)
 {
     struct model *m = model_open_any(operand[0], e);
     char fingerprint[24];
     if (!m)
         return -1;
-    int result = model_fingerprint(m, fingerprint, e);
+    int result = begin_print(e);
+    if (result == 0)
+        result = model_fingerprint(m, fingerprint, e);
     if (result == 0)
         result = mapped_unchanged(e);
     if (result == 0 && json)
@@ -198,14 +221,14 @@ static int run_info(char **operand, int n, struct err *e)
     else if (result == 0)
         print_table(m, fingerprint);
     model_close(m);
-    return result;
+    return end_print(result, e);
 }
 
 static int run_diff(char **operand, int n, struct err *e)
 {
     struct model *a = model_open_any(operand[0], e), *b = a ? model_open_any(operand[1], e) : NULL;
     double worst = 0;
-    int result = b ? 0 : -1;
+    int result = b ? begin_print(e) : -1;
     for (size_t i = 0; result == 0 && i < a->n_parameters; i++) {
         struct tensor_difference d;
         result = model_difference(a, b, i, &d, e);
@@ -218,6 +241,7 @@ static int run_diff(char **operand, int n, struct err *e)
     }
     if (result == 0)
         result = mapped_unchanged(e);
+    result = end_print(result, e);
     if (result == 0 && worst > tolerance)
         result = err_set(e, STATUS_FAILED, "%s and %s differ by up to %.6g", operand[0], operand[1],
                          worst);
@@ -283,11 +307,12 @@ static const struct {
     const char *name;
     const struct program *program;
     int (*run)(char **operand, int n, struct err *e);
+    int makes_directory;
 } commands[] = {
-    {"init", &init_program, run_init},
-    {"info", &info_program, run_info},
-    {"diff", &diff_program, run_diff},
-    {"average", &average_program, run_average},
+    {"init", &init_program, run_init, 1},
+    {"info", &info_program, run_info, 0},
+    {"diff", &diff_program, run_diff, 0},
+    {"average", &average_program, run_average, 1},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -315,12 +340,10 @@ static int run_command(int i, int argc, char **argv)
     int status = program_start(commands[i].program, argc, argv, &operands);
     if (status >= 0)
         return status;
+    common.is_directory = commands[i].makes_directory;
     if ((status = common_apply(&common, 0)))
         return status;
-    int result = commands[i].run(operands.text, operands.n, &e);
-    if (fflush(stdout) < 0 && result == 0)
-        result = err_errno(&e, "standard output");
-    if (result < 0)
+    if (commands[i].run(operands.text, operands.n, &e) < 0)
         return io_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

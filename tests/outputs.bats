@@ -149,6 +149,65 @@ untouched() { # the input, and no left-over
     untouched
 }
 
+@test "an output that cannot be written is told before the input comes, and nothing is made for the trial" {
+    local tree=$BATS_TEST_DIRNAME/.. name command where=/nowhere/out
+    mkfifo never
+    exec 8<>never
+    late() { # PATH COMMAND...: one line, at once
+        local named=$1
+        shift
+        run -1 --separate-stderr timeout -s KILL 60 "$@" <never 3>&- 8>&-
+        [ "$stderr" = "$name: $named: No such file or directory" ]
+    }
+    declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
+    for name in dense-reward logprob novelty rollout tok 'reward-train --score'; do
+        command=($name ${operands[$name]-})
+        name=${name%% *}
+        late $where "${command[@]}" -o $where
+    done
+    for name in dense-reward sft-train reward-train pair-train 'pair-train --online' reinforce-step; do
+        command=($name ${operands[$name]-})
+        name=${name%% *}
+        late $where "${command[@]}" -o out --metrics $where
+    done
+    for name in "$tree"/bin/toks-commands/*.c; do
+        name=$(basename "$name" .c)
+        command=(toks "$name" ${operands[$name]-})
+        case $name in
+        split) command+=(-n 2) ;;
+        annotate) command+=(-o $where -- cat) ;;
+        esac
+        name="toks $name"
+        if [ "$name" = 'toks split' ]; then late $where.000.toks "${command[@]}" -o $where; else late $where "${command[@]}" -o $where; fi
+    done
+    name='toks tee' && late $where toks tee $where
+    name='toks annotate' && late $where toks annotate --journal $where -- cat
+    name='model info' && late $where model info none -o $where
+    name='model diff' && late $where model diff none none -o $where
+    # A file in the place of a folder, a folder in that of a file, and what may not be written.
+    run -1 toks cat in.toks -o in.toks/out
+    run -1 toks cat in.toks -o .
+    [[ $output == 'toks cat: .: Is a directory' ]]
+    if [ "$(id -u)" -ne 0 ]; then
+        mkdir closed && chmod a-w closed
+        run -1 toks cat -o closed/out <never
+    fi
+    rm -rf never closed separate-stderr-*
+    [ "$(echo *)" = "in.jsonl in.toks kept.toks two.toks" ]
+}
+
+@test "model info and diff print into the file of -o" {
+    local fixture=m
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    model init -q "$fixture" -o other --seed 3
+    model info "$fixture" -o told
+    model info "$fixture" | cmp - told
+    run -1 model diff "$fixture" other -o told
+    run -1 --separate-stderr model diff "$fixture" other
+    diff <(echo "$output") told
+    run -2 model info "$fixture" -o "$fixture/model.safetensors"
+}
+
 @test "a chat template that is a folder or a device is refused, needed or not" {
     cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/sort/model" m
     mkdir folder
