@@ -196,6 +196,29 @@ untouched() { # the input, and no left-over
     [ "$(echo *)" = "in.jsonl in.toks kept.toks two.toks" ]
 }
 
+@test "pipelines: a file that will be written at the end is tried at the start" {
+    local script option ending needed most operands n=0 tree=$BATS_TEST_DIRNAME/../pipelines
+    for script in "$tree"/* "$tree"/studies/*; do
+        [ -f "$script" ] && [ -x "$script" ] || continue
+        operands=()
+        mapfile -t needed < <(sed "/^.rounds_options/r $tree/lib/rounds.bash" "$script" |
+            sed -nE "s/^(rounds_options=.)? +(-., )?(--[a-z-]+) [A-Z]+ .*  text!  .*/\3\nx/p")
+        most=$(sed -nE "s/^%operands ([0-9]+) .*/\1/p" "$script")
+        while [ "${#operands[@]}" -lt "${most:-0}" ]; do operands+=(x); done
+        while read -r option ending; do
+            echo "$script $option"
+            run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${operands[@]}"
+            [ "$output" = "${script##*/}: /nowhere/out$ending: No such file or directory" ]
+            n=$((n + 1))
+        done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file( \.svg)?  .*/\2\3/p; s/^%common .*metrics.*/--metrics/p' "$script")
+    done
+    echo "$n"
+    [ "$n" -ge 25 ]
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    run -1 "$tree/select" -m m --reference m -o /nowhere/out in.toks
+    [ "$output" = 'select: /nowhere/out: its folder is not there, or cannot be written' ]
+}
+
 @test "model info and diff print into the file of -o" {
     local fixture=m
     cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
