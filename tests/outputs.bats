@@ -184,6 +184,13 @@ untouched() { # the input, and no left-over
     name='toks annotate' && late $where toks annotate --journal $where -- cat
     name='model info' && late $where model info none -o $where
     name='model diff' && late $where model diff none none -o $where
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    for name in sft-train reward-train pair-train "pair-train --online" reinforce-step; do
+        run -2 timeout -s KILL 60 $name -m m -o out --save-dtype bf15 <never 3>&- 8>&-
+        [[ $output == *"'bf15' is not one of"* ]]
+    done
+    run -2 model average m:1 -o out --save-dtype bf15
+    rm -r m
     # A file in the place of a folder, a folder in that of a file, and what may not be written.
     run -1 toks cat in.toks -o in.toks/out
     run -1 toks cat in.toks -o .
@@ -197,7 +204,7 @@ untouched() { # the input, and no left-over
 }
 
 @test "pipelines: a file that will be written at the end is tried at the start" {
-    local script option ending needed most operands n=0 tree=$BATS_TEST_DIRNAME/../pipelines
+    local script option needed most operands n=0 tree=$BATS_TEST_DIRNAME/../pipelines
     for script in "$tree"/* "$tree"/studies/*; do
         [ -f "$script" ] && [ -x "$script" ] || continue
         operands=()
@@ -205,15 +212,17 @@ untouched() { # the input, and no left-over
             sed -nE "s/^(rounds_options=.)? +(-., )?(--[a-z-]+) [A-Z]+ .*  text!  .*/\3\nx/p")
         most=$(sed -nE "s/^%operands ([0-9]+) .*/\1/p" "$script")
         while [ "${#operands[@]}" -lt "${most:-0}" ]; do operands+=(x); done
-        while read -r option ending; do
+        while read -r option; do
             echo "$script $option"
             run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${operands[@]}"
-            [ "$output" = "${script##*/}: /nowhere/out$ending: No such file or directory" ]
+            [ "$output" = "${script##*/}: /nowhere/out: No such file or directory" ]
             n=$((n + 1))
-        done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file( \.svg)?  .*/\2\3/p; s/^%common .*metrics.*/--metrics/p' "$script")
+        done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file  .*/\2/p; s/^%common .*metrics.*/--metrics/p' "$script")
     done
     echo "$n"
-    [ "$n" -ge 25 ]
+    [ "$n" -ge 20 ]
+    : >file
+    run -1 "$tree/plot" curves a=file -o file/out
     cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
     run -1 "$tree/select" -m m --reference m -o /nowhere/out in.toks
     [ "$output" = 'select: /nowhere/out: its folder is not there, or cannot be written' ]

@@ -20,7 +20,7 @@ struct script_row {
     const char *choices[CHOICES_MAX + 1];
     struct option_texts texts;
     int flag, required, may_be_empty;
-    const char *ending; // of a file that the script writes; NULL: it is no such
+    int is_file; // that the script writes
 };
 
 struct script {
@@ -124,7 +124,7 @@ static int read_kind(struct script_row *row, char *text)
             continue;
         row->spec.kind = kinds[i].kind;
         if (!strncmp(text, "file", n))
-            row->ending = low ? low + 1 : "";
+            row->is_file = 1;
         int whole = kinds[i].kind == OPTION_INT;
         row->spec.low = low ? strtod(low, NULL) : whole ? -1e15 : -HUGE_VAL;
         row->spec.high = high ? strtod(high, NULL) : whole ? 999999999 : HUGE_VAL;
@@ -371,23 +371,11 @@ static int check(const struct script *s, const struct operands *operands)
     return 0;
 }
 
-static int try_file(const struct script_row *row, struct err *e)
-{
-    char *path;
-    if (!row->ending || !row->text || !*row->text)
-        return 0;
-    if (asprintf(&path, "%s%s", row->text, row->ending) < 0)
-        return err_memory(e, strlen(row->text), "a path");
-    int result = output_try(path, 1, e);
-    free(path);
-    return result;
-}
-
 static int try_files(const struct script *s)
 {
     struct err e;
     for (int i = 0; i < s->n; i++)
-        if (s->row[i].variable && try_file(&s->row[i], &e) < 0)
+        if (s->row[i].is_file && output_try(s->row[i].text, 1, &e) < 0)
             return message_fail(&e);
     return 0;
 }

@@ -93,6 +93,8 @@ size_t model_positions(const struct model *m);
 // as model_keep found it. Fails if a file that the result depends on changed since it was opened.
 // save_dtype: NULL keeps each tensor's type; or "fp32", "bf16", "fp16".
 MUST_CHECK int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
+// Whether model_save knows the type (NULL does).
+MUST_CHECK int model_check_dtype(const char *save_dtype, struct err *e);
 // Bytes of its weights as model_save writes them.
 size_t model_file_bytes(const struct model *m, const char *save_dtype);
 // Writes the language model `m` into the directory `to` as a reward model: the vocabulary's head is

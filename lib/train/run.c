@@ -49,7 +49,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->metrics.fd = -1;
     r->loss = NAN;
     progress_init(&r->progress, "update", o->max_steps);
-    if (policy_lock_take(&r->lock, o->output, e) < 0)
+    if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
     if (claim(r, living, e) < 0 || device_open(&r->device, o->device, e) < 0)

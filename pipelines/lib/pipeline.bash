@@ -99,6 +99,14 @@ need_model() { # WHAT DIR
     [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
 }
 
+# The folder of pictures PREFIX.svg and so on, which are drawn at the end.
+make_place() { # PREFIX
+    local folder
+    folder=$(dirname -- "$1")
+    mkdir -p -- "$folder" || exit
+    [[ -w $folder ]] || fail "$folder: cannot be written"
+}
+
 # The directory of a reference: what sft-train kept under that name, or any model.
 reference_of() { # SFT NAME
     if [[ -r $1/$2/config.json ]]; then
