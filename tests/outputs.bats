@@ -228,6 +228,30 @@ untouched() { # the input, and no left-over
     [ "$output" = 'select: /nowhere/out: its folder is not there, or cannot be written' ]
 }
 
+@test "no file that makes up a model becomes an output, whether the program reads it or not" {
+    local task=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators file command
+    model init -q "$task/model" -o m
+    echo x >m/chat_template.jinja
+    "$task/generate" --n 4 >demos.jsonl
+    tok -q -m m demos.jsonl -o demos.toks
+    cp -r m kept
+    # A file beside them is no part of the model.
+    echo x >m/samples.toks
+    for file in kept/* kept/../m/tokenizer.json; do
+        file=${file#kept/}
+        for command in "tok -m m demos.jsonl -o" "logprob -m m --as x demos.toks -o" "model info m -o" \
+            "logprob -m kept --kl m --as x demos.toks -o" "sft-train -m m demos.toks -o out --metrics" \
+            "toks annotate -m m demos.toks --journal"; do
+            set -- $command "m/$file"
+            [ "$1" != toks ] || set -- "$@" -- cat
+            run -2 "$@"
+            [[ $output == *"m/$file: is an input and an output of the same command"* ]]
+        done
+    done
+    rm m/samples.toks && diff -r m kept
+    echo x >m/samples.toks && tok -q -m m demos.jsonl -o m/samples.toks
+}
+
 @test "model info and diff print into the file of -o" {
     local fixture=m
     cp -r "$BATS_TEST_DIRNAME/fixtures/model" m

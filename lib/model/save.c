@@ -28,7 +28,8 @@ static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
             *out = types[i];
             return 0;
         }
-    return err_set(e, STATUS_USAGE, "--save-dtype: '%s' is not one of fp32, fp16, bf16", save_dtype);
+    return err_set(e, STATUS_USAGE, "--save-dtype: '%s' is not one of fp32, fp16, bf16",
+                   save_dtype);
 }
 
 int model_check_dtype(const char *save_dtype, struct err *e)
