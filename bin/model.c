@@ -291,6 +291,7 @@ static int run_average(char **operand, int n, struct err *e)
         result = need_output(e);
     if (result == 0)
         result = model_check_dtype(save_dtype, e);
+    c.input[0] = operand[0];
     for (int i = 0; i < n && result == 0; i++)
         result = claim_check_input(common.output, operand[i], e);
     if (result == 0)

@@ -23,7 +23,7 @@ int model_folder_is_weights(const char *name)
     return 0;
 }
 
-static int is_part(const char *name)
+int model_folder_is_part(const char *name)
 {
     static const char *const known[] = {"config.json",
                                         "generation_config.json",
@@ -58,7 +58,7 @@ int model_folder_note(int at, struct err *e)
         return 0;
     }
     while (result == 0 && (entry = readdir(listing)))
-        if (is_part(entry->d_name) && fstatat(at, entry->d_name, &st, 0) == 0)
+        if (model_folder_is_part(entry->d_name) && fstatat(at, entry->d_name, &st, 0) == 0)
             result = touched_input(&st, entry->d_name, e);
     closedir(listing);
     return result;
