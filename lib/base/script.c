@@ -217,6 +217,9 @@ static int add_common(struct script *s, char *names, struct err *e)
         {"overwrite", "--overwrite  overwrite=--overwrite  flag  replace what this suite has made "
                       "under the name "
                       "OUT; without it that is refused"},
+        {"save-minutes", "--save-minutes X  save_minutes=15  real 0 1000000  save the state of a "
+                         "run when X minutes "
+                         "have passed since the last time; 0: never"},
         {"seed", "--seed N  seed=0  int 0  seed of all random numbers"},
         {"threads",
          "--threads N  threads=0  int 0 1024  threads of each program; 0: one per processor"},

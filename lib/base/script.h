@@ -25,9 +25,9 @@
 //                int [LOW [HIGH]], real [LOW [HIGH]], choice, list (repeatable; the variable is an
 //                array); `!`: required, `?`: a text that may be empty
 //     help
-// %common NAME...  options that several scripts have, in the same words: metrics, overwrite, seed,
-//                  threads, timeout. After them come those that every script has: --config, --quiet
-//                  and --verbose.
+// %common NAME...  options that several scripts have, in the same words: metrics, overwrite,
+//                  save-minutes, seed, threads, timeout. After them come those that every script
+//                  has: --config, --quiet and --verbose.
 // %operands MIN MAX SENTENCE  how many (`*`: any number), and the error message otherwise
 // %rest PROGRAM    the program that receives the words after `--`; without it they are operands
 // Other lines that begin with `%` and a word are not for this parser and are skipped.
