@@ -2,10 +2,13 @@
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
 
 # Names are given as they are: a dollar in one would be make's, which can run commands.
-$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
+$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
 	it would be taken for a variable of make: write the name without, or set it in config.mak)))
 VERSION := 0.2.0
 -include config.mak
+# DEPS=no: targets install no packages.
+export DEPS
+DEPS_FOR ?= build run test
 
 CC      ?= gcc
 CFLAGS  ?= -O2 -g
@@ -45,7 +48,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects demo compare fidelity test test-slow lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects deps demo compare fidelity test test-slow lint bench fuzz install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -59,6 +62,7 @@ objects: $(OBJECTS) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bin/*.c bin/*/*.c $(a
 
 help:
 	@echo 'make               build the programs: bin/NAME'
+	@echo 'make deps          install the packages of make demo and make test; DEPS_FOR="lint slow" for other groups'
 	@echo 'make demo          the main job from nothing, in five minutes; SEEDS=5 for more runs [$(SEEDS)]'
 	@echo 'make compare       every method on every task over 5 seeds, into out/compare; QUICK=1 for a look'
 	@echo 'make test          all tests but the slow ones; make SANITIZE=address,undefined test'
@@ -70,7 +74,8 @@ help:
 	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands of the build.'
-	@echo 'make demo and make test install the Debian packages that are missing (packages.txt).'
+	@echo 'Before they build, demo, compare, fidelity, test, lint, bench and fuzz install the Debian packages that'
+	@echo 'are missing (packages.txt), as root or through sudo, and say so; DEPS=no leaves that out.'
 
 # Says what is missing before a compiler does.
 $(BUILD)/libraries:
@@ -79,7 +84,7 @@ $(BUILD)/libraries:
 		grep -h 'fatal error' $@.log || cat $@.log; rm -f $@; \
 		echo 'Something to build with is missing. Debian packages that are not installed:' \
 			$$(.ci/packages --missing build); \
-		echo '`.ci/packages build` installs them, as root or through sudo.'; exit 1; } >&2
+		echo '`make deps` installs them, as root or through sudo.'; exit 1; } >&2
 	@rm -f $@.log
 
 $(BUILD)/%.o: %.c | $(BUILD)/libraries
@@ -135,7 +140,12 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas
 
-# Packages come before anything is compiled: each of these calls make again.
+# Packages come before anything is compiled: each of these calls make again. Who asks for `deps` wants
+# them, whatever DEPS says.
+deps: export DEPS_FOR := $(DEPS_FOR)
+deps:
+	@set -f; DEPS=yes .ci/packages $$DEPS_FOR
+
 demo:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
@@ -170,6 +180,7 @@ fidelity:
 
 lint:
 	@.ci/packages build lint
+	@.ci/packages --need clang clang-format clang-tidy shellcheck mandoc
 	@$(MAKE) --no-print-directory -k BUILD=build/gcc CC=gcc EXTRA=-Werror objects
 	@echo "ok      gcc -Wall -Wextra -Werror"
 	@$(MAKE) --no-print-directory -k BUILD=build/clang CC=clang EXTRA=-Werror objects
@@ -195,6 +206,7 @@ FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPP
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
 fuzz:
 	@.ci/packages build lint
+	@.ci/packages --need clang
 	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
 	@$(ALONE) tests/fuzz/run $(FUZZDIR) $(SECONDS_EACH) $(FUZZERS)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct common common;
 static const char *save_dtype;
@@ -141,14 +142,6 @@ static int run_init(char **operand, int n, struct err *e)
     return result;
 }
 
-static size_t file_bytes(const struct model *m)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
-        bytes += m->shard[i].size;
-    return bytes;
-}
-
 // What each kind of program holds in memory.
 struct needs {
     const char *name, *text;
@@ -161,7 +154,7 @@ static void find_needs(const struct model *m, struct needs need[NEEDS])
     const struct model_config *c = &m->config;
     struct trainer_options o = trainer_defaults;
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
-    need[0] = (struct needs){"weights", "weights, mapped", file_bytes(m)};
+    need[0] = (struct needs){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     need[1] = (struct needs){"logprob", "logprob, beside them",
                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
     need[2] = (struct needs){"training", "training with AdamW", trainer_bytes(m, &o)};
@@ -193,7 +186,7 @@ static int print_json(const struct model *m, const char *fingerprint, struct err
     for (int i = 0; i < NEEDS; i++)
         json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
     json_object_set_new(o, "fingerprint", json_string(fingerprint));
-    json_object_set_new(o, "file_bytes", json_integer((json_int_t)file_bytes(m)));
+    json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
     buffer_init(&text, 0);
     int result = json_print(o, &text, e);
@@ -204,13 +197,35 @@ static int print_json(const struct model *m, const char *fingerprint, struct err
     return result;
 }
 
+// What is printed goes to -o.
+static struct output printed = {.fd = -1};
+
+static int begin_print(struct err *e)
+{
+    if (output_open(&printed, common.output, e) < 0)
+        return -1;
+    return printed.path && dup2(printed.fd, STDOUT_FILENO) < 0 ? err_errno(e, printed.path) : 0;
+}
+
+static int end_print(int result, struct err *e)
+{
+    if (result == 0 && fflush(stdout) != 0)
+        result = err_errno(e, output_name(&printed));
+    if (result == 0)
+        return output_commit(&printed, e);
+    output_abort(&printed);
+    return -1;
+}
+
 static int run_info(char **operand, int n, struct err *e)
 {
     struct model *m = model_open_any(operand[0], e);
     char fingerprint[24];
     if (!m)
         return -1;
-    int result = model_fingerprint(m, fingerprint, e);
+    int result = begin_print(e);
+    if (result == 0)
+        result = model_fingerprint(m, fingerprint, e);
     if (result == 0)
         result = mapped_unchanged(e);
     if (result == 0 && json)
@@ -218,14 +233,14 @@ static int run_info(char **operand, int n, struct err *e)
     else if (result == 0)
         print_table(m, fingerprint);
     model_close(m);
-    return result;
+    return end_print(result, e);
 }
 
 static int run_diff(char **operand, int n, struct err *e)
 {
     struct model *a = model_open_any(operand[0], e), *b = a ? model_open_any(operand[1], e) : NULL;
     double worst = 0;
-    int result = b ? 0 : -1;
+    int result = b ? begin_print(e) : -1;
     for (size_t i = 0; result == 0 && i < a->n_parameters; i++) {
         struct tensor_difference d;
         result = model_difference(a, b, i, &d, e);
@@ -238,6 +253,7 @@ static int run_diff(char **operand, int n, struct err *e)
     }
     if (result == 0)
         result = mapped_unchanged(e);
+    result = end_print(result, e);
     if (result == 0 && worst > tolerance)
         result = err_set(e, STATUS_FAILED, "%s and %s differ by up to %.6g", operand[0], operand[1],
                          worst);
@@ -263,9 +279,10 @@ static int average(char **operand, int n, struct model **m, double *weight, stru
     for (int i = 0; i < n; i++)
         if (!(m[i] = model_open_any(operand[i], e)))
             return -1;
-    if (!(m[n] = model_open_any(operand[0], e)) || model_train(m[n], e) < 0 ||
-        model_combine(m[n], m, weight, (size_t)n, e) < 0 || mapped_unchanged(e) < 0 ||
-        begin_directory(&out, e) < 0)
+    if (!(m[n] = model_open_any(operand[0], e)) ||
+        directory_check_room(common.output, (double)model_file_bytes(m[n], save_dtype), e) < 0 ||
+        model_train(m[n], e) < 0 || model_combine(m[n], m, weight, (size_t)n, e) < 0 ||
+        mapped_unchanged(e) < 0 || begin_directory(&out, e) < 0)
         return -1;
     int result = model_save(m[n], out.fd, save_dtype, e);
     if (result < 0)
@@ -284,6 +301,9 @@ static int run_average(char **operand, int n, struct err *e)
         result = split_weight(operand[i], &weight[i], e);
     if (result == 0)
         result = need_output(e);
+    if (result == 0)
+        result = model_check_dtype(save_dtype, e);
+    c.input[0] = operand[0];
     for (int i = 0; i < n && result == 0; i++)
         result = claim_check_input(common.output, operand[i], e);
     if (result == 0)
@@ -302,11 +322,12 @@ static const struct {
     const char *name;
     const struct program *program;
     int (*run)(char **operand, int n, struct err *e);
+    int makes_directory;
 } commands[] = {
-    {"init", &init_program, run_init},
-    {"info", &info_program, run_info},
-    {"diff", &diff_program, run_diff},
-    {"average", &average_program, run_average},
+    {"init", &init_program, run_init, 1},
+    {"info", &info_program, run_info, 0},
+    {"diff", &diff_program, run_diff, 0},
+    {"average", &average_program, run_average, 1},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -334,12 +355,10 @@ static int run_command(int i, int argc, char **argv)
     int status = program_start(commands[i].program, argc, argv, &operands);
     if (status >= 0)
         return status;
+    common.is_directory = commands[i].makes_directory;
     if ((status = common_apply(&common, 0)))
         return status;
-    int result = commands[i].run(operands.text, operands.n, &e);
-    if (fflush(stdout) < 0 && result == 0)
-        result = err_errno(&e, "standard output");
-    if (result < 0)
+    if (commands[i].run(operands.text, operands.n, &e) < 0)
         return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

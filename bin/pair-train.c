@@ -5,7 +5,7 @@
 #include "losses.h"
 #include "train.h"
 
-static struct common common;
+static struct common common = {.is_directory = 1};
 static struct engine_options engine;
 static struct loss_options losses;
 static int batch_given;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-static struct common common;
+static struct common common = {.is_directory = 1};
 static struct engine_options engine;
 static struct loss_options losses;
 static int batch_given;

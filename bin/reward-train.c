@@ -245,6 +245,7 @@ static int start_training(int argc, char **argv)
     struct err e;
     char tokenizer[24];
     struct run_options *r = &run.result.run;
+    common.is_directory = 1;
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",
                              r, tokenizer, &operands);
     if (status >= 0)

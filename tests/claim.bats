@@ -81,6 +81,34 @@ untouched() {
     done
 }
 
+@test "what somebody has put into an unfinished folder of this suite stays" {
+    local name there
+    for name in $programs; do
+        program "$name"
+        for there in thesis.txt figures; do
+            # As a run leaves it that is killed before its first save.
+            mkdir -p out.partial/start && cp base/config.json out.partial && : >out.partial/densepath.partial
+            head -c 100 base/model.safetensors >out.partial/model.safetensors && : >out.partial/metrics.jsonl
+            if [ $there = figures ]; then mkdir out.partial/$there; else echo precious >out.partial/$there; fi
+            untouched fails 1 "out.partial: $there in it was not made by densepath: move it" "${make[@]}" -o out
+            rm -r out.partial/$there
+            "${make[@]}" -o out
+            rm -r out
+        done
+    done
+    # A run that goes on leaves it; what the base has too is ours.
+    echo mine >base/NOTES.md
+    mkdir out.partial new.partial && : >out.partial/densepath.partial && : >new.partial/densepath.partial
+    echo mine >out.partial/thesis.txt
+    cp base/NOTES.md new.partial
+    program sft-train
+    "${make[@]}" --resume -o out 2>said
+    grep -q mine out/thesis.txt
+    program average
+    "${make[@]}" -o new
+    [ -e new/densepath.json ]
+}
+
 @test "what a program reads is not written over: the same, around it, inside it" {
     local name at
     mkdir -p around/base out.partial

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Stands before the C library (LD_PRELOAD) and plays a disk of another kind.
 //
-// DISK_FREE         bytes that statvfs tells to be free
+// DISK_FREE         bytes that fstatvfs tells to be free
 // DISK_PLAIN        set: two names cannot be exchanged, as on many network file systems
 // DISK_FULL         writes to files with this in their names fail with ENOSPC
 // DISK_AFTER        only once this file exists
@@ -37,10 +37,10 @@ static void note(const char *call, const char *path)
     fclose(f);
 }
 
-int statvfs(const char *path, struct statvfs *disk)
+int fstatvfs(int fd, struct statvfs *disk)
 {
     const char *room = getenv("DISK_FREE");
-    int result = REAL(int, statvfs, const char *, struct statvfs *)(path, disk);
+    int result = REAL(int, fstatvfs, int, struct statvfs *)(fd, disk);
     if (result == 0 && room) {
         disk->f_frsize = 1;
         disk->f_bavail = strtoull(room, NULL, 10);

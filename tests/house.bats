@@ -83,6 +83,81 @@ run_tests() {
     fi
 }
 
+# A tree whose targets have nothing to build, on a system with all commands but these packages.
+bare_tree() { # PACKAGE...
+    mkdir -p tree/.ci tree/tests/fuzz tree/tests/fidelity tree/tests/bench tree/pipelines tree/bin tree/build system
+    cp "$tree/Makefile" "$tree/packages.txt" tree
+    cp "$tree/.ci/packages" tree/.ci
+    printf '#!/bin/bash\necho ran\n' | tee tree/.ci/lint tree/tests/run tree/tests/fuzz/run tree/tests/fidelity/run \
+        tree/pipelines/demo tree/pipelines/compare >tree/tests/bench/a.sh
+    chmod +x tree/.ci/lint tree/tests/run tree/tests/*/run tree/pipelines/* tree/tests/bench/a.sh
+    printf '#!/bin/bash\n[[ " %s " == *" ${!#} "* ]] || echo installed\n' "$*" >system/dpkg-query
+    printf '#!/bin/bash\necho "apt-get $*" >>"%s"\n' "$PWD/asked" >system/apt-get
+    printf '#!/bin/bash\n[[ $1 != -n ]] || shift\nexec "$@"\n' >system/sudo
+    for name in clang clang-format clang-tidy shellcheck mandoc valgrind; do echo '#!/bin/bash' >"system/$name"; done
+    chmod +x system/*
+}
+bare_make() { # ARGUMENT...
+    rm -f asked
+    # What make prints of its folders is none of this.
+    (unset MAKEFLAGS MAKELEVEL BUILD BIN && PATH=$PWD/system:$PATH make --no-print-directory -s -C tree "$@") \
+        >said 2>complaint
+}
+
+@test "packages: each target that installs some says so in one line, and DEPS=no leaves it out" {
+    bare_tree jq libzstd-dev bats clang
+    local target want
+    for target in demo compare fidelity test test-slow lint bench fuzz; do
+        case $target in
+        test*) want='libzstd-dev jq bats' ;;
+        lint | fuzz) want='libzstd-dev clang' ;;
+        *) want='libzstd-dev jq' ;;
+        esac
+        bare_make "$target"
+        [ "$(grep -c "^installing Debian packages .*(DEPS=no leaves that out): $want\$" complaint)" -eq 1 ]
+        grep -qx "apt-get .*install -y --no-install-recommends $want" asked
+        bare_make "$target" DEPS=no
+        [ ! -s complaint ]
+        [ ! -e asked ]
+        DEPS=no bare_make "$target"
+        [ ! -s complaint ]
+        [ ! -e asked ]
+    done
+    run ! bare_make test DEPS=maybe
+    [ ! -e asked ]
+    # All that the two commands of the README need, and nothing else is done.
+    DEPS=no bare_make deps
+    [ ! -s said ]
+    grep -qx 'apt-get .* libzstd-dev jq bats' asked
+    bare_make deps DEPS_FOR='lint slow'
+    grep -qx 'apt-get .* clang' asked
+    run ! bare_make deps DEPS_FOR=none
+    [ ! -e asked ]
+}
+
+@test "packages: what is missing is named by what needs it, with the way to get it" {
+    mkdir few
+    local name
+    for name in bash env dirname sed awk grep; do ln -s "$(type -P $name)" few; done
+    PATH=$PWD/few run -1 "$tree/tests/run" man
+    [ "${#lines[@]}" -eq 1 ]
+    [[ $output == 'not found: bats jq zstd xxd. '*'`make deps`'* ]]
+    PATH=$PWD/few run -1 "$tree/.ci/packages" --need clang bats
+    [[ $output == 'not found: clang bats. '*'`make deps DEPS_FOR="lint test"`'* ]]
+    # Another way than Debian's to have one is as good.
+    ln -s "$(type -P true)" few/clang
+    PATH=$PWD/few "$tree/.ci/packages" --need clang
+    BIN=$BIN PATH=$PWD/few run -1 "$tree/pipelines/rewards/number"
+    [[ $output == 'number: jq was not found: '*'Debian package jq '* ]]
+    # A compiler tells what it lacks.
+    bare_tree libxxhash-dev
+    printf '#!/bin/bash\necho "fatal error: xxhash.h" >&2; exit 1\n' >system/cc && chmod +x system/cc
+    mkdir -p tree/lib/base && echo 'int x;' >tree/lib/base/x.c
+    run ! bare_make DEPS=no CC=cc objects
+    grep -q 'not installed: libxxhash-dev$' complaint
+    grep -q '`make deps`' complaint
+}
+
 # ---- installation ----
 
 @test "make install puts programs, pages and pipelines in place; uninstall takes them away" {

@@ -149,6 +149,121 @@ untouched() { # the input, and no left-over
     untouched
 }
 
+@test "an output that cannot be written is told before the input comes, and nothing is made for the trial" {
+    local tree=$BATS_TEST_DIRNAME/.. name command where=/nowhere/out
+    mkfifo never
+    exec 8<>never
+    late() { # PATH COMMAND...: one line, at once
+        local named=$1
+        shift
+        run -1 --separate-stderr timeout -s KILL 60 "$@" <never 3>&- 8>&-
+        [ "$stderr" = "$name: $named: No such file or directory" ]
+    }
+    declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
+    for name in dense-reward logprob novelty rollout tok 'reward-train --score'; do
+        command=($name ${operands[$name]-})
+        name=${name%% *}
+        late $where "${command[@]}" -o $where
+    done
+    for name in dense-reward sft-train reward-train pair-train 'pair-train --online' reinforce-step; do
+        command=($name ${operands[$name]-})
+        name=${name%% *}
+        late $where "${command[@]}" -o out --metrics $where
+    done
+    for name in "$tree"/bin/toks-commands/*.c; do
+        name=$(basename "$name" .c)
+        command=(toks "$name" ${operands[$name]-})
+        case $name in
+        split) command+=(-n 2) ;;
+        annotate) command+=(-o $where -- cat) ;;
+        esac
+        name="toks $name"
+        if [ "$name" = 'toks split' ]; then late $where.000.toks "${command[@]}" -o $where; else late $where "${command[@]}" -o $where; fi
+    done
+    name='toks tee' && late $where toks tee $where
+    name='toks annotate' && late $where toks annotate --journal $where -- cat
+    name='model info' && late $where model info none -o $where
+    name='model diff' && late $where model diff none none -o $where
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    for name in sft-train reward-train pair-train "pair-train --online" reinforce-step; do
+        run -2 timeout -s KILL 60 $name -m m -o out --save-dtype bf15 <never 3>&- 8>&-
+        [[ $output == *"'bf15' is not one of"* ]]
+    done
+    run -2 model average m:1 -o out --save-dtype bf15
+    rm -r m
+    # A file in the place of a folder, a folder in that of a file, and what may not be written.
+    run -1 toks cat in.toks -o in.toks/out
+    run -1 toks cat in.toks -o .
+    [[ $output == 'toks cat: .: Is a directory' ]]
+    if [ "$(id -u)" -ne 0 ]; then
+        mkdir closed && chmod a-w closed
+        run -1 toks cat -o closed/out <never
+    fi
+    rm -rf never closed separate-stderr-*
+    [ "$(echo *)" = "in.jsonl in.toks kept.toks two.toks" ]
+}
+
+@test "pipelines: a file that will be written at the end is tried at the start" {
+    local script option needed most operands n=0 tree=$BATS_TEST_DIRNAME/../pipelines
+    for script in "$tree"/* "$tree"/studies/*; do
+        [ -f "$script" ] && [ -x "$script" ] || continue
+        operands=()
+        mapfile -t needed < <(sed "/^.rounds_options/r $tree/lib/rounds.bash" "$script" |
+            sed -nE "s/^(rounds_options=.)? +(-., )?(--[a-z-]+) [A-Z]+ .*  text!  .*/\3\nx/p")
+        most=$(sed -nE "s/^%operands ([0-9]+) .*/\1/p" "$script")
+        while [ "${#operands[@]}" -lt "${most:-0}" ]; do operands+=(x); done
+        while read -r option; do
+            echo "$script $option"
+            run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${operands[@]}"
+            [ "$output" = "${script##*/}: /nowhere/out: No such file or directory" ]
+            n=$((n + 1))
+        done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file  .*/\2/p; s/^%common .*metrics.*/--metrics/p' "$script")
+    done
+    echo "$n"
+    [ "$n" -ge 20 ]
+    : >file
+    run -1 "$tree/plot" curves a=file -o file/out
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    run -1 "$tree/select" -m m --reference m -o /nowhere/out in.toks
+    [ "$output" = 'select: /nowhere/out: its folder is not there, or cannot be written' ]
+}
+
+@test "no file that makes up a model becomes an output, whether the program reads it or not" {
+    local task=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators file command
+    model init -q "$task/model" -o m
+    echo x >m/chat_template.jinja
+    "$task/generate" --n 4 >demos.jsonl
+    tok -q -m m demos.jsonl -o demos.toks
+    cp -r m kept
+    # A file beside them is no part of the model.
+    echo x >m/samples.toks
+    for file in kept/* kept/../m/tokenizer.json; do
+        file=${file#kept/}
+        for command in "tok -m m demos.jsonl -o" "logprob -m m --as x demos.toks -o" "model info m -o" \
+            "logprob -m kept --kl m --as x demos.toks -o" "sft-train -m m demos.toks -o out --metrics" \
+            "toks annotate -m m demos.toks --journal"; do
+            set -- $command "m/$file"
+            [ "$1" != toks ] || set -- "$@" -- cat
+            run -2 "$@"
+            [[ $output == *"m/$file: is an input and an output of the same command"* ]]
+        done
+    done
+    rm m/samples.toks && diff -r m kept
+    echo x >m/samples.toks && tok -q -m m demos.jsonl -o m/samples.toks
+}
+
+@test "model info and diff print into the file of -o" {
+    local fixture=m
+    cp -r "$BATS_TEST_DIRNAME/fixtures/model" m
+    model init -q "$fixture" -o other --seed 3
+    model info "$fixture" -o told
+    model info "$fixture" | cmp - told
+    run -1 model diff "$fixture" other -o told
+    run -1 --separate-stderr model diff "$fixture" other
+    diff <(echo "$output") told
+    run -2 model info "$fixture" -o "$fixture/model.safetensors"
+}
+
 @test "a chat template that is a folder or a device is refused, needed or not" {
     cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/sort/model" m
     mkdir folder

@@ -41,6 +41,39 @@ rewards() { # REFERENCE STREAM
                | $r["logp:a"][.] - (($r["logp:b"][.] | exp) + 0.03 | log)] | add'
 }
 
+@test "--save-minutes goes to every trainer" {
+    local few=(--steps 1 --batch-size 2 -n 2 --max-new-tokens 4) name bin=$PWD/bin mode
+    mkdir bin
+    ln -s "$(cd "$BIN" && pwd)"/* bin
+    # What they are told; only the reward's model is trained.
+    for name in sft-train reinforce-step pair-train reward-train; do
+        rm bin/$name
+        printf '#!/bin/bash\n[[ $* == *--score* ]] || echo "%s $*" >>%q\n[ %s != reward-train ] || exec %q "$@"\nexit 1\n' \
+            $name "$PWD/told" $name "$(cd "$BIN" && pwd)/$name" >bin/$name
+        chmod +x bin/$name
+    done
+    head -6 "$D/demos.jsonl" >few.jsonl
+    told() { # TRAINERS PIPELINE...
+        : >told
+        run ! env BIN="$bin" "$P/$2" -m "$D/sft" -o out --save-minutes 7 "${@:3}" few.jsonl -- -q
+        [ "$(cut -d' ' -f1 told | paste -sd' ')" = "$1" ]
+        run ! grep -v -e '--save-minutes 7 ' told
+        rm -rf out*
+    }
+    told reinforce-step dpr "${few[@]}"
+    told reinforce-step dpr --mode rounds "${few[@]}"
+    told pair-train irft --steps 1 --stages 2 --max-new-tokens 4
+    told pair-train irft --steps 1 --online --batch-size 2 --max-new-tokens 4
+    told 'reward-train reinforce-step' rft --rounds 1 "${few[@]}"
+    told sft-train best-of-sft --rounds 1 --prompts 4 --max-new-tokens 4
+    told reinforce-step vote --answer 'jq -c ".answer = .completion[:1]"' "${few[@]}"
+    told reinforce-step mig --end , --gold completion "${few[@]}"
+    told reinforce-step prefix-rft --score 'jq -c ".score = 1"' "${few[@]}"
+    for mode in '' --online; do
+        told reinforce-step reinforce --reward 'dense-reward -q --reward step' $mode "${few[@]}"
+    done
+}
+
 @test "usage: help, and one line for what is wrong" {
     for program in sft dpr select best-of best-of-sft evaluate precheck table plot compare realdata demo; do
         run -0 "$P/$program" --help

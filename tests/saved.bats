@@ -73,13 +73,16 @@ flip() {
 @test "the state of a policy proves itself too: nothing is published from a damaged one" {
     "$BIN/rollout" -q -m base -n 2 --batch-size 2 --steps 4 --max-new-tokens 4 prompts.toks |
         "$BIN/logprob" -q -m base --as sft | "$BIN/dense-reward" -q --floor 0 --baseline none sft none >round.toks
+    echo template >base/chat_template.jinja
+    echo card >base/README.md
     local learn=("$BIN/reinforce-step" -q -m base --save-steps 2 -o out)
     "${learn[@]}" --max-steps 2 round.toks
     cp -r out saved
     local file at size
-    for file in state.safetensors model.safetensors; do
+    for file in state.safetensors model.safetensors chat_template.jinja README-base.md densepath.json \
+        previous/{model.safetensors,config.json,chat_template.jinja,densepath.json}; do
         size=$(stat -c %s "saved/$file")
-        for ((at = 0; at < size; at += size / 9 + 1)); do
+        for ((at = 0; at < size; at += size / 6 + 1)); do
             rm -r out && cp -r saved out
             flip "out/$file" "$at"
             cp -r out before
@@ -88,6 +91,10 @@ flip() {
         done
     done
     rm -r out && cp -r saved out
+    rm out/previous/config.json
+    fails 1 'out: previous: config.json' "${learn[@]}" --resume round.toks
+    # A crash may leave none.
+    rm -r out/previous
     sed -i 's/"loss":/"losz":/' out/metrics.jsonl
     fails 1 'out/metrics.jsonl' "${learn[@]}" --resume round.toks
     cp saved/metrics.jsonl out
@@ -111,6 +118,9 @@ policy() { # OPTION...: two updates of a policy
     leaves_nothing fails 1 'out: no space.*MiB' on_disk DISK_FREE=1000 "${train[@]}"
     policy -o policy
     leaves_nothing fails 1 'policy: no space.*MiB' on_disk DISK_FREE=1000 "${learn[@]}" round.toks
+    leaves_nothing fails 1 'made.*no space.*MiB' on_disk DISK_FREE=1000 "$BIN/model" init -q base -o made
+    leaves_nothing fails 1 'mean: no space.*MiB' on_disk DISK_FREE=1000 "$BIN/model" average -q base:1 -o mean
+    on_disk DISK_FREE=1000000000 "$BIN/model" init -q base -o made
     on_disk DISK_FREE=1000000000 "${train[@]}"
     mv out straight
     # Without a state on the way.

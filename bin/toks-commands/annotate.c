@@ -52,6 +52,8 @@ int toks_annotate(struct call *c)
                              "-- COMMAND is missing: which command computes the columns?");
     if (in_flight < 1)
         return program_usage(&program, "--in-flight: at least one record must be asked for");
+    if (output_try(how.journal, 1, &c->e) < 0)
+        return toks_failed(&c->e);
     how.command = c->argv + own + 1;
     how.in_flight = in_flight;
     int result =

@@ -27,6 +27,7 @@ int toks_split(struct call *c)
         .operands_max = 1};
     double fraction[SPLIT_PARTS_MAX];
     int written;
+    toks_common.is_directory = 1; // a prefix
     int status = toks_start(c, &program, c->argc);
     if (status >= 0)
         return status;

@@ -46,3 +46,14 @@ void hash_fingerprint(uint64_t value, char out[FINGERPRINT_MAX])
 {
     snprintf(out, FINGERPRINT_MAX, "xxh3:%016" PRIx64, value);
 }
+
+const char hash_zeros[] = "xxh3:0000000000000000";
+
+char *hash_place(char *text, size_t size)
+{
+    static const char key[] = "\"checksum\":";
+    char *end = text + size, *at = memmem(text, size, key, sizeof key - 1);
+    at = at ? at + sizeof key - 1 : end;
+    at += at < end && *at == ' ';
+    return at < end && *at == '"' && end - at > FINGERPRINT_SIZE ? at + 1 : NULL;
+}

@@ -214,6 +214,36 @@ static int output_open_standard(struct output *o, struct err *e)
     return output_note(o, &st, e);
 }
 
+static int try_place(const char *path, const char *target, int in_place)
+{
+    struct stat st;
+    struct err ignored;
+    int there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return -1;
+    }
+    if (there && (in_place || !S_ISREG(st.st_mode)))
+        return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS);
+    char *folder = place_folder(target, &ignored);
+    int result = folder ? faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) : -1;
+    free(folder);
+    return result;
+}
+
+int output_try(const char *path, int in_place, struct err *e)
+{
+    int number;
+    if (!path || !strcmp(path, "-"))
+        return 0;
+    char *target = place_of(path, &number, e);
+    if (!target)
+        return -1;
+    int result = number < 0 && try_place(path, target, in_place) < 0 ? err_errno(e, path) : 0;
+    free(target);
+    return result;
+}
+
 int output_open(struct output *o, const char *path, struct err *e)
 {
     memset(o, 0, sizeof *o);

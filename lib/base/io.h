@@ -42,6 +42,9 @@ struct output {
     size_t used;
 };
 
+// Whether output_open, or with `in_place` io_open_in_place, could write PATH, which stays as it is:
+// for the start of a program that opens it later.
+MUST_CHECK int output_try(const char *path, int in_place, struct err *e);
 MUST_CHECK int output_open(struct output *o, const char *path, struct err *e);
 // As output_open, and refuses to write binary data to a terminal.
 MUST_CHECK int output_open_binary(struct output *o, const char *path, struct err *e);

@@ -561,7 +561,8 @@ int common_apply(const struct common *c, int stop_signals)
     struct err e;
     message_quiet(c->quiet);
     signals_init(stop_signals);
-    if (threads_set((int)c->threads, &e) < 0)
+    if (threads_set((int)c->threads, &e) < 0 || output_try(c->metrics, 1, &e) < 0 ||
+        (!c->is_directory && output_try(c->output, 0, &e) < 0))
         return message_fail(&e);
     return 0;
 }

@@ -73,6 +73,7 @@ extern const char densepath_version[];
 // Options that every program knows. OPTIONS_COMMON goes at the end of a table.
 struct common {
     const char *output;
+    int is_directory; // output is: the program itself sees whether it may be made
     int64_t threads;
     uint64_t seed;
     const char *metrics;
@@ -151,7 +152,8 @@ extern const char *const option_dtypes[]; // those that this build computes in
     OPT_TEXT(0, "metrics", &(c)->metrics, "FILE",                                                  \
              "write one JSON object per update to FILE, not to metrics.jsonl in the result")
 
-// Applies quiet, threads and signals; call after program_start. 0 or an exit status.
+// Applies quiet, threads and signals, and sees whether output and metrics can be written, before
+// the work; call after program_start. 0 or an exit status.
 int common_apply(const struct common *c, int stop_signals);
 // Refuses devices and types that this build does not have. 0 or an exit status.
 int engine_options_check(const struct program *p, const struct engine_options *e);

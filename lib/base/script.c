@@ -20,6 +20,7 @@ struct script_row {
     const char *choices[CHOICES_MAX + 1];
     struct option_texts texts;
     int flag, required, may_be_empty;
+    int is_file; // that the script writes
 };
 
 struct script {
@@ -108,8 +109,9 @@ static int read_kind(struct script_row *row, char *text)
     static const struct {
         const char *name;
         enum option_kind kind;
-    } kinds[] = {{"flag", OPTION_FLAG}, {"text", OPTION_TEXT},     {"int", OPTION_INT},
-                 {"real", OPTION_REAL}, {"choice", OPTION_CHOICE}, {"list", OPTION_TEXTS}};
+    } kinds[] = {{"flag", OPTION_FLAG}, {"text", OPTION_TEXT}, {"file", OPTION_TEXT},
+                 {"int", OPTION_INT},   {"real", OPTION_REAL}, {"choice", OPTION_CHOICE},
+                 {"list", OPTION_TEXTS}};
     size_t n = strlen(text);
     for (; n && strchr("!?", text[n - 1]); text[--n] = 0) {
         row->required |= text[n - 1] == '!';
@@ -121,6 +123,8 @@ static int read_kind(struct script_row *row, char *text)
         if (strncmp(kinds[i].name, text, n) != 0 || kinds[i].name[n])
             continue;
         row->spec.kind = kinds[i].kind;
+        if (!strncmp(text, "file", n))
+            row->is_file = 1;
         int whole = kinds[i].kind == OPTION_INT;
         row->spec.low = low ? strtod(low, NULL) : whole ? -1e15 : -HUGE_VAL;
         row->spec.high = high ? strtod(high, NULL) : whole ? 999999999 : HUGE_VAL;
@@ -206,13 +210,16 @@ static int begin_options(struct script *s, struct err *e)
 static int add_common(struct script *s, char *names, struct err *e)
 {
     static const char *const common[][2] = {
-        {"metrics", "--metrics FILE  metrics  text  write one JSON object per update to FILE"},
+        {"metrics", "--metrics FILE  metrics  file  write one JSON object per update to FILE"},
         {"timeout",
          "--timeout SECONDS  timeout=600  real 0  the command has failed when it is silent "
          "for so long; 0: never"},
         {"overwrite", "--overwrite  overwrite=--overwrite  flag  replace what this suite has made "
                       "under the name "
                       "OUT; without it that is refused"},
+        {"save-minutes", "--save-minutes X  save_minutes=15  real 0 1000000  save the state of a "
+                         "run when X minutes "
+                         "have passed since the last time; 0: never"},
         {"seed", "--seed N  seed=0  int 0  seed of all random numbers"},
         {"threads",
          "--threads N  threads=0  int 0 1024  threads of each program; 0: one per processor"},
@@ -367,6 +374,15 @@ static int check(const struct script *s, const struct operands *operands)
     return 0;
 }
 
+static int try_files(const struct script *s)
+{
+    struct err e;
+    for (int i = 0; i < s->n; i++)
+        if (s->row[i].is_file && output_try(s->row[i].text, 1, &e) < 0)
+            return message_fail(&e);
+    return 0;
+}
+
 // 'TEXT' as the shell reads it.
 static int put_quoted(struct buffer *out, const char *text, struct err *e)
 {
@@ -431,7 +447,7 @@ static int run(struct script *s, int argc, char **argv, int out)
         return io_write(out, "exit\n", 5, "assignments", &e) < 0 ? message_fail(&e) : STATUS_DONE;
     if (status > 0)
         return status;
-    if ((status = check(s, &operands)) != 0)
+    if ((status = check(s, &operands)) != 0 || (status = try_files(s)) != 0)
         return status;
     return put_all(s, &operands, out, &e) < 0 ? message_fail(&e) : STATUS_DONE;
 }

@@ -21,13 +21,13 @@
 //     option     as in --help: `-x, --name ARGUMENT`; the choices of `choice` are A|B|C
 //     variable   =VALUE: its default, quoted if it is white space; of a flag, its value when given
 //                (yes)
-//     kind       flag, text, int [LOW [HIGH]], real [LOW [HIGH]], choice, list (repeatable; the
-//                variable is an array); `!`: required, `?`: a text that may be empty
+//     kind       flag, text, file (a text: one that the script writes, which is tried at once),
+//                int [LOW [HIGH]], real [LOW [HIGH]], choice, list (repeatable; the variable is an
+//                array); `!`: required, `?`: a text that may be empty
 //     help
-// %common NAME...  options that several scripts have, in the same words: metrics, overwrite, seed,
-//                  threads, timeout. After them come those that every script has: --config, --quiet
-//                  and
-//                  --verbose.
+// %common NAME...  options that several scripts have, in the same words: metrics, overwrite,
+//                  save-minutes, seed, threads, timeout. After them come those that every script
+//                  has: --config, --quiet and --verbose.
 // %operands MIN MAX SENTENCE  how many (`*`: any number), and the error message otherwise
 // %rest PROGRAM    the program that receives the words after `--`; without it they are operands
 // Other lines that begin with `%` and a word are not for this parser and are skipped.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "model/claim.h"
 #include "base/io.h"
+#include "base/model_folder.h"
 #include "model/directory.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,9 +18,10 @@
 struct standing {
     int there; // and holds something
     int ours;
-    int state;    // of a run that was stopped
-    int finished; // a complete result
-    int kept;     // models of a run that is not complete
+    int state;                // of a run that was stopped
+    int finished;             // a complete result
+    int kept;                 // models of a run that is not complete
+    char other[NAME_MAX + 1]; // what is in it and not ours; "": nothing
 };
 
 static int is_same(const struct stat *a, const struct stat *b)
@@ -107,7 +111,38 @@ static int looks_kept(int at, const char *name)
     return kept;
 }
 
-static int look_inside(struct standing *s, int fd, const char *state, struct err *e)
+static int is_in(const char *directory, const char *name)
+{
+    struct err ignored;
+    char *path = directory ? io_path(directory, name, &ignored) : NULL;
+    int there = path && io_exists(AT_FDCWD, path);
+    free(path);
+    return there;
+}
+
+// Whether what a directory of ours holds may be there by this suite: of a model, of a run, or
+// copied from the model that is read.
+static int is_ours(int at, const char *name, const char *model)
+{
+    static const char *const own[] = {directory_marker,
+                                      directory_old,
+                                      directory_previous,
+                                      "densepath.json.new",
+                                      "metrics.jsonl",
+                                      "README-base.md",
+                                      "state.safetensors.new",
+                                      "start",
+                                      "ema",
+                                      "half"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (!strcmp(name, own[i]))
+            return 1;
+    // Models are kept under numbers.
+    return model_folder_is_part(name) || !name[strspn(name, "0123456789.eE+-")] ||
+           looks_kept(at, name) || is_in(model, name);
+}
+
+static int look_inside(struct standing *s, int fd, const struct claim *c, struct err *e)
 {
     struct err ignored;
     struct directory_note note;
@@ -121,20 +156,22 @@ static int look_inside(struct standing *s, int fd, const char *state, struct err
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             s->there = 1;
             s->kept |= looks_kept(fd, entry->d_name);
+            if (!is_ours(fd, entry->d_name, c->input[0]))
+                snprintf(s->other, sizeof s->other, "%s", entry->d_name);
         }
     s->ours = io_exists(fd, directory_note_name) || io_exists(fd, directory_marker);
     if (directory_read_note(fd, &note, &ignored) == 0) {
         s->finished = note.finished;
         directory_release_note(&note);
     }
-    s->state = is_state(fd, state);
+    s->state = is_state(fd, c->state);
     s->ours |= s->state;
     closedir(directory);
     return 0;
 }
 
 // A directory that holds nothing is nobody's.
-static int look(struct standing *s, const char *path, const char *state, struct err *e)
+static int look(struct standing *s, const char *path, const struct claim *c, struct err *e)
 {
     struct stat st;
     memset(s, 0, sizeof *s);
@@ -151,7 +188,7 @@ static int look(struct standing *s, const char *path, const char *state, struct 
                        "inside it with -o",
                        path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, state, e);
+    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, c, e);
 }
 
 static int refuse_others(const char *path, struct err *e)
@@ -191,12 +228,18 @@ static int check_partial(const struct claim *c, const struct standing *out, cons
         return 0;
     if (!partial->ours)
         return refuse_others(path, e);
-    if (may_go || (!partial->state && !partial->finished && !partial->kept))
-        return 0;
-    return err_set(e, STATUS_FAILED,
-                   "%s: %s is there: %s--overwrite replaces it; or choose another name with -o",
-                   path, partial->state ? "the state of a run that was stopped" : "a model",
-                   c->transient ? "--resume goes on with it, " : "");
+    if (!may_go && (partial->state || partial->finished || partial->kept))
+        return err_set(e, STATUS_FAILED,
+                       "%s: %s is there: %s--overwrite replaces it; or choose another name with -o",
+                       path, partial->state ? "the state of a run that was stopped" : "a model",
+                       c->transient ? "--resume goes on with it, " : "");
+    // A run that goes on leaves it where it is.
+    if (*partial->other && !c->overwrite && (!c->resume || c->living))
+        return err_set(e, STATUS_FAILED,
+                       "%s: %s in it was not made by densepath: move it, or choose another name "
+                       "with -o (--overwrite removes it)",
+                       path, partial->other);
+    return 0;
 }
 
 int claim_check(const struct claim *c, struct err *e)
@@ -207,9 +250,9 @@ int claim_check(const struct claim *c, struct err *e)
     if (result == 0)
         result = directory_mend(c->path, c->transient, e);
     if (result == 0)
-        result = look(&out, c->path, c->state, e);
+        result = look(&out, c->path, c, e);
     if (result == 0)
-        result = look(&partial, name, c->state, e);
+        result = look(&partial, name, c, e);
     if (result == 0 && (result = check_result(c, &out, e)) >= 0 &&
         check_partial(c, &out, name, &partial, e) < 0)
         result = -1;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Who may write a directory OUT: one rule for every program that makes one. Asked under OUT's lock,
 // before the work. What would destroy something is refused with the way on: a result that is there,
-// the state of a run that was stopped, a folder that this suite did not make, what the program
-// itself reads. `--resume` goes on with a state, `--overwrite` replaces results and states of this
-// suite.
+// the state of a run that was stopped, a folder that this suite did not make or a file in
+// OUT.partial that it did not, what the program itself reads. `--resume` goes on with a state,
+// `--overwrite` replaces results and states of this suite.
 #ifndef MODEL_CLAIM_H
 #define MODEL_CLAIM_H
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model/directory.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/litter.h"
+#include "base/room.h"
 #include "base/sync.h"
 
 #include <errno.h>
@@ -54,6 +56,19 @@ int directory_is_mount(const char *path)
     struct statx x;
     return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &x) == 0 &&
            (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+int directory_check_room(const char *path, double bytes, struct err *e)
+{
+    char *folder = directory_parent(path, e);
+    int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int result = folder ? 0 : -1;
+    if (fd >= 0 && (result = room_check(fd, bytes, e)) < 0)
+        err_prefix(e, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return result;
 }
 
 static int has(const char *path, const char *name)
@@ -358,12 +373,41 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
     return result;
 }
 
+// Whether the text, if it has a checksum, is the one that it belongs to.
+static int prove_note(struct buffer *text, int *sealed, struct err *e)
+{
+    char *place = text->size ? hash_place(text->data, text->size) : NULL;
+    char then[FINGERPRINT_MAX] = "", now[FINGERPRINT_MAX];
+    *sealed = place != NULL;
+    if (!place)
+        return 0;
+    memcpy(then, place, FINGERPRINT_SIZE);
+    memcpy(place, hash_zeros, FINGERPRINT_SIZE);
+    hash_fingerprint(hash_bytes(text->data, text->size), now);
+    if (!strcmp(then, now))
+        return 0;
+    return err_set(e, STATUS_FAILED, "%s: is damaged: its checksum is not that of its content",
+                   directory_note_name);
+}
+
+static json_t *read_note_text(int at, int *sealed, struct err *e)
+{
+    struct buffer text;
+    buffer_init(&text, 16 << 20);
+    json_t *j = NULL;
+    if (io_read_regular(at, directory_note_name, &text, e) == 0 &&
+        prove_note(&text, sealed, e) == 0)
+        j = json_parse(text.data ? text.data : "", text.size, directory_note_name, e);
+    buffer_release(&text);
+    return j;
+}
+
 int directory_read_note(int at, struct directory_note *note, struct err *e)
 {
     memset(note, 0, sizeof *note);
     if (!io_exists(at, directory_note_name))
         return 0;
-    json_t *j = json_parse_file(at, directory_note_name, 16 << 20, e);
+    json_t *j = read_note_text(at, &note->sealed, e);
     if (!j)
         return -1;
     int64_t generation = 0;
@@ -387,11 +431,18 @@ void directory_release_note(struct directory_note *note)
     note->history = NULL;
 }
 
+static void seal(char *text)
+{
+    char sum[FINGERPRINT_MAX];
+    hash_fingerprint(hash_string(text), sum);
+    memcpy(hash_place(text, strlen(text)), sum, FINGERPRINT_SIZE);
+}
+
 int directory_write_note(int at, const struct directory_note *note, struct err *e)
 {
     static const char temporary[] = "densepath.json.new";
-    json_t *j = json_pack("{s:i, s:I, s:b}", "densepath", 1, "generation",
-                          (json_int_t)note->generation, "finished", note->finished);
+    json_t *j = json_pack("{s:i, s:s, s:I, s:b}", "densepath", 1, "checksum", hash_zeros,
+                          "generation", (json_int_t)note->generation, "finished", note->finished);
     if (j && note->history)
         json_object_set(j, "provenance", note->history);
     if (j && *note->run)
@@ -400,6 +451,7 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     json_decref(j);
     if (!text)
         return err_memory(e, 0, directory_note_name);
+    seal(text);
     int result = io_write_file(at, temporary, text, strlen(text), e);
     free(text);
     if (result == 0)
@@ -546,8 +598,7 @@ static void short_sleep(int round)
     nanosleep(&t, NULL);
 }
 
-// Opens PATH, or PATH/previous, if its note says `generation`. -1 with *e untouched otherwise.
-static int open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown)
+int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown)
 {
     struct err ignored;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -585,9 +636,9 @@ int policy_follow(const char *path, uint64_t *generation, int start, struct err 
         uint64_t shown = UINT64_MAX;
         int fd = -1;
         if (!start || live) {
-            fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown);
+            fd = policy_open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown);
             if (fd < 0 && start && shown != UINT64_MAX)
-                fd = open_generation(path, shown, &finished, &shown);
+                fd = policy_open_generation(path, shown, &finished, &shown);
         }
         if (fd >= 0) {
             *generation = start ? shown : *generation;

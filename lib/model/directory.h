@@ -54,6 +54,8 @@ extern const char directory_note_name[], directory_marker[], directory_old[], di
 char *directory_beside(const char *path, const char *suffix, struct err *e);
 char *directory_parent(const char *path, struct err *e);
 int directory_is_mount(const char *path);
+// Whether the disk of PATH has room for so many bytes.
+MUST_CHECK int directory_check_room(const char *path, double bytes, struct err *e);
 
 void directory_close(struct directory_output *o); // leaves PATH.partial where it is
 void directory_abort(struct directory_output *o); // removes it
@@ -64,8 +66,10 @@ struct directory_note {
     int finished;    // no further generation will come
     json_t *history; // array of provenance lines, or NULL
     char run[24];    // fingerprint of the settings of the run that made it; "": not told
+    int sealed;      // read: it has a checksum
 };
-// An absent file reads as zeros. `at`: the directory's descriptor.
+// An absent file reads as zeros, one that is not what its checksum says is refused. `at`: the
+// directory's descriptor.
 MUST_CHECK int directory_read_note(int at, struct directory_note *note, struct err *e);
 MUST_CHECK int directory_write_note(int at, const struct directory_note *note, struct err *e);
 void directory_release_note(struct directory_note *note);
@@ -80,6 +84,9 @@ MUST_CHECK int policy_lock_take(struct policy_lock *l, const char *path, struct 
 // Tells followers that the directory now shows the generation to start from.
 MUST_CHECK int policy_lock_ready(struct policy_lock *l, struct err *e);
 void policy_lock_release(struct policy_lock *l); // and removes the file
+// Opens PATH, or PATH/previous, if its note says `generation`: its descriptor or -1. Of PATH, where
+// there is a note: whether it is finished, and its generation.
+int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown);
 // Whether somebody follows the policy right now.
 int policy_is_followed(const struct policy_lock *l);
 // Tells the trainer that this process follows its policy; a descriptor to close at the end, or -1.

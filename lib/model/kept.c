@@ -2,6 +2,7 @@
 #include "model/kept.h"
 #include "base/io.h"
 #include "base/memory.h"
+#include "base/model_folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,21 +13,11 @@
 
 enum { IN_MEMORY = 64 << 20, PIECE = 1 << 20 };
 
-static int has_suffix(const char *s, const char *suffix)
-{
-    size_t n = strlen(s), k = strlen(suffix);
-    return n >= k && !strcmp(s + n - k, suffix);
-}
-
 // Files that hold weights (which would be the old ones) or belong to a training run are not copied.
 static int is_copied(const char *name)
 {
-    static const char *const left[] = {".safetensors", ".bin",  ".pt",   ".pth",
-                                       ".h5",          ".gguf", ".onnx", ".msgpack"};
-    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
-        if (has_suffix(name, left[i]))
-            return 0;
-    return strcmp(name, "densepath.json") != 0 && strcmp(name, "metrics.jsonl") != 0;
+    return !model_folder_is_weights(name) && strcmp(name, "densepath.json") != 0 &&
+           strcmp(name, "metrics.jsonl") != 0;
 }
 
 static int read_file(struct kept_file *f, int fd, struct err *e)

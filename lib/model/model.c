@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/model_folder.h"
 #include "base/signals.h"
 #include "model/model_bind.h"
 
@@ -146,6 +147,8 @@ static int check_head(const struct model *m, enum head_kind wanted, struct err *
 static int read_files(struct model *m, enum head_kind wanted, struct err *e)
 {
     struct file_mark now;
+    if (model_folder_note(m->directory, e) < 0)
+        return -1;
     if (read_config_text(m, e) < 0 || config_read(&m->config, m->directory, e) < 0)
         return -1;
     m->family = m->config.family;

@@ -96,12 +96,16 @@ size_t model_positions(const struct model *m);
 // as model_keep found it. Fails if a file that the result depends on changed since it was opened.
 // save_dtype: NULL keeps each tensor's type; or "fp32", "bf16", "fp16".
 MUST_CHECK int model_save(const struct model *m, int to, const char *save_dtype, struct err *e);
+// Whether model_save knows the type (NULL does).
+MUST_CHECK int model_check_dtype(const char *save_dtype, struct err *e);
+// Bytes of its weights as model_save writes them.
+size_t model_file_bytes(const struct model *m, const char *save_dtype);
 // Writes the language model `m` into the directory `to` as a reward model: the vocabulary's head is
 // left out, a head of one number is added with weights 0, config.json says so. `pad`: id of the
 // token that fills batches in transformers, where config.json has none; -1: unknown.
 MUST_CHECK int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e);
 // model init: fills DIR `to` (which has config.json) with fresh weights: N(0, initializer_range^2),
-// norms 1, biases 0.
+// norms 1, biases 0; refused where the disk has no room for them.
 MUST_CHECK int model_init(const char *config_directory, int to, uint64_t seed,
                           const char *save_dtype, struct err *e);
 

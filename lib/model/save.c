@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/place.h"
 #include "base/rng.h"
+#include "base/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,14 @@ static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
             *out = types[i];
             return 0;
         }
-    return err_set(e, STATUS_USAGE, "'%s' is not one of fp32, fp16, bf16", save_dtype);
+    return err_set(e, STATUS_USAGE, "--save-dtype: '%s' is not one of fp32, fp16, bf16",
+                   save_dtype);
+}
+
+int model_check_dtype(const char *save_dtype, struct err *e)
+{
+    enum dtype type;
+    return save_dtype ? find_dtype(save_dtype, &type, e) : 0;
 }
 
 static int is_like(const struct safetensors_entry *a, const struct safetensors_entry *b)
@@ -271,6 +279,16 @@ int model_save(const struct model *m, int to, const char *save_dtype, struct err
     return save_dtype ? rewrite_config(to, type, e) : 0;
 }
 
+size_t model_file_bytes(const struct model *m, const char *save_dtype)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->n_shards; i++)
+        bytes += m->shard[i].size;
+    if (save_dtype)
+        bytes = m->n_flat * (strcmp(save_dtype, "fp32") ? sizeof(uint16_t) : sizeof(float));
+    return bytes;
+}
+
 // config.json of a reward model.
 static int write_reward_config(const struct model *m, int to, int64_t pad, struct err *e)
 {
@@ -503,6 +521,16 @@ static char *plan_header(const struct plan *plan, size_t *size, struct err *e)
     return header;
 }
 
+static int check_room(const struct plan *plan, int to, struct err *e)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < plan->n; i++)
+        bytes += (double)plan->tensor[i].entry.bytes;
+    if (room_check(to, bytes, e) < 0)
+        return err_prefix(e, "%s", placed(to, "model.safetensors").text);
+    return 0;
+}
+
 static int write_init(const struct plan *plan, const struct model_config *c, int to, uint64_t seed,
                       enum dtype type, struct err *e)
 {
@@ -545,6 +573,8 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
         type = c.dtype;
     if (result == 0)
         result = plan_model(&plan, &c, type, e);
+    if (result == 0)
+        result = check_room(&plan, to, e);
     if (result == 0)
         result = kept_write(&kept, to, e);
     if (result == 0)

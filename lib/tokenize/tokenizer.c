@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/model_folder.h"
 #include "base/number.h"
 #include "tokenize/added.h"
 #include "tokenize/aligned.h"
@@ -765,6 +767,16 @@ static int read_either(const char *directory, struct buffer *data, int *found, s
     return 0;
 }
 
+static int note_folder(const char *directory, struct err *e)
+{
+    int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return 0; // who reads its files tells
+    int result = model_folder_note(at, e);
+    close(at);
+    return result;
+}
+
 static int read_files(struct tokenizer *t, const char *directory, struct err *e)
 {
     struct buffer data;
@@ -797,7 +809,9 @@ struct tokenizer *tokenizer_open(const char *directory, struct err *e)
     added_list_init(&t->added);
     added_matcher_init(&t->raw);
     added_matcher_init(&t->normalized);
-    int result = read_files(t, directory, e);
+    int result = note_folder(directory, e);
+    if (result == 0)
+        result = read_files(t, directory, e);
     if (result == 0) {
         t->worker = tokenizer_worker_open(e);
         result = t->worker ? 0 : -1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "toks/split.h"
+#include "base/io.h"
 #include "base/number.h"
 #include "stream/reread.h"
 
@@ -54,6 +55,14 @@ static uint64_t part_end(const struct splitter *s, int i)
     return i + 1 == how->n_fractions ? s->n : (uint64_t)(sum * (double)s->n + 0.5);
 }
 
+static int name_part(struct splitter *s, int i, struct err *e)
+{
+    if (asprintf(&s->path[i], "%s.%03d.toks", s->prefix, i) >= 0)
+        return 0;
+    s->path[i] = NULL;
+    return err_memory(e, strlen(s->prefix), "a path");
+}
+
 static int next_part(struct splitter *s, struct err *e)
 {
     int i = s->n_writers;
@@ -61,8 +70,8 @@ static int next_part(struct splitter *s, struct err *e)
         return -1;
     if (i == SPLIT_PARTS_MAX)
         return err_set(e, STATUS_FAILED, "%s: more than %d parts", s->prefix, SPLIT_PARTS_MAX);
-    if (asprintf(&s->path[i], "%s.%03d.toks", s->prefix, i) < 0)
-        return err_memory(e, strlen(s->prefix), "a path");
+    if (i && name_part(s, i, e) < 0)
+        return -1;
     s->writer[i] = stream_writer_open(s->path[i], s->header, e);
     s->n_writers++;
     return s->writer[i] ? 0 : -1;
@@ -154,9 +163,14 @@ int split_run(const struct split *how, const char *input, const char *prefix, in
         return -1;
     s->split = how;
     s->prefix = prefix;
-    int result = split_input(s, input, e);
+    // Before the input, which may be long in coming.
+    int result = name_part(s, 0, e);
+    if (result == 0)
+        result = output_try(s->path[0], 0, e);
+    if (result == 0)
+        result = split_input(s, input, e);
     *n_written = s->n_writers;
-    for (int i = 0; i < s->n_writers; i++)
+    for (int i = 0; i < SPLIT_PARTS_MAX; i++)
         free(s->path[i]);
     free(s);
     return result;

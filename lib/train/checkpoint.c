@@ -46,20 +46,6 @@ static size_t parts_of(const struct trainer *t, struct state_part part[PARTS_MAX
     return n;
 }
 
-// Stands in the header while the checksum is taken, which is that of the whole file with these
-// zeros.
-static const char no_sum[] = "xxh3:0000000000000000";
-
-// Where the header, or what has been made of it, holds the checksum; NULL: nowhere. Within strings
-// of the metadata quotation marks are escaped: there is one such place.
-static char *place_of_sum(char *header, size_t size)
-{
-    static const char key[] = "\"checksum\":\"";
-    char *at = memmem(header, size, key, sizeof key - 1);
-    at = at ? at + sizeof key - 1 : NULL;
-    return at && (size_t)(header + size - at) >= sizeof no_sum ? at : NULL;
-}
-
 static void put_size(unsigned char out[8], size_t size)
 {
     for (int i = 0; i < 8; i++)
@@ -102,13 +88,13 @@ static char *make_header(const struct state_part *part, size_t n, size_t values,
     char sum[FINGERPRINT_MAX], *header = safetensors_header(entry, n, metadata, size, e);
     if (!header)
         return NULL;
-    char *place = place_of_sum(header, *size);
+    char *place = hash_place(header, *size);
     assert(place);
     if (sum_of(header, *size, piece, bytes, n, sum, e) < 0) {
         free(header);
         return NULL;
     }
-    memcpy(place, sum, sizeof no_sum - 1);
+    memcpy(place, sum, FINGERPRINT_SIZE);
     return header;
 }
 
@@ -138,9 +124,9 @@ static int check_sum(const struct safetensors *s, struct err *e)
     if (!header)
         return -1;
     memcpy(header, s->map + 8, s->header_size);
-    char *place = place_of_sum(header, s->header_size);
+    char *place = hash_place(header, s->header_size);
     if (place)
-        memcpy(place, no_sum, sizeof no_sum - 1);
+        memcpy(place, hash_zeros, FINGERPRINT_SIZE);
     const void *piece = s->map + 8 + s->header_size;
     size_t bytes = s->size - 8 - s->header_size;
     int result = place ? sum_of(header, s->header_size, &piece, &bytes, 1, sum, e) : 0;
@@ -149,7 +135,7 @@ static int check_sum(const struct safetensors *s, struct err *e)
                          "%s: has no checksum: it was saved by an earlier version, or is not the "
                          "state of a training run",
                          s->path);
-    else if (result == 0 && memcmp(sum, s->map + 8 + (place - header), sizeof no_sum - 1) != 0)
+    else if (result == 0 && memcmp(sum, s->map + 8 + (place - header), FINGERPRINT_SIZE) != 0)
         result = err_set(e, STATUS_FAILED,
                          "%s: is damaged: its checksum is not that of its content", s->path);
     free(header);
@@ -164,9 +150,10 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
     char *text = json_dumps(settings, JSON_COMPACT);
     json_t *metadata =
         text ? json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "checksum",
-                         no_sum, "settings", text, "step", json_sprintf("%lld", (long long)t->step),
-                         "num_tokens", json_sprintf("%llu", (unsigned long long)t->num_tokens),
-                         "updates", json_sprintf("%lld", (long long)t->optimizer.step))
+                         hash_zeros, "settings", text, "step",
+                         json_sprintf("%lld", (long long)t->step), "num_tokens",
+                         json_sprintf("%llu", (unsigned long long)t->num_tokens), "updates",
+                         json_sprintf("%lld", (long long)t->optimizer.step))
              : NULL;
     free(text);
     if (!metadata)

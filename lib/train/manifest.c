@@ -19,15 +19,6 @@ static int is_in(const char *const *list, const char *name)
     return 0;
 }
 
-static int ends_in(const char *name, const char *const *suffix)
-{
-    size_t n = strlen(name);
-    for (; *suffix; suffix++)
-        if (n >= strlen(*suffix) && !strcmp(name + n - strlen(*suffix), *suffix))
-            return 1;
-    return 0;
-}
-
 // A file of the run's own: no input of the command, since the run writes it too (base/touched.h).
 static int open_own(int at, const char *name, struct err *e)
 {
@@ -76,20 +67,32 @@ static int sum_file(int at, const char *name, char out[FINGERPRINT_MAX], struct 
     return result;
 }
 
-static int add_tree(json_t *sums, int at, const char *prefix, const char *const *skip,
-                    const char *const *suffix, struct err *e);
+static int add_sum(json_t *sums, int at, const char *name, const char *key, struct err *e)
+{
+    char sum[FINGERPRINT_MAX];
+    if (sum_file(at, name, sum, e) < 0)
+        return -1;
+    return json_object_set_new(sums, key, json_string(sum)) < 0 ? err_memory(e, 0, "checksums") : 0;
+}
 
-static int add_entry(json_t *sums, int at, const char *name, const char *prefix,
-                     const char *const *suffix, struct err *e)
+int manifest_add(json_t *sums, int at, const char *name, struct err *e)
+{
+    return io_exists(at, name) ? add_sum(sums, at, name, name, e) : 0;
+}
+
+static int add_tree(json_t *sums, int at, const char *prefix, const char *const *skip,
+                    struct err *e);
+
+static int add_entry(json_t *sums, int at, const char *name, const char *prefix, struct err *e)
 {
     struct stat st;
-    char sum[FINGERPRINT_MAX], *path;
+    char *path;
     if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, name);
     if (asprintf(&path, "%s%s", prefix, name) < 0)
         return err_memory(e, 0, "a path");
     int result = 0;
-    if (S_ISDIR(st.st_mode) && !suffix) {
+    if (S_ISDIR(st.st_mode)) {
         char *below = NULL;
         int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
@@ -97,21 +100,19 @@ static int add_entry(json_t *sums, int at, const char *name, const char *prefix,
         else if (asprintf(&below, "%s/", path) < 0)
             result = err_memory(e, 0, "a path");
         else
-            result = add_tree(sums, fd, below, NULL, NULL, e);
+            result = add_tree(sums, fd, below, NULL, e);
         free(below);
         if (fd >= 0)
             close(fd);
-    } else if (S_ISREG(st.st_mode) && (!suffix || ends_in(name, suffix))) {
-        result = sum_file(at, name, sum, e);
-        if (result == 0 && json_object_set_new(sums, path, json_string(sum)) < 0)
-            result = err_memory(e, 0, "checksums");
+    } else if (S_ISREG(st.st_mode)) {
+        result = add_sum(sums, at, name, path, e);
     }
     free(path);
     return result;
 }
 
 static int add_tree(json_t *sums, int at, const char *prefix, const char *const *skip,
-                    const char *const *suffix, struct err *e)
+                    struct err *e)
 {
     int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
@@ -125,17 +126,17 @@ static int add_tree(json_t *sums, int at, const char *prefix, const char *const 
     while (result == 0 && (entry = readdir(directory)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
             !is_in(skip, entry->d_name))
-            result = add_entry(sums, at, entry->d_name, prefix, suffix, e);
+            result = add_entry(sums, at, entry->d_name, prefix, e);
     closedir(directory);
     return result;
 }
 
-json_t *manifest_make(int at, const char *const *skip, const char *const *suffix, struct err *e)
+json_t *manifest_make(int at, const char *const *skip, struct err *e)
 {
     json_t *sums = json_object();
     if (!sums) {
         err_memory(e, 0, "checksums");
-    } else if (add_tree(sums, at, "", skip, suffix, e) < 0) {
+    } else if (add_tree(sums, at, "", skip, e) < 0) {
         json_decref(sums);
         sums = NULL;
     }

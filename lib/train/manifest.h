@@ -8,9 +8,10 @@
 #include <jansson.h>
 
 // The sums of all files in the directory `at` and below but for `skip` (names directly in it, NULL
-// at the end); with `suffix` (NULL at the end; NULL: all) only of those directly in it whose names
-// end so. {"half/config.json": "xxh3:...", ...}, or NULL.
-json_t *manifest_make(int at, const char *const *skip, const char *const *suffix, struct err *e);
+// at the end): {"half/config.json": "xxh3:...", ...}, or NULL.
+json_t *manifest_make(int at, const char *const *skip, struct err *e);
+// Adds that of a file of the directory, if it is there.
+int manifest_add(json_t *sums, int at, const char *name, struct err *e);
 // Whether those files still are what they were; what has been added does not matter.
 int manifest_check(int at, const json_t *sums, struct err *e);
 

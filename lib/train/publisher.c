@@ -188,11 +188,9 @@ static int load_state(struct publisher *p, json_t **then, struct err *e)
     int result = 0;
     if (io_exists(fd, run_state))
         result = run_load_state(&p->run, fd, p->run.o->output, then, e) < 0 ? -1 : 1;
-    int finished;
     if (result > 0 && run_check_metrics(&p->run, p->run.o->output, *then, e) < 0)
         result = -1;
-    if (result > 0 && shows_generation(p, &finished) &&
-        run_check_files(*then, fd, p->run.o->output, e) < 0)
+    if (result > 0 && run_check_generations(&p->run, *then, fd, e) < 0)
         result = -1;
     if (result > 0)
         recall_place(p, *then);

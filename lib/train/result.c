@@ -290,7 +290,7 @@ static int finish(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
     if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
-        return e->status == STATUS_USAGE ? -1 : keep_state(r, e);
+        return keep_state(r, e);
     if (metrics_close(&run->metrics, e) < 0)
         return -1;
     enum directory_end end = r->overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW;

@@ -8,18 +8,19 @@
 #include "train/checkpoint.h"
 #include "train/manifest.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
 const char result_scratch[] = "start";
 // In the state, beside the settings.
-static const char files_key[] = "files", metrics_key[] = "metrics";
+static const char files_key[] = "files", before_key[] = "previous", metrics_key[] = "metrics";
 const char *const run_transient[] = {run_state, result_scratch, NULL};
 
 static int claim(struct run *r, int living, struct err *e)
@@ -48,7 +49,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->metrics.fd = -1;
     r->loss = NAN;
     progress_init(&r->progress, "update", o->max_steps);
-    if (policy_lock_take(&r->lock, o->output, e) < 0)
+    if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
     if (claim(r, living, e) < 0 || device_open(&r->device, o->device, e) < 0)
@@ -112,55 +113,74 @@ int run_save_due(struct run *r)
     return 1;
 }
 
-// Of its weights as they are written.
-static size_t model_bytes(const struct run *r)
-{
-    const struct model *m = r->model;
-    size_t bytes = 0;
-    for (size_t i = 0; i < m->n_shards; i++)
-        bytes += m->shard[i].size;
-    size_t wide = m->n_flat * sizeof(float);
-    return r->o->save_dtype ? (strcmp(r->o->save_dtype, "fp32") ? wide / 2 : wide) : bytes;
-}
-
 int run_check_space(const struct run *r, size_t models, size_t states, struct err *e)
 {
     const struct trainer *t = &r->trainer;
     size_t state = (1 + !!t->m + !!t->v + !!t->ema) * r->model->n_flat * sizeof(float);
-    double need = (double)models * (double)model_bytes(r) + (double)states * (double)state;
-    struct statvfs disk;
-    char *folder = directory_parent(r->o->output, e);
-    if (!folder)
-        return -1;
-    int known = statvfs(folder, &disk) == 0 && disk.f_blocks;
-    free(folder);
-    double room = known ? (double)disk.f_bavail * (double)disk.f_frsize : need;
-    if (room >= need)
-        return 0;
-    return err_set(e, STATUS_FAILED,
-                   "%s: no space for the result: it needs %.1f MiB, and %.1f MiB are free there",
-                   r->o->output, need / (1 << 20), room / (1 << 20));
+    double need = (double)models * (double)model_file_bytes(r->model, r->o->save_dtype) +
+                  (double)states * (double)state;
+    return directory_check_room(r->o->output, need, e);
 }
 
-int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
-                   struct err *e)
+// Of the files of a generation. Its card is made anew each time.
+static json_t *sums_of_generation(const struct run *r, int at, struct err *e)
+{
+    const struct model *m = r->model;
+    json_t *sums = json_object();
+    int result = sums ? 0 : err_memory(e, 0, "checksums");
+    for (size_t i = 0; i < m->kept.n && result == 0; i++) {
+        const char *name = m->kept.file[i].name;
+        result = manifest_add(sums, at, strcmp(name, "README.md") ? name : "README-base.md", e);
+    }
+    for (size_t i = 0; i < m->n_shards && result == 0; i++)
+        result = manifest_add(sums, at, m->shard_name[i], e);
+    if (result == 0)
+        return sums;
+    json_decref(sums);
+    return NULL;
+}
+
+// Of the generation before, wherever it is: one without files, where it is nowhere.
+static json_t *sums_before(const struct run *r, struct err *e)
+{
+    int finished;
+    uint64_t shown, step = (uint64_t)r->trainer.step;
+    int fd = step ? policy_open_generation(r->o->output, step - 1, &finished, &shown) : -1;
+    json_t *sums = fd < 0 ? json_object() : sums_of_generation(r, fd, e);
+    if (fd >= 0)
+        close(fd);
+    else if (!sums)
+        err_memory(e, 0, "checksums");
+    return sums;
+}
+
+static int add_sums(const struct run *r, int at, json_t *state, int living, struct err *e)
 {
     static const char *const left[] = {
         run_state,           "state.safetensors.new", run_metrics_name,
         result_scratch,      directory_marker,        directory_old,
         directory_note_name, directory_previous,      NULL};
-    static const char *const of_model[] = {".safetensors", ".json", NULL};
-    json_t *files = manifest_make(at, left, living ? of_model : NULL, e), *all = NULL;
-    json_t *metrics = files ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
+    json_t *files = living ? sums_of_generation(r, at, e) : manifest_make(at, left, e);
+    json_t *before = files && living ? sums_before(r, e) : json_null();
+    json_t *metrics = files && before ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
     int result = metrics ? 0 : -1;
-    if (result == 0 &&
-        (!(all = json_copy((json_t *)state)) || json_object_set(all, files_key, files) < 0 ||
-         json_object_set(all, metrics_key, metrics) < 0))
+    if (result == 0 && (json_object_set(state, files_key, files) < 0 ||
+                        json_object_set(state, before_key, before) < 0 ||
+                        json_object_set(state, metrics_key, metrics) < 0))
         result = err_memory(e, 0, "a state");
+    json_decref(files);
+    json_decref(before);
+    json_decref(metrics);
+    return result;
+}
+
+int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
+                   struct err *e)
+{
+    json_t *all = json_copy((json_t *)state);
+    int result = all ? add_sums(r, at, all, living, e) : err_memory(e, 0, "a state");
     if (result == 0)
         result = checkpoint_save(at, run_state, &r->trainer, all, e);
-    json_decref(files);
-    json_decref(metrics);
     json_decref(all);
     return result < 0 ? err_prefix(e, "%s", where) : 0;
 }
@@ -177,6 +197,44 @@ int run_check_files(const json_t *then, int at, const char *where, struct err *e
     if (manifest_check(at, json_object_get(then, files_key), e) < 0)
         return err_prefix(e, "%s", where);
     return 0;
+}
+
+// The generation of a directory, by its note, which must prove itself.
+static int read_generation(int at, uint64_t *generation, struct err *e)
+{
+    struct directory_note note;
+    if (directory_read_note(at, &note, e) < 0)
+        return -1;
+    int sealed = note.sealed;
+    *generation = note.generation;
+    directory_release_note(&note);
+    return sealed ? 0 : err_set(e, STATUS_FAILED, "%s: has no checksum", directory_note_name);
+}
+
+// Of OUT/previous: as it was, if it still is the generation before.
+static int check_before(const struct run *r, const json_t *then, int at, struct err *e)
+{
+    uint64_t generation = 0;
+    int fd = openat(at, directory_previous, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, directory_previous);
+    if (read_generation(fd, &generation, e) < 0 ||
+        (generation + 1 == (uint64_t)r->trainer.step &&
+         manifest_check(fd, json_object_get(then, before_key), e) < 0))
+        result = err_prefix(e, "%s", directory_previous);
+    close(fd);
+    return result;
+}
+
+int run_check_generations(const struct run *r, const json_t *then, int at, struct err *e)
+{
+    uint64_t generation = 0;
+    int result = io_exists(at, directory_note_name) ? read_generation(at, &generation, e) : 1;
+    if (result == 0 && generation == (uint64_t)r->trainer.step &&
+        (manifest_check(at, json_object_get(then, files_key), e) < 0 ||
+         check_before(r, then, at, e) < 0))
+        result = -1;
+    return result < 0 ? err_prefix(e, "%s", r->o->output) : 0;
 }
 
 int run_check_metrics(const struct run *r, const char *directory, const json_t *then, struct err *e)

@@ -82,6 +82,9 @@ int run_save_state(const struct run *r, int at, const char *where, const json_t 
 int run_load_state(struct run *r, int at, const char *where, json_t **then, struct err *e);
 // Whether the files, and the metrics, that were there with the state still are what they were.
 int run_check_files(const json_t *then, int at, const char *where, struct err *e);
+// The same of a policy: OUT (the directory `at`) and the generation before it, if OUT shows the
+// state's generation; what shows another one is made anew.
+int run_check_generations(const struct run *r, const json_t *then, int at, struct err *e);
 int run_check_metrics(const struct run *r, const char *directory, const json_t *then,
                       struct err *e);
 // Writes the model, as the masters are, its note and its card into the directory `at`.

@@ -46,7 +46,14 @@ usage_error() { # MESSAGE
 need_programs() { # NAME...
     local name
     for name; do
-        command -v "$name" >/dev/null || fail "the program $name was not found: run make first"
+        if ! command -v "$name" >/dev/null; then
+            case $name in
+            jq | make | gnuplot)
+                fail "$name was not found: install the Debian package ${name/gnuplot/gnuplot-nox} (or \`make deps\`)"
+                ;;
+            *) fail "the program $name was not found: run make first" ;;
+            esac
+        fi
     done
 }
 
@@ -90,6 +97,14 @@ need_file() { # WHAT PATH
 need_model() { # WHAT DIR
     [[ -n ${2-} ]] || usage_error "$1 is missing"
     [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
+}
+
+# The folder of pictures PREFIX.svg and so on, which are drawn at the end.
+make_place() { # PREFIX
+    local folder
+    folder=$(dirname -- "$1")
+    mkdir -p -- "$folder" || exit
+    [[ -w $folder ]] || fail "$folder: cannot be written"
 }
 
 # The directory of a reference: what sft-train kept under that name, or any model.

@@ -84,7 +84,7 @@ in_rounds() { # MODEL OPTION...
 # BATCH: samples per update. More arguments are options of reinforce-step.
 rounds() { # BATCH OPTION...
     local trainer=("${hush[@]}" -m "$model" -o "$out" --batch-size "$1" --learning-rate "$rate"
-        --lr-scheduler-type constant --save-steps 0 --seed "$seed" --threads "$threads")
+        --lr-scheduler-type constant --save-steps 0 --save-minutes "$save_minutes" --seed "$seed" --threads "$threads")
     [[ -z $metrics ]] || trainer+=(--metrics "$metrics")
     in_rounds "$model" "${trainer[@]}" "${@:2}"
 }

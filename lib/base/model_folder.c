@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "base/model_folder.h"
+#include "base/touched.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static int has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), k = strlen(suffix);
+    return n >= k && !strcmp(s + n - k, suffix);
+}
+
+int model_folder_is_weights(const char *name)
+{
+    static const char *const suffix[] = {".safetensors", ".bin",  ".pt",   ".pth",
+                                         ".h5",          ".gguf", ".onnx", ".msgpack"};
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++)
+        if (has_suffix(name, suffix[i]))
+            return 1;
+    return 0;
+}
+
+int model_folder_is_part(const char *name)
+{
+    static const char *const known[] = {"config.json",
+                                        "generation_config.json",
+                                        "densepath.json",
+                                        "tokenizer.json",
+                                        "tokenizer.model",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "vocab.txt",
+                                        "merges.txt",
+                                        "chat_template.jinja",
+                                        "chat_template.json",
+                                        "README.md",
+                                        "LICENSE"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i]))
+            return 1;
+    return model_folder_is_weights(name) || has_suffix(name, ".index.json");
+}
+
+int model_folder_note(int at, struct err *e)
+{
+    struct stat st;
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    if (!listing) { // which may be forbidden
+        if (fd >= 0)
+            close(fd);
+        return 0;
+    }
+    while (result == 0 && (entry = readdir(listing)))
+        if (model_folder_is_part(entry->d_name) && fstatat(at, entry->d_name, &st, 0) == 0)
+            result = touched_input(&st, entry->d_name, e);
+    closedir(listing);
+    return result;
+}
