@@ -39,7 +39,7 @@ enum {
 // Places that are alike: the bytes between the marks around them, whose message is on the other
 // side, and where the turn begins or ends in there.
 struct turn_kind {
-    size_t from, size, bound; // `bound`: where the loop comes to the next message, or SIZE_MAX
+    size_t from, size, bound; // `bound`: where the loop comes to what is behind it, or SIZE_MAX
     const char *role;         // "": there is no such message
     size_t told;
     char rest[PROMPT_REST]; // begins: what the prompt still has where the answer's first mark is
@@ -132,6 +132,30 @@ static size_t mark_message(const struct answer_search *s, size_t i)
     return s->marks.mark[s->whole.order[i]].message;
 }
 
+// The place, from `from` on and not behind `until`, where the loop comes to the message or a later
+// one, from there on; SIZE_MAX where there is none, or not only one.
+static size_t loop_comes(const struct answer_search *s, size_t message, size_t from, size_t until)
+{
+    const struct marked_text *t = &s->whole;
+    const struct message_place *place = t->places.place;
+    size_t low = 0, high = t->places.n, found = SIZE_MAX;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (place[middle].at >= from)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (; low < t->places.n && place[low].at <= until; low++) {
+        if (place[low].message < message)
+            continue;
+        if (found != SIZE_MAX && found != place[low].at)
+            return SIZE_MAX;
+        found = place[low].at;
+    }
+    return found == SIZE_MAX ? found : found - from;
+}
+
 // ---- where an answer begins ---------------------------------------------------------------------
 
 // Behind the mark before the answer, how much is the prompt's.
@@ -146,10 +170,11 @@ static int compare_prompt(struct answer_search *s, const struct marked_answer *a
     size_t same = common(text, text_of(prompt) + behind, most);
     if (same < left && !s->marks.mark[s->whole.order[a->first]].begins)
         return unlike(s, a->message, UNTOLD_NO_PROMPT); // some of it may be the answer's
-    if (same < left && same < k->size)
+    if (same < left && same < k->size) {
         same = before_tag(text, same);
-    if (same == 0 && left > 0 && k->size > 0)
-        return unlike(s, a->message, UNTOLD_NO_PROMPT);
+        if (k->bound == SIZE_MAX || same <= k->bound) // nothing of the prompt itself
+            return unlike(s, a->message, UNTOLD_NO_PROMPT);
+    }
     if (same == k->size && left - same <= sizeof k->rest) {
         k->n_rest = left - same;
         memcpy(k->rest, text_of(prompt) + behind + same, k->n_rest);
@@ -177,10 +202,11 @@ static int render_prompt(struct answer_search *s, const struct marked_answer *a,
 static int find_begin(struct answer_search *s, const struct marked_answer *a, size_t *begin,
                       struct err *e)
 {
-    struct turn_kind here = {.bound = SIZE_MAX,
-                             .role = a->message ? role_of(s, a->message - 1) : ""};
+    struct turn_kind here = {.role = a->message ? role_of(s, a->message - 1) : ""};
+    size_t mark = mark_at(s, a->first);
     here.from = a->first > 0 ? mark_at(s, a->first - 1) : 0;
-    here.size = mark_at(s, a->first) - here.from;
+    here.size = mark - here.from;
+    here.bound = loop_comes(s, a->message, here.from, mark);
     struct turn_kind *k = kind_of(&s->begins, s, &here);
     if (!k)
         return unlike(s, a->message, "there are too many kinds of turns");
@@ -200,30 +226,6 @@ static int find_begin(struct answer_search *s, const struct marked_answer *a, si
 }
 
 // ---- where it ends ------------------------------------------------------------------------------
-
-// The place, from `from` on and not behind `until`, where the loop leaves the message; SIZE_MAX
-// where there is none, or not only one.
-static size_t loop_leaves(const struct answer_search *s, size_t message, size_t from, size_t until)
-{
-    const struct marked_text *t = &s->whole;
-    const struct message_place *place = t->places.place;
-    size_t low = 0, high = t->places.n, found = SIZE_MAX;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (place[middle].at >= from)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    for (; low < t->places.n && place[low].at <= until; low++) {
-        if (place[low].message <= message)
-            continue;
-        if (found != SIZE_MAX && found != place[low].at)
-            return SIZE_MAX;
-        found = place[low].at;
-    }
-    return found;
-}
 
 // Behind the answer's last mark, all that a chat which ends with it has there.
 static int compare_end(const struct answer_search *s, const struct marked_answer *a,
@@ -262,9 +264,7 @@ static int find_end(struct answer_search *s, const struct marked_answer *a, size
     struct turn_kind here = {.from = mark_at(s, a->last), .role = role_of(s, a->message + 1)};
     size_t until = a->last + 1 < s->whole.n ? mark_at(s, a->last + 1) : s->whole.text.size;
     here.size = until - here.from;
-    here.bound = loop_leaves(s, a->message, here.from, until);
-    if (here.bound != SIZE_MAX)
-        here.bound -= here.from;
+    here.bound = loop_comes(s, a->message + 1, here.from, until);
     if (a->message + 1 == n && !s->r->add_generation_prompt) {
         *end = until;
         return 1;
@@ -381,13 +381,12 @@ static int has_empty(const struct chat_request *r)
 int answers_find(const struct chat *c, const struct chat_request *r, const char *text, size_t size,
                  struct span_list *spans, struct untold *why, struct err *e)
 {
-    static const int ways[] = {MARK_BEGINNINGS | MARK_NAMES | MARK_OTHERS | MARK_EMPTY,
-                               MARK_BEGINNINGS | MARK_NAMES | MARK_OTHERS,
-                               MARK_BEGINNINGS | MARK_OTHERS | MARK_EMPTY,
+    static const int ways[] = {MARK_BEGINNINGS | MARK_NAMES | MARK_OTHERS,
                                MARK_BEGINNINGS | MARK_OTHERS,
+                               MARK_BEGINNINGS | MARK_OTHERS | MARK_EMPTY,
                                MARK_BEGINNINGS | MARK_NAMES,
-                               MARK_BEGINNINGS | MARK_EMPTY,
                                MARK_BEGINNINGS,
+                               MARK_BEGINNINGS | MARK_EMPTY,
                                MARK_OTHERS,
                                0};
     struct answer_search *s = mem_alloc(1, sizeof *s, "a chat", e);

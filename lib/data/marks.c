@@ -49,7 +49,7 @@ static size_t skip_space(const char *s, size_t from, size_t end)
     return n ? (size_t)(at - s) : end;
 }
 
-// Around thoughts that a text holds, and behind them, between its ends.
+// Before thoughts that a text holds, and behind them, between its ends.
 static void cut_thoughts(struct text_cuts *c, const char *s, size_t end, int begins)
 {
     static const char open[] = "<think>", close[] = "</think>";
@@ -62,18 +62,15 @@ static void cut_thoughts(struct text_cuts *c, const char *s, size_t end, int beg
     size_t until = (size_t)(last - s), after = skip_space(s, until + close_size, end);
     if (first && first < last) {
         size_t from = skip_space(s, (size_t)(first - s) + open_size, until);
-        until = (size_t)(string_strip_right(s + from, last) - s);
         if (begins && from < until)
             add_cut(c, from, 1);
-        if (from < until)
-            add_cut(c, until, 0);
     }
     if (after < end)
         add_cut(c, after, begins);
 }
 
 // The text with marks at its ends (`begins`: at the beginning too), and (`thoughts`: it is an
-// answer) around thoughts in it. A new reference.
+// answer) before and behind thoughts in it. A new reference.
 static json_t *mark_text(struct chat_marks *m, size_t message, const json_t *string, int begins,
                          int thoughts, struct err *e)
 {

@@ -548,6 +548,25 @@ static void spans_of_answers(void)
          "twice or in pieces"},
         {MESSAGES("<{{ m.role }}>{{ m.content | length }}.") PROMPT("<assistant><think>"), CHAT,
          "text is another"},
+        {MESSAGES(
+             "<{{ m.role }}>{{ 'long' if m.content | length > 4 else 'tiny' }}{{ m.content }}.")
+             PROMPT("<assistant><think>"),
+         CHAT, "text is another"},
+        {MESSAGES(PLAIN) PROMPT("[bot]"), CHAT, "the turn does not begin with the prompt"},
+        // Alike in their bytes, but not in what the prompt is.
+        {MESSAGES("<{{ 'assistant' if m.role == 'assistant' }}>{{ m.content }}.")
+             PROMPT("<{{ 'assistant><think>' if messages[-1].role == 'user' else 'ass' }}"),
+         "[" QUESTION("q") ", " ANSWER("a") ", " RESULT("r") ", " ANSWER("b") "]", "a.|istant>b.|"},
+        // What is written late belongs to the message before.
+        {MESSAGES("<{{ m.role }}>{{ m.content }}{{ '.' if not loop.last or m.role != 'tool' }}"),
+         "[" QUESTION("q") ", " ANSWER("a") ", " RESULT("r") ", " ANSWER("b") "]",
+         "<assistant>a.|<assistant>b.|"},
+        // Thoughts in the answer are written in another way.
+        {MESSAGES("<{{ m.role }}>{% if '</think>' in m.content %}"
+                  "<mind>{{ m.content.split('</think>')[0].split('<think>')[-1].strip() }}</mind>"
+                  "{{ m.content.split('</think>')[-1].strip() }}{% else %}{{ m.content }}"
+                  "{% endif %}.") PROMPT("<assistant><think>"),
+         TWO(ANSWER("<think> t </think> a"), ANSWER("b")), "<mind>t</mind>a.|b.|"},
         // No loop that writes straight to the text says where a turn ends.
         {"{% macro turn(m) %}" PLAIN "{% endmacro %}{{ turn(messages[0]) }}"
          "{% if messages[1] %}{{ turn(messages[1]) }}{% endif %}"
