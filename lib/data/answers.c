@@ -53,6 +53,7 @@ struct turn_kinds {
 struct answer_search {
     const struct chat *c;
     const struct chat_request *r;
+    size_t from; // the first message that is looked for
     struct chat_marks marks;
     struct marked_text whole;
     struct turn_kinds begins, ends;
@@ -97,9 +98,7 @@ static size_t common(const char *a, const char *b, size_t n)
     return i;
 }
 
-// Back to the beginning of a tag that the end of the text is inside of: two that begin alike have
-// nothing in common.
-static size_t before_tag(const char *text, size_t end)
+size_t answers_before_tag(const char *text, size_t end)
 {
     for (size_t i = end; i > 0; i--) {
         char c = text[i - 1];
@@ -171,7 +170,7 @@ static int compare_prompt(struct answer_search *s, const struct marked_answer *a
     if (same < left && !s->marks.mark[s->whole.order[a->first]].begins)
         return unlike(s, a->message, UNTOLD_NO_PROMPT); // some of it may be the answer's
     if (same < left && same < k->size) {
-        same = before_tag(text, same);
+        same = answers_before_tag(text, same);
         if (k->bound == SIZE_MAX || same <= k->bound) // nothing of the prompt itself
             return unlike(s, a->message, UNTOLD_NO_PROMPT);
     }
@@ -317,7 +316,7 @@ static int add_answer(struct answer_search *s, const struct marked_answer *a,
 static int find_all(struct answer_search *s, struct span_list *spans, struct err *e)
 {
     size_t i = 0, end = 0;
-    for (size_t k = 0; k < json_array_size(s->r->messages); k++) {
+    for (size_t k = s->from; k < json_array_size(s->r->messages); k++) {
         if (!message_is_assistant(json_array_get(s->r->messages, k)))
             continue;
         while (i < s->whole.n && mark_message(s, i) < k)
@@ -378,8 +377,8 @@ static int has_empty(const struct chat_request *r)
     return empty;
 }
 
-int answers_find(const struct chat *c, const struct chat_request *r, const char *text, size_t size,
-                 struct span_list *spans, struct untold *why, struct err *e)
+int answers_find(const struct chat *c, const struct chat_request *r, size_t from, const char *text,
+                 size_t size, struct span_list *spans, struct untold *why, struct err *e)
 {
     static const int ways[] = {MARK_BEGINNINGS | MARK_NAMES | MARK_OTHERS,
                                MARK_BEGINNINGS | MARK_OTHERS,
@@ -393,7 +392,7 @@ int answers_find(const struct chat *c, const struct chat_request *r, const char 
     struct untold later;
     int result = s ? 0 : -1, empty = has_empty(r), tried = 0;
     if (s)
-        *s = (struct answer_search){.c = c, .r = r};
+        *s = (struct answer_search){.c = c, .r = r, .from = from};
     for (size_t i = 0; result == 0 && i < sizeof ways / sizeof *ways; i++) {
         if (!empty && ways[i] & MARK_EMPTY)
             continue;

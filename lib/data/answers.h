@@ -35,10 +35,14 @@ int untold(struct untold *u, size_t message, const char *format, ...) ERR_PRINTF
 // Makes an error of why the bounds of turns and the marks do not tell, with the ways out: -1.
 int untold_error(const struct untold *turns, const struct untold *marks, struct err *e);
 
-// Adds a span for each message of the assistant, in `text`, which is the whole chat as rendered
-// without {% generation %}. 1, 0 with *why when they cannot be told and none is added, -1 with *e.
-MUST_CHECK int answers_find(const struct chat *c, const struct chat_request *r, const char *text,
-                            size_t size, struct span_list *spans, struct untold *why,
-                            struct err *e);
+// Adds a span for each message of the assistant, from message `from` on, in `text`, which is the
+// whole chat as rendered without {% generation %}. 1, 0 with *why when they cannot be told and none
+// is added, -1 with *e.
+MUST_CHECK int answers_find(const struct chat *c, const struct chat_request *r, size_t from,
+                            const char *text, size_t size, struct span_list *spans,
+                            struct untold *why, struct err *e);
+// Where two texts stop being alike, but not inside of a tag: back to the beginning of one that
+// `end` is in, as two tags that begin alike have nothing in common.
+size_t answers_before_tag(const char *text, size_t end);
 
 #endif

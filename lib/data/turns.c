@@ -177,24 +177,36 @@ static int is_end(const char *s, size_t n)
     return (s[0] == '<' || s[0] == '[') && close == s + n - 1;
 }
 
-// A turn does not begin before the loop comes to its message, and does not go on behind the loop's
-// next one, but for a token that ends it.
-static void clip_turn(const struct place_list *places, size_t k, const char *text,
-                      struct span *turn)
+// The first place that is not before `at`.
+static size_t place_from(const struct place_list *places, size_t at)
 {
     size_t low = 0, high = places->n;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (places->place[middle].at >= turn->start)
+        if (places->place[middle].at >= at)
             high = middle;
         else
             low = middle + 1;
     }
-    for (; low < places->n && places->place[low].at < turn->end; low++) {
-        const struct message_place *p = &places->place[low];
-        if (p->message == k)
-            turn->start = p->at;
-        if (p->message > k && p->at > turn->start && !is_end(text + p->at, turn->end - p->at)) {
+    return low;
+}
+
+// A turn does not begin before the loop comes to its message.
+static void clip_begin(const struct place_list *places, size_t k, struct span *turn)
+{
+    for (size_t i = place_from(places, turn->start);
+         i < places->n && places->place[i].at < turn->end; i++)
+        if (places->place[i].message == k)
+            turn->start = places->place[i].at;
+}
+
+// It does not go on where the loop comes to the next one, but for a token that ends it.
+static void clip_end(const struct place_list *places, size_t k, const char *text, struct span *turn)
+{
+    for (size_t i = place_from(places, turn->start + 1);
+         i < places->n && places->place[i].at < turn->end; i++) {
+        const struct message_place *p = &places->place[i];
+        if (p->message > k && !is_end(text + p->at, turn->end - p->at)) {
             turn->end = p->at;
             return;
         }
@@ -205,8 +217,10 @@ static void clip(const struct chat_request *r, const struct place_list *places, 
                  struct span_list *spans, size_t first)
 {
     for (size_t k = 0; k < json_array_size(r->messages) && first < spans->n; k++)
-        if (message_is_assistant(json_array_get(r->messages, k)))
-            clip_turn(places, k, text, &spans->span[first++]);
+        if (message_is_assistant(json_array_get(r->messages, k))) {
+            clip_begin(places, k, &spans->span[first]);
+            clip_end(places, k, text, &spans->span[first++]);
+        }
 }
 
 static int spans_of_turns(const struct chat *c, const struct chat_request *r,
@@ -220,7 +234,7 @@ static int spans_of_turns(const struct chat *c, const struct chat_request *r,
     if (told == 0)
         told = by_turns(&t, c, !many, spans, &why, e);
     if (told == 0)
-        told = answers_find(c, r, text, size, spans, &marks, e);
+        told = answers_find(c, r, 0, text, size, spans, &marks, e);
     if (told == 0 && many)
         told = by_turns(&t, c, 1, spans, &why, e);
     free(t.before);
@@ -254,6 +268,74 @@ int chat_render_spans(const struct chat *c, const struct chat_request *r, struct
         if (out->data)
             out->data[start] = 0;
         spans->n = n_spans;
+    }
+    return status;
+}
+
+// ---- one answer ---------------------------------------------------------------------------------
+
+// Where the answer begins: behind the prompt for it, or where the whole stops being that.
+static int begin_of_answer(const struct chat *c, const struct chat_request *r, size_t from,
+                           const struct buffer *front, const char *text, size_t size, size_t *begin,
+                           struct err *e)
+{
+    struct span_list spans;
+    struct untold why;
+    *begin = front->size;
+    if (starts_with(text, size, front))
+        return 0;
+    span_list_init(&spans);
+    int told =
+        r->continue_final_message ? 0 : answers_find(c, r, from, text, size, &spans, &why, e);
+    if (told > 0 && spans.n) {
+        *begin = spans.span[0].start;
+    } else {
+        size_t same = 0;
+        while (same < size && same < front->size && text[same] == front->data[same])
+            same++;
+        *begin = answers_before_tag(text, same);
+    }
+    span_list_release(&spans);
+    return told < 0 ? -1 : 0;
+}
+
+static int find_answer(const struct chat *c, const struct chat_request *r, size_t from,
+                       const struct place_list *places, const char *text, size_t size,
+                       struct span *answer, struct err *e)
+{
+    struct buffer front;
+    buffer_init(&front, 0);
+    int status =
+        chat_render_messages(c, r, chat_plain_messages(r, from, e), 1, &front, NULL, NULL, e);
+    if (status == 0)
+        status = begin_of_answer(c, r, from, &front, text, size, &answer->start, e);
+    answer->end = size;
+    if (status == 0 && !r->add_generation_prompt)
+        clip_end(places, json_array_size(r->messages) - 1, text, answer);
+    buffer_release(&front);
+    return status;
+}
+
+int chat_render_answer(const struct chat *c, const struct chat_request *r, size_t from,
+                       struct buffer *out, struct span *answer, struct err *e)
+{
+    size_t start = out->size;
+    struct place_list places = {.n = 0};
+    if (chat_check(r, e) < 0)
+        return -1;
+    int status =
+        r->continue_final_message
+            ? chat_render(c, r, out, e)
+            : chat_render_messages(c, r, chat_plain_messages(r, json_array_size(r->messages), e),
+                                   r->add_generation_prompt, out, NULL, &places, e);
+    if (status == 0)
+        status = find_answer(c, r, from, &places, out->data ? out->data + start : "",
+                             out->size - start, answer, e);
+    free(places.place);
+    if (status < 0) {
+        out->size = start;
+        if (out->data)
+            out->data[start] = 0;
     }
     return status;
 }
