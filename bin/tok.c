@@ -13,7 +13,7 @@ static struct options {
     int format, sample, train, instruction, boundary, truncation, on_untrained, on_bad, duplicate,
         special;
     int prompts, render, show, decode, pieces, offsets, generation_prompt, continues, skip_special,
-        join_parts;
+        join_parts, turns, left_out;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
 
@@ -37,6 +37,8 @@ static const struct option_spec options[] = {
              "join contents that are lists of parts into one text, for templates that expect text"),
     OPT_CHOICE("on-bad-record", &opt.on_bad, drop_choices,
                "what to do with a record that cannot be read or rendered"),
+    OPT_CHOICE("on-left-out", &opt.left_out, encode_left_out_names,
+               "what to do with a record of which the template does not write everything"),
     OPT_FLAG(0, "prompts", &opt.prompts, "write the prompt only, ready for rollout"),
     OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
              "use this chat template in place of the model's"),
@@ -52,6 +54,9 @@ static const struct option_spec options[] = {
     OPT_CHOICE("train-on", &opt.train, encode_train_names,
                "tokens with mask 1; default: text all, prompt-completion, instruction and "
                "preference completion, messages assistant"),
+    OPT_CHOICE("turns", &opt.turns, encode_turns_names,
+               "a chat is one record with all its answers together, or each answer is one, with "
+               "the chat before it as its prompt"),
     OPT_CHOICE("boundary", &opt.boundary, encode_boundary_names,
                "tokenize prompt and completion jointly, or separately as at inference"),
     OPT_YESNO("special-tokens", &opt.special,
@@ -107,6 +112,11 @@ static int check_options(const struct operands *operands)
     if (opt.pieces && (!opt.decode || opt.show))
         return program_usage(&program, opt.decode ? "--pieces and --show cannot be used together"
                                                   : "--pieces goes with -d");
+    if (opt.turns && opt.train == RECORD_TRAIN_ASSISTANT)
+        return program_usage(&program, "--turns each does not go with --train-on assistant: each "
+                                       "record has one answer");
+    if (opt.turns && opt.continues)
+        return program_usage(&program, "--turns each does not go with --continue-final-message");
     if (opt.render && opt.show)
         return program_usage(&program, "--render and --show cannot be used together");
     return -1;
@@ -132,6 +142,8 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
                                      .drops_bad = opt.on_bad,
                                      .keeps_duplicates = opt.duplicate,
                                      .joins_parts = opt.join_parts,
+                                     .each_turn = opt.turns,
+                                     .whole_only = opt.left_out,
                                      .prompts = opt.prompts,
                                      .continues = opt.continues,
                                      .generation_prompt = opt.generation_prompt,

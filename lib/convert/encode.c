@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "convert/marked.h"
 #include "data/id_set.h"
+#include "data/left_out.h"
 #include "data/record_batch.h"
 #include "stream/writer.h"
 
@@ -21,6 +22,8 @@ const char *const encode_truncation_names[] = {"error", "drop", "left", "right",
 
 const char *const encode_sample_names[] = {"line", "paragraph", "document", NULL};
 const char *const encode_instruction_names[] = {"alpaca", "stanford", "chat", NULL};
+const char *const encode_turns_names[] = {"together", "each", NULL};
+const char *const encode_left_out_names[] = {"warn", "error", NULL};
 
 // How many records of one kind are named; the others are only counted.
 enum { NAMED = 3, ENCODE_LARGE = 1 << 20 };
@@ -48,7 +51,8 @@ struct encode_job {
     struct progress progress;
     uint64_t in, written, tokens, trained; // records; tokens
     uint64_t too_long, untrained, bad;     // records left out
-    uint64_t cut, fused, doubled, end_by_id, empty_answer, lost_calls, quoted_calls, no_stop;
+    uint64_t cut, fused, doubled, end_by_id, empty_answer, quoted_calls, no_stop;
+    uint64_t left_out[LEFT_KINDS]; // records, by what their template does not write
     int64_t stop;     // the special token of the first record that has one untrained, or -1
     int64_t turn_end; // the special token that ends the assistant's turns, or -1
 };
@@ -150,6 +154,9 @@ static int decide(struct encode_job *j, const struct batch_record *first, struct
                (result = record_detect(first->json, s, &s->format, &why, e)) < 0) {
         err_prefix(e, "%s:%zu", first->entry.file, first->entry.line);
     }
+    if (result == 0 && s->each_turn && s->format != RECORD_MESSAGES && s->format != RECORD_SHAREGPT)
+        result = err_set(e, STATUS_FAILED, "%s:%zu: %s, where --turns each takes chats apart",
+                         first->entry.file, first->entry.line, record_format_names[s->format]);
     s->texts_first = !first->json || !record_is_chat(first->json, s);
     if (result == 0 && !s->texts_first && (result = open_chat(j, e)) == 0)
         s->chat = j->chat;
@@ -294,7 +301,8 @@ static void count(struct encode_job *j, const struct batch_record *r)
 {
     const struct example *x = &r->example;
     j->empty_answer += (uint64_t)r->record.empty_answer;
-    j->lost_calls += (uint64_t)r->record.lost_calls;
+    for (int i = 0; i < LEFT_KINDS; i++)
+        j->left_out[i] += r->record.left_out >> i & 1;
     j->quoted_calls += (uint64_t)r->record.quoted_calls;
     j->tokens += x->tokens.n;
     j->trained += x->trained;
@@ -398,17 +406,24 @@ static int begin(struct encode_job *j, struct err *e)
 static int encode_batches(struct encode_job *j, struct err *e)
 {
     struct err read_error;
+    const struct record_settings *s = &j->records;
     size_t n = 0;
-    int result;
+    int result = 0;
     for (int first = 1; first || n; first = 0) {
-        result = batch_read(&j->batch, &j->corpus, &read_error);
-        batch_parse(&j->batch);
-        if (j->batch.n && first && begin(j, e) < 0)
-            return -1;
-        if (j->records.format == RECORD_PREFERENCE)
-            batch_pair(&j->batch, &j->records);
-        batch_make(&j->batch, &j->records, j->o->render ? NULL : &j->examples, commit_made, j);
-        n = result < 0 ? 0 : j->batch.n;
+        if (!batch_has_more(&j->batch)) {
+            result = batch_read(&j->batch, &j->corpus, &read_error);
+            batch_parse(&j->batch);
+            if (j->batch.n && first && begin(j, e) < 0)
+                return -1;
+            if (s->each_turn && batch_put_aside(&j->batch, e) < 0)
+                return -1;
+        }
+        if (s->each_turn)
+            batch_turns(&j->batch, s);
+        if (s->format == RECORD_PREFERENCE)
+            batch_pair(&j->batch, s);
+        batch_make(&j->batch, s, j->o->render ? NULL : &j->examples, commit_made, j);
+        n = result < 0 && !batch_has_more(&j->batch) ? 0 : j->batch.n;
         batch_turn(&j->batch);
         if (n == 0)
             commit_made(j);
@@ -491,10 +506,10 @@ static void warn(const struct encode_job *j)
         message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
                      "JSON text there, as a quoted string (make them objects)",
                      j->quoted_calls);
-    if (j->lost_calls)
-        message_warn("%" PRIu64 " records: the template does not write all of their tools or tool "
-                     "calls",
-                     j->lost_calls);
+    for (int i = 0; i < LEFT_KINDS; i++)
+        if (j->left_out[i])
+            message_warn("%" PRIu64 " records: the template does not write all of their %s",
+                         j->left_out[i], left_names[i]);
     if (j->empty_answer)
         message_warn("%" PRIu64 " records have an empty answer, of which only the end is trained",
                      j->empty_answer);
@@ -553,6 +568,10 @@ static int settings(struct encode_job *j, struct err *e)
     j->records.instruction = j->o->instruction;
     j->records.joins_parts = j->o->joins_parts;
     j->records.texts_only = !j->o->render;
+    j->records.each_turn = j->o->each_turn;
+    j->records.whole_only = j->o->whole_only;
+    if (j->records.each_turn && j->records.train == RECORD_TRAIN_DEFAULT)
+        j->records.train = RECORD_TRAIN_COMPLETION;
     if ((j->o->fields && record_fields_parse(&j->records.fields, j->o->fields, e) < 0) ||
         (j->o->roles && record_roles_parse(&j->records.roles, j->o->roles, e) < 0))
         return -1;

@@ -13,6 +13,8 @@ extern const char *const encode_boundary_names[];    // of enum example_boundary
 extern const char *const encode_truncation_names[];  // of enum example_truncation
 extern const char *const encode_sample_names[];      // of enum corpus_sample
 extern const char *const encode_instruction_names[]; // of enum instruction_form
+extern const char *const encode_turns_names[];       // of `each_turn`
+extern const char *const encode_left_out_names[];    // of `whole_only`
 
 struct encode_options {
     const char *model;         // directory with the tokenizer
@@ -33,6 +35,8 @@ struct encode_options {
     int drops_bad;         // 0: a record that cannot be read or rendered is an error
     int keeps_duplicates;  // a second beginning or end token stays
     int joins_parts;       // contents that are lists of parts become one text
+    int each_turn;         // a record for each answer of a chat
+    int whole_only;        // what a template leaves out is an error
     int prompts;           // the prompt only
     int continues;         // the last message of rendered chats is not ended
     int generation_prompt; // end rendered chats with the sign that an answer comes

@@ -2,6 +2,7 @@
 #include "data/chat.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "data/rendering.h"
 #include "jinja/template.h"
 
 #include <dirent.h>
@@ -358,6 +359,11 @@ static const struct named *pick(const struct chat *c, const struct chat_request 
     return named ? named : &c->named[0];
 }
 
+const struct template *chat_template(const struct chat *c, const struct chat_request *r)
+{
+    return pick(c, r)->template;
+}
+
 int chat_marks_generation(const struct chat *c, int tools)
 {
     const json_t *some = tools ? json_true() : NULL; // only whether it is there counts
@@ -415,7 +421,7 @@ static json_t *plain_message(const json_t *given)
     return out;
 }
 
-static json_t *plain_messages(const struct chat_request *r, size_t n, struct err *e)
+json_t *chat_plain_messages(const struct chat_request *r, size_t n, struct err *e)
 {
     json_t *out = json_array();
     for (size_t i = 0; out && i < n; i++) {
@@ -455,10 +461,11 @@ static int check_kwargs(const struct chat_request *r, struct err *e)
     return 0;
 }
 
-// The context of the first n messages (`messages`, taken over).
-static json_t *context_new(const struct chat *c, const struct chat_request *r, json_t *messages,
-                           int prompt, struct err *e)
+json_t *chat_context(const struct chat *c, const struct chat_request *r, json_t *messages,
+                     int prompt, struct err *e)
 {
+    if (!messages)
+        return NULL;
     json_t *context = json_copy(c->tokens);
     int failed = !context || (r->kwargs && json_object_update(context, (json_t *)r->kwargs) < 0);
     if (!failed && r->now && !json_object_get(context, "strftime_now"))
@@ -478,18 +485,60 @@ static json_t *context_new(const struct chat *c, const struct chat_request *r, j
 
 // ---- rendering ----------------------------------------------------------------------------------
 
-static int render(const struct chat *c, const struct chat_request *r, json_t *messages, int prompt,
-                  struct buffer *out, struct span_list *spans, struct err *e)
+// Which of the messages the item is; their number: none of them. They are mostly looked for one
+// after the other, in either direction.
+static size_t message_index(const json_t *messages, const json_t *item, size_t near)
 {
-    json_t *context = messages ? context_new(c, r, messages, prompt, e) : NULL;
+    size_t n = json_array_size(messages);
+    for (size_t i = 0; i < 3; i++)
+        if (near + 1 >= i && near + 1 - i < n && json_array_get(messages, near + 1 - i) == item)
+            return near + 1 - i;
+    for (size_t i = 0; i < n; i++)
+        if (json_array_get(messages, i) == item)
+            return i;
+    return n;
+}
+
+// Of the items that loops came to those that are messages, and the ends of their loops.
+static int take_places(const json_t *messages, const struct item_list *items,
+                       struct place_list *places, struct err *e)
+{
+    size_t n = json_array_size(messages), near = 0;
+    int inside = 0;
+    for (size_t i = 0; i < items->n; i++) {
+        const struct item_place *p = &items->place[i];
+        size_t message = p->item ? message_index(messages, p->item, near) : n;
+        if (message < n || inside) {
+            if (MEM_GROW(places->place, places->capacity, places->n + 1, "a chat", e) < 0)
+                return -1;
+            places->place[places->n++] = (struct message_place){message, p->at};
+        }
+        inside = message < n;
+        near = inside ? message : near;
+    }
+    return 0;
+}
+
+int chat_render_messages(const struct chat *c, const struct chat_request *r, json_t *messages,
+                         int prompt, struct buffer *out, struct span_list *spans,
+                         struct place_list *places, struct err *e)
+{
+    struct item_list items;
+    json_t *context = chat_context(c, r, messages, prompt, e);
     if (!context)
         return -1;
-    int status = template_render(pick(c, r)->template, context, out, spans, e);
+    const struct template *t = chat_template(c, r);
+    item_list_init(&items);
+    int status = places ? template_render_items(t, context, out, &items, e)
+                        : template_render(t, context, out, spans, e);
+    if (status == 0 && places)
+        status = take_places(json_object_get(context, "messages"), &items, places, e);
+    item_list_release(&items);
     json_decref(context);
     return status;
 }
 
-static int check(const struct chat_request *r, struct err *e)
+int chat_check(const struct chat_request *r, struct err *e)
 {
     if (!json_is_array(r->messages) || json_array_size(r->messages) == 0)
         return err_set(e, STATUS_FAILED, "a chat without messages");
@@ -552,7 +601,7 @@ static int render_continued(const struct chat *c, const struct chat_request *r, 
                             struct err *e)
 {
     size_t n = json_array_size(r->messages), start = out->size;
-    json_t *messages = plain_messages(r, n, e);
+    json_t *messages = chat_plain_messages(r, n, e);
     if (!messages)
         return -1;
     json_t *last = json_copy(json_array_get(messages, n - 1));
@@ -568,7 +617,7 @@ static int render_continued(const struct chat *c, const struct chat_request *r, 
     json_incref(content);
     json_object_set_new(last, "content", marked);
     json_array_set_new(messages, n - 1, last);
-    int status = render(c, r, messages, 0, out, NULL, e);
+    int status = chat_render_messages(c, r, messages, 0, out, NULL, NULL, e);
     if (status == 0)
         status = cut(out, start, text, e);
     json_decref(content);
@@ -578,210 +627,10 @@ static int render_continued(const struct chat *c, const struct chat_request *r, 
 int chat_render(const struct chat *c, const struct chat_request *r, struct buffer *out,
                 struct err *e)
 {
-    if (check(r, e) < 0)
+    if (chat_check(r, e) < 0)
         return -1;
     if (r->continue_final_message)
         return render_continued(c, r, out, e);
-    json_t *messages = plain_messages(r, json_array_size(r->messages), e);
-    return render(c, r, messages, r->add_generation_prompt, out, NULL, e);
-}
-
-// ---- the assistant's spans ----------------------------------------------------------------------
-
-static int is_assistant(const json_t *message)
-{
-    const char *role = json_string_value(json_object_get(message, "role"));
-    return role && strcmp(role, "assistant") == 0;
-}
-
-static int starts_with(const char *text, size_t n, const struct buffer *with)
-{
-    return with->size <= n && (with->size == 0 || memcmp(text, with->data, with->size) == 0);
-}
-
-static const char otherwise[] = "the turn is written otherwise when the chat goes on",
-                  no_prompt[] = "the turn does not begin with the prompt for it";
-
-static int cannot_tell(struct err *e, size_t k, const char *why)
-{
-    return err_set(
-        e, STATUS_FAILED,
-        "which bytes the assistant wrote in message %zu cannot be told (%s); the template "
-        "has no {%% generation %%}",
-        k, why);
-}
-
-// The turn of message k in the whole text: from the end of the prompt for it to the end of the chat
-// up to it.
-static int find_turn(const struct chat *c, const struct chat_request *r, size_t k, const char *text,
-                     size_t size, struct buffer *before, struct buffer *after, struct err *e)
-{
-    struct err inner;
-    char why[512];
-    buffer_clear(before);
-    buffer_clear(after);
-    int status = render(c, r, plain_messages(r, k, &inner), 1, before, NULL, &inner);
-    if (status == 0)
-        status = render(c, r, plain_messages(r, k + 1, &inner), 0, after, NULL, &inner);
-    if (status < 0) {
-        if (inner.status != STATUS_FAILED) {
-            *e = inner;
-            return -1;
-        }
-        snprintf(why, sizeof why, "a part of the chat is refused: %.400s", inner.text);
-        return cannot_tell(e, k, why);
-    }
-    if (!starts_with(text, size, after))
-        return cannot_tell(e, k, otherwise);
-    if (!starts_with(after->data ? after->data : "", after->size, before))
-        return cannot_tell(e, k, no_prompt);
-    return 0;
-}
-
-// ---- all turns at once --------------------------------------------------------------------------
-
-enum { FEW_TURNS = 4 }; // for so few each is rendered anew
-
-// A part of the chat: how long its text is and whether the whole chat begins with it.
-struct part {
-    size_t size;
-    int known, begins;
-};
-
-// The first k messages with the prompt for the next one, and the first k + 1 without, for each k.
-struct turns {
-    const struct chat_request *r;
-    const char *text;
-    size_t size;
-    struct part *before, *after;
-    int prompt;      // those with the prompt
-    size_t compared; // bytes of the text that this pass has in common with the whole
-    int differs;     // from there on
-    int fails;       // a turn cannot be told: no later one counts
-};
-
-static int wants_turn(void *arg, size_t length)
-{
-    const struct turns *t = arg;
-    size_t k = t->prompt ? length : length - 1;
-    return !t->fails && k < json_array_size(t->r->messages) &&
-           is_assistant(json_array_get(t->r->messages, k));
-}
-
-static void take_turn(void *arg, size_t length, const char *text, size_t shared, size_t size)
-{
-    struct turns *t = arg;
-    struct part *part = t->prompt ? &t->before[length] : &t->after[length - 1];
-    size_t end = shared < t->size ? shared : t->size;
-    if (!t->differs && t->compared < end) {
-        t->differs = memcmp(t->text + t->compared, text + t->compared, end - t->compared) != 0;
-        t->compared = end;
-    }
-    part->known = 1;
-    part->size = size;
-    part->begins = !t->differs && size <= t->size &&
-                   (size == shared || memcmp(t->text + shared, text + shared, size - shared) == 0);
-    t->fails |= !part->begins;
-}
-
-static void render_turns(const struct chat *c, struct turns *t)
-{
-    struct err e;
-    for (t->prompt = 0; t->prompt < 2; t->prompt++) {
-        json_t *messages = plain_messages(t->r, json_array_size(t->r->messages), &e);
-        const struct template_prefixes how = {messages, t, wants_turn, take_turn};
-        json_t *context = messages ? context_new(c, t->r, messages, t->prompt, &e) : NULL;
-        t->compared = 0;
-        t->differs = 0;
-        if (context)
-            template_prefixes(pick(c, t->r)->template, context, &how);
-        json_decref(context);
-    }
-}
-
-static int turns_init(struct turns *t, const struct chat *c, const struct chat_request *r,
-                      const char *text, size_t size, struct err *e)
-{
-    size_t n = json_array_size(r->messages), answers = 0;
-    *t = (struct turns){.r = r, .text = text, .size = size};
-    t->before = mem_alloc(n + 1, sizeof *t->before, "a chat", e);
-    t->after = mem_alloc(n + 1, sizeof *t->after, "a chat", e);
-    if (!t->before || !t->after)
-        return -1;
-    for (size_t k = 0; k < n; k++)
-        answers += (size_t)is_assistant(json_array_get(r->messages, k));
-    if (answers > FEW_TURNS)
-        render_turns(c, t);
-    return 0;
-}
-
-// The turn of message k from what was rendered of it at once, or else anew.
-static int turn_of(const struct turns *t, const struct chat *c, size_t k, struct span *turn,
-                   struct err *e)
-{
-    const struct part *b = &t->before[k], *a = &t->after[k];
-    if (a->known && b->known) {
-        if (!a->begins)
-            return cannot_tell(e, k, otherwise);
-        if (!b->begins || b->size > a->size)
-            return cannot_tell(e, k, no_prompt);
-        *turn = (struct span){b->size, a->size};
-        return 0;
-    }
-    struct buffer before, after;
-    buffer_init(&before, 0);
-    buffer_init(&after, 0);
-    int status = find_turn(c, t->r, k, t->text, t->size, &before, &after, e);
-    *turn = (struct span){before.size, after.size};
-    buffer_release(&before);
-    buffer_release(&after);
-    return status;
-}
-
-static int spans_of_turns(const struct chat *c, const struct chat_request *r, const char *text,
-                          size_t size, struct span_list *spans, struct err *e)
-{
-    struct turns t;
-    size_t n = json_array_size(r->messages), end = 0;
-    int status = turns_init(&t, c, r, text, size, e);
-    for (size_t k = 0; k < n && status == 0; k++) {
-        struct span turn;
-        if (!is_assistant(json_array_get(r->messages, k)))
-            continue;
-        status = turn_of(&t, c, k, &turn, e);
-        if (status == 0 && turn.start < end)
-            status = cannot_tell(e, k, "its turn overlaps the one before");
-        if (status == 0)
-            status = MEM_GROW(spans->span, spans->capacity, spans->n + 1, "spans", e);
-        if (status == 0) {
-            spans->span[spans->n++] = turn;
-            end = turn.end;
-        }
-    }
-    free(t.before);
-    free(t.after);
-    return status;
-}
-
-int chat_render_spans(const struct chat *c, const struct chat_request *r, struct buffer *out,
-                      struct span_list *spans, struct err *e)
-{
-    size_t start = out->size, n_spans = spans->n;
-    if (check(r, e) < 0)
-        return -1;
-    if (r->continue_final_message)
-        return err_set(e, STATUS_FAILED, "a chat that is to be continued has no finished turns");
-    int marked = template_marks_generation(pick(c, r)->template);
-    json_t *messages = plain_messages(r, json_array_size(r->messages), e);
-    int status = render(c, r, messages, r->add_generation_prompt, out, marked ? spans : NULL, e);
-    if (status == 0 && !marked)
-        status =
-            spans_of_turns(c, r, out->data ? out->data + start : "", out->size - start, spans, e);
-    if (status < 0) {
-        out->size = start;
-        if (out->data)
-            out->data[start] = 0;
-        spans->n = n_spans;
-    }
-    return status;
+    json_t *messages = chat_plain_messages(r, json_array_size(r->messages), e);
+    return chat_render_messages(c, r, messages, r->add_generation_prompt, out, NULL, NULL, e);
 }

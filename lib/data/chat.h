@@ -54,12 +54,15 @@ MUST_CHECK int chat_render(const struct chat *c, const struct chat_request *r, s
 // - a template with {% generation %}: those blocks;
 // - otherwise, for every assistant message k, what the template adds to the chat of messages
 //   [0, k) rendered with add_generation_prompt, up to the end of the turn (whatever it writes
-//   there: the stop token and a newline after it). The text before and after must be the same as
-//   in the whole chat. Where they are not (a template that rewrites earlier turns, or refuses a
-//   part of the chat) the assistant's bytes cannot be told and this fails with a message that says
-//   so: never a guess.
-// A chat without assistant messages gives no spans and no error.
+//   there: the stop token and a newline after it), where the whole chat begins with that;
+// - where it does not, the stretch of each answer as answers.h finds and proves it.
+// Where neither tells, this fails with a message that says so and names the ways out: never a
+// guess. A chat without assistant messages gives no spans and no error.
 MUST_CHECK int chat_render_spans(const struct chat *c, const struct chat_request *r,
                                  struct buffer *out, struct span_list *spans, struct err *e);
+// The same of the messages from `from` on alone, an answer: what follows the chat before them with
+// the prompt for it.
+MUST_CHECK int chat_render_answer(const struct chat *c, const struct chat_request *r, size_t from,
+                                  struct buffer *out, struct span *answer, struct err *e);
 
 #endif

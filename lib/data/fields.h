@@ -60,6 +60,8 @@ struct record_settings {
     const char *now;            // for chat templates; NULL: no clock
     int joins_parts;            // contents that are lists of parts become one text
     int texts_only;             // what holds anything but text is refused
+    int each_turn;              // a record for every answer of a chat (turns of record.h)
+    int whole_only;             // what the template leaves out is an error
     struct record_fields fields, roles;
 };
 

@@ -2,6 +2,7 @@
 #include "data/messages.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 
@@ -76,7 +77,7 @@ int messages_weighted(const json_t *list, int *weighted, struct err *e)
 
 // ---- roles --------------------------------------------------------------------------------------
 
-static const char *known_role(const char *name)
+static const char *known_as(const char *name, int (*compare)(const char *, const char *))
 {
     static const char *const known[][2] = {
         {"human", "user"},        {"user", "user"},
@@ -87,9 +88,20 @@ static const char *known_role(const char *name)
         {"tool", "tool"},         {"function", "tool"},
         {"observation", "tool"},  {"function_call", "function_call"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(known[i][0], name))
+        if (!compare(known[i][0], name))
             return known[i][1];
     return NULL;
+}
+
+static const char *known_role(const char *name)
+{
+    return known_as(name, strcmp);
+}
+
+// In capitals or not.
+static const char *known_role_like(const char *name)
+{
+    return known_as(name, strcasecmp);
 }
 
 // What a role is called for the template; NULL with *e filled. `from`: the key that held it.
@@ -104,9 +116,10 @@ static const char *template_role(const struct record_settings *s, const char *na
     const char *known = known_role(name);
     if (known || !from)
         return known ? known : name;
-    err_set(e, STATUS_FAILED,
-            "message %zu: role `%s` is not known (--roles user=%s says whose it is)", i, name,
-            name);
+    const char *like = known_role_like(name);
+    err_set(e, STATUS_FAILED, "message %zu: role `%s` is not known (--roles %s=%s says %s)", i,
+            name, like ? like : "ROLE", name,
+            like ? "what it means" : "whose it is, user, assistant, system or tool");
     return NULL;
 }
 
@@ -191,8 +204,8 @@ static int set_call(json_t *out, const json_t *value, size_t i, struct err *e)
     json_decref(calls);
     json_decref(call);
     if (ok && json_array_size(list) && json_object_set(out, "tool_calls", list) == 0 &&
-        json_object_set_new(out, "role", json_string("assistant")) == 0) {
-        json_object_del(out, "content");
+        json_object_set_new(out, "role", json_string("assistant")) == 0 &&
+        json_object_set_new(out, "content", json_string("")) == 0) { // templates ask for it
         json_decref(list);
         return 0;
     }

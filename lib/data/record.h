@@ -25,10 +25,11 @@ struct record {
     uint32_t *id;
     uint8_t *mask;
     size_t n, id_capacity, mask_capacity;
+    size_t turn; // with settings for each turn: which answer of the chat it is, from 0
     // What should be said of it.
-    int empty_answer; // the completion, or an answer of the assistant, is empty
-    int lost_calls;   // the template does not write the tool calls, or not the tools
-    int quoted_calls; // it writes arguments that are JSON text as a quoted string
+    int empty_answer;  // the completion, or an answer of the assistant, is empty
+    unsigned left_out; // what the template does not write (left_out.h)
+    int quoted_calls;  // it writes arguments that are JSON text as a quoted string
 };
 void record_init(struct record *r);
 void record_release(struct record *r);
@@ -45,6 +46,10 @@ MUST_CHECK int record_read(struct record *r, const struct record_settings *s, co
                            struct err *e);
 MUST_CHECK int record_read_plain(struct record *r, const struct record_settings *s,
                                  const char *text, size_t size, struct err *e);
+// With settings for each turn: how many answers of a chat are to be trained. An answer is all that
+// the assistant says without another's message in between.
+MUST_CHECK int record_turns(const struct record_settings *s, const json_t *object, size_t *n,
+                            struct err *e);
 // The record's id: the field `id` (a string or number), else its number. Replaces *id.
 MUST_CHECK int record_id(const struct record_settings *s, const json_t *object, size_t number,
                          struct buffer *id, struct err *e);

@@ -63,6 +63,7 @@ void batch_release(struct record_batch *b)
 {
     release_records(b->record);
     release_records(b->made);
+    release_records(b->whole);
     for (int i = 0; b->worker && i < b->n_workers; i++)
         tokenizer_worker_close(b->worker[i]);
     free(b->worker);
@@ -81,7 +82,7 @@ int batch_read(struct record_batch *b, struct corpus *c, struct err *e)
         json_decref(r->json);
         r->json = NULL;
         r->role = NULL;
-        r->failed = 0;
+        r->is_turn = r->failed = 0;
         buffer_clear(&r->source);
         if (buffer_append(&r->source, r->entry.text, r->entry.size, e) < 0)
             return -1;
@@ -165,6 +166,59 @@ void batch_pair(struct record_batch *b, const struct record_settings *s)
     b->n *= 2;
 }
 
+int batch_put_aside(struct record_batch *b, struct err *e)
+{
+    if (!b->whole && !(b->whole = mem_alloc(RECORDS, sizeof *b->whole, "records", e)))
+        return -1;
+    for (size_t i = 0; i < RECORDS && !b->opened_whole; i++)
+        open_record(&b->whole[i]);
+    b->opened_whole = 1;
+    struct batch_record *swap = b->whole;
+    b->whole = b->record;
+    b->record = swap;
+    b->n_whole = b->n;
+    b->n = b->next_whole = b->next_turn = 0;
+    return 0;
+}
+
+int batch_has_more(const struct record_batch *b)
+{
+    return b->next_whole < b->n_whole;
+}
+
+// One answer of the whole; or the whole as it is, where there is none (which says what is wrong).
+static void take_turn(struct batch_record *to, const struct batch_record *whole, size_t turn,
+                      int is_turn)
+{
+    json_decref(to->json);
+    to->json = json_incref(whole->json);
+    to->entry = whole->entry;
+    to->failed = whole->failed;
+    to->error = whole->error;
+    to->role = NULL;
+    to->is_turn = is_turn;
+    to->record.turn = turn;
+}
+
+void batch_turns(struct record_batch *b, const struct record_settings *s)
+{
+    size_t bytes = 0;
+    b->n = 0;
+    while (batch_has_more(b) && b->n < READ && bytes < BYTES) {
+        const struct batch_record *whole = &b->whole[b->next_whole];
+        struct err ignored; // it comes up again when the record is made
+        if (b->next_turn == 0 &&
+            (!whole->json || record_turns(s, whole->json, &b->n_turns, &ignored) < 0))
+            b->n_turns = 0;
+        take_turn(&b->record[b->n++], whole, b->next_turn, b->n_turns > 0);
+        bytes += whole->entry.size;
+        if (++b->next_turn < b->n_turns)
+            continue;
+        b->next_turn = 0;
+        b->next_whole++;
+    }
+}
+
 // Is there room for it? Small ones are not asked about: the look costs a system call.
 static int check_memory(const struct batch_record *r, struct err *e)
 {
@@ -192,6 +246,8 @@ static int make_one(const struct making *m, struct batch_record *r, int worker, 
     buffer_clear(&r->pair);
     if (r->role && (buffer_append(&r->pair, r->id.data, r->id.size, e) < 0 ||
                     buffer_printf(&r->id, e, "/%s", r->role) < 0))
+        return -1;
+    if (r->is_turn && buffer_printf(&r->id, e, "/%zu", r->record.turn + 1) < 0)
         return -1;
     if (r->entry.is_plain && m->records->format != RECORD_TEXT)
         return err_set(e, STATUS_FAILED, "not a JSON object");

@@ -20,6 +20,7 @@ struct batch_record {
     struct buffer id;
     const char *role;   // of a part of a preference record: chosen, rejected; otherwise NULL
     struct buffer pair; // with `role`: the id of the whole
+    int is_turn;        // one answer of a chat: record.turn
     struct record record;
     struct example example;
     int failed;
@@ -31,6 +32,10 @@ struct record_batch {
     size_t n;
     struct batch_record *made; // the batch before
     size_t n_made;
+    struct batch_record *whole; // chats of which each answer becomes a record; NULL: not used
+    size_t n_whole, next_whole; // how many; the first that is not used up
+    size_t next_turn, n_turns;  // of that one
+    int opened_whole;
     struct tokenizer_worker **worker; // one a thread
     int n_workers;
 };
@@ -48,6 +53,11 @@ void batch_parse(struct record_batch *b);
 // Makes two of each parsed preference record, the chosen one first; with settings for prompts
 // alone, its prompt.
 void batch_pair(struct record_batch *b, const struct record_settings *s);
+// Puts the parsed records aside as wholes, and takes records for their answers from them: as many
+// as go into one batch.
+MUST_CHECK int batch_put_aside(struct record_batch *b, struct err *e);
+void batch_turns(struct record_batch *b, const struct record_settings *s);
+int batch_has_more(const struct record_batch *b);
 // Makes text of the parsed records and, unless `examples` is NULL, tokens. What fails is marked.
 // `beside` is called once while the others work (on one thread, before): for b->made.
 void batch_make(struct record_batch *b, const struct record_settings *records,

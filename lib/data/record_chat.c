@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "data/left_out.h"
 #include "data/messages.h"
 
 // A request and what it owns.
 struct chat_job {
     struct chat_request q;
     json_t *messages, *tools;
+    size_t answer; // of a turn alone: where its answer begins
 };
 
 static void job_release(struct chat_job *j)
@@ -90,19 +92,6 @@ static int request(struct chat_job *j, const struct record_settings *s, const js
 
 // ---- what the template leaves out ---------------------------------------------------------------
 
-static int is_in(const struct record *r, const json_t *name)
-{
-    const char *text = json_string_value(name);
-    size_t size = json_string_length(name);
-    return !text || memmem(r->text.data ? r->text.data : "", r->text.size, text, size) != NULL;
-}
-
-static const json_t *function_name(const json_t *call)
-{
-    const json_t *function = json_object_get(call, "function");
-    return json_object_get(function ? function : call, "name");
-}
-
 // Arguments that are JSON text in the record: whether the template wrote them as a quoted string.
 static int is_quoted(const struct record *r, const json_t *call)
 {
@@ -117,36 +106,32 @@ static int is_quoted(const struct record *r, const json_t *call)
     return found;
 }
 
-static int all_in(const struct record *r, const json_t *calls)
-{
-    for (size_t i = 0; i < json_array_size(calls); i++)
-        if (!is_in(r, function_name(json_array_get(calls, i))))
-            return 0;
-    return 1;
-}
-
-// Whether a list of parts stands in the text as Python would print it.
+// Whether a list of parts stands in the text as Python would print it, and what does not stand
+// there at all.
 static int check_text(struct record *r, const struct record_settings *s, const struct chat_job *j,
                       struct err *e)
 {
+    const char *text = r->text.data ? r->text.data : "";
+    size_t first;
     int parts = 0;
     if (!s->texts_only)
         return 0;
-    r->lost_calls = !all_in(r, j->tools);
     for (size_t i = 0; i < json_array_size(j->q.messages); i++) {
         const json_t *message = json_array_get(j->q.messages, i);
         parts |= json_array_size(json_object_get(message, "content")) > 0;
         const json_t *calls = json_object_get(message, "tool_calls");
-        r->lost_calls = r->lost_calls || !all_in(r, calls);
         for (size_t k = 0; k < json_array_size(calls) && !r->quoted_calls; k++)
             r->quoted_calls = is_quoted(r, json_array_get(calls, k));
         r->empty_answer |= message_is_empty(message);
     }
     static const char printed[] = "{'type': '";
-    if (parts && memmem(r->text.data, r->text.size, printed, sizeof printed - 1))
+    if (parts && memmem(text, r->text.size, printed, sizeof printed - 1))
         return err_set(e, STATUS_FAILED,
                        "the template prints a content of parts as a list, where it wants a text "
                        "(--join-parts)");
+    r->left_out = left_out_find(text, r->text.size, j->q.messages, j->tools, j->answer, &first);
+    if (r->left_out && s->whole_only)
+        return left_out_error(r->left_out, first, e);
     return 0;
 }
 
@@ -209,6 +194,8 @@ static int apply_weights(struct record *r, const struct record_settings *s,
     return 0;
 }
 
+#define WEIGHTED "messages with loss weights (--train-on assistant and --turns each go by them)"
+
 // The whole chat with what is trained of it.
 static int render_whole(struct record *r, const struct record_settings *s, struct chat_job *j,
                         struct err *e)
@@ -220,8 +207,7 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
         return -1;
     r->has_spans = record_train_of(s) == RECORD_TRAIN_ASSISTANT;
     if (weighted && !r->has_spans)
-        return err_set(e, STATUS_FAILED,
-                       "messages with loss weights (--train-on assistant goes by them)");
+        return err_set(e, STATUS_FAILED, WEIGHTED);
     j->q.add_generation_prompt = s->add_generation_prompt;
     j->q.continue_final_message = s->continue_final_message;
     int result = r->has_spans ? chat_render_spans(s->chat, &j->q, &r->text, &r->spans, e)
@@ -276,44 +262,158 @@ static size_t common_prefix(const struct buffer *a, const struct buffer *b)
     return n;
 }
 
-static int render_pair(struct record *r, const struct record_settings *s, struct chat_job *j,
-                       size_t n_prompt, struct err *e)
+// The prompt of n messages alone.
+static int render_front(struct record *r, const struct record_settings *s, struct chat_job *j,
+                        size_t n_prompt, struct buffer *out, struct err *e)
 {
-    struct buffer front;
     json_t *prompt = messages_slice(j->messages, 0, n_prompt);
-    buffer_init(&front, 0);
     j->q.messages = prompt;
     j->q.add_generation_prompt = 1;
     if (s->prompts)
         end_prompt(j, s);
-    int result = prompt ? chat_render(s->chat, &j->q, s->prompts ? &r->text : &front, e)
-                        : err_memory(e, 0, "messages");
+    int result = prompt ? chat_render(s->chat, &j->q, out, e) : err_memory(e, 0, "messages");
     if (result == 0 && s->prompts) {
-        r->prompt_size = r->text.size;
+        r->prompt_size = out->size;
         result = check_text(r, s, j, e);
-    } else if (result == 0) {
-        j->q.messages = j->messages;
-        result = render_whole(r, s, j, e);
-        // A prompt that ends with the assistant's turn is not the beginning of the whole.
-        r->prompt_size = common_prefix(&front, &r->text);
     }
-    buffer_release(&front);
     json_decref(prompt);
+    j->q.messages = j->messages;
     return result;
+}
+
+// The whole chat, of which the answer that ends it is trained.
+static int render_answer(struct record *r, const struct record_settings *s, struct chat_job *j,
+                         size_t n_prompt, struct err *e)
+{
+    struct span answer;
+    int weighted;
+    if (messages_weighted(j->q.messages, &weighted, e) < 0)
+        return -1;
+    if (weighted && !s->each_turn)
+        return err_set(e, STATUS_FAILED, WEIGHTED);
+    j->q.add_generation_prompt = s->add_generation_prompt;
+    j->q.continue_final_message = s->continue_final_message;
+    if (chat_render_answer(s->chat, &j->q, n_prompt, &r->text, &answer, e) < 0)
+        return -1;
+    r->prompt_size = answer.start;
+    r->has_spans = answer.end < r->text.size;
+    if (r->has_spans && span_list_add(&r->spans, answer, e) < 0)
+        return -1;
+    return check_text(r, s, j, e);
+}
+
+static int render_pair(struct record *r, const struct record_settings *s, struct chat_job *j,
+                       size_t n_prompt, struct err *e)
+{
+    struct buffer front;
+    if (s->prompts)
+        return render_front(r, s, j, n_prompt, &r->text, e);
+    if (record_train_of(s) == RECORD_TRAIN_COMPLETION)
+        return render_answer(r, s, j, n_prompt, e);
+    buffer_init(&front, 0);
+    int result = render_front(r, s, j, n_prompt, &front, e);
+    if (result == 0)
+        result = render_whole(r, s, j, e);
+    // A prompt that ends with the assistant's turn is not the beginning of the whole.
+    r->prompt_size = common_prefix(&front, &r->text);
+    buffer_release(&front);
+    return result;
+}
+
+// ---- a record for each answer -------------------------------------------------------------------
+
+// Whether something of the assistant's messages [begin, end) is trained: 1, 0, or -1.
+static int is_trained(const json_t *messages, size_t begin, size_t end, struct err *e)
+{
+    int some = 0;
+    for (size_t i = begin; i < end; i++) {
+        int trains = 1;
+        if (message_weight(json_array_get(messages, i), i, &trains, e) < 0)
+            return -1;
+        if (i > begin && trains != some)
+            return err_set(e, STATUS_FAILED,
+                           "message %zu: its loss weight is not that of the answer it belongs to",
+                           i);
+        some = trains;
+    }
+    return some;
+}
+
+// How many answers are trained, or (`wanted` < that number) the messages [begin, end) of that one.
+static int find_turns(const json_t *messages, size_t wanted, size_t *count, size_t *begin,
+                      size_t *end, struct err *e)
+{
+    size_t n = json_array_size(messages);
+    *count = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t from = i;
+        while (i < n && message_is_assistant(json_array_get(messages, i)))
+            i++;
+        int trained = from < i ? is_trained(messages, from, i, e) : 0;
+        if (trained < 0)
+            return -1;
+        if (!trained)
+            continue;
+        if (*count == wanted) {
+            *begin = from;
+            *end = i;
+        }
+        ++*count;
+    }
+    return 0;
+}
+
+// The messages of a record that is a chat; NULL with *e filled.
+static const json_t *messages_of(const struct record_settings *s, const json_t *object,
+                                 struct err *e)
+{
+    const char *name = s->format == RECORD_SHAREGPT ? "conversations" : "messages";
+    const json_t *messages = record_field(s, object, name);
+    if (json_is_array(messages))
+        return messages;
+    err_set(e, STATUS_FAILED, "key `%s`: %s", record_field_name(s, name),
+            messages ? "not a list" : "missing");
+    return NULL;
+}
+
+int record_turns(const struct record_settings *s, const json_t *object, size_t *n, struct err *e)
+{
+    size_t begin, end;
+    const json_t *list = messages_of(s, object, e);
+    json_t *messages = list ? messages_plain(s, list, e) : NULL;
+    int result = messages ? find_turns(messages, SIZE_MAX, n, &begin, &end, e) : -1;
+    json_decref(messages);
+    return result;
+}
+
+// The chat up to the turn's answer.
+static int render_turn(struct record *r, const struct record_settings *s, struct chat_job *j,
+                       struct err *e)
+{
+    size_t n, begin = 0, end = 0;
+    if (find_turns(j->messages, r->turn, &n, &begin, &end, e) < 0)
+        return -1;
+    json_t *part = messages_slice(j->messages, 0, end);
+    if (!part)
+        return err_memory(e, 0, "messages");
+    json_decref(j->messages);
+    j->q.messages = j->messages = part;
+    j->answer = begin;
+    return render_pair(r, s, j, begin, e);
 }
 
 int record_read_messages(struct record *r, const struct record_settings *s, const json_t *object,
                          struct err *e)
 {
-    const char *name = s->format == RECORD_SHAREGPT ? "conversations" : "messages";
-    const json_t *messages = record_field(s, object, name);
+    const json_t *messages = messages_of(s, object, e);
     struct chat_job j;
     r->is_chat = r->open_end = 1;
-    if (!messages || !json_is_array(messages))
-        return err_set(e, STATUS_FAILED, "key `%s`: %s", record_field_name(s, name),
-                       messages ? "not a list" : "missing");
+    if (!messages)
+        return -1;
     int result = request(&j, s, object, messages, e);
-    if (result == 0 && s->prompts)
+    if (result == 0 && s->each_turn)
+        result = render_turn(r, s, &j, e);
+    else if (result == 0 && s->prompts)
         result = render_prompt(r, s, &j, e);
     else if (result == 0 && record_train_of(s) == RECORD_TRAIN_COMPLETION)
         result = render_pair(r, s, &j, last_answer(&j), e); // the last answer completes the chat

@@ -612,11 +612,27 @@ static int filtered_next(struct render *r, struct iterator *it, struct value *ou
     return 0;
 }
 
+// Where the text stands as a loop comes to an item, or (none) to its end.
+static void note_item(struct render *r, const json_t *item)
+{
+    struct item_list *l = r->items;
+    if (MEM_GROW(l->place, l->capacity, l->n + 1, "places of items", r->sandbox.e) < 0)
+        longjmp(r->sandbox.failure, 1);
+    l->place[l->n++] = (struct item_place){item, r->out->n};
+}
+
+// Whether it is noted where the loop stands: of loops inside of one another the outer one.
+static int is_noted(const struct render *r, struct value item)
+{
+    return r->items && !r->at_item && r->out == r->whole && item.kind == V_DICT && item.dict->from;
+}
+
 enum flow loop_rest(struct render *r, struct scope *scope, const struct node *n, struct loop *loop,
                     struct scope *body, int any)
 {
     struct value item, self = {.kind = V_LOOP, .loop = loop};
     struct probed_loop probed;
+    int noted = 0;
     int broken = 0; // {% else %} is rendered unless one iteration got to its end
     probe_loop_begin(r, &probed, scope, loop);
     for (;;) {
@@ -627,11 +643,17 @@ enum flow loop_rest(struct render *r, struct scope *scope, const struct node *n,
         scope_set(r, body, r->t->loop, self);
         scope_shadow(r, body, n);
         assign(r, body, n->a, item);
+        if ((noted = is_noted(r, item)))
+            note_item(r, item.dict->from);
+        r->at_item += noted;
         enum flow flow = exec_body(r, body, &n->list);
+        r->at_item -= noted;
         if ((broken = flow == FLOW_BREAK))
             break;
         any |= flow == FLOW_ON;
     }
+    if (noted)
+        note_item(r, NULL);
     probe_loop_end(r, &probed, n, loop, broken);
     if (any || !n->other.n)
         return FLOW_ON;

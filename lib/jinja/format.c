@@ -946,7 +946,7 @@ struct value format_time(struct render *r, struct value format)
 {
     struct tm tm;
     if (r->now.kind == V_ABSENT)
-        render_fail(r, "the template asks for the time and none was given");
+        render_fail(r, "the template asks for the time and none was given (--now)");
     if (read_moment(r->now, &tm) < 0)
         render_fail(r, "strftime_now: the time given is not YYYY-MM-DDTHH:MM:SS");
     if (format.kind != V_STRING)

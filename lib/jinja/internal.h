@@ -146,6 +146,7 @@ struct dict {
     uint32_t *index; // open addressing, entry + 1; NULL while the dict is small
     size_t index_size;
     const json_t *json; // not read yet
+    const json_t *from; // what it was read from
 };
 
 struct range {
@@ -417,6 +418,9 @@ struct render {
     struct value now;         // what strftime_now reads
     struct body_frame *frame; // the innermost body
     struct prober *prober;    // NULL: only the whole is wanted
+    struct item_list *items;  // NULL: nobody asks where loops came to what
+    const struct text *whole; // what is rendered, where `items` stand
+    int at_item;              // inside a loop that is noted there
 };
 
 _Noreturn void render_fail(struct render *r, const char *format, ...) ERR_PRINTF(2, 3);

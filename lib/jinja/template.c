@@ -17,6 +17,25 @@ void span_list_release(struct span_list *s)
     span_list_init(s);
 }
 
+int span_list_add(struct span_list *s, struct span span, struct err *e)
+{
+    if (MEM_GROW(s->span, s->capacity, s->n + 1, "spans", e) < 0)
+        return -1;
+    s->span[s->n++] = span;
+    return 0;
+}
+
+void item_list_init(struct item_list *l)
+{
+    memset(l, 0, sizeof *l);
+}
+
+void item_list_release(struct item_list *l)
+{
+    free(l->place);
+    item_list_init(l);
+}
+
 // The only frames that setjmp returns to twice: they change nothing of their own.
 static int guarded_build(struct template *t, const char *source, size_t size)
 {
@@ -91,9 +110,8 @@ static int add_spans(struct marks *m, struct span_list *spans, struct err *e)
             last->end = mark.end > last->end ? mark.end : last->end;
             continue;
         }
-        if (MEM_GROW(spans->span, spans->capacity, spans->n + 1, "spans", e) < 0)
+        if (span_list_add(spans, (struct span){mark.start, mark.end}, e) < 0)
             return -1;
-        spans->span[spans->n++] = (struct span){mark.start, mark.end};
     }
     return 0;
 }
@@ -112,14 +130,15 @@ static int finish(struct render *r, struct text *text, struct buffer *out, struc
     return buffer_append(out, text->s, text->n, e);
 }
 
-int template_render(const struct template *t, const json_t *context, struct buffer *out,
-                    struct span_list *spans, struct err *e)
+static int render_with(const struct template *t, const json_t *context, struct buffer *out,
+                       struct span_list *spans, struct item_list *items, struct err *e)
 {
-    struct render r = {.t = t, .context = context};
+    struct render r = {.t = t, .context = context, .items = items};
     struct text text = {.r = &r};
     size_t n_spans = spans ? spans->n : 0;
     sandbox_init(&r.sandbox, t->sandbox.name, TEMPLATE_MEMORY, e);
     r.out = &text;
+    r.whole = &text;
     int status = guarded_render(&r);
     if (status == 0)
         status = finish(&r, &text, out, spans, e);
@@ -127,6 +146,18 @@ int template_render(const struct template *t, const json_t *context, struct buff
         spans->n = n_spans;
     sandbox_release(&r.sandbox);
     return status;
+}
+
+int template_render(const struct template *t, const json_t *context, struct buffer *out,
+                    struct span_list *spans, struct err *e)
+{
+    return render_with(t, context, out, spans, NULL, e);
+}
+
+int template_render_items(const struct template *t, const json_t *context, struct buffer *out,
+                          struct item_list *items, struct err *e)
+{
+    return render_with(t, context, out, NULL, items, e);
 }
 
 // Once through to see what the loops need, once with the prefixes.

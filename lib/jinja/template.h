@@ -29,6 +29,7 @@ struct span_list {
 };
 void span_list_init(struct span_list *s);
 void span_list_release(struct span_list *s);
+MUST_CHECK int span_list_add(struct span_list *s, struct span span, struct err *e);
 
 // `name` is for messages. NULL with *e filled ("NAME:LINE: reason") for what does not parse.
 struct template *template_parse(const char *source, size_t size, const char *name, struct err *e);
@@ -43,6 +44,20 @@ void template_free(struct template *t);
 // On failure nothing is appended. Several threads may render one template at once.
 MUST_CHECK int template_render(const struct template *t, const json_t *context, struct buffer *out,
                                struct span_list *spans, struct err *e);
+// Renders, and notes where the text stood (bytes from where `out` stood) whenever a loop that
+// writes straight to it came to an object of the context (`item`), and when that loop ended (NULL).
+// Loops inside such a loop are not noted.
+struct item_list {
+    struct item_place {
+        const json_t *item;
+        size_t at;
+    } * place;
+    size_t n, capacity;
+};
+void item_list_init(struct item_list *l);
+void item_list_release(struct item_list *l);
+MUST_CHECK int template_render_items(const struct template *t, const json_t *context,
+                                     struct buffer *out, struct item_list *items, struct err *e);
 // Renders `context` again and again with its array `list` cut short after `length` items, for those
 // lengths (1 ... all) that are wanted. What the template does up to there is done once for all of
 // them, so that the work grows with the list and not with its square. A length that is not taken

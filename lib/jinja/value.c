@@ -297,7 +297,7 @@ struct value value_json(struct render *r, const json_t *json)
     }
     case JSON_OBJECT: {
         struct dict *d = sandbox_get(&r->sandbox, 1, sizeof *d);
-        d->json = json;
+        d->json = d->from = json;
         return (struct value){.kind = V_DICT, .dict = d};
     }
     }

@@ -427,22 +427,10 @@ static void spans_of_turns(void)
     told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}.{% endfor %}", CHAT, &e);
     CHECK_TEXT(told ? told : e.text, "<assistant>b.|<assistant>d.|");
     free(told);
-    // Another prompt than the turn begins with.
-    told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}.{% endfor %}"
-                 "{% if add_generation_prompt %}<assistant><think>{% endif %}",
-                 CHAT, &e);
-    CHECK(!told && strstr(e.text, "message 1 cannot be told"));
-    free(told);
-    // Earlier turns are rewritten.
+    // Earlier turns are left out.
     told =
         turns("{% for m in messages %}{{ m.content if loop.last else '-' }}{% endfor %}", CHAT, &e);
-    CHECK(!told && strstr(e.text, "message 1 cannot be told"));
-    free(told);
-    // Something is written after the last turn alone.
-    told = turns("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-                 "{{ '<assistant>' if add_generation_prompt else 'END' }}",
-                 CHAT, &e);
-    CHECK(!told && strstr(e.text, "otherwise when the chat goes on"));
+    CHECK(!told && strstr(e.text, "message 1 cannot be told") && strstr(e.text, "--turns each"));
     free(told);
     // A part of the chat is refused.
     told =
@@ -453,6 +441,177 @@ static void spans_of_turns(void)
                  "[{\"role\": \"user\", \"content\": \"a\"}]", &e);
     CHECK_TEXT(told ? told : e.text, "");
     free(told);
+}
+
+#define QUESTION(s) "{\"role\": \"user\", \"content\": \"" s "\"}"
+#define ANSWER(s)   "{\"role\": \"assistant\", \"content\": \"" s "\"}"
+#define THOUGHT(t, s)                                                                              \
+    "{\"role\": \"assistant\", \"reasoning_content\": \"" t "\", \"content\": \"" s "\"}"
+#define CALL(name, arguments)                                                                      \
+    "{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": "     \
+    "\"" name "\", \"arguments\": " arguments "}}]}"
+#define RESULT(s)   "{\"role\": \"tool\", \"content\": \"" s "\"}"
+#define MESSAGES(s) "{% for m in messages %}" s "{% endfor %}"
+#define PROMPT(s)   "{% if add_generation_prompt %}" s "{% endif %}"
+#define PLAIN       "<{{ m.role }}>{{ m.content }}."
+#define TWO(a, b)   "[" QUESTION("q") ", " a ", " QUESTION("r") ", " b "]"
+
+// Chats that are not what their beginnings are alone: the answers are found by marks.
+static void spans_of_answers(void)
+{
+    static const struct {
+        const char *source, *messages, *told; // or the beginning of the reason
+    } cases[] = {
+        // The prompt opens thoughts, a turn does not; the answer goes on like the prompt.
+        {MESSAGES(PLAIN) PROMPT("<assistant><think>"), CHAT, "b.|d.|"},
+        {MESSAGES(PLAIN) PROMPT("<assistant><think>"), TWO(ANSWER("<thin"), ANSWER("<think")),
+         "<thin.|<think.|"},
+        // The turn closes them at once: two tags that begin alike have nothing in common.
+        {MESSAGES("<{{ m.role }}>{{ '<no>' if m.role == 'assistant' }}{{ m.content }}.")
+             PROMPT("<assistant><now>"),
+         CHAT, "<no>b.|<no>d.|"},
+        // The end of the chat is a token, which is trained, or something else, which is not.
+        {MESSAGES(PLAIN) "{{ '<assistant>' if add_generation_prompt else '<end>' }}", CHAT,
+         "b.|d.<end>|"},
+        {MESSAGES(PLAIN) "{{ '<assistant>' if add_generation_prompt else '<end>' }}",
+         TWO(ANSWER("<e"), ANSWER("<end")), "<e.|<end.<end>|"},
+        {MESSAGES(PLAIN) "{{ '<assistant>' if add_generation_prompt else 'Write!' }}", CHAT,
+         "b.|d.|"},
+        {MESSAGES(PLAIN) "<assistant>{{ 'go' if add_generation_prompt }}", CHAT,
+         "b.|d.<assistant>|"},
+        {MESSAGES(PLAIN) "<assistant>:", CHAT, "b.|d.|"},
+        // The last turn's stop token is another one.
+        {MESSAGES("<{{ m.role }}>{{ m.content }}"
+                  "{{ '<return>' if loop.last and m.role == 'assistant' else '<stop>' }}")
+             PROMPT("<assistant>"),
+         CHAT, "b<stop>|d<return>|"},
+        // Thoughts are written in the last turn alone, as a field or inside of the answer.
+        {MESSAGES("<{{ m.role }}>{% if loop.last and m.role == 'assistant' %}"
+                  "<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}.")
+             PROMPT("<assistant>"),
+         TWO(THOUGHT("t", "a"), THOUGHT("u", "b")), "a.|<think>u</think>b.|"},
+        {MESSAGES("<{{ m.role }}>{% if loop.last %}{{ m.content }}{% else %}"
+                  "{{ m.content.split('</think>')[-1].lstrip() }}{% endif %}.")
+             PROMPT("<assistant><think>"),
+         TWO(ANSWER("<think>t</think> a"), ANSWER("<think>u</think> b")), "a.|u</think> b.|"},
+        {MESSAGES("<{{ m.role }}>{% if loop.last %}{{ m.content }}{% else %}"
+                  "{{ m.content.split('</think>')[-1].lstrip() }}{% endif %}.")
+             PROMPT("<assistant>"),
+         TWO(ANSWER("<think>t</think> a"), ANSWER("<think>u</think> b")),
+         "a.|<think>u</think> b.|"},
+        // White space is trimmed, of all or of earlier ones.
+        {MESSAGES("<{{ m.role }}>{{ m.content | trim }}.") PROMPT("<assistant>\\n"),
+         TWO(ANSWER(" a\\n"), ANSWER("\\n b ")), "a.|b.|"},
+        {MESSAGES("<{{ m.role }}>{{ m.content if loop.last else m.content.strip() }}.")
+             PROMPT("<assistant>"),
+         TWO(ANSWER(" a\\n"), ANSWER("\\n b ")), "a.|\n b .|"},
+        // Who looks at how a message begins or ends sees that as well.
+        {MESSAGES("<{{ m.role }}>{{ '!' if m.content.startswith('a') }}{{ m.content }}.")
+             PROMPT("<assistant><think>"),
+         TWO(ANSWER("ab"), ANSWER("ac")), "begin with the prompt"},
+        {MESSAGES(
+             "<{{ m.role }}>{{ '!' if m.content.startswith('a') }}{{ m.content }}.") "{{ '<end>' "
+                                                                                     "if not "
+                                                                                     "add_"
+                                                                                     "generation_"
+                                                                                     "prompt else "
+                                                                                     "'<assistant>'"
+                                                                                     " }}",
+         TWO(ANSWER("ab"), ANSWER("ac")), "!ab.|!ac.<end>|"},
+        {MESSAGES("<{{ m.role }}>{{ '!' if m.content.endswith('q') }}{{ m.content }}.")
+             PROMPT("<assistant><think>"),
+         TWO(ANSWER("b"), ANSWER("d")), "b.|d.|"},
+        // Tool calls; their names are written again with the result.
+        {MESSAGES("<{{ m.role }}>{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}"
+                  "{{ m.content }}.") PROMPT("<assistant><think>"),
+         "[" QUESTION("q") ", " CALL("f", "{\"x\": \"1\"}") ", " RESULT("2") ", " ANSWER("a") "]",
+         "{\"name\": \"f\", \"arguments\": {\"x\": \"1\"}}.|a.|"},
+        {"{% set ns = namespace(name='') %}" MESSAGES(
+             "<{{ m.role }}{{ ns.name }}>{% if m.tool_calls %}"
+             "{% set ns.name = m.tool_calls[0].function.name %}<call>{{ ns.name }}"
+             "{{ m.tool_calls[0].function.arguments | tojson }}{% endif %}{{ m.content }}.")
+             PROMPT("<assistant{{ ns.name }}><think>"),
+         "[" QUESTION("q") ", " CALL("f", "{\"x\": \"1\"}") ", " RESULT("2") ", " ANSWER("a") "]",
+         "<call>f{\"x\": \"1\"}.|a.|"},
+        // An answer without a word, and one that the template leaves out.
+        {MESSAGES(PLAIN) PROMPT("<assistant><think>"), TWO(ANSWER(""), ANSWER(" ")), ".| .|"},
+        {MESSAGES("<{{ m.role }}>{{ m.content if loop.first or loop.last }}.")
+             PROMPT("<assistant><think>"),
+         CHAT, "nothing is written of an answer"},
+        // What is written twice, or in another order, or as something else, proves nothing.
+        {MESSAGES(PLAIN) "{{ messages[0].content }}{{ messages[-1].content }}" PROMPT(
+             "<assistant><think>"),
+         CHAT, "written twice or in pieces"},
+        {"{% for m in messages | reverse %}" PLAIN "{% endfor %}" PROMPT("<assistant><think>"),
+         CHAT, "order is another"},
+        {MESSAGES("<{{ m.role }}>{{ m.content | reverse }}.") PROMPT("<assistant><think>"), CHAT,
+         "twice or in pieces"},
+        {MESSAGES("<{{ m.role }}>{{ m.content | length }}.") PROMPT("<assistant><think>"), CHAT,
+         "text is another"},
+        {MESSAGES(
+             "<{{ m.role }}>{{ 'long' if m.content | length > 4 else 'tiny' }}{{ m.content }}.")
+             PROMPT("<assistant><think>"),
+         CHAT, "text is another"},
+        {MESSAGES(PLAIN) PROMPT("[bot]"), CHAT, "the turn does not begin with the prompt"},
+        // Alike in their bytes, but not in what the prompt is.
+        {MESSAGES("<{{ 'assistant' if m.role == 'assistant' }}>{{ m.content }}.")
+             PROMPT("<{{ 'assistant><think>' if messages[-1].role == 'user' else 'ass' }}"),
+         "[" QUESTION("q") ", " ANSWER("a") ", " RESULT("r") ", " ANSWER("b") "]", "a.|istant>b.|"},
+        // What is written late belongs to the message before.
+        {MESSAGES("<{{ m.role }}>{{ m.content }}{{ '.' if not loop.last or m.role != 'tool' }}"),
+         "[" QUESTION("q") ", " ANSWER("a") ", " RESULT("r") ", " ANSWER("b") "]",
+         "<assistant>a.|<assistant>b.|"},
+        // Thoughts in the answer are written in another way.
+        {MESSAGES("<{{ m.role }}>{% if '</think>' in m.content %}"
+                  "<mind>{{ m.content.split('</think>')[0].split('<think>')[-1].strip() }}</mind>"
+                  "{{ m.content.split('</think>')[-1].strip() }}{% else %}{{ m.content }}"
+                  "{% endif %}.") PROMPT("<assistant><think>"),
+         TWO(ANSWER("<think> t </think> a"), ANSWER("b")), "<mind>t</mind>a.|b.|"},
+        // No loop that writes straight to the text says where a turn ends.
+        {"{% macro turn(m) %}" PLAIN "{% endmacro %}{{ turn(messages[0]) }}"
+         "{% if messages[1] %}{{ turn(messages[1]) }}{% endif %}"
+         "{% if messages[2] %}{{ turn(messages[2]) }}{{ turn(messages[3]) }}{% endif %}"
+         "{% if not add_generation_prompt %}<end>{% endif %}",
+         CHAT, "otherwise when the chat goes on"},
+        // A template that loops over the list from behind, or again inside.
+        {"{% for m in messages[::-1] %}{% endfor %}" MESSAGES(
+             PLAIN "{% for n in messages[loop.index0:] %}{% endfor %}<stop>")
+             PROMPT("<assistant><think>"),
+         CHAT, "b.<stop>|d.<stop>|"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        char *told = turns(cases[i].source, cases[i].messages, &e);
+        if (told ? strcmp(told, cases[i].told) != 0 : !strstr(e.text, cases[i].told)) {
+            printf("# %s\n#   tells %s\n#   wants %s\n", cases[i].source, told ? told : e.text,
+                   cases[i].told);
+            CHECK(0);
+        }
+        free(told);
+    }
+}
+
+// Many turns tell the same as few, whether or not the list can be cut short.
+static void spans_of_many_answers(void)
+{
+    static const char *const sources[] = {
+        MESSAGES(PLAIN) PROMPT("<assistant>"),
+        "{{ messages | length }}" MESSAGES(PLAIN) PROMPT("<assistant>"),
+        "{% for m in messages[::-1] %}{% endfor %}" MESSAGES(PLAIN) PROMPT("<assistant><think>"),
+        MESSAGES(PLAIN) "{{ '<assistant>' if add_generation_prompt else '<end>' }}"};
+    for (size_t k = 0; k < sizeof sources / sizeof *sources; k++)
+        for (int n = 1; n < 24; n += 3) {
+            char messages[4096] = "[", wanted[256] = "", *at = messages + 1, *to = wanted;
+            struct err e = {0};
+            for (int i = 0; i < n; i++) {
+                at += sprintf(at, "%s" QUESTION("q%d") ", " ANSWER("a%d"), i ? ", " : "", i, i);
+                to += sprintf(to, "a%d.%s|", i, k == 3 && i + 1 == n ? "<end>" : "");
+            }
+            strcpy(at, "]");
+            char *told = turns(sources[k], messages, &e);
+            CHECK_TEXT(told ? told : e.text, wanted);
+            free(told);
+        }
 }
 
 // ---- lists cut short ----------------------------------------------------------------------------
@@ -895,6 +1054,8 @@ int main(void)
     RUN(spans_of_generation_blocks);
     RUN(spans_of_the_reference);
     RUN(spans_of_turns);
+    RUN(spans_of_answers);
+    RUN(spans_of_many_answers);
     RUN(lists_cut_short);
     RUN(marks_in_strings);
     RUN(directories);
