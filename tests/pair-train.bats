@@ -276,6 +276,7 @@ loop() {
     # Beyond all bounds: the record is named.
     changed '.["logp:start"] |= map(if . then -3e5 else . end)' >far
     leaves_nothing fails 1 "far: record .*lsif is not finite" "${train[@]}" --loss gsil-lsif -o out far
+    leaves_nothing fails 1 "far: record .*lsif is not finite" "${train[@]}" --online --reference start --loss gsil-lsif -o out far
 }
 
 @test "pair-train: a damaged stream (some bytes)" {

@@ -52,6 +52,26 @@ second_on_terminal() { # COLUMNS
     grep -Eq '^reinforce-step +update [0-9]+/~?[0-9]+  [0-9]+ %  loss ' screens
 }
 
+@test "a pipeline on a terminal: toks tee and pair pass on what is before them" {
+    toks view many.toks | jq -c 'if .id then .token += [2] | .mask = (.token | map(0) | .[-1] = 1) | del(.answer)
+        else .columns |= map(select(.name != "answer")) + [{name: "mask", type: "u8", per: "token"}] end' |
+        toks view -b >demonstrations.toks
+    main_job='rollout -m $model -n ${samples:-4} --max-new-tokens 24 many.toks |
+        toks tee copy.toks | toks pair demonstrations.toks | logprob -m $model --as sft >new'
+    for samples in 4 16 64 256 1024 4096; do
+        export samples
+        on_terminal 100 "$main_job"
+        ! grep -q "^logprob .* 0:01 elapsed" screens || break
+    done
+    # For each sample two records, by an estimate at least.
+    local both drawn=$((($(wc -l <many.jsonl) - 1) * samples))
+    both=$(sed -nE 's,^logprob +record [0-9]+/~?([0-9]+) .*,\1,p' screens | tail -1)
+    [ "$both" -gt $((3 * drawn / 2)) ]
+    [ "$both" -lt $((3 * drawn)) ]
+    run ! grep -q '^toks' screens
+    [ -z "$(ls runtime)" ]
+}
+
 @test "a pipeline on a terminal: no message is glued to a line, none is lost, no line stays" {
     on_terminal 120 "$main_job" # wide enough for every message
     [ "$(wc -c <screens)" -gt 1000 ]

@@ -355,6 +355,17 @@ END
     leaves_nothing fails 3 "advantage" "${learn[@]}" -o out < <(cat demos.toks)
     "$BIN/toks" view round.toks | jq -c 'if .id then .advantage[-1] = null else . end' >null
     leaves_nothing fails 3 'null.*record.*advantage is null' "${learn[@]}" -o out null
+    # What only the update finds is told with the record, wherever it stands in its batch.
+    local at id
+    for at in 2 5; do
+        id=$(records round.toks | jq -rs ".[$at].id")
+        "$BIN/toks" view round.toks | jq -c --arg id "$id" 'if .id == $id
+            then (.advantage, ."logp:rollout") |= map(if . then -3e5 else . end) else . end' >far
+        leaves_nothing fails 1 "far: record .$id.: trained token 1: the loss is not finite" \
+            "${learn[@]}" --loss ppo-clip --batch-size 8 --micro-batch-tokens 8 -o out far
+        "$BIN/toks" view round.toks | jq -c --arg id "$id" 'if .id == $id then .reward[-1] = null else . end' >unknown
+        leaves_nothing fails 3 "unknown: record .$id.: .*stop rule" "${learn[@]}" --stop-reward 5 --batch-size 8 -o out unknown
+    done
     "$BIN/toks" view round.toks | jq -c 'if .id then .token[-1] = 40 else . end' >beyond
     leaves_nothing fails 3 'beyond.*record.*40' "${learn[@]}" -o out beyond
     "$BIN/toks" view round.toks | jq -c 'if .id then .mask |= map(0) else . end' >untrained

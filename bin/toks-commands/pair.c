@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "commands.h"
 
+#include "base/board.h"
 #include "base/shown.h"
 #include "toks/pair.h"
 
@@ -33,6 +34,8 @@ int toks_pair(struct call *c)
     const char *samples = c->operands.n > 1 ? c->operands.text[1] : "-";
     if (!strcmp(c->operands.text[0], "-") && !strcmp(samples, "-"))
         return program_usage(&program, "DEMOS and SAMPLES cannot both be standard input");
+    if (!strcmp(samples, "-"))
+        board_pass(2);
     struct pair_stats stats;
     if (pair_run(c->operands.text[0], samples, toks_common.output, &c->line,
                  toks_common.verbose ? note_unpaired : NULL, &stats, &c->e) < 0)

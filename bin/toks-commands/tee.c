@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "commands.h"
 
+#include "base/board.h"
 #include "base/io.h"
 #include "toks/copy.h"
 
@@ -26,6 +27,7 @@ int toks_tee(struct call *c)
         return program_usage(&program, "FILE cannot be standard output");
     if (output_try(c->operands.text[0], 0, &c->e) < 0)
         return toks_failed(&c->e);
+    board_pass(1);
     return toks_done(c, copy_tee(c->operands.n > 1 ? c->operands.text[1] : NULL, toks_common.output,
                                  c->operands.text[0], &c->e));
 }

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOTS = 32, VERSION = 0x44504231 };
+enum { SLOTS = 32, VERSION = 0x44504232 };
 
 enum slot_state { SLOT_FREE, SLOT_LIVE, SLOT_LEFT }; // left: its records are still told
 
@@ -21,6 +21,7 @@ struct board_slot {
     int32_t shown;          // its line is to be drawn
     uint64_t terminal;      // device of stderr
     uint64_t input, output; // the pipes at standard input and output, by inode; 0: no pipe
+    double passed; // records written for each one read, where no more is known; 0: see line
     struct board_line line;
 };
 
@@ -36,6 +37,7 @@ struct board {
 static struct {
     int joined, show;
     int fd, slot;   // -1: the board cannot be reached
+    double passed;  // see board_pass
     int drawn;      // without a board: the own line is on the screen
     char path[300]; // of the file
     struct board_slot own;
@@ -325,6 +327,7 @@ void board_join(int show)
     if (me.joined)
         return;
     describe_process();
+    me.own.passed = me.passed;
     me.joined = 1;
     me.show = show && board_terminal();
     if (me.show)
@@ -413,20 +416,40 @@ void board_show(const struct board_line *line)
     lock(me.fd, F_UNLCK, 0);
 }
 
+// The slot of the program that writes into the pipe.
+static const struct board_slot *find_writer(const struct board *b, uint64_t pipe)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (b->slot[i].state != SLOT_FREE && pipe && b->slot[i].output == pipe)
+            return &b->slot[i];
+    return NULL;
+}
+
 int64_t board_upstream(int *exact)
 {
     struct board b;
-    int64_t records = 0;
+    double records = 0, each = 1;
     if (me.fd < 0 || !me.own.input || enter(me.fd, 1) < 0)
         return 0;
-    if (read_board(me.fd, &b) == 0)
-        for (int i = 0; i < SLOTS; i++)
-            if (b.slot[i].state != SLOT_FREE && b.slot[i].output == me.own.input) {
-                records = b.slot[i].line.records;
-                *exact = b.slot[i].line.exact != 0;
-            }
+    if (read_board(me.fd, &b) == 0) {
+        const struct board_slot *s = find_writer(&b, me.own.input);
+        for (int i = 0; i < SLOTS && s && s->passed > 0; i++) {
+            each *= s->passed;
+            s = find_writer(&b, s->input);
+        }
+        if (s && s->passed == 0) {
+            records = each * (double)s->line.records;
+            *exact = s->line.exact != 0;
+        }
+    }
     lock(me.fd, F_UNLCK, 0);
-    return records;
+    return llround(records);
+}
+
+void board_pass(double each)
+{
+    me.passed = each;
+    board_join(0);
 }
 
 // A program without a slot (its options were wrong, say) still must not write into the lines.

@@ -37,6 +37,9 @@ int board_terminal(void);
 void board_show(const struct board_line *line);
 // The records that the program at the other end of standard input will have written; 0: unknown.
 int64_t board_upstream(int *exact);
+// For a program without a line of its own that writes `each` records for each one that it reads:
+// those behind it in the pipeline learn what those before it tell.
+void board_pass(double each);
 // Writes a message, whole lines, to stderr: above the status lines where there are any.
 void board_message(const char *text, size_t size);
 

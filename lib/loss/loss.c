@@ -106,9 +106,11 @@ int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *valu
     assert(l->kind->pointwise);
     for (size_t k = 0; k < l->n_columns; k++)
         for (size_t i = 0; i < t->n; i++)
-            if (!isfinite(t->column[k][i]))
-                return err_set(e, STATUS_FAILED, "trained token %zu: `%s` is %s", i,
-                               loss_column(l, k), isnan(t->column[k][i]) ? "null" : "infinite");
+            if (!isfinite(t->column[k][i])) {
+                stats->where = i;
+                return err_set(e, STATUS_FAILED, "`%s` is %s", loss_column(l, k),
+                               isnan(t->column[k][i]) ? "null" : "infinite");
+            }
     l->kind->pointwise(&l->parameters, t, value, c, stats);
     double sum = 0;
     for (size_t i = 0; i < t->n; i++)
@@ -118,8 +120,10 @@ int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *valu
         stats->kl += loss_kl_add(l->kl_estimator, l->kl_coefficient, t->n, t->lp,
                                  t->column[l->n_columns - 1], value, c);
     for (size_t i = 0; i < t->n; i++)
-        if (!isfinite(value[i]) || !isfinite(c[i]))
-            return err_set(e, STATUS_FAILED, "trained token %zu: the loss is not finite", i);
+        if (!isfinite(value[i]) || !isfinite(c[i])) {
+            stats->where = i;
+            return err_set(e, STATUS_FAILED, "the loss is not finite");
+        }
     return 0;
 }
 

@@ -75,6 +75,7 @@ struct loss_stats {
     double value;   // sum of the main loss's values
     double kl;      // sum of the KL term's estimates, without its coefficient
     double clipped; // those whose gradient a clip or a bound has changed
+    size_t where;   // of a failure of loss_evaluate: the token, by its index in the piece
 };
 
 // Estimates of KL(policy || reference) from tokens drawn from the policy, with d = lp - reference
@@ -147,9 +148,8 @@ const char *loss_column(const struct loss *l, size_t i);
 // Adds COEF * KL(policy || NAME) from the text "NAME:COEF" (the last colon counts). COEF 0 only
 // measures. For pointwise losses.
 MUST_CHECK int loss_set_kl(struct loss *l, const char *text, struct err *e);
-// Fills value[n] and c[n], the KL term included, and adds to *stats. Returns 0, or -1 with the
-// error naming the first token (by its index in this piece) where a column or the result is not
-// finite.
+// Fills value[n] and c[n], the KL term included, and adds to *stats. Returns 0, or -1 with
+// stats->where, the first token where a column or the result is not finite.
 MUST_CHECK int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value,
                              float *c, struct loss_stats *stats, struct err *e);
 // The same for a loss by sequence. Where a result is not finite, *where is the sequence's index.

@@ -381,11 +381,3 @@ void config_release(struct model_config *c)
     free(c->layer);
     c->layer = NULL;
 }
-
-int config_is_eos(const struct model_config *c, uint32_t token)
-{
-    for (size_t i = 0; i < c->n_eos; i++)
-        if (c->eos[i] == token)
-            return 1;
-    return 0;
-}

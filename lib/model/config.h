@@ -96,9 +96,6 @@ struct model_config {
 MUST_CHECK int config_read(struct model_config *c, int at, struct err *e);
 void config_release(struct model_config *c);
 const char *config_rope_name(enum rope_type type);
-int config_is_eos(const struct model_config *c, uint32_t token);
-// Whether the rotary angles of a position depend on the length of its sequence.
-int config_rope_by_length(const struct model_config *c);
 // Inverse frequencies [dims / 2] for a sequence of `length` tokens, rounded to fp32 as
 // transformers holds them (modeling_rope_utils). Types that do not depend on it ignore `length`.
 void config_rope_frequencies(const struct model_config *c, const struct rope_config *r,

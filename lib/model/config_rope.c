@@ -261,14 +261,6 @@ void rope_config_release(struct rope_config *r)
     r->short_factor = r->long_factor = NULL;
 }
 
-int config_rope_by_length(const struct model_config *c)
-{
-    for (size_t i = 0; i < c->n_ropes; i++)
-        if (c->rope[i].type == ROPE_DYNAMIC || c->rope[i].type == ROPE_LONGROPE)
-            return 1;
-    return 0;
-}
-
 static float inverse_power(float theta, float exponent)
 {
     return 1 / (float)pow((double)theta, (double)exponent);

@@ -64,10 +64,9 @@ static float kth_largest(float *z, size_t n, size_t k)
     return z[want];
 }
 
-// Fills w->candidate with what the processors leave (logits divided by the temperature) and returns
-// how many; *largest: the greatest of them.
-static size_t candidates(const struct sampling *s, const float *logits, size_t vocab,
-                         const uint32_t *history, size_t n, struct sampling_work *w, float *largest)
+size_t sampling_candidates(const struct sampling *s, const float *logits, size_t vocab,
+                           const uint32_t *history, size_t n, struct sampling_work *w,
+                           float *largest)
 {
     penalise(w->z, logits, vocab, history, n, s->repetition_penalty);
     float inverse = (float)(1 / s->temperature);
@@ -106,21 +105,6 @@ static size_t candidates(const struct sampling *s, const float *logits, size_t v
         kept = left;
     }
     return kept;
-}
-
-int sampling_distribution(const struct sampling *s, const float *logits, size_t vocab,
-                          const uint32_t *history, size_t n, struct sampling_work *w,
-                          double *probability)
-{
-    float top;
-    size_t kept = candidates(s, logits, vocab, history, n, w, &top);
-    double total = 0;
-    memset(probability, 0, vocab * sizeof *probability);
-    for (size_t i = 0; i < kept; i++)
-        total += exp((double)w->candidate[i].z - top);
-    for (size_t i = 0; i < kept; i++)
-        probability[w->candidate[i].token] = exp((double)w->candidate[i].z - top) / total;
-    return 0;
 }
 
 static int not_finite(struct err *e)
@@ -181,7 +165,7 @@ int sampling_draw(struct device *d, const struct sampling *s, const float *logit
     if (sampling_is_plain(s))
         return draw_plain(d, logits, vocab, w, u, token, logp, e);
     float top;
-    size_t kept = candidates(s, logits, vocab, history, n, w, &top);
+    size_t kept = sampling_candidates(s, logits, vocab, history, n, w, &top);
     double total = 0, sum = 0;
     for (size_t i = 0; i < kept; i++) {
         double p = exp((double)w->candidate[i].z - top);

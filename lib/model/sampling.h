@@ -35,9 +35,11 @@ MUST_CHECK int sampling_draw(struct device *d, const struct sampling *s, const f
                              size_t vocab, const uint32_t *history, size_t n,
                              struct sampling_work *w, struct rng *rng, uint32_t *token, float *logp,
                              struct err *e);
-// The distribution itself, for tests: probability [vocab]; 0 where removed.
-int sampling_distribution(const struct sampling *s, const float *logits, size_t vocab,
-                          const uint32_t *history, size_t n, struct sampling_work *w,
-                          double *probability);
+// The first half of that, where s->temperature is above 0: fills w->candidate with what the
+// processors leave (logits divided by the temperature) and returns how many; *largest: the greatest
+// of them.
+size_t sampling_candidates(const struct sampling *s, const float *logits, size_t vocab,
+                           const uint32_t *history, size_t n, struct sampling_work *w,
+                           float *largest);
 
 #endif

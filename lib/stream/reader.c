@@ -380,8 +380,8 @@ static int next_line(struct stream_reader *r, struct err *e)
         }
         if (buffer_reserve(&r->text, r->text.size < PAYLOAD_STEP ? PAYLOAD_STEP : r->text.size, e) <
             0)
-            return err_set(e, e->status == STATUS_MEMORY ? STATUS_MEMORY : STATUS_STREAM,
-                           "a line without end");
+            return e->status == STATUS_MEMORY ? -1
+                                              : err_set(e, STATUS_STREAM, "a line without end");
         int64_t n = source_read(&r->source, r->text.data + r->text.size,
                                 r->text.capacity - 1 - r->text.size, e);
         if (n < 0)

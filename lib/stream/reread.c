@@ -2,7 +2,6 @@
 #include "stream/reread.h"
 #include "stream/parts.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -20,18 +19,6 @@ int reread_open(struct reread *t, const char *path, int keep, struct err *e)
     return filter_open(&t->pass, path, e);
 }
 
-static int keep_next(struct reread *t, struct frame **f, struct err *e)
-{
-    if (MEM_GROW(t->kept, t->kept_capacity, t->n_kept + 1, "a stream in memory", e) < 0 ||
-        frame_init(&t->kept[t->n_kept], &t->pass.header, e) < 0)
-        return -1;
-    *f = &t->kept[t->n_kept++];
-    int more = stream_reader_next(t->pass.reader, *f, e);
-    if (more <= 0)
-        frame_release(&t->kept[--t->n_kept]);
-    return more;
-}
-
 // The file may not be the one that was read first.
 static int check_end(const struct reread *t, struct err *e)
 {
@@ -45,13 +32,13 @@ int reread_next(struct reread *t, struct frame **f, struct err *e)
 {
     int more;
     if (t->second && t->keep) {
-        if (t->next == t->n_kept)
+        if (t->next == t->pass.n_held)
             return 0;
-        *f = &t->kept[t->next++];
+        *f = t->pass.held[t->next++];
         return 1;
     }
     if (t->keep) {
-        more = keep_next(t, f, e);
+        more = filter_hold_next(&t->pass, f, e);
     } else {
         more = filter_next(&t->pass, e);
         *f = &t->pass.frame;
@@ -86,10 +73,5 @@ int reread_again(struct reread *t, struct err *e)
 
 void reread_release(struct reread *t)
 {
-    for (size_t i = 0; i < t->n_kept; i++)
-        frame_release(&t->kept[i]);
-    free(t->kept);
-    t->kept = NULL;
-    t->n_kept = 0;
     filter_release(&t->pass);
 }

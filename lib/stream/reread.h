@@ -9,10 +9,8 @@
 struct reread {
     struct stream_filter pass; // `header` may grow until filter_start(&t.pass)
     const char *path;
-    int keep;
-    struct frame *kept;
-    size_t n_kept, kept_capacity;
-    size_t next; // of the kept frames, second time
+    int keep;    // its frames are held by the filter
+    size_t next; // of these, second time
     int second;
     uint64_t n_sequences; // of the first time
 };

@@ -679,33 +679,6 @@ static int encode_new(const struct bpe *b, struct bpe_scratch *s, const char *pi
     return merge_long(b, s, e);
 }
 
-int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece, size_t size,
-                     struct err *e)
-{
-    struct bpe spelled = *b;
-    spelled.byte_pair = NULL;
-    int result = split(&spelled, s, piece, size, e);
-    if (result != 0)
-        return result < 0 ? -1 : 0;
-    for (;;) {
-        int32_t best = no_rank;
-        size_t at = 0;
-        for (size_t i = 0; i + 1 < s->n; i++) {
-            int32_t rank = find_merge(b, s->symbol[i].id, s->symbol[i + 1].id);
-            if (rank < best) {
-                best = rank;
-                at = i;
-            }
-        }
-        if (best == no_rank)
-            return 0;
-        s->symbol[at].id = b->merge[best].id;
-        s->symbol[at].size += s->symbol[at + 1].size;
-        s->n--;
-        memmove(s->symbol + at + 1, s->symbol + at + 2, (s->n - at - 1) * sizeof *s->symbol);
-    }
-}
-
 size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t at)
 {
     if (b->joins && size - at > PART) {

@@ -71,9 +71,6 @@ size_t bpe_part_end(const struct bpe *b, const char *piece, size_t size, size_t 
 // Encodes one piece into s->symbol[0 .. s->n).
 MUST_CHECK int bpe_encode(const struct bpe *b, struct bpe_scratch *s, const char *piece,
                           size_t size, struct err *e);
-// The same word for word as the definition has it, in quadratic time: what tests compare with.
-MUST_CHECK int bpe_encode_plain(const struct bpe *b, struct bpe_scratch *s, const char *piece,
-                                size_t size, struct err *e);
 
 // A word that was encoded before: its ids and how many bytes each stands for, until the next call.
 struct bpe_known {

@@ -155,18 +155,6 @@ int unicode_nfc_stable(uint32_t c)
            unicode_decompose(c, 0, list) == 1 && list[0] == c;
 }
 
-int unicode_in_nfc(uint32_t c)
-{
-    uint32_t list[UNICODE_DECOMPOSED_MAX];
-    if (unicode_combining_class(c) || second_starter(c))
-        return 0;
-    size_t n = unicode_decompose(c, 0, list);
-    uint32_t composed = list[0];
-    for (size_t i = 1; composed && i < n; i++)
-        composed = unicode_compose(composed, list[i]);
-    return composed == c;
-}
-
 size_t unicode_lower(uint32_t c, uint32_t out[3])
 {
     if (c == 0x130) { // the only unconditional mapping to two characters

@@ -29,9 +29,6 @@ uint32_t unicode_compose(uint32_t a, uint32_t b);
 // Whether b can be the second of a composition, or c changes under NFC for itself: what a text must
 // be free of to be in NFC without a closer look.
 int unicode_nfc_stable(uint32_t c);
-// Whether c is in NFC and has combining class 0, and nothing before it can take it up: a text of
-// such characters is in NFC as it stands. (unicode_nfc.h has the table.)
-int unicode_in_nfc(uint32_t c);
 size_t unicode_lower(uint32_t c, uint32_t out[3]); // full mapping without context
 
 // The byte alphabet of byte-level tokenizers: every byte has a printable character.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The characters that a text must be free of to be in NFC at sight (as the normal forms of
 // unicode.c, Unicode 9.0: those whose NFC_Quick_Check is not Yes or whose combining class is not
-// 0), as first and last code points. unicode_in_nfc() says the same of one character, slowly; a
-// test compares.
+// 0), as first and last code points. Some more, which compose in later versions or stand among
+// others, do no harm. A test computes them.
 #ifndef TOKENIZE_UNICODE_NFC_H
 #define TOKENIZE_UNICODE_NFC_H
 

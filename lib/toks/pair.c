@@ -69,9 +69,9 @@ static int read_demos(struct pairer *p, struct err *e)
         return -1;
     // The frames stay where they are from here on.
     size_t n = 0;
-    for (size_t k = 0; k < p->demos.n_kept; k++)
-        for (size_t i = 0; i < p->demos.kept[k].n_sequences; i++)
-            p->place[n++].frame = &p->demos.kept[k];
+    for (size_t k = 0; k < p->demos.pass.n_held; k++)
+        for (size_t i = 0; i < p->demos.pass.held[k]->n_sequences; i++)
+            p->place[n++].frame = p->demos.pass.held[k];
     return 0;
 }
 

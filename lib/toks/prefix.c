@@ -176,8 +176,8 @@ static int write_all(struct prefixer *r, struct err *e)
         return err_set(e, STATUS_FAILED, "%s: no demonstrations",
                        stream_reader_name(r->in.pass.reader));
     for (uint64_t round = 0; r->number < groups; round++)
-        for (size_t j = 0; j < r->in.n_kept; j++) {
-            const struct frame *f = &r->in.kept[j];
+        for (size_t j = 0; j < r->in.pass.n_held; j++) {
+            const struct frame *f = r->in.pass.held[j];
             for (size_t i = 0; i < f->n_sequences && r->number < groups; i++)
                 if (write_group(r, f, i, round, e) < 0)
                     return -1;

@@ -283,9 +283,9 @@ static int write_shuffled(struct reread *t, uint64_t seed, struct err *e)
     if (!place)
         return -1;
     size_t n = 0;
-    for (size_t i = 0; i < t->n_kept; i++)
-        for (size_t k = 0; k < t->kept[i].n_sequences; k++)
-            place[n++] = (struct record_place){&t->kept[i], k};
+    for (size_t i = 0; i < t->pass.n_held; i++)
+        for (size_t k = 0; k < t->pass.held[i]->n_sequences; k++)
+            place[n++] = (struct record_place){t->pass.held[i], k};
     rng_init(&r, seed, RNG_RECORDS, RNG_SHUF, 0);
     for (size_t i = n; i > 1; i--) { // Fisher and Yates
         size_t k = (size_t)rng_below(&r, i);

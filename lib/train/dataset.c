@@ -83,7 +83,7 @@ struct trainer_example token_columns_example(const struct token_columns *c, cons
                                              size_t i)
 {
     size_t at = f->start[i];
-    struct trainer_example x = {.sequence = record_sequence(f, c->mask, i)};
+    struct trainer_example x = {.sequence = record_sequence(f, c->mask, i), .record = i};
     for (size_t k = 0; k < c->n; k++)
         x.column[k] = f->column[c->index[k]].f32 + at;
     return x;

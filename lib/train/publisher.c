@@ -338,13 +338,17 @@ static int done(const struct publisher *p)
     return p->stopped || (most && p->run.trainer.step >= most);
 }
 
-int publisher_step(struct publisher *p, const struct trainer_example *example, size_t n,
-                   struct objective *objective, struct step_report *report, struct err *e)
+int publisher_step(struct publisher *p, const struct frame *batch,
+                   const struct trainer_example *example, size_t n, struct objective *objective,
+                   struct step_report *report, struct err *e)
 {
     if (remember(p, e) < 0)
         return -1;
-    if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0)
+    if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0) {
+        if (report->where < n)
+            err_prefix(e, "%s", frame_record(batch, example[report->where].record).text);
         return err_prefix(e, "%s", p->source.where);
+    }
     p->run.loss = report->loss;
     p->source.used = p->source.came;
     return 0;

@@ -48,9 +48,11 @@ int publisher_train(struct publisher *p, const char *input, struct err *e);
 // The end, after a failure too: `result` of what came before; returns the result of all.
 int publisher_close(struct publisher *p, int result, struct err *e);
 
-// An update, within `record` and `end`: publisher_step, metrics, publisher_show.
-int publisher_step(struct publisher *p, const struct trainer_example *example, size_t n,
-                   struct objective *objective, struct step_report *report, struct err *e);
+// An update, within `record` and `end`: publisher_step, metrics, publisher_show. The examples are
+// records of `batch`, by which a failure names the one that is at fault.
+int publisher_step(struct publisher *p, const struct frame *batch,
+                   const struct trainer_example *example, size_t n, struct objective *objective,
+                   struct step_report *report, struct err *e);
 // run_metrics and the generation; finish them with metrics_write.
 json_t *publisher_metrics(const struct publisher *p, const struct objective *objective,
                           const struct step_report *report, struct err *e);

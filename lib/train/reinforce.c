@@ -128,7 +128,8 @@ static json_t *make_settings(void *arg, const char *model)
 
 struct batch_stats {
     double reward, reward_std, kl, length;
-    int64_t lag; // generations that the samples are behind
+    int64_t lag;    // generations that the samples are behind
+    size_t unknown; // the first record without the value that a stop rule needs, if there is one
 };
 
 // Mean over sequences of sums over trained tokens.
@@ -138,6 +139,7 @@ static void measure(const struct reinforce_run *r, struct batch_stats *out)
     const struct reinforce_columns *c = &r->column;
     double squares = 0, n = (double)f->n_sequences;
     memset(out, 0, sizeof *out);
+    out->unknown = SIZE_MAX;
     for (size_t i = 0; i < f->n_sequences; i++) {
         double reward = 0;
         for (size_t t = f->start[i]; t < f->start[i + 1]; t++) {
@@ -149,6 +151,9 @@ static void measure(const struct reinforce_run *r, struct batch_stats *out)
             if (isfinite(r->o->stop_kl))
                 out->kl += (double)f->column[c->rollout].f32[t] - f->column[c->reference].f32[t];
         }
+        if (out->unknown == SIZE_MAX &&
+            ((isfinite(r->o->stop_reward) && !isfinite(reward)) || !isfinite(out->kl)))
+            out->unknown = i;
         out->reward += reward;
         squares += reward * reward;
         if (c->generation >= 0) {
@@ -182,12 +187,10 @@ static int write_metrics(struct reinforce_run *r, const struct step_report *p,
 
 static int check_stats(struct reinforce_run *r, const struct batch_stats *f, struct err *e)
 {
-    if ((isfinite(r->o->stop_reward) && !isfinite(f->reward)) ||
-        (isfinite(r->o->stop_kl) && !isfinite(f->kl)))
+    if (f->unknown != SIZE_MAX)
         return err_set(e, STATUS_STREAM,
-                       "%s: a trained token has no value where the stop rule needs "
-                       "one",
-                       r->publisher.source.where);
+                       "%s: %s: a trained token has no value where the stop rule needs one",
+                       r->publisher.source.where, frame_record(&r->batch, f->unknown).text);
     double reward = window_mean(&r->last_reward, f->reward), kl = window_mean(&r->last_kl, f->kl);
     if (reward > r->o->stop_reward)
         publisher_take_back(&r->publisher, "the mean sum of reward", reward, r->o->stop_reward);
@@ -216,8 +219,8 @@ static int update(struct reinforce_run *r, struct err *e)
         return 0;
     }
     make_examples(r);
-    if (publisher_step(p, r->example, r->batch.n_sequences, &r->objective.objective, &report, e) <
-        0)
+    if (publisher_step(p, &r->batch, r->example, r->batch.n_sequences, &r->objective.objective,
+                       &report, e) < 0)
         return -1;
     frame_clear(&r->batch);
     // Not before: an update that is given up is tried again by a run that goes on.

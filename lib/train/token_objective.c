@@ -138,8 +138,10 @@ static int ask(void *arg, size_t first, size_t n, const float *logp, float *c, s
     struct loss_tokens tokens = {.n = n, .lp = logp};
     for (size_t i = 0; i < t->loss->n_columns; i++)
         tokens.column[i] = t->column[i] + first;
-    if (loss_evaluate(t->loss, &tokens, t->value + first, c, &t->stats, e) < 0)
+    if (loss_evaluate(t->loss, &tokens, t->value + first, c, &t->stats, e) < 0) {
+        t->failed = first + t->stats.where;
         return -1;
+    }
     for (size_t i = 0; i < n; i++)
         c[i] = (float)(c[i] * scale);
     return 0;
@@ -163,15 +165,31 @@ static void collect(const struct token_objective *t, const struct pass *p,
     }
 }
 
+// The record where the loss failed, for the report, and its token, for the message.
+static void tell_failure(const struct token_objective *t, const struct step *s,
+                         const struct pass *p, struct err *e)
+{
+    size_t left = t->failed, i = p->first;
+    while (i < p->first + p->n && left >= sequence_wanted(&p->sequence[i]))
+        left -= sequence_wanted(&p->sequence[i++]);
+    if (i == p->first + p->n)
+        return;
+    s->report->where = i;
+    err_prefix(e, "trained token %zu", left + 1);
+}
+
 static int head(struct objective *o, const struct step *s, struct pass *p, float *dhidden,
                 struct err *e)
 {
     struct token_objective *t = (struct token_objective *)o;
     struct head_result out = {
         .best = t->best, .entropy = t->row_entropy, .temperature = t->temperature};
+    t->failed = SIZE_MAX;
     if (head_train(p->device, p->model, p->decoder.hidden, p->packer.target, p->batch.n_wanted,
-                   t->exact ? &t->exact->head : NULL, &out, ask, t, dhidden, e) < 0)
+                   t->exact ? &t->exact->head : NULL, &out, ask, t, dhidden, e) < 0) {
+        tell_failure(t, s, p, e);
         return -1;
+    }
     collect(t, p, s->report);
     return 0;
 }

@@ -40,6 +40,8 @@ struct token_objective {
     float *given; // of a loss by sequence: c
     float *row_entropy;
     uint32_t *best;
+    size_t failed; // the trained token where the loss failed, of those of the micro-batch;
+                   // SIZE_MAX: none
 };
 
 // By tokens, without terms; the fields above `scorer` may be changed between steps.

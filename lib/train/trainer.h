@@ -39,6 +39,7 @@ struct trainer {
 struct trainer_example {
     struct sequence sequence;
     const float *column[LOSS_COLUMNS_MAX];
+    size_t record; // its number in the frame that it is of
 };
 
 struct step_report {

@@ -21,6 +21,14 @@
 
 KIT struct err e;
 
+KIT int is_eos(const struct model_config *c, uint32_t token)
+{
+    for (size_t i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == token)
+            return 1;
+    return 0;
+}
+
 // A model with the values that a reference computed with it.
 struct reference {
     char path[256];

@@ -340,7 +340,7 @@ static void rotary_types(void)
     for (size_t k = 0; k < 4; k++)
         want[k] = plain(500042, k, 8);
     check_frequencies(&c, 0, 1, want);
-    CHECK(!config_rope_by_length(&c));
+    check_frequencies(&c, 0, 100000, want);
     config_release(&c);
     // linear; half of 6 dimensions are 3, which are rounded up, and the exponents are those of 3
     takes(&c, "gpt_neox-sequential", NULL);
@@ -390,12 +390,11 @@ static void rotary_types(void)
             want[k] = plain(10000, k, 6) / factors[is_long][k];
         check_frequencies(&c, 0, is_long ? 17 : 16, want);
     }
-    CHECK(config_rope_by_length(&c));
     CHECK_NEAR(c.rope[0].attention_factor, sqrt(1 + log(4) / log(16)), 1e-12);
     config_release(&c);
     // dynamic: theta grows from max_position_embeddings on
     takes(&c, "llama-old", "{'rope_scaling':{'type':'dynamic','factor':2.0},'rope_theta':10000.0}");
-    CHECK(config_rope_by_length(&c) && c.rope[0].original_max_position == 64);
+    CHECK(c.rope[0].original_max_position == 64);
     for (int is_long = 0; is_long < 2; is_long++) {
         double theta = is_long ? 10000 * pow(2.0 * 100 / 64 - 1, 6.0 / 4) : 10000;
         for (size_t k = 0; k < 3; k++)
@@ -666,7 +665,7 @@ static void padding_and_stops(void)
     CHECK(c.padding == 0 && c.n_eos == 1);
     config_release(&c);
     takes(&c, "llama-old", NULL);
-    CHECK(c.padding == -1 && c.n_eos == 3 && config_is_eos(&c, 4) && !config_is_eos(&c, 1));
+    CHECK(c.padding == -1 && c.n_eos == 3 && is_eos(&c, 4) && !is_eos(&c, 1));
     config_release(&c);
     takes(&c, "llama-old", "{'pad_token_id':-1}"); // torch counts from the end
     CHECK(c.padding == 47);

@@ -2,6 +2,7 @@
 // Sampling: distributions after the processors, greedy paths, independence of company, and the
 // sign of the dense reward's expectation.
 #include "family_kit.h"
+#include "sampling_kit.h"
 
 static struct sampling plain(void)
 {
@@ -49,7 +50,7 @@ static void processors(void)
         size_t kept = 0;
         for (size_t t = 0; t < vocab; t++)
             values[t] = (float)element(z, t);
-        CHECK(sampling_distribution(&s, values, vocab, history, n_history, &w, got) == 0);
+        sampling_distribution(&s, values, vocab, history, n_history, &w, got);
         for (size_t t = 0; t < vocab; t++) {
             want[t] = element(json_object_get(row, "probability"), t);
             kept += got[t] > 0;
@@ -95,7 +96,7 @@ static void draws_follow_the_distribution(void)
         double chi = 0;
         memset(count, 0, sizeof count);
         CHECK(sampling_is_plain(&cases[k]) == (k == 0));
-        CHECK(sampling_distribution(&cases[k], z, VOCAB, history, 4, &w, p) == 0);
+        sampling_distribution(&cases[k], z, VOCAB, history, 4, &w, p);
         for (int i = 0; i < DRAWS; i++) {
             uint32_t token;
             float logp;
@@ -189,7 +190,7 @@ static void check_greedy(struct reference *r)
                        fmax(1e-4, tolerance(number_at(r->json, "fp32_noise", "logprob"))));
             CHECK(s->sampled[t] == 0);
         }
-        int stopped = s->n && config_is_eos(&r->model->config, s->token[s->n - 1]);
+        int stopped = s->n && is_eos(&r->model->config, s->token[s->n - 1]);
         CHECK((s->finish == FINISH_STOP) == stopped);
     }
     for (size_t i = 0; i < n; i++)

@@ -296,7 +296,7 @@ static void defaults_of_configs(void)
     static const char ids[] = "{\"eos_token_id\":[2,3,400,-1]}";
     put(d.fd, "generation_config.json", ids, sizeof ids - 1);
     m = model_open(d.path, &e);
-    CHECK(m && m->config.n_eos == 2 && config_is_eos(&m->config, 3)); // no token 400 here
+    CHECK(m && m->config.n_eos == 2 && is_eos(&m->config, 3)); // no token 400 here
     model_close(m);
     unlinkat(d.fd, "generation_config.json", 0);
     m = model_open(d.path, &e);

@@ -319,6 +319,45 @@ static int random_model(struct bpe *b, struct vocabulary *v, int all_bytes)
     return result;
 }
 
+// The ranks of the merges of all pairs, as tokenizer.json has them: of a pair that comes twice the
+// later counts.
+static int32_t *all_ranks(const struct bpe *b, size_t tokens)
+{
+    int32_t *rank = malloc(tokens * tokens * sizeof *rank);
+    CHECK(rank != NULL);
+    for (size_t i = 0; i < tokens * tokens; i++)
+        rank[i] = INT32_MAX;
+    for (size_t i = 0; i < b->n_merges; i++)
+        rank[b->merge[i].left * tokens + b->merge[i].right] = (int32_t)i;
+    return rank;
+}
+
+// The definition: as long as two neighbours merge, the first pair of the lowest rank does.
+static void merge_plainly(const struct bpe *b, const int32_t *rank, size_t tokens, const char *word,
+                          size_t size, struct bpe_scratch *s)
+{
+    struct err e;
+    CHECK(MEM_GROW(s->symbol, s->capacity, size, "a word", &e) == 0);
+    for (s->n = 0; s->n < size; s->n++)
+        s->symbol[s->n] =
+            (struct bpe_symbol){.id = b->byte_id[(unsigned char)word[s->n]], .size = 1};
+    for (;;) {
+        int32_t best = INT32_MAX;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < s->n; i++) {
+            int32_t here = rank[s->symbol[i].id * tokens + s->symbol[i + 1].id];
+            if (here < best)
+                best = here, at = i;
+        }
+        if (best == INT32_MAX)
+            return;
+        s->symbol[at].id = b->merge[best].id;
+        s->symbol[at].size += s->symbol[at + 1].size;
+        s->n--;
+        memmove(s->symbol + at + 1, s->symbol + at + 2, (s->n - at - 1) * sizeof *s->symbol);
+    }
+}
+
 static int same_symbols(const struct bpe_scratch *x, const struct bpe_scratch *y)
 {
     int same = x->n == y->n;
@@ -336,6 +375,8 @@ static void merging(void)
         struct vocabulary v;
         struct bpe_scratch fast, plain;
         CHECK(random_model(&b, &v, model % 2) == 0);
+        size_t tokens = vocabulary_count(&v);
+        int32_t *rank = all_ranks(&b, tokens);
         bpe_scratch_init(&fast);
         bpe_scratch_init(&plain);
         for (int k = 0; k < 300; k++) {
@@ -346,7 +387,7 @@ static void merging(void)
             for (size_t i = 0; i < size; i++)
                 word[i] = (char)('a' + random_below(letters));
             CHECK(bpe_encode(&b, &fast, word, size, &e) == 0);
-            CHECK(bpe_encode_plain(&b, &plain, word, size, &e) == 0);
+            merge_plainly(&b, rank, tokens, word, size, &plain);
             tried++;
             same += same_symbols(&fast, &plain);
             struct bpe_known known;
@@ -360,6 +401,7 @@ static void merging(void)
         }
         bpe_scratch_release(&fast);
         bpe_scratch_release(&plain);
+        free(rank);
         bpe_release(&b);
         vocabulary_release(&v);
     }
@@ -406,19 +448,41 @@ static void long_pieces(void)
     free(word);
 }
 
+// The full composition of what c decomposes to, all in one piece: c where it is in NFC.
+static uint32_t recomposed(uint32_t c, uint32_t list[UNICODE_DECOMPOSED_MAX], size_t *n)
+{
+    *n = unicode_decompose(c, 0, list);
+    uint32_t composed = list[0];
+    for (size_t i = 1; composed && i < *n; i++)
+        composed = unicode_compose(composed, list[i]);
+    return composed;
+}
+
+// By the definition: combining class 0, in NFC by itself, and never the second of a composition,
+// which are the last characters of what composed ones decompose to.
 static void characters_in_nfc(void)
 {
-    unsigned differ = 0, listed = 0;
+    unsigned missing = 0, careful = 0, listed = 0;
+    uint32_t list[UNICODE_DECOMPOSED_MAX];
+    size_t n;
+    unsigned char *second = calloc(0x110000, 1);
+    CHECK(second != NULL);
+    for (uint32_t c = 0; c < 0x110000; c++)
+        if ((c < 0xD800 || c >= 0xE000) && recomposed(c, list, &n) == c && n > 1)
+            second[list[n - 1]] = 1;
     for (uint32_t c = 0; c < 0x110000; c++) {
         int in_table = 0;
         if (c >= 0xD800 && c < 0xE000)
             continue;
         for (size_t i = 0; i < COUNT(unicode_not_in_nfc) && c < UNICODE_NFC_END; i++)
             in_table |= c >= unicode_not_in_nfc[i][0] && c <= unicode_not_in_nfc[i][1];
-        differ += unicode_in_nfc(c) == in_table;
+        int in_nfc = !unicode_combining_class(c) && !second[c] && recomposed(c, list, &n) == c;
+        missing += !in_nfc && !in_table;
+        careful += in_nfc && in_table;
         listed += (unsigned)in_table;
     }
-    CHECK(differ == 0 && listed > 1500);
+    CHECK(missing == 0 && careful < 100 && listed > 1500);
+    free(second);
 }
 
 static void normal_form(void)
