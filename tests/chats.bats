@@ -156,9 +156,9 @@ END
     base=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     "$BIN/model" init -q "$base" -o base
     echo '{"prompt":"1","completion":"2"}' | "$tok" -q -m base -o c.toks
-    mkdir -p base/additional_chat_templates base/chat_templates/deep base/half base/.git base/onnx base/big base/empty
+    mkdir -p base/additional_chat_templates base/chat_templates/deep base/other base/.git base/onnx base/big base/empty
     echo '{{ 1 }}' | tee base/additional_chat_templates/tool_use.jinja >base/chat_templates/deep/x.jinja
-    touch base/half/config.json base/.git/HEAD base/onnx/model.onnx base/onnx/readme base/chat_templates/.hidden
+    touch base/other/config.json base/other/notes base/.git/HEAD base/onnx/model.onnx base/onnx/readme base/chat_templates/.hidden
     head -c $((65 << 20)) /dev/zero >base/big/data
     "$BIN/sft-train" -q -m base --max-steps 2 --keep half -o out c.toks
     for model in out out/half; do
