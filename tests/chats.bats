@@ -59,12 +59,11 @@ END
     grep -q '⟦4<|im_end|>' out
     tail -n 1 more.jsonl | marked --turns each | grep -q '⟦5<|im_end|>'
     # More answers than go into one batch, in order, and the same for any number of threads.
-    jq -nc '{id: "l", messages: [range(600) | {role: "user", content: "q\(.)"}, {role: "assistant", content: "a\(.)"}]},
-        {id: "m", messages: [{role: "user", content: "q"}, {role: "assistant", content: "a"}]}' >long.jsonl
+    jq -nc '{id: ("k", "l"), messages: [range(270) | {role: "user", content: "q\(.)"}, {role: "assistant", content: "a\(.)"}]}' >long.jsonl
     echo '{% for m in messages[-2:] %}{{ m.content }}{% endfor %}' >thinks.jinja
     marked --threads 1 --turns each long.jsonl >out
     marked --threads 3 --turns each long.jsonl | cmp out -
-    grep '^#' out | cut -d: -f1 | diff - <(seq -f '# l/%.0f' 600; echo '# m/1')
+    grep '^#' out | cut -d: -f1 | diff - <(seq -f '# k/%.0f' 270; seq -f '# l/%.0f' 270)
     # A bad record among them is named once.
     echo '{"id":"n","messages":[{"role":"user"},{"content":"a"}]}' >>long.jsonl
     fails 1 'tok: long.jsonl:3: record `n`: *' "$tok" -q -m "$model" --chat-template thinks.jinja --turns each long.jsonl
@@ -121,4 +120,53 @@ END
     sed -i s/Assistant/narrator/ c.jsonl
     fails 1 'tok: c.jsonl:1: *role `narrator` is not known (--roles ROLE=narrator says whose it is, user, assistant, system or tool)' \
         "$tok" -q -m "$model" --chat-template thinks.jinja c.jsonl
+}
+
+@test "the template that rendered the records is in the header, and saved with the model" {
+    base=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
+    mkdir base
+    "$BIN/model" init -q "$base" -o fresh
+    cp fresh/* base
+    jq -n '{messages: [{role: "user", content: "1+2="}, {role: "assistant", content: "3"}]}' -c >c.jsonl
+    printf '{%% for m in messages %%}{{ m.content }}{%% endfor %%}</s>\n' >mine.jinja
+    "$tok" -q -m base --chat-template mine.jinja c.jsonl -o c.toks
+    "$BIN/toks" view -H c.toks | jq -j .chat_template | cmp - mine.jinja
+    "$BIN/toks" cat c.toks | "$BIN/toks" view -H | jq -j .chat_template | cmp - mine.jinja
+    "$BIN/sft-train" -m base --max-steps 1 -o out c.toks 2>err
+    grep -qx "sft-train: the records' chat template is not base's own: it is saved with the model" err
+    cmp out/chat_template.jinja mine.jinja
+    # A model that has it already, in either place, stays as it is.
+    "$BIN/sft-train" -m out --max-steps 1 -o again c.toks 2>err
+    run ! grep template err
+    jq --rawfile t mine.jinja '.chat_template = [{name: "rag", template: "x"}, {name: "default", template: $t}]' \
+        fresh/tokenizer_config.json >base/tokenizer_config.json
+    "$tok" -q -m base c.jsonl | "$BIN/toks" view -H | jq -j .chat_template | cmp - mine.jinja
+    "$tok" -q -m base c.jsonl | "$BIN/sft-train" -q -m base --max-steps 1 -o listed
+    [ ! -e listed/chat_template.jinja ]
+    cmp listed/tokenizer_config.json base/tokenizer_config.json
+    # A text has none; what is no template is refused.
+    echo '{"prompt":"1","completion":"2"}' | "$tok" -q -m base | "$BIN/toks" view -H | jq -e 'has("chat_template") | not'
+    "$BIN/toks" view c.toks | sed '1s/"chat_template":"[^"]*\(\\.[^"]*\)*"/"chat_template":5/' >bad
+    run "$BIN/toks" check bad
+    [ "$status" -eq 3 ]
+    [[ $output == *'`chat_template` is not a string'* ]]
+}
+
+@test "folders of a model are saved with it, but for models, weights and what is hidden" {
+    base=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
+    "$BIN/model" init -q "$base" -o base
+    echo '{"prompt":"1","completion":"2"}' | "$tok" -q -m base -o c.toks
+    mkdir -p base/additional_chat_templates base/chat_templates/deep base/other base/.git base/onnx base/big base/empty
+    echo '{{ 1 }}' | tee base/additional_chat_templates/tool_use.jinja >base/chat_templates/deep/x.jinja
+    touch base/other/config.json base/other/notes base/.git/HEAD base/onnx/model.onnx base/onnx/readme base/chat_templates/.hidden
+    head -c $((65 << 20)) /dev/zero >base/big/data
+    "$BIN/sft-train" -q -m base --max-steps 2 --keep half -o out c.toks
+    for model in out out/half; do
+        (cd $model && find . -mindepth 2 -type f ! -path './half/*') | sort |
+            diff - <(printf '%s\n' ./additional_chat_templates/tool_use.jinja ./chat_templates/deep/x.jinja)
+        cmp $model/additional_chat_templates/tool_use.jinja base/additional_chat_templates/tool_use.jinja
+    done
+    # They are those of the start of the run.
+    "$BIN/model" init -q base -o fresh
+    cmp fresh/chat_templates/deep/x.jinja base/chat_templates/deep/x.jinja
 }

@@ -211,6 +211,8 @@ static int open_stream(struct encode_job *j, const struct batch_record *first, s
     j->header.tokenizer = strdup(tokenizer_fingerprint(j->tokenizer));
     if (!j->header.tokenizer)
         return err_memory(e, FINGERPRINT_MAX, "a header");
+    if (j->chat)
+        j->header.template = json_incref((json_t *)chat_source(j->chat));
     j->header.vocab_size = (int64_t)tokenizer_size(j->tokenizer);
     if (header_add_provenance(&j->header, "tok", j->o->argc, j->o->argv, j->o->seed, NULL, e) < 0 ||
         frame_init(&j->frame, &j->header, e) < 0)

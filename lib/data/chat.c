@@ -21,6 +21,7 @@ enum { CONFIG_MAX = 256 << 20, NAME_MAX_SIZE = 128 };
 struct named {
     char name[NAME_MAX_SIZE];
     struct template *template;
+    json_t *source;    // as text; NULL where it is no UTF-8
     int reads_content; // the word stands somewhere in it
 };
 
@@ -89,6 +90,7 @@ static int add_template(struct chat *c, const char *name, const char *label, con
     struct named *named = &c->named[c->n++];
     strcpy(named->name, name);
     named->template = t;
+    named->source = json_stringn(source, size);
     named->reads_content = memmem(source, size, "content", 7) != NULL;
     return 0;
 }
@@ -251,8 +253,10 @@ void chat_close(struct chat *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = 0; i < c->n; i++) {
+        json_decref(c->named[i].source);
         template_free(c->named[i].template);
+    }
     json_decref(c->tokens);
     free(c->named);
     free(c->picked);
@@ -362,6 +366,11 @@ static const struct named *pick(const struct chat *c, const struct chat_request 
 const struct template *chat_template(const struct chat *c, const struct chat_request *r)
 {
     return pick(c, r)->template;
+}
+
+const json_t *chat_source(const struct chat *c)
+{
+    return pick(c, NULL)->source;
 }
 
 int chat_marks_generation(const struct chat *c, int tools)

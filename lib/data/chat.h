@@ -27,6 +27,8 @@ void chat_close(struct chat *c);
 // Whether DIR has a template at all: 1, 0, or -1 with *e filled.
 MUST_CHECK int chat_exists(const char *directory, struct err *e);
 
+// The source of the default template, a string; borrowed.
+const json_t *chat_source(const struct chat *c);
 // Whether the template says by {% generation %} what the assistant wrote; `tools`: for chats with
 // tools, which may have a template of their own.
 int chat_marks_generation(const struct chat *c, int tools);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IN_MEMORY = 64 << 20, PIECE = 1 << 20 };
+enum { IN_MEMORY = 64 << 20, PIECE = 1 << 20, FOLDER_DEPTH = 4, FOLDER_FILES = 1000 };
 
 // Files that hold weights (which would be the old ones) or belong to a training run are not copied.
 static int is_copied(const char *name)
@@ -54,24 +54,88 @@ static int keep(struct kept *k, int directory, const char *name, struct err *e)
     return -1;
 }
 
+static DIR *open_folder(int directory, const char *name)
+{
+    int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !listing)
+        close(fd);
+    return listing;
+}
+
+// Adds up what a folder holds: 1, or 0 when it is not to be copied: it holds weights, a model or a
+// run of its own, more than a model has beside its weights, or cannot be read.
+static int folder_size(int directory, const char *name, int depth, int64_t *bytes, int *files)
+{
+    static const char *const own[] = {"config.json", "adapter_config.json", "densepath.json",
+                                      "densepath.partial"};
+    DIR *listing = depth > FOLDER_DEPTH ? NULL : open_folder(directory, name);
+    const struct dirent *entry;
+    int copied = listing != NULL;
+    while (copied && (entry = readdir(listing))) {
+        struct stat st;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(listing), entry->d_name, &st, 0) < 0)
+            continue;
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+            copied &= strcmp(entry->d_name, own[i]) != 0;
+        if (S_ISREG(st.st_mode)) {
+            copied &= is_copied(entry->d_name);
+            *bytes += st.st_size;
+            ++*files;
+        } else if (S_ISDIR(st.st_mode)) {
+            copied &= folder_size(dirfd(listing), entry->d_name, depth + 1, bytes, files);
+        }
+        copied &= *bytes <= IN_MEMORY && *files <= FOLDER_FILES;
+    }
+    if (listing)
+        closedir(listing);
+    return copied;
+}
+
+static int keep_folder(struct kept *k, int directory, const char *name, struct err *e)
+{
+    DIR *listing = open_folder(directory, name);
+    const struct dirent *entry;
+    int result = listing ? 0 : err_errno(e, name);
+    while (result == 0 && (entry = readdir(listing))) {
+        struct stat st;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(listing), entry->d_name, &st, 0) < 0)
+            continue;
+        char *path = io_path(name, entry->d_name, e);
+        if (!path)
+            result = -1;
+        else if (S_ISREG(st.st_mode))
+            result = keep(k, directory, path, e);
+        else if (S_ISDIR(st.st_mode))
+            result = keep_folder(k, directory, path, e);
+        free(path);
+    }
+    if (listing)
+        closedir(listing);
+    return result;
+}
+
 int kept_read(struct kept *k, int directory, struct err *e)
 {
     memset(k, 0, sizeof *k);
-    int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
-    if (!listing) {
-        err_errno(e, "model directory");
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
+    DIR *listing = open_folder(directory, ".");
+    if (!listing)
+        return err_errno(e, "model directory");
     int result = 0;
     const struct dirent *entry;
     while (result == 0 && (entry = readdir(listing))) {
         struct stat st;
-        if (fstatat(directory, entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) &&
-            is_copied(entry->d_name))
-            result = keep(k, directory, entry->d_name, e);
+        const char *name = entry->d_name;
+        int64_t bytes = 0;
+        int files = 0;
+        if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode) && name[0] != '.' &&
+            folder_size(directory, name, 1, &bytes, &files))
+            result = keep_folder(k, directory, name, e);
+        else if (!S_ISDIR(st.st_mode) && fstatat(directory, name, &st, 0) == 0 &&
+                 S_ISREG(st.st_mode) && is_copied(name))
+            result = keep(k, directory, name, e);
     }
     closedir(listing);
     if (result < 0)
@@ -99,6 +163,34 @@ const struct kept_file *kept_find(const struct kept *k, const char *name)
     return NULL;
 }
 
+int kept_set(struct kept *k, const char *name, const char *data, size_t size, struct err *e)
+{
+    struct kept_file *f = NULL;
+    for (size_t i = 0; i < k->n; i++)
+        if (!strcmp(k->file[i].name, name))
+            f = &k->file[i];
+    if (!f) {
+        if (MEM_GROW(k->file, k->capacity, k->n + 1, "files of a model", e) < 0)
+            return -1;
+        f = &k->file[k->n];
+        *f = (struct kept_file){.name = strdup(name), .fd = -1};
+        if (!f->name)
+            return err_memory(e, strlen(name), "a file name");
+        k->n++;
+    }
+    char *copied = mem_alloc(size + 1, 1, name, e);
+    if (!copied)
+        return -1;
+    memcpy(copied, data, size);
+    free(f->data);
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
+    f->data = copied;
+    f->size = size;
+    return 0;
+}
+
 static int copy(const struct kept_file *f, int out, struct err *e)
 {
     char *piece = mem_alloc(PIECE, 1, "a buffer", e);
@@ -115,10 +207,25 @@ static int copy(const struct kept_file *f, int out, struct err *e)
                                                             : result;
 }
 
+// The folders that the name has in it.
+static int make_folders(int to, const char *name, struct err *e)
+{
+    char *path = strdup(name);
+    int result = path ? 0 : err_memory(e, strlen(name), "a file name");
+    for (char *slash = path; result == 0 && (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = 0;
+        result = io_make_directory(to, path, e);
+    }
+    free(path);
+    return result;
+}
+
 int kept_write(const struct kept *k, int to, struct err *e)
 {
     for (size_t i = 0; i < k->n; i++) {
         const struct kept_file *f = &k->file[i];
+        if (make_folders(to, f->name, e) < 0)
+            return -1;
         if (f->fd < 0) {
             if (io_write_file(to, f->name, f->data ? f->data : "", f->size, e) < 0)
                 return -1;

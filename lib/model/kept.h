@@ -17,11 +17,15 @@ struct kept {
     size_t n, capacity;
 };
 
-// Reads all regular files of the directory but those that hold weights or belong to a training run.
-// One of more than 64 MiB stays open and is read by kept_write.
+// Reads all regular files of the directory but those that hold weights or belong to a training run,
+// and those of folders in it (names with slashes), but for hidden folders and such as hold weights
+// or a model of their own. One of more than 64 MiB stays open and is read by kept_write.
 MUST_CHECK int kept_read(struct kept *k, int directory, struct err *e);
 void kept_release(struct kept *k);
 const struct kept_file *kept_find(const struct kept *k, const char *name); // NULL: there is none
+// Puts a file of these bytes in the place of the one of this name, or adds it.
+MUST_CHECK int kept_set(struct kept *k, const char *name, const char *data, size_t size,
+                        struct err *e);
 // Writes them into the directory `to`.
 MUST_CHECK int kept_write(const struct kept *k, int to, struct err *e);
 

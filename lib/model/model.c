@@ -264,6 +264,8 @@ void model_close(struct model *m)
     free(m);
 }
 
+static const char template_name[] = "chat_template.jinja";
+
 int model_keep(struct model *m, struct err *e)
 {
     if (m->kept.n)
@@ -292,6 +294,45 @@ float *model_zeros(const struct model *m, const char *what, struct err *e)
         memset(p + i, 0, (n - i < PIECE ? n - i : PIECE) * sizeof *p);
     }
     return p;
+}
+
+// The default one of `chat_template` in tokenizer_config.json, or NULL.
+static const json_t *default_template(const json_t *config)
+{
+    const json_t *value = json_object_get(config, "chat_template"), *item;
+    size_t i;
+    json_array_foreach(value, i, item)
+    {
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name && !strcmp(name, "default"))
+            return json_object_get(item, "template");
+    }
+    return json_is_array(value) ? NULL : value;
+}
+
+static int has_template(const struct model *m, const json_t *source)
+{
+    const struct kept_file *f = kept_find(&m->kept, template_name);
+    if (f)
+        return f->data && f->size == json_string_length(source) &&
+               !memcmp(f->data, json_string_value(source), f->size);
+    f = kept_find(&m->kept, "tokenizer_config.json");
+    if (!f || !f->data)
+        return 0;
+    json_error_t error;
+    json_t *config = json_loadb(f->data, f->size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+    int same = json_equal(default_template(config), source);
+    json_decref(config);
+    return same;
+}
+
+int model_set_template(struct model *m, const json_t *source, struct err *e)
+{
+    if (has_template(m, source))
+        return 0;
+    int result =
+        kept_set(&m->kept, template_name, json_string_value(source), json_string_length(source), e);
+    return result < 0 ? -1 : 1;
 }
 
 int model_train(struct model *m, struct err *e)

@@ -72,6 +72,9 @@ void model_close(struct model *m); // NULL is fine
 // Reads the files beside the weights into memory: model_save writes these. Fails if config.json is
 // no longer the one that was read. Early: what is saved in the end must be what was there then.
 MUST_CHECK int model_keep(struct model *m, struct err *e);
+// After model_keep: the model is saved with this chat template, a string. 1 when that is not its
+// own already, else 0.
+MUST_CHECK int model_set_template(struct model *m, const json_t *source, struct err *e);
 // Fails where two models that must count the same tokens do not.
 MUST_CHECK int model_same_vocabulary(const struct model *a, const struct model *b, struct err *e);
 // fp32 masters and zeroed gradients, and model_keep; the maps are no longer used for computing, and

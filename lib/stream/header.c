@@ -48,6 +48,7 @@ void header_release(struct stream_header *h)
     free(h->tokenizer);
     json_decref(h->sampling);
     json_decref(h->provenance);
+    json_decref(h->template);
     json_decref(h->extra);
     memset(h, 0, sizeof *h);
 }
@@ -91,6 +92,7 @@ int header_copy(struct stream_header *to, const struct stream_header *from, stru
     to->provenance = json_deep_copy(from->provenance);
     to->extra = json_deep_copy(from->extra);
     to->sampling = from->sampling ? json_deep_copy(from->sampling) : NULL;
+    to->template = json_incref(from->template);
     to->tokenizer = from->tokenizer ? strdup(from->tokenizer) : NULL;
     to->vocab_size = from->vocab_size;
     to->level = from->level;
@@ -320,6 +322,8 @@ static json_t *header_json(const struct stream_header *h)
         failed |= json_object_set_new(root, "level", json_integer(h->level)) < 0;
     if (h->sampling)
         failed |= json_object_set(root, "sampling", h->sampling) < 0;
+    if (h->template)
+        failed |= json_object_set(root, "chat_template", h->template) < 0;
     failed |= json_object_set(root, "provenance", h->provenance) < 0;
     failed |= json_object_update(root, h->extra) < 0;
     if (!failed)
@@ -422,8 +426,8 @@ int header_check_first(const struct stream_header *h, struct err *e)
 
 static int is_known(const char *key)
 {
-    static const char *const known[] = {"densepath", "columns",  "tokenizer", "vocab_size",
-                                        "level",     "sampling", "provenance"};
+    static const char *const known[] = {"densepath", "columns",  "tokenizer",     "vocab_size",
+                                        "level",     "sampling", "chat_template", "provenance"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(known[i], key))
             return 1;
@@ -435,6 +439,12 @@ static int parse_rest(struct stream_header *h, json_t *root, struct err *e)
     json_t *tokenizer = json_object_get(root, "tokenizer");
     json_t *sampling = json_object_get(root, "sampling");
     json_t *provenance = json_object_get(root, "provenance");
+    json_t *template = json_object_get(root, "chat_template");
+    if (template && !json_is_null(template)) {
+        if (!json_is_string(template))
+            return err_set(e, STATUS_STREAM, "`chat_template` is not a string");
+        h->template = json_incref(template);
+    }
     if (tokenizer && !json_is_null(tokenizer)) {
         const char *text = json_string_value(tokenizer);
         if (!text || strlen(text) != json_string_length(tokenizer))

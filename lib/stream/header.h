@@ -27,6 +27,7 @@ struct stream_header {
     char *tokenizer;    // fingerprint "xxh3:..." or NULL (unknown)
     int64_t vocab_size; // -1: unknown
     json_t *sampling;   // object or NULL
+    json_t *template;   // string: the chat template that rendered the records, or NULL
     json_t *provenance; // array, never NULL
     json_t *extra;      // object: keys this version does not know, kept
     int level;          // zstd level the stream is written with; 0: uncompressed; default 1

@@ -86,10 +86,20 @@ static int add_line(struct run *r, struct stream_header *h, const char *role, st
     return 0;
 }
 
+// A chat template that rendered what is trained on goes with the model.
+static int take_template(struct run *r, const struct stream_header *h, struct err *e)
+{
+    int taken = h && h->template ? model_set_template(r->model, h->template, e) : 0;
+    if (taken > 0)
+        message_note("the records' chat template is not %s's own: it is saved with the model",
+                     r->o->model);
+    return taken < 0 ? -1 : 0;
+}
+
 int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e)
 {
     struct stream_header alone;
-    if (r->device.ops->backward_open(&r->device, e) < 0)
+    if (r->device.ops->backward_open(&r->device, e) < 0 || take_template(r, h, e) < 0)
         return -1;
     if (model_fingerprint(r->model, r->fingerprint, e) < 0)
         return -1;
