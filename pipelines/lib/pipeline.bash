@@ -23,6 +23,21 @@ export LC_ALL=C
 
 me=${0##*/}
 
+# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends.
+if [[ -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
+    exec densepath --keep "$me" "$BASH" "$0" "$@"
+fi
+kept=${DENSEPATH_KEPT--}
+unset DENSEPATH_KEPT
+# Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
+stopped() { # STATUS SIGNAL
+    (($1 == 75)) || exit $((128 + $2))
+    exit 75
+}
+trap 'stopped $? 1' HUP
+trap 'stopped $? 2' INT
+trap 'stopped $? 15' TERM
+
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
 shown() { # TEXT
@@ -150,6 +165,9 @@ install_result() { # MODEL FOLDER
 
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
+    work=$kept
+    [[ $work == - ]] || return 0
+    # It says why there is none, or there is no keeper.
     work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
     trap 'rm -rf "$work"' EXIT
 }
