@@ -268,8 +268,8 @@ int main(int argc, char **argv)
     // (pipelines/lib/pipeline.bash).
     if (argc > 2 && !strcmp(argv[1], "--parse-options"))
         return script_options(argv[2], argc - 2, argv + 2, STDIN_FILENO, 3);
-    if (argc > 3 && !strcmp(argv[1], "--keep"))
-        return keeper_run(argv[2], argv + 3);
+    if (argc > 2 && !strcmp(argv[1], "--keep"))
+        return keeper_run(argv + 2);
     if (own_folder(bin, &e) < 0)
         return message_fail(&e);
     find_commands(bin);

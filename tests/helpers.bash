@@ -45,10 +45,10 @@ is_gone() { # PID
 # ---- runs that are struck at a known point: strike.c ----
 
 # LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all
-# of its session, or alone (`whom=self`). Its points go to LOG.
+# of its session, alone (`whom=self`), or the session's leader (`whom=leader`). Its points go to LOG.
 exec_struck() {
     local library=$BATS_FILE_TMPDIR/strike.so log=$1 at=$3
-    case $2 in KILL) export STRIKE_SIGNAL=9 ;; *) export STRIKE_SIGNAL=15 ;; esac
+    case $2 in KILL) export STRIKE_SIGNAL=9 ;; INT) export STRIKE_SIGNAL=2 ;; *) export STRIKE_SIGNAL=15 ;; esac
     shift 3
     # Two that find it missing make one each.
     [ -e "$library" ] || {

@@ -46,16 +46,16 @@ child_of() { # PID
 # What never ends by itself.
 endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
 
-@test "irft: whichever process of the script gets whatever signal" {
+@test "rft: whichever process of the script gets whatever signal" {
     local victim signal
     for victim in script keeper shell; do
         for signal in KILL TERM INT HUP; do
             # What a shell waits for ends before a trap.
             [ "$victim" != shell ] || [ "$signal" = KILL ] || continue
             rm -rf out out.*
-            begin "$P/irft" -m base -o out --stages 1 "${endless[@]}" demos.jsonl -- --save-steps 1
-            await has_lines out.stages/1.jsonl 3
-            [ "$(find tmp -mindepth 1 | wc -l)" -eq 1 ]
+            begin "$P/rft" -m sft -o out --rounds 1 "${endless[@]}" demos.jsonl -- --save-steps 1
+            await has_lines out.rounds/1/policy.jsonl 3
+            [ "$(find tmp -mindepth 1 -maxdepth 1 | wc -l)" -eq 1 ]
             hit=$pid
             [ "$victim" = script ] || hit=$(child_of "$hit")
             [ "$victim" != shell ] || hit=$(child_of "$hit")
@@ -66,8 +66,8 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
             echo "# $victim $signal: $status: $(cat said)"
             # Whoever is left of them has waited, and says so.
             [ "$status" -eq "$([ "$victim $signal" = 'script KILL' ] && echo 137 || echo 75)" ]
-            grep -q 'its state is in out.partial' said
-            [ -e out.partial/state.safetensors ] && [ ! -e out.lock ]
+            grep -q 'its state is in out.rounds/1/policy' said
+            [ -e out.rounds/1/policy/state.safetensors ] && [ ! -e out.rounds/1/policy.lock ]
             [ -z "$(ls -A tmp)" ]
         done
     done
@@ -91,7 +91,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
     killed dpr metrics -m sft "${few[@]}" --metrics metrics --save-steps 1 demos.jsonl
     killed dpr metrics -m sft "${few[@]}" --metrics metrics --mode rounds demos.jsonl -- "${all[@]}"
     killed irft metrics -m base "${endless[@]}" --online --metrics metrics demos.jsonl -- "${all[@]}"
-    killed rft out.rounds/1/policy.jsonl -m sft "${few[@]}" --rounds 1 demos.jsonl -- "${all[@]}"
+    killed irft out.stages/1.jsonl -m base "${endless[@]}" --stages 1 demos.jsonl -- "${all[@]}"
     killed crossfit metrics/fold-2.jsonl -m base --folds 2 --jobs 2 --metrics metrics demos.jsonl -- \
         --max-steps 999999999 "${all[@]}"
     killed best-of-sft out.rounds/1.metrics.jsonl -m sft --rounds 1 --prompts 4 -n 2 --max-new-tokens 4 \

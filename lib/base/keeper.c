@@ -12,12 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOK_AGAIN_MS = 20 };
+enum {
+    LOOK_AGAIN_MS = 20,
+    FAR = 60, // descriptors below are the script's
+};
 
 // One of the two. What is left by those who die becomes its child.
 struct keeper {
@@ -209,33 +213,39 @@ static int outcome(const struct keeper *k)
     return 128 + WTERMSIG(k->status);
 }
 
-static void make_folder(const char *name, char folder[PATH_MAX])
+// The folder is not of this process's making: a script may need none.
+static int open_folder_name(struct err *e)
 {
-    const char *where = getenv("TMPDIR");
-    int n = snprintf(folder, PATH_MAX, "%s/%s.XXXXXX", where && *where ? where : "/tmp", name);
-    if (n >= PATH_MAX || !mkdtemp(folder))
-        snprintf(folder, PATH_MAX, "-");
-    setenv("DENSEPATH_KEPT", folder, 1);
+    char text[16];
+    int low = memfd_create("folder", MFD_CLOEXEC);
+    int fd = low < 0 ? -1 : fcntl(low, F_DUPFD, FAR);
+    if (low >= 0)
+        close(low);
+    snprintf(text, sizeof text, "%d", fd);
+    return fd < 0 || setenv("DENSEPATH_KEPT", text, 1) < 0 ? err_errno(e, "a descriptor") : fd;
 }
 
-static int remove_folder(const char *folder, struct err *e)
+static int remove_folder(int name_fd, struct err *e)
 {
-    return strcmp(folder, "-") == 0 ? 0 : io_remove_tree(AT_FDCWD, folder, e);
+    char path[PATH_MAX];
+    ssize_t n = pread(name_fd, path, sizeof path - 1, 0);
+    path[n < 0 ? 0 : n] = 0;
+    return *path ? io_remove_tree(AT_FDCWD, path, e) : 0;
 }
 
-int keeper_run(const char *name, char *const *argv)
+int keeper_run(char *const *argv)
 {
     struct keeper k = {0};
     struct err e;
-    char folder[PATH_MAX];
-    make_folder(name, folder);
+    int folder = open_folder_name(&e);
+    if (folder < 0)
+        return message_fail(&e);
     for (int i = 0; i < 2; i++) {
-        free(k.told);
         k = (struct keeper){.has_keeper = i == 0};
         watch(&k);
         pid_t pid = fork_child(&k);
         if (pid < 0) {
-            err_errno(&e, name);
+            err_errno(&e, argv[0]);
             return message_fail(&e);
         }
         if (pid > 0)
