@@ -172,8 +172,8 @@ all_equal() { # TABLE
     # In each a template tells the assistant's turns only by how a chat goes on after them; the other one
     # has a system text before its loop.
     looks() { # MESSAGES TEMPLATE: how often tok looks into the record
-        jq -nc --argjson n "$1" '{messages: [range($n) | {role: (if . % 2 == 0 then "user" else "assistant" end),
-            content: "w\(.)"}]}' >chat.jsonl
+        jq -nc --argjson n "$1" '{messages: [range($n) | {role: (if . == 0 then "system"
+            elif . % 2 == 1 then "user" else "assistant" end), content: "w\(.)"}]}' >chat.jsonl
         COUNT=$PWD/count ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS-} LD_PRELOAD=$PWD/count.so \
             "$tok" -q -m "$model" --chat-template "$2" chat.jsonl -o chat.toks
         cat count
@@ -186,7 +186,7 @@ all_equal() { # TABLE
         echo "# $some $more"
         [ "$some" -gt 200 ] && [ "$more" -gt "$some" ] && [ "$more" -lt $((some * 21 / 10)) ]
         [ "$(looks 16000 "$template")" -lt $((more * 42)) ]
-        "$BIN/toks" stat -O json chat.toks | jq -e '.records == 1 and .trained > 8000'
+        "$BIN/toks" stat -O json chat.toks | jq -e '.records == 1 and .trained > 7000'
     done
 }
 
