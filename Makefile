@@ -2,7 +2,7 @@
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
 
 # Names are given as they are: a dollar in one would be make's, which can run commands.
-$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
+$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR KILLS SEED,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
 	it would be taken for a variable of make: write the name without, or set it in config.mak)))
 VERSION := 0.2.0
 -include config.mak
@@ -48,7 +48,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects deps demo compare fidelity test test-slow lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -67,6 +67,7 @@ help:
 	@echo 'make compare       every method on every task over 5 seeds, into out/compare; QUICK=1 for a look'
 	@echo 'make test          all tests but the slow ones; make SANITIZE=address,undefined test'
 	@echo 'make test-slow     all tests'
+	@echo 'make kills         KILLS=200 blows at all trainers, loops and rounds, then the same bytes? SEED=1'
 	@echo 'make fidelity      what is equal to the reference implementations: a table (needs ../shared)'
 	@echo 'make lint          form and bugs of sources, scripts and manual pages'
 	@echo 'make bench         speed, as ratios to what the machine can do'
@@ -171,6 +172,16 @@ test test-slow:
 	@.ci/packages build run test $(if $(filter test-slow,$@),slow)
 	@$(MAKE) --no-print-directory programs units
 	@$(ALONE) BUILD=$(BUILD) BIN=$(BINDIR) tests/run $(if $(filter test-slow,$@),--slow)
+
+# What is struck, goes on, and is compared: see tests/kills --help.
+KILLS ?= 200
+SEED ?= 1
+kills: export KILLS := $(KILLS)
+kills: export SEED := $(SEED)
+kills:
+	@.ci/packages build run test
+	@$(MAKE) --no-print-directory programs
+	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" tests/kills --kills "$$KILLS" --seed "$$SEED"
 
 # GOLDEN and DATA may name other folders of reference values and real data.
 fidelity:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // densepath: runs each program and each pipeline of the suite, and tells which there are.
 #include "base/io.h"
+#include "base/keeper.h"
 #include "base/nearest.h"
 #include "base/option.h"
 #include "base/script.h"
@@ -263,9 +264,12 @@ int main(int argc, char **argv)
     char bin[PATH_MAX];
     struct err e;
     message_program("densepath");
-    // What pipelines call for their options (pipelines/lib/pipeline.bash).
+    // What pipelines call for their options, and to be begun again under a keeper
+    // (pipelines/lib/pipeline.bash).
     if (argc > 2 && !strcmp(argv[1], "--parse-options"))
         return script_options(argv[2], argc - 2, argv + 2, STDIN_FILENO, 3);
+    if (argc > 2 && !strcmp(argv[1], "--keep"))
+        return keeper_run(argv + 2);
     if (own_folder(bin, &e) < 0)
         return message_fail(&e);
     find_commands(bin);

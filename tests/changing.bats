@@ -96,6 +96,12 @@ overwrite() {
     finish demos.toks
     refused '^novelty: m/model.safetensors changed while it was read$'
     cp "$model/model.safetensors" m
+    # Whichever of many threads comes first.
+    begin "$BIN/logprob" -q --threads 16 -m m --as x in -o out
+    truncate -s 0 m/model.safetensors
+    finish demos.toks
+    refused '^logprob: m/model.safetensors changed while it was read$'
+    cp "$model/model.safetensors" m
     begin "$BIN/sft-train" -q -m m -o out in
     truncate -s 1000 m/model.safetensors
     finish demos.toks

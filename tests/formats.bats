@@ -167,6 +167,29 @@ all_equal() { # TABLE
         limited "$tok" -q -m "$model" large.jsonl
 }
 
+@test "a chat of twice as many turns is twice the work" {
+    "${CC:-gcc}" -shared -fPIC -o count.so "$BATS_TEST_DIRNAME/count.c" -ldl -ljansson
+    # In each a template tells the assistant's turns only by how a chat goes on after them; the other one
+    # has a system text before its loop.
+    looks() { # MESSAGES TEMPLATE: how often tok looks into the record
+        jq -nc --argjson n "$1" '{messages: [range($n) | {role: (if . == 0 then "system"
+            elif . % 2 == 1 then "user" else "assistant" end), content: "w\(.)"}]}' >chat.jsonl
+        COUNT=$PWD/count ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS-} LD_PRELOAD=$PWD/count.so \
+            "$tok" -q -m "$model" --chat-template "$2" chat.jsonl -o chat.toks
+        cat count
+    }
+    printf '%s' "{%- if messages[0].role == 'system' %}{{ messages[0].content }}{% set loop_messages = messages[1:] %}" \
+        "{% else %}{% set loop_messages = messages %}{% endif %}{% for m in loop_messages %}<|im_start|>{{ m.role }}" \
+        "{{ '\n' + m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{{ '\n' }}{% endif %}" >sliced
+    for template in "$fixtures/templates/chatml-unmarked.jinja" sliced; do
+        some=$(looks 200 "$template") more=$(looks 400 "$template")
+        echo "# $some $more"
+        [ "$some" -gt 200 ] && [ "$more" -gt "$some" ] && [ "$more" -lt $((some * 21 / 10)) ]
+        [ "$(looks 16000 "$template")" -lt $((more * 42)) ]
+        "$BIN/toks" stat -O json chat.toks | jq -e '.records == 1 and .trained > 7000'
+    done
+}
+
 @test "memory does not grow with an array" {
     [[ -z ${ASAN_OPTIONS-} || $BIN != *address* ]] || skip 'a sanitizer needs memory of its own'
     seq 60000 | awk '

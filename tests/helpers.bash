@@ -45,7 +45,7 @@ is_gone() { # PID
 # ---- runs that are struck at a known point: strike.c ----
 
 # LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all
-# of its session, or alone (`whom=self`). Its points go to LOG.
+# of its session, alone (`whom=self`), or the session's leader (`whom=leader`). Its points go to LOG.
 exec_struck() {
     local library=$BATS_FILE_TMPDIR/strike.so log=$1 at=$3 number
     number=$(kill -l "$2") || exit 1

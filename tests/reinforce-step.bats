@@ -169,7 +169,7 @@ same_model() { # A B
     { "$BIN/toks" view --header round.toks && records round.toks && records round.toks; } | "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
     struck TERM 0 "${learn[@]}" --metrics log -o out long.toks
-    local got reached half=$(($(wc -l <points) / 2))
+    local got reached half=$(($(wc -l <points) / 2)) last
     rm -r out log
     struck TERM "$half" "${learn[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
@@ -181,6 +181,16 @@ same_model() { # A B
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
     cmp <(figures straight.log) <(figures log)
+}
+
+@test "reinforce-step: SIGTERM after the last update that is wanted: the policy is finished" {
+    struck TERM 0 "${learn[@]}" --max-steps 3 -o out round.toks
+    mv out straight
+    local got last
+    last=$(grep -n '^rename *out *$' points | tail -n 1 | cut -d: -f1)
+    struck TERM $((last + 2)) "${learn[@]}" --max-steps 3 -o out round.toks
+    [ "$got" -eq 75 ]
+    diff -r --exclude README.md --exclude metrics.jsonl straight out
 }
 
 @test "reinforce-step: run again on the same file, each record is used once" {
@@ -218,10 +228,8 @@ exec "$@" rest.jsonl
 END
     afresh() { rm -rf out out.partial out.lock log; }
     same_as_straight() {
-        # One that was struck while it put the generation before in its place lacks that, and has it
-        # as out.partial until the next run.
-        { [ ! -e out/previous ] || { cmp {straight,out}/previous/model.safetensors && [ ! -e out.partial ]; }; } &&
-            same_model straight out && cmp <(figures straight.log) <(figures log) && [ ! -e out.lock ]
+        cmp {straight,out}/previous/model.safetensors && same_model straight out &&
+            cmp <(figures straight.log) <(figures log) && [ ! -e out.lock ] && [ ! -e out.partial ]
     }
     most=12 each_struck 'KILL TERM' bash rest "${learn[@]}" --save-steps 1 --resume --metrics log -o out
     # One that had ended shows a whole generation at any point of its going on.

@@ -6,7 +6,7 @@
 // STRIKE_LOG     file that gets a line of LINE bytes for each point: call and name of the file
 // STRIKE_AT      the point, counted from 1 over all processes with this log; 0: none
 // STRIKE_SIGNAL  number of the signal
-// STRIKE_WHOM    `self`, the process; else all of its session
+// STRIKE_WHOM    `self`, the process; `leader`, that of its session; else all of its session
 // STRIKE_READS   set: what is read comes byte by byte, as it may from a pipe
 // STRIKE_NAMED   set: no file is made without a name, as on some file systems
 #define _GNU_SOURCE
@@ -32,6 +32,10 @@ static void strike(void)
     int number = signal_number ? atoi(signal_number) : SIGKILL;
     if (whom && strcmp(whom, "self") == 0) {
         kill(getpid(), number);
+        return;
+    }
+    if (whom && strcmp(whom, "leader") == 0) {
+        kill(getsid(0), number);
         return;
     }
     // The leader's group first: of a group of its own this process would be gone before.

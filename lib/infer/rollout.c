@@ -62,10 +62,10 @@ static int describe(struct rollout *r, struct err *e)
     const struct stream_header *in = prompts_header(&r->prompts);
     struct stream_header *h = &r->header;
     char fingerprint[24], known[24];
-    int found;
+    int found, lives = r->o->follow;
     if (r->o->text->fingerprint(r->o->model, known, &found, e) < 0 ||
         header_check_tokenizer(in, found ? known : NULL, prompts_name(&r->prompts), e) < 0 ||
-        model_fingerprint(r->model, fingerprint, e) < 0 || header_init(h, e) < 0)
+        (!lives && model_fingerprint(r->model, fingerprint, e) < 0) || header_init(h, e) < 0)
         return -1;
     if (in->tokenizer || found) {
         h->tokenizer = strdup(in->tokenizer ? in->tokenizer : known);
@@ -84,8 +84,10 @@ static int describe(struct rollout *r, struct err *e)
                             (json_int_t)r->o->samples, "batch_size", (json_int_t)r->o->batch_size);
     if (h->sampling && r->o->contrast)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
-    if (header_add_provenance(h, "rollout", r->o->argc, r->o->argv, r->o->seed,
-                              json_pack("{s:s}", "policy", fingerprint), e) < 0 ||
+    // A policy that lives is many models; with which one a run began, that was stopped, is no
+    // matter.
+    json_t *models = lives ? NULL : json_pack("{s:s}", "policy", fingerprint);
+    if (header_add_provenance(h, "rollout", r->o->argc, r->o->argv, r->o->seed, models, e) < 0 ||
         header_set_kernels(h, r->device.ops->kernels(&r->device), e) < 0 || add_columns(r, e) < 0 ||
         frame_init(&r->frame, h, e) < 0)
         return -1;

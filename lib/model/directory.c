@@ -344,6 +344,13 @@ static int mend_swap(const char *path, const char *partial, const char *old, str
     return io_exists(AT_FDCWD, old) ? put_away(old, path, follows(old, path), e) : 0;
 }
 
+// After the swap: what waits there whole is the generation before.
+static int mend_previous(const char *path, const char *partial, struct err *e)
+{
+    int waits = has(partial, directory_note_name) && !has(partial, directory_marker);
+    return waits && follows(partial, path) ? put_away(partial, path, 1, e) : 0;
+}
+
 static int mend_replaced(const char *path, const char *aside, struct err *e)
 {
     if (!has(aside, directory_old))
@@ -361,6 +368,8 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
     int result = partial && old && replaced ? 0 : -1;
     if (result == 0)
         result = mend_swap(path, partial, old, e);
+    if (result == 0)
+        result = mend_previous(path, partial, e);
     if (result == 0)
         result = mend_replaced(path, replaced, e);
     if (result == 0 && has(path, directory_old))

@@ -20,6 +20,34 @@ int online_prove(struct online *s, const char *input, int *is_file, struct err *
     return *is_file ? filter_check(path, &s->sequences, &tokens, e) : 0;
 }
 
+static int is_followed(const json_t *line)
+{
+    const char *program = json_string_value(json_object_get(line, "program"));
+    const json_t *argument;
+    size_t i;
+    if (program && !strcmp(program, "rollout"))
+        json_array_foreach(json_object_get(line, "args"), i,
+                           argument) if (json_is_string(argument) &&
+                                         !strcmp(json_string_value(argument), "--follow")) return 1;
+    return 0;
+}
+
+static void find_life(struct online *s)
+{
+    const json_t *line;
+    size_t i;
+    s->step = header_find(&s->header, "step");
+    if (s->step < 0 || s->header.column[s->step].type != COLUMN_U32 ||
+        s->header.column[s->step].per != PER_SEQUENCE)
+        return;
+    json_array_foreach(s->header.provenance, i, line) s->lives |= is_followed(line);
+}
+
+int online_is_past(const struct online *s, size_t i)
+{
+    return s->frame.column[s->step].u32[i] < s->skip_steps;
+}
+
 int online_open(struct online *s, const char *input, const char *tokenizer, struct err *e)
 {
     if (!(s->reader = stream_reader_open(input, e)))
@@ -28,6 +56,7 @@ int online_open(struct online *s, const char *input, const char *tokenizer, stru
     if (header_copy(&s->header, stream_reader_header(s->reader), e) < 0 ||
         header_check_tokenizer(&s->header, tokenizer, s->where, e) < 0)
         return -1;
+    find_life(s);
     return frame_init(&s->frame, &s->header, e);
 }
 
@@ -67,9 +96,9 @@ int online_identify(struct online *s, struct err *e)
     buffer_init(&b, 0);
     // As it came: `header` has this run's line of provenance too.
     int result = header_print(stream_reader_header(s->reader), &b, e);
-    if (result == 0)
+    if (result == 0 && !s->lives)
         result = buffer_printf(&b, e, "%llu", (unsigned long long)s->sequences);
-    for (size_t i = 0; i < s->header.n_columns && result == 0; i++)
+    for (size_t i = 0; i < s->header.n_columns && result == 0 && !s->lives; i++)
         result = add_values(&s->frame, (int)i, &b, e);
     if (result == 0)
         hash_fingerprint(hash_bytes(b.data, b.size), s->identity);

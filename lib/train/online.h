@@ -17,6 +17,10 @@ struct online {
     // What an earlier run has used: the first `skip`, but for those with these numbers, from 1.
     uint64_t skip, *open;
     size_t n_open;
+    // Drawn from a policy while it is trained (rollout --follow): where it begins, that depends on
+    // when the run was stopped. Its records tell their steps; those below `skip_steps` were used.
+    int lives, step;
+    uint64_t skip_steps;
 };
 
 // Whether `input` (NULL: standard input) is a file, which is then proved whole before anything is
@@ -29,8 +33,10 @@ void online_release(struct online *s); // fine for zeros
 int online_next(struct online *s, struct err *e);
 // Gives the stream its identity, once its first frame is there: a fingerprint of its header and its
 // first record, and of the length of a file. The same file has the same one; the rest of it, and
-// the samples of another policy or step, have another.
+// the samples of another policy or step, have another. Of one that lives it is that of its header.
 int online_identify(struct online *s, struct err *e);
+// Whether the step of the frame's sequence i, of a stream that lives, was used by an earlier run.
+int online_is_past(const struct online *s, size_t i);
 // Sequences per step of the rollout that wrote the stream, as its header tells; 0: it does not.
 int64_t online_batch_size(const struct online *s);
 

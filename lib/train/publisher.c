@@ -24,11 +24,12 @@ static int remember_place(const struct publisher *p, json_t *state, struct err *
 {
     const struct online *s = &p->source;
     int came = s->identity[0] != 0;
+    // The step is the place in a stream that lives.
+    uint64_t used = s->lives ? 0 : s->used;
     return json_object_set_new(state, "stream", json_string(came ? s->identity : p->then_stream)) <
                        0 ||
                    json_object_set_new(state, "sequences",
-                                       json_integer((json_int_t)(came ? s->used : p->then_used))) <
-                       0
+                                       json_integer((json_int_t)(came ? used : p->then_used))) < 0
                ? err_memory(e, 0, "a state")
                : 0;
 }
@@ -47,7 +48,9 @@ static int find_place(struct publisher *p, struct err *e)
     struct online *s = &p->source;
     if (online_identify(s, e) < 0)
         return -1;
-    if (p->then_used && !strcmp(s->identity, p->then_stream)) {
+    if (s->lives && !strcmp(s->identity, p->then_stream)) {
+        s->skip_steps = (uint64_t)p->run.trainer.step;
+    } else if (p->then_used && !strcmp(s->identity, p->then_stream)) {
         s->skip = s->used = p->then_used;
         message_note("%s: its first %llu sequences are used already", s->where,
                      (unsigned long long)s->skip);
@@ -158,12 +161,25 @@ static int publish_model(struct publisher *p, int with_state, int finished, stru
     return p->run.o->metrics ? 0 : leave_behind(p, run_metrics_name, e);
 }
 
-// The same; a finished policy has no need of what it replaces.
+// No more updates are wanted.
+static int done(const struct publisher *p)
+{
+    int64_t most = p->run.o->max_steps;
+    return p->stopped || (most && p->run.trainer.step >= most);
+}
+
+// The same; a finished policy has no need of what it replaces. With its state the last one is
+// finished, also where a signal stops the run before the stream has ended.
 static int publish(struct publisher *p, int with_state, int finished, struct err *e)
 {
-    if (publish_model(p, with_state, finished, e) < 0)
+    finished |= with_state && done(p);
+    if (p->finished)
+        return 0;
+    if (publish_model(p, with_state, finished, e) < 0 ||
+        (finished && directory_forget(p->run.o->output, e) < 0))
         return -1;
-    return finished ? directory_forget(p->run.o->output, e) : 0;
+    p->finished = finished;
+    return 0;
 }
 
 // Provenance: what came with the stream, then this program; and what depends on the stream.
@@ -264,6 +280,27 @@ static int is_policy(const char *path)
     return is;
 }
 
+// Of a run that was killed OUT/previous may be a generation that is to come, which no follower must
+// find, or one that has its state still.
+static int tidy_previous(const struct publisher *p, struct err *e)
+{
+    struct directory_note note = {0};
+    char *path = io_path(p->run.o->output, "previous", e);
+    int fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int result = path ? 0 : -1;
+    if (fd >= 0) {
+        result = directory_read_note(fd, &note, e);
+        close(fd);
+        if (result == 0 && note.generation + 1 != (uint64_t)p->run.trainer.step)
+            result = io_remove_tree(AT_FDCWD, path, e);
+        directory_release_note(&note);
+    }
+    free(path);
+    if (result == 0)
+        result = leave_behind(p, run_state, e);
+    return result == 0 && !p->run.o->metrics ? leave_behind(p, run_metrics_name, e) : result;
+}
+
 // Puts the generation in place from which this run goes on, and tells followers.
 static int begin(struct publisher *p, json_t **then, struct err *e)
 {
@@ -288,6 +325,8 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
     int finished = 0;
     p->shown = resumed && shows_generation(p, &finished);
     if ((!p->shown || finished) && publish(p, 0, 0, e) < 0)
+        return -1;
+    if (resumed && tidy_previous(p, e) < 0)
         return -1;
     p->shown = 1;
     if (load_before(p, e) < 0 || policy_lock_ready(&p->run.lock, e) < 0)
@@ -331,13 +370,6 @@ void publisher_take_back(struct publisher *p, const char *rule, double value, do
     p->stopped = 1;
 }
 
-// No more updates are wanted.
-static int done(const struct publisher *p)
-{
-    int64_t most = p->run.o->max_steps;
-    return p->stopped || (most && p->run.trainer.step >= most);
-}
-
 int publisher_step(struct publisher *p, const struct frame *batch,
                    const struct trainer_example *example, size_t n, struct objective *objective,
                    struct step_report *report, struct err *e)
@@ -371,9 +403,11 @@ int publisher_show(struct publisher *p, struct err *e)
     return p->shown ? publish(p, save, 0, e) : 0;
 }
 
-// Whether the sequence that came last was used by an earlier run.
-static int is_used(struct online *s)
+// Whether the sequence that came last, i of its frame, was used by an earlier run.
+static int is_used(const struct online *s, size_t i)
 {
+    if (s->lives)
+        return online_is_past(s, i);
     if (s->came > s->skip)
         return 0;
     for (size_t k = 0; k < s->n_open; k++)
@@ -389,7 +423,7 @@ static int use_frame(struct publisher *p, struct err *e)
         return -1;
     for (size_t i = 0; i < s->frame.n_sequences && !done(p) && !signals_stop_requested(); i++) {
         s->came++;
-        if (!is_used(s) && p->record(p->arg, i, e) < 0)
+        if (!is_used(s, i) && p->record(p->arg, i, e) < 0)
             return -1;
     }
     return 0;

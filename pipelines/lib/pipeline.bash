@@ -23,6 +23,21 @@ export LC_ALL=C
 
 me=${0##*/}
 
+# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends.
+if [[ -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
+    exec densepath --keep "$BASH" "$0" "$@"
+fi
+kept=${DENSEPATH_KEPT-}
+unset DENSEPATH_KEPT
+# Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
+stopped() { # STATUS SIGNAL
+    (($1 == 75)) || exit $((128 + $2))
+    exit 75
+}
+trap 'stopped $? 1' HUP
+trap 'stopped $? 2' INT
+trap 'stopped $? 15' TERM
+
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
 shown() { # TEXT
@@ -166,7 +181,12 @@ install_result() { # MODEL FOLDER
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
+    if [[ -n $kept ]]; then
+        # The keeper's business.
+        printf '%s' "$work" >&"$kept"
+    else
+        trap 'rm -rf "$work"' EXIT
+    fi
 }
 
 # Holds FOLDER, made where it is not there, for this script and all that it starts: another run there
@@ -310,12 +330,6 @@ saved_step() { # DIR
     size=$(od -An -N8 -tu8 "$state")
     # In this order: a head that ends early would be a failure of the tail before it.
     head -c "$((size + 8))" "$state" | tail -c +9 | jq -r .__metadata__.step
-}
-
-# The samples of a round that was stopped in its midst, but for the updates that are done: STREAM
-# from update FROM on. The policy that drew them has gone.
-rest_of_round() { # STREAM FROM
-    toks view "$1" | jq -c --argjson from "$2" 'select(has("columns") or .step == null or .step >= $from)' | toks view -b
 }
 
 # The sum of the reward of each record of a stream, one a line.

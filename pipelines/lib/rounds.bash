@@ -63,10 +63,9 @@ in_rounds() { # MODEL OPTION...
         stream=$out.rounds/$to.toks
         # The file, not a pipe: where samples fail, nothing else has something to say.
         # shellcheck disable=SC2154 # make_work sets it
-        if [[ -e $stream ]]; then
-            rest_of_round "$stream" "$from" >"$work/rest.toks"
-            stream=$work/rest.toks
-        else
+        # Of the samples of a round that was stopped in its midst, whose policy has gone, reinforce-step uses
+        # the rest.
+        if [[ ! -e $stream ]]; then
             samples "$policy" "$to" >"$work/round.toks"
             toks cat "${hush[@]}" "$work/round.toks" -o "$stream"
             rm -f -- "$out.rounds/$to".answers-*

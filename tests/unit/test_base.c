@@ -3,6 +3,7 @@
 
 #include "base/intern.h"
 #include "base/json.h"
+#include "base/mapped.h"
 #include "base/memory.h"
 #include "base/named_number.h"
 #include "base/number.h"
@@ -12,6 +13,9 @@
 #include "base/thread.h"
 #include "base/utf8.h"
 
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 // Known answers of Random123 (kat_vectors, philox4x32 10).
@@ -235,6 +239,55 @@ static void stops_and_ends(void)
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     status = in_child(ignored_hangup);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+// What is read where there is no file any more, by the thread that is not the first. Each of two
+// has one chunk: whoever is there waits for the other.
+struct cut {
+    const unsigned char *data;
+    atomic_int threads;
+};
+
+static void read_what_is_gone(void *arg, size_t begin, size_t end, int worker)
+{
+    struct cut *c = arg;
+    atomic_fetch_add(&c->threads, 1);
+    while (atomic_load(&c->threads) < 2)
+        sched_yield();
+    while (gettid() == getpid())
+        pause();
+    *(volatile const unsigned char *)c->data;
+}
+
+static void begin_reading(int fd, int said)
+{
+    struct err e;
+    message_program("reader");
+    struct mapped *m = mapped_open(fd, "weights", &e);
+    if (!m || ftruncate(fd, 0) < 0 || dup2(said, STDERR_FILENO) < 0 || threads_set(2, &e) < 0)
+        _exit(99);
+    struct cut c = {.data = m->data};
+    alarm(600); // a signal that is lost is no hang
+    threads_for(2, 1, read_what_is_gone, &c);
+    _exit(98);
+}
+
+static void a_mapped_file_that_shrinks_under_a_worker_thread(void)
+{
+    char name[] = "/tmp/densepath-cut.XXXXXX", text[200] = "";
+    int fd = mkstemp(name), said[2], status;
+    CHECK(fd >= 0 && unlink(name) == 0 && ftruncate(fd, 10000) == 0 && pipe(said) == 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0)
+        begin_reading(fd, said[1]);
+    close(said[1]);
+    CHECK(read(said[0], text, sizeof text - 1) > 0);
+    CHECK_TEXT(text, "reader: weights changed while it was read\n");
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == STATUS_FAILED);
+    close(said[0]);
+    close(fd);
 }
 
 static void json_takes_whole_numbers_of_any_size(void)
@@ -474,6 +527,7 @@ int main(void)
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
     RUN(stops_and_ends);
+    RUN(a_mapped_file_that_shrinks_under_a_worker_thread);
     RUN(json_takes_whole_numbers_of_any_size);
     RUN(utf8_is_checked);
     RUN(utf8_characters_go_there_and_back);

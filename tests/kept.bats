@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# A pipeline ends with all that it has started, whichever of its processes is ended by whatever signal;
+# trainers save their state first, and no folder for stage files is left.
+# shellcheck disable=SC2154
+bats_require_minimum_version 1.5.0
+load helpers
+
+P=$BATS_TEST_DIRNAME/../pipelines
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR" || return
+    PATH=$(cd "$BIN" && pwd):$PATH
+    "$P/tasks/sort/generate" --n 24 --seed 1 >demos.jsonl
+    model init -q "$P/tasks/sort/model" -o base --seed 1
+    "$P/sft" -m base -o sft --seed 1 demos.jsonl -- -q --max-steps 4 --batch-size 4
+}
+
+setup() {
+    BIN=$(cd "$BIN" && pwd)
+    export BIN PATH=$BIN:$PATH
+    cd "$BATS_TEST_TMPDIR" || return
+    cp -r "$BATS_FILE_TMPDIR"/{base,sft,demos.jsonl} .
+    mkdir tmp
+    export TMPDIR=$PWD/tmp
+}
+
+teardown() { # nothing outlives a test that fails
+    [ ! -e alive ] || fuser -k -9 alive >/dev/null 2>&1 || true
+}
+
+# COMMAND...: begins it; its process is $pid. All that it starts has the file `alive` open and locked.
+begin() {
+    exec 9>alive
+    flock 9
+    "$@" >said 2>&1 3>&- &
+    pid=$!
+    exec 9>&-
+}
+
+all_gone() { flock -n alive true; }
+
+child_of() { # PID
+    tr ' ' '\n' <"/proc/$1/task/$1/children" | head -n 1
+}
+
+# What never ends by itself.
+endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
+
+@test "rft: whichever process of the script gets whatever signal" {
+    local victim signal
+    for victim in script keeper shell; do
+        for signal in KILL TERM INT HUP; do
+            # What a shell waits for ends before a trap.
+            [ "$victim" != shell ] || [ "$signal" = KILL ] || continue
+            rm -rf out out.*
+            begin "$P/rft" -m sft -o out --rounds 1 "${endless[@]}" demos.jsonl -- --save-steps 1
+            await has_lines out.rounds/1/policy.jsonl 3
+            [ "$(find tmp -mindepth 1 -maxdepth 1 | wc -l)" -eq 1 ]
+            hit=$pid
+            [ "$victim" = script ] || hit=$(child_of "$hit")
+            [ "$victim" != shell ] || hit=$(child_of "$hit")
+            kill -s "$signal" "$hit"
+            status=0
+            wait "$pid" || status=$?
+            await all_gone
+            echo "# $victim $signal: $status: $(cat said)"
+            # Whoever is left of them has waited, and says so.
+            [ "$status" -eq "$([ "$victim $signal" = 'script KILL' ] && echo 137 || echo 75)" ]
+            grep -q 'its state is in out.rounds/1/policy' said
+            [ -e out.rounds/1/policy/state.safetensors ] && [ ! -e out.rounds/1/policy.lock ]
+            [ -z "$(ls -A tmp)" ]
+        done
+    done
+}
+
+@test "each pipeline that trains: a killed script leaves nobody and nothing" {
+    local few=("${endless[@]}" -n 2) all=(--save-steps 1)
+    # PROGRAM METRICS ARGUMENT...
+    killed() {
+        begin "$P/$1" -o out "${@:3}"
+        await has_lines "$2" 2
+        kill -KILL "$pid"
+        wait "$pid" || [ $? -eq 137 ]
+        await all_gone
+        echo "# $1: $(cat said)"
+        # A round may just be drawing its samples.
+        [[ " $* " == *' rounds '* ]] || grep -q 'its state is in out' said
+        [ -z "$(ls -A tmp)" ]
+        rm -rf out out.* metrics
+    }
+    killed dpr metrics -m sft "${few[@]}" --metrics metrics --save-steps 1 demos.jsonl
+    killed dpr metrics -m sft "${few[@]}" --metrics metrics --mode rounds demos.jsonl -- "${all[@]}"
+    killed irft metrics -m base "${endless[@]}" --online --metrics metrics demos.jsonl -- "${all[@]}"
+    killed irft out.stages/1.jsonl -m base "${endless[@]}" --stages 1 demos.jsonl -- "${all[@]}"
+    killed crossfit metrics/fold-2.jsonl -m base --folds 2 --jobs 2 --metrics metrics demos.jsonl -- \
+        --max-steps 999999999 "${all[@]}"
+    killed best-of-sft out.rounds/1.metrics.jsonl -m sft --rounds 1 --prompts 4 -n 2 --max-new-tokens 4 \
+        --steps 999999999 demos.jsonl -- --batch-size 2 "${all[@]}"
+    killed sft metrics -m base --metrics metrics demos.jsonl -- --max-steps 999999999 "${all[@]}"
+}
