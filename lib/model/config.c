@@ -139,6 +139,8 @@ static int read_kv_heads(struct model_config *c, struct config_keys *k, struct e
     c->kv_heads = f->default_kv_heads ? f->default_kv_heads : c->heads;
     if (f->no_kv_heads)
         return 0;
+    if (f->needs_kv_heads)
+        return need_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
     int state = read_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
     if (state == KEY_NULL) // which is not the same as absent
         c->kv_heads = c->heads;
@@ -149,6 +151,8 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
 {
     const struct family *f = c->family;
     int state = KEY_NULL;
+    if (f->needs_head_dim)
+        return need_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
     if (!f->no_head_dim) {
         c->head_dim = f->default_head_dim;
         state = read_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
@@ -167,9 +171,9 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
 
 static int read_intermediate(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    if (!c->family->wide)
+    c->intermediate = c->family->wide ? 4 * c->hidden : c->family->default_intermediate;
+    if (!c->intermediate)
         return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
-    c->intermediate = 4 * c->hidden;
     return read_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e) < 0 ? -1 : 0;
 }
 
@@ -240,6 +244,7 @@ static int read_switches(struct model_config *c, struct config_keys *k, struct e
     c->rope_interleaved = f->rope_interleaved;
     c->fusion = f->fusion;
     c->head_norm = f->head_norm;
+    c->head_norm_late = f->head_norm_late;
     c->embedding_scale = c->residual_scale = c->logit_scale = 1;
     c->tied = f->default_tied;
     if (keys_bool(k, "tie_word_embeddings", &c->tied, e) < 0)
@@ -272,16 +277,18 @@ static int read_layers(struct model_config *c, struct config_keys *k, struct err
         return -1;
     if (layers_agree(c, k, e) < 0)
         return -1;
-    int rope = !c->family->no_rope;
-    if (rope && !c->n_ropes && rope_read(c, k, e) < 0)
+    if (!c->family->no_rope && !c->n_ropes && rope_read(c, k, e) < 0)
         return -1;
-    if (c->alibi) { // whatever the keys of rotary positions say
-        rope_config_release(&c->rope[0]);
-        c->n_ropes = 0;
-        rope = 0;
+    int turns = 0;
+    for (size_t i = 0; i < c->layers; i++) {
+        if (c->family->no_rope || c->alibi)
+            c->layer[i].rope = -1;
+        turns |= c->layer[i].rope >= 0;
     }
-    for (size_t i = 0; !rope && i < c->layers; i++)
-        c->layer[i].rope = -1;
+    if (turns)
+        return 0;
+    for (; c->n_ropes > 0; c->n_ropes--) // whatever the keys of rotary positions say
+        rope_config_release(&c->rope[c->n_ropes - 1]);
     return 0;
 }
 
@@ -317,6 +324,25 @@ static int read_padding(struct model_config *c, struct config_keys *k, struct er
     return 0;
 }
 
+static void drop_ignored(const struct family *f, struct config_keys *k)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    for (size_t i = 0; i < FAMILY_IGNORED && f->ignored[i]; i++) {
+        size_t n = strlen(f->ignored[i]);
+        if (f->ignored[i][n - 1] != '_') {
+            json_object_del(k->left, f->ignored[i]);
+            continue;
+        }
+        json_object_foreach_safe(k->left, next, key, value)
+        {
+            if (!strncmp(key, f->ignored[i], n))
+                json_object_del(k->left, key);
+        }
+    }
+}
+
 static int read_config(struct model_config *c, const json_t *j, struct err *e)
 {
     struct config_keys k;
@@ -329,6 +355,8 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
     if (result == 0 && quantised && !json_is_null(quantised))
         result = err_set(e, STATUS_FAILED,
                          "%s: key `quantization_config`: quantised weights are not read", file);
+    if (result == 0)
+        drop_ignored(c->family, &k);
     if (result == 0)
         result = read_dtype(c, &k, e);
     if (result == 0)

@@ -31,7 +31,7 @@ enum fusion {
     FUSION_BLOCKS, // all queries, all keys, all values: ROLE_QUERY .. are views of ROLE_QKV
     FUSION_GROUPS, // group by group (struct grouping): ROLE_QUERY .. do not exist
 };
-// Norms of query and key vectors, before rotary.
+// Norms of query and key vectors, before rotary or after it.
 enum head_norm {
     HEAD_NORM_NONE,
     HEAD_NORM_SHARED, // one weight [head_dim] for all heads
@@ -73,7 +73,8 @@ struct model_config {
     struct layer_config *layer; // [layers], owned
     enum fusion fusion;
     enum head_norm head_norm;
-    int norm_centred; // LayerNorm
+    int head_norm_late; // after rotary
+    int norm_centred;   // LayerNorm
     float norm_eps, norm_offset;
     int parallel; // attention and MLP read the same residual stream; without ROLE_MLP_NORM the same
                   // norm of it

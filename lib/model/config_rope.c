@@ -174,6 +174,25 @@ static int check_frequencies(const struct model_config *c, const struct rope_con
     return 0;
 }
 
+// HunYuan's own reading of `dynamic`: the base grows once and for all, whatever the length.
+static int read_alpha(struct rope_config *r, const struct model_config *c, struct config_keys *k,
+                      struct err *e)
+{
+    double alpha = 0, d = (double)c->head_dim;
+    if (!c->family->alpha_rope || r->type != ROPE_DYNAMIC)
+        return 0;
+    int state = keys_real(k, "alpha", &alpha, e);
+    if (state < 0)
+        return -1;
+    if (state != KEY_FOUND || alpha == 0)
+        return 0;
+    if (alpha < 0 || c->head_dim <= 2)
+        return bad(k, "alpha", "must be positive, and heads larger than 2", e);
+    r->type = ROPE_DEFAULT;
+    r->theta *= pow(alpha, d / (d - 2));
+    return 0;
+}
+
 int rope_add(struct model_config *c, const json_t *parameters, double theta, double partial,
              double original, struct err *e)
 {
@@ -187,6 +206,8 @@ int rope_add(struct model_config *c, const json_t *parameters, double theta, dou
     if (result == 0 && (keys_real(&k, "rope_theta", &r->theta, e) < 0 ||
                         keys_real(&k, "partial_rotary_factor", &partial, e) < 0))
         result = -1;
+    if (result == 0)
+        result = read_alpha(r, c, &k, e);
     if (result == 0 && !(r->theta > 0))
         result = bad(&k, "rope_theta", "must be positive", e);
     if (result == 0 && !(partial > 0 && partial <= 1))

@@ -11,7 +11,7 @@ enum layer_part {
     IN,   // [hidden] residual stream before the layer
     STAT, // [2] of the norm before attention
     Q_RAW,
-    K_RAW,  // [heads * head_dim], [kv_heads * head_dim] before the norms of heads
+    K_RAW,  // [heads * head_dim], [kv_heads * head_dim] before the norms of heads (late: rotated)
     Q_STAT, // [2] of each of these norms
     K_STAT,
     Q,             // [heads * head_dim], rotated
@@ -414,11 +414,13 @@ static int attend(struct layer_pass *w, struct activations *a, const float *norm
     float *q_raw = p[Q_RAW] ? p[Q_RAW] : p[Q], *k_raw = p[K_RAW] ? p[K_RAW] : k;
     if (project(w, normed, q_raw, k_raw, v, e) < 0)
         return -1;
+    if (w->c->head_norm_late && rotate(w, q_raw, k_raw, 0, e) < 0)
+        return -1;
     if (w->c->head_norm != HEAD_NORM_NONE && (norm_heads(w, 0, p[Q], p[Q_STAT], q_raw, e) < 0 ||
                                               norm_heads(w, 1, k, p[K_STAT], k_raw, e) < 0))
         return -1;
     struct attention attention = attention_of(w->d, w->b, w->layer, a);
-    if (rotate(w, p[Q], k, 0, e) < 0 ||
+    if ((!w->c->head_norm_late && rotate(w, p[Q], k, 0, e) < 0) ||
         w->ops->attention_store(w->device, &attention, k, v, e) < 0 ||
         w->ops->attention(w->device, &attention, p[MIXED], p[Q], p[LSE], e) < 0)
         return -1;
@@ -684,7 +686,7 @@ static int attention_backward(struct layer_pass *w, struct activations *a, const
                              &w->t[ROLE_ATTENTION_OUT], &w->t[ROLE_ATTENTION_OUT_BIAS], e) < 0 ||
         ops->attention_backward(w->device, &attention, dq, dk, w->work[B_DV], w->work[B_DMIXED],
                                 p[MIXED], p[Q], p[LSE], e) < 0 ||
-        rotate(w, dq, dk, 1, e) < 0)
+        (!c->head_norm_late && rotate(w, dq, dk, 1, e) < 0))
         return -1;
     if (c->head_norm != HEAD_NORM_NONE) {
         float *dq_raw = w->work[B_DQ_RAW], *dk_raw = w->work[B_DK_RAW];
@@ -696,6 +698,8 @@ static int attention_backward(struct layer_pass *w, struct activations *a, const
         dq = dq_raw;
         dk = dk_raw;
     }
+    if (c->head_norm_late && rotate(w, dq, dk, 1, e) < 0)
+        return -1;
     return project_backward(w, dq, dk, normed, dnormed, add, e);
 }
 

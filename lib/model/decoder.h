@@ -3,8 +3,9 @@
 // description says (struct model_config). It sees tokens, positions and blocks of keys and values;
 // it knows nothing of losses.
 //
-// A layer: [norm], projections, [norms of heads], [rotary], attention, projection, [norm], added to
-// the residual stream; then, or beside it, [norm], MLP with or without a gate, [norm], added.
+// A layer: [norm], projections, [norms of heads] and [rotary] in either order, attention,
+// projection, [norm], added to the residual stream; then, or beside it, [norm], MLP with or without
+// a gate, [norm], added.
 //
 //   struct decoder d;
 //   decoder_init(&d, model, &device);

@@ -27,7 +27,7 @@ enum {
     PART_HEAD_NORM = 8,
     PART_ALL_BIASES = PART_QKV_BIAS | PART_OUT_BIAS | PART_MLP_BIAS,
 };
-enum { FAMILY_SWITCHES = 3 };
+enum { FAMILY_SWITCHES = 3, FAMILY_IGNORED = 24 };
 
 struct family {
     const char *model_type;
@@ -43,8 +43,12 @@ struct family {
     const char *eps_key, *activation_key;
     // What transformers assumes where a key is absent. Sizes: 0: it must be there; of kv_heads:
     // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
-    uint32_t default_kv_heads, default_head_dim, default_positions;
+    uint32_t default_kv_heads, default_head_dim, default_positions, default_intermediate;
     int wide;
+    int needs_kv_heads, needs_head_dim; // where transformers fails without the key
+    // Keys that its files have and its class does not read. One that ends in `_`: all that begin
+    // so.
+    const char *ignored[FAMILY_IGNORED];
     int no_padding;               // pad_token_id means nothing to the embedding
     int scaled_init;              // what adds to the residual stream begins smaller (GPT-2)
     int no_kv_heads, no_head_dim; // there are no such keys: heads, hidden / heads
@@ -63,9 +67,11 @@ struct family {
     double default_partial;  // with partial_rope
     double default_original; // 0: as for all other families
     int longrope_only;       // and two more names of that type
+    int alpha_rope;          // `alpha` makes a dynamic rotary one with another base
     int neox_rope_keys;      // rotary_emb_base, rotary_pct
     enum fusion fusion;
     enum head_norm head_norm;
+    int head_norm_late;
     // What is left; the sizes and the layers (default rotary, no window, scale 1 / sqrt(head_dim))
     // are there. NULL: nothing.
     int (*special)(struct model_config *c, struct config_keys *k, struct err *e);

@@ -68,6 +68,22 @@ KIT const struct small_family small_families[] = {
     {"granite", "'model_type':'granite','embedding_multiplier':3.0,'logits_scaling':2.5,"
                 "'residual_multiplier':0.4,'attention_multiplier':0.3"},
     {"cohere", "'model_type':'cohere','logit_scale':0.6,'tie_word_embeddings':true"},
+    {"arcee", "'model_type':'arcee','mlp_bias':true"},
+    {"seed_oss", "'model_type':'seed_oss','head_dim':6"},
+    {"ministral", "'model_type':'ministral','head_dim':6,'sliding_window':4,"
+                  "'layer_types':['full_attention','sliding_attention']"},
+    {"ernie4_5", "'model_type':'ernie4_5','head_dim':6,'use_bias':true"},
+    {"glm", "'model_type':'glm','head_dim':8"},
+    {"glm4", "'model_type':'glm4','head_dim':8,'attention_bias':false"},
+    {"exaone4", "'model_type':'exaone4','sliding_window':5,'sliding_window_pattern':2"},
+    {"hunyuan_v1_dense", "'model_type':'hunyuan_v1_dense','head_dim':8,"
+                         "'rope_scaling':{'type':'dynamic','alpha':40.0,'factor':1.0}"},
+    {"cohere2", "'model_type':'cohere2','logit_scale':0.6,'sliding_window':5,"
+                "'sliding_window_pattern':2"},
+    {"granitemoehybrid",
+     "'model_type':'granitemoehybrid','num_local_experts':0,'shared_intermediate_size':20,"
+     "'layer_types':['attention','attention'],'embedding_multiplier':3.0,"
+     "'residual_multiplier':0.4,'attention_multiplier':0.3"},
     {"cohere_norms", "'model_type':'cohere','logit_scale':0.6,'use_qk_norm':true"},
 };
 enum { SMALL_FAMILIES = sizeof small_families / sizeof *small_families };

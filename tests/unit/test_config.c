@@ -164,6 +164,27 @@ static void every_family_is_described(void)
                     "0.4000, default of 6, 0/0 0/0 0/0"},
         {"cohere", "kv 2 of 6, ff 40 silu, positions 64, apart, each, 10 a layer, tied, parallel, "
                    "centred, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"arcee", "kv 2 of 6, ff 40 relu2, positions 64, apart, none, 10 a "
+                  "layer, scale 0.4082, yarn of 6, 0/0 0/0 0/0"},
+        {"cohere2", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 8 a "
+                    "layer, tied, parallel, centred, scale 0.3536, default of 8, "
+                    "0/6 0/6 0/6 -1/0"},
+        {"ernie4_5", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 16 a "
+                     "layer, tied, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"exaone4", "kv 2 of 8, ff 40 silu, positions 64, apart, shared, 11 a "
+                    "layer, scale 0.3536, llama3 of 8, 0/6 0/6 0/6 -1/0"},
+        {"glm", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 11 a "
+                "layer, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"glm4", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 10 a "
+                 "layer, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"granitemoehybrid", "kv 2 of 6, ff 40 silu, positions 64, apart, none, 8 a "
+                             "layer, tied, scale 0.4000, default of 6, 0/0 0/0 0/0"},
+        {"hunyuan_v1_dense", "kv 2 of 8, ff 40 silu, positions 64, apart, shared, 11 a "
+                             "layer, tied, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"ministral", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                      "layer, scale 0.3536, default of 8, 0/6 0/0 0/6"},
+        {"seed_oss", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 12 a "
+                     "layer, scale 0.3536, default of 8, 0/0 0/0 0/0"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -217,6 +238,30 @@ static void multipliers_and_caps(void)
     config_release(&c);
 }
 
+// Layers without rotary positions, and no rotary at all where no layer has it.
+static void layers_without_rope(void)
+{
+    struct model_config c;
+    takes(&c, "exaone4", NULL);
+    CHECK(c.layer[0].rope == 0 && c.layer[3].rope == -1 && c.n_ropes == 1);
+    config_release(&c);
+    takes(&c, "exaone4", "{'sliding_window':null,'layer_types':'-','sliding_window_pattern':'-'}");
+    CHECK(c.layer[0].rope == 0 && c.layer[3].rope == 0);
+    config_release(&c);
+    takes(&c, "cohere2", "{'sliding_window_pattern':1}");
+    CHECK(c.layer[0].rope == -1 && c.n_ropes == 0);
+    config_release(&c);
+    takes(&c, "granitemoehybrid",
+          "{'position_embedding_type':null,'shared_intermediate_size':'-'}");
+    CHECK(c.layer[2].rope == -1 && c.n_ropes == 0 && c.intermediate == 1024);
+    config_release(&c);
+    takes(&c, "granitemoehybrid",
+          "{'layer_types':'-','layers_block_type':['attention',"
+          "'full_attention','attention'],'attention_multiplier':'-'}");
+    CHECK(c.layer[2].rope == 0 && c.layer[2].scale == 1 && c.residual_scale == 0.22f);
+    config_release(&c);
+}
+
 // Absent and null are not the same.
 static void absent_keys(void)
 {
@@ -246,6 +291,19 @@ static void absent_keys(void)
         {"falcon-40b", "{'num_kv_heads':'-'}", 4, 8, 2048, 1},
         {"falcon-7b", "{'num_kv_heads':3}", 1, 8, 2048, 1},
         {"phi3", "{'num_key_value_heads':'-'}", 4, 8, 64, 1},
+        {"arcee", "{'num_key_value_heads':'-','max_position_embeddings':'-'}", 4, 6, 4096, 0},
+        {"cohere2", "{'num_key_value_heads':'-','head_dim':'-'}", 4, 6, 64, 1},
+        {"ernie4_5", "{'num_key_value_heads':'-','head_dim':'-','tie_word_embeddings':'-'}", 2, 128,
+         64, 1},
+        {"ernie4_5", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 1},
+        {"exaone4", "{'num_key_value_heads':'-','num_attention_heads':32}", 32, 8, 64, 0},
+        {"glm4", "{'num_key_value_heads':'-','head_dim':'-','max_position_embeddings':'-'}", 2, 128,
+         131072, 0},
+        {"hunyuan_v1_dense", "{'tie_word_embeddings':'-'}", 2, 8, 64, 0},
+        {"ministral", "{'num_key_value_heads':'-','num_attention_heads':16}", 8, 8, 64, 0},
+        {"seed_oss", "{'num_key_value_heads':'-','num_attention_heads':8,'head_dim':'-'}", 8, 128,
+         64, 0},
+        {"seed_oss", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 0},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -282,6 +340,16 @@ static void windows(void)
         {"gemma3", "{'sliding_window_pattern':'-'}", {6, 6, 6}},
         {"gemma3", "{'sliding_window_pattern':1}", {0, 0, 0}},
         {"phi3", "{'sliding_window':'-'}", {0, 0, 0}},
+        {"ministral", "{'sliding_window':'-','layer_types':'-'}", {4096, 4096, 4096}},
+        {"ministral", "{'sliding_window':null,'layer_types':'-'}", {0, 0, 0}},
+        {"exaone4",
+         "{'sliding_window':null,'layer_types':'-','sliding_window_pattern':'-'}",
+         {0, 0, 0, 0}},
+        {"exaone4", "{'layer_types':'-','sliding_window_pattern':2}", {6, 0, 6, 0}},
+        {"exaone4",
+         "{'layer_types':'-','sliding_window_pattern':'-','sliding_window':'-'}",
+         {4096, 4096, 4096, 0}},
+        {"cohere2", "{'sliding_window':'-','sliding_window_pattern':3}", {4096, 4096, 0, 4096}},
         {"starcoder2", "{'sliding_window':null}", {0, 0, 0}},
         {"gpt_neo",
          "{'attention_types':[[['local','global'],1],[['local'],1]],'attention_layers':'-'}",
@@ -457,6 +525,12 @@ static void rotary_keys(void)
          ROPE_LONGROPE, 10000, 1, 16, 1, 6},
         {"phi3", "{'rope_scaling':null,'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 16, 1,
          8},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','alpha':64}}", ROPE_DEFAULT,
+         2560000, 1, 64, 1, 8},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','factor':3}}", ROPE_DYNAMIC, 10000,
+         3, 64, 1, 8},
+        {"ernie4_5", "{'rope_parameters':'-'}", ROPE_DEFAULT, 500000, 1, 64, 1, 8},
+        {"glm", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
         {"gpt_neox", "{'rotary_pct':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
         // an odd number of dimensions is rounded up
         {"gpt_neox", "{'hidden_size':40}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
@@ -467,7 +541,8 @@ static void rotary_keys(void)
         struct model_config c;
         takes(&c, want[i].name, want[i].changes);
         const struct rope_config *r = &c.rope[0];
-        if (c.n_ropes != 1 || r->type != want[i].type || r->theta != want[i].theta ||
+        if (c.n_ropes != 1 || r->type != want[i].type ||
+            fabs(r->theta / want[i].theta - 1) > 1e-12 ||
             fabs(r->factor - want[i].factor) > 1e-12 ||
             r->original_max_position != want[i].original || r->dims != want[i].dims ||
             fabs(r->attention_factor - want[i].attention) > 1e-12) {
@@ -503,8 +578,10 @@ static void what_changes_numbers_is_refused(void)
     } cases[] = {
         {"llama-old", "{'model_type':'llama4_text'}", "`model_type`: 'llama4_text'"},
         {"llama-old", "{'model_type':'mixtral'}",
-         "cohere, falcon, gemma, gemma2, gemma3_text, gpt2, gpt_bigcode, gpt_neo, gpt_neox, "
-         "granite, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, smollm3, stablelm, starcoder2"},
+         "arcee, cohere, cohere2, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3_text, "
+         "glm, glm4, gpt2, gpt_bigcode, gpt_neo, gpt_neox, granite, granitemoehybrid, "
+         "hunyuan_v1_dense, llama, ministral, mistral, olmo2, phi, phi3, qwen2, qwen3, "
+         "seed_oss, smollm3, stablelm, starcoder2"},
         {"llama-old", "{'model_type':'a-name-that-is-longer-than-any-family-has'}", "`model_type`"},
         {"llama-old", "{'hidden_act':'mish'}", "`hidden_act`: 'mish'"},
         {"gpt2", "{'activation_function':'tanh'}", "`activation_function`"},
@@ -514,6 +591,24 @@ static void what_changes_numbers_is_refused(void)
         {"falcon-7b", "{'activation':'linear'}", "`activation`"},
         {"llama-old", "{'quantization_config':{'quant_method':'gptq'}}", "`quantization_config`"},
         {"llama-old", "{'compression_config':{'bits':4}}", "`compression_config`"},
+        {"ministral", "{'head_dim':null}", "`head_dim` is missing"},
+        {"hunyuan_v1_dense", "{'head_dim':'-'}", "`head_dim` is missing"},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','alpha':-1}}", "`alpha`"},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'yarn','factor':2,'alpha':4}}", "`alpha`"},
+        {"exaone4", "{'layer_types':'-'}", "`sliding_window_pattern`"},
+        {"exaone4", "{'layer_types':'-','sliding_window_pattern':0}", "`sliding_window_pattern`"},
+        {"exaone4", "{'sliding_window':null}", "`sliding_window`"},
+        {"cohere2", "{'sliding_window':null}", "`sliding_window`"},
+        {"cohere2", "{'use_parallel_block':false}", "`use_parallel_block`"},
+        {"cohere2", "{'use_qk_norm':true}", "`use_qk_norm`"},
+        {"cohere2", "{'rotary_pct':0.5}", "`rotary_pct`"},
+        {"cohere2", "{'use_embedding_sharing':false}", "`use_embedding_sharing`"},
+        {"granitemoehybrid", "{'layer_types':'-'}", "mamba in all layers"},
+        {"granitemoehybrid", "{'layer_types':['attention','mamba','attention']}", "'mamba'"},
+        {"granitemoehybrid", "{'layer_types':['attention','attention']}", "2 entries for 3"},
+        {"granitemoehybrid", "{'num_local_experts':'-'}", "8 experts"},
+        {"granitemoehybrid", "{'num_local_experts':4}", "4 experts"},
+        {"granitemoehybrid", "{'normalization_function':'layernorm'}", "`normalization_function`"},
         // keys of other families, and of none
         {"llama-old", "{'sliding_window':8}", "`sliding_window`"},
         {"llama-old", "{'residual_multiplier':0.5}", "`residual_multiplier`"},
@@ -715,6 +810,7 @@ int main(void)
 {
     RUN(every_family_is_described);
     RUN(multipliers_and_caps);
+    RUN(layers_without_rope);
     RUN(absent_keys);
     RUN(windows);
     RUN(rotary_types);

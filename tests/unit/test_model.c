@@ -333,12 +333,14 @@ static double *plain_attend(const struct plain *p, size_t l, const double *x, si
     double *k = zeros(n * c->kv_heads * c->head_dim), *v = zeros(n * c->kv_heads * c->head_dim);
     double *y = zeros(n * c->hidden);
     plain_project(p, l, x, n, q, k, v);
-    plain_head_norm(p, l, q, n, 0);
-    plain_head_norm(p, l, k, n, 1);
-    if (c->layer[l].rope >= 0) {
-        plain_rotate(c, &c->rope[c->layer[l].rope], q, n, c->heads, length);
-        plain_rotate(c, &c->rope[c->layer[l].rope], k, n, c->kv_heads, length);
-    }
+    for (int step = 0; step < 2; step++)
+        if (step == c->head_norm_late) {
+            plain_head_norm(p, l, q, n, 0);
+            plain_head_norm(p, l, k, n, 1);
+        } else if (c->layer[l].rope >= 0) {
+            plain_rotate(c, &c->rope[c->layer[l].rope], q, n, c->heads, length);
+            plain_rotate(c, &c->rope[c->layer[l].rope], k, n, c->kv_heads, length);
+        }
     plain_attention(p, l, o, q, k, v, n);
     plain_linear(y, o, n, of_layer(p, l, ROLE_ATTENTION_OUT),
                  of_layer(p, l, ROLE_ATTENTION_OUT_BIAS));
