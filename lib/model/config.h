@@ -67,9 +67,12 @@ struct model_config {
     uint8_t has[ROLE_COUNT]; // which tensors there are
     struct rope_config rope[ROPES_MAX];
     size_t n_ropes;
-    int rope_interleaved;       // pairs are (2k, 2k + 1)
-    int rope_restart;           // generation that grows beyond longrope's original length computes
-                                // the whole sequence again (Phi-3), not only what comes after
+    int rope_interleaved; // pairs are (2k, 2k + 1)
+    int rope_restart;     // generation that grows beyond longrope's original length computes
+                          // the whole sequence again (Phi-3), not only what comes after
+    // Queries at position p times 1 + query_beta ln(1 + floor(p / query_period)); period 0: as they
+    // are.
+    double query_beta, query_period;
     struct layer_config *layer; // [layers], owned
     enum fusion fusion;
     enum head_norm head_norm;

@@ -193,6 +193,23 @@ static int read_alpha(struct rope_config *r, const struct model_config *c, struc
     return 0;
 }
 
+// Ministral 3: queries grow with the multiples of the original length that lie behind them.
+static int read_query_scale(struct model_config *c, const struct rope_config *r,
+                            struct config_keys *k, int original, struct err *e)
+{
+    static const char key[] = "llama_4_scaling_beta";
+    if (!c->family->scaled_queries)
+        return 0;
+    json_object_del(k->left, "max_position_embeddings"); // of no effect
+    int state = keys_real(k, key, &c->query_beta, e);
+    if (state < 0)
+        return -1;
+    if (state != KEY_FOUND || !original)
+        return bad(k, original ? key : "original_max_position_embeddings", "is missing", e);
+    c->query_period = r->original_max_position;
+    return 0;
+}
+
 int rope_add(struct model_config *c, const json_t *parameters, double theta, double partial,
              double original, struct err *e)
 {
@@ -217,8 +234,11 @@ int rope_add(struct model_config *c, const json_t *parameters, double theta, dou
                          k.file, c->model_type);
     if (result == 0)
         result = set_dims(r, c, &k, partial, e);
+    int named = json_object_get(k.left, "original_max_position_embeddings") != NULL;
     if (result == 0)
         result = read_scaling(r, c, &k, original, e);
+    if (result == 0)
+        result = read_query_scale(c, r, &k, named, e);
     if (result == 0 && r->type != ROPE_LONGROPE) { // of no use to the other types
         json_object_del(k.left, "short_factor");
         json_object_del(k.left, "long_factor");

@@ -375,10 +375,35 @@ static int project(struct layer_pass *w, const float *normed, float *q, float *k
     return w->ops->linear(w->device, normed, n, qkv, 3, e);
 }
 
+// The factor of queries at a position, rounded as transformers rounds it.
+static float query_factor(const struct model_config *c, uint32_t position)
+{
+    return (float)(1 + c->query_beta * log(1 + floor(position / c->query_period)));
+}
+
+// Rows of queries, or of their gradients: a run of rows with the same factor at a time.
+static int scale_queries(struct layer_pass *w, float *q, struct err *e)
+{
+    const struct model_config *c = w->c;
+    size_t width = query_width(c), end;
+    for (size_t i = 0; c->query_period > 0 && i < w->b->n; i = end) {
+        float factor = query_factor(c, w->b->position[i]), *run = q + i * width;
+        for (end = i + 1; end < w->b->n; end++)
+            if (query_factor(c, w->b->position[end]) != factor)
+                break;
+        if (factor != 1 && w->ops->axpby(w->device, run, 0, run, factor, (end - i) * width, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+// What positions do to queries and keys; backward: to their gradients.
 static int rotate(struct layer_pass *w, float *q, float *k, int backward, struct err *e)
 {
     const struct model_config *c = w->c;
     int rope = c->layer[w->layer].rope;
+    if (scale_queries(w, q, e) < 0)
+        return -1;
     if (rope < 0)
         return 0;
     const struct rotary *r = &w->d->rope.rotary[rope];

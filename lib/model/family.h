@@ -67,6 +67,7 @@ struct family {
     double default_partial;  // with partial_rope
     double default_original; // 0: as for all other families
     int longrope_only;       // and two more names of that type
+    int scaled_queries;      // by llama_4_scaling_beta
     int alpha_rope;          // `alpha` makes a dynamic rotary one with another base
     int neox_rope_keys;      // rotary_emb_base, rotary_pct
     enum fusion fusion;

@@ -192,14 +192,12 @@ int special_gemma2(struct model_config *c, struct config_keys *k, struct err *e)
     return gemma_layers(c, k, 2, (double[2]){50, 30}, e);
 }
 
-// Global layers have one rotary, those with a window another. The old form scales the first.
-static int gemma3_ropes(struct model_config *c, struct config_keys *k, struct err *e)
+// Global layers have one rotary, those with a window another, with these bases where the object of
+// parameters names none. The old form scales the first.
+static int ropes_by_window(struct model_config *c, struct config_keys *k, const double theta[2],
+                           struct err *e)
 {
-    double theta[2] = {1000000, 10000};
     static const char *const kind[2] = {"full_attention", "sliding_attention"};
-    if (keys_real(k, "rope_theta", &theta[0], e) < 0 ||
-        keys_real(k, "rope_local_base_freq", &theta[1], e) < 0)
-        return -1;
     json_t *scaling = keys_value(k, "rope_scaling"), *nested = keys_value(k, "rope_parameters");
     int result = 0;
     if ((scaling && !json_is_object(scaling)) || (nested && !json_is_object(nested)))
@@ -238,7 +236,11 @@ int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e)
     if (gemma_layers(c, k, pattern, (double[2]){0, 0}, e) < 0)
         return -1;
     c->score_softcap = 0; // transformers keeps the key of Gemma 2 and does not hand it to attention
-    return gemma3_ropes(c, k, e);
+    double theta[2] = {1000000, 10000};
+    if (keys_real(k, "rope_theta", &theta[0], e) < 0 ||
+        keys_real(k, "rope_local_base_freq", &theta[1], e) < 0)
+        return -1;
+    return ropes_by_window(c, k, theta, e);
 }
 
 static int read_scaled(struct model_config *c, struct config_keys *k, struct err *e)
@@ -433,6 +435,29 @@ static int window_everywhere(struct model_config *c, struct config_keys *k, size
 int special_mistral(struct model_config *c, struct config_keys *k, struct err *e)
 {
     return window_everywhere(c, k, 4096, e);
+}
+
+int special_ministral3(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (!json_object_get(k->left, "rope_parameters") && !json_object_get(k->left, "rope_scaling"))
+        json_object_set_new(k->left, "rope_parameters",
+                            json_pack("{s:s, s:f, s:f, s:i, s:f, s:f, s:f}", "rope_type", "yarn",
+                                      "rope_theta", 1e6, "factor", 16.0,
+                                      "original_max_position_embeddings", 16384, "mscale", 1.0,
+                                      "mscale_all_dim", 1.0, "llama_4_scaling_beta", 0.1));
+    return window_everywhere(c, k, 0, e);
+}
+
+// transformers 4 gives an old `rope_theta` to all layers, 5 to those without a window only: it must
+// be the one that the others have anyway.
+int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const double theta[2] = {500000, 500000};
+    size_t window = 4096;
+    if (keys_agree_real(k, "rope_theta", theta[0], e) < 0 ||
+        layers_read_pattern(c, k, 4, 0, &window, e) < 0)
+        return -1;
+    return ropes_by_window(c, k, theta, e);
 }
 
 int special_phi3(struct model_config *c, struct config_keys *k, struct err *e)

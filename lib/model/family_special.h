@@ -21,7 +21,9 @@ MUST_CHECK int special_granite(struct model_config *c, struct config_keys *k, st
 MUST_CHECK int special_granitemoehybrid(struct model_config *c, struct config_keys *k,
                                         struct err *e);
 MUST_CHECK int special_ministral(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_ministral3(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_mistral(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_phi3(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_qwen(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_smollm3(struct model_config *c, struct config_keys *k, struct err *e);

@@ -84,6 +84,14 @@ KIT const struct small_family small_families[] = {
      "'model_type':'granitemoehybrid','num_local_experts':0,'shared_intermediate_size':20,"
      "'layer_types':['attention','attention'],'embedding_multiplier':3.0,"
      "'residual_multiplier':0.4,'attention_multiplier':0.3"},
+    {"olmo3", "'model_type':'olmo3','sliding_window':5,'layer_types':['sliding_attention',"
+              "'full_attention'],'rope_parameters':{'full_attention':{'rope_type':'yarn',"
+              "'factor':4.0,'original_max_position_embeddings':16},'sliding_attention':"
+              "{'rope_type':'default','rope_theta':1000.0}}"},
+    {"nemotron", "'model_type':'nemotron','mlp_bias':true"},
+    {"ministral3", "'model_type':'ministral3','head_dim':8," ROPE(
+                       "'yarn','factor':4.0,'original_max_position_embeddings':6,"
+                       "'llama_4_scaling_beta':0.4")},
     {"cohere_norms", "'model_type':'cohere','logit_scale':0.6,'use_qk_norm':true"},
 };
 enum { SMALL_FAMILIES = sizeof small_families / sizeof *small_families };

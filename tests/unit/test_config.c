@@ -185,6 +185,13 @@ static void every_family_is_described(void)
                       "layer, scale 0.3536, default of 8, 0/6 0/0 0/6"},
         {"seed_oss", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 12 a "
                      "layer, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"olmo3", "kv 2 of 6, ff 40 silu, positions 64, apart, wide, 11 a "
+                  "layer, scale 0.4082, yarn of 6, default of 6, 1/6 1/6 1/6 "
+                  "0/0"},
+        {"nemotron", "kv 2 of 8, ff 40 relu2, positions 64, apart, none, 10 a "
+                     "layer, centred, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"ministral3", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                       "layer, scale 0.3536, yarn of 8, 0/0 0/0 0/0"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -262,6 +269,23 @@ static void layers_without_rope(void)
     config_release(&c);
 }
 
+// One rotary for layers with a window, one for the others; queries scaled by position.
+static void rotary_by_layer(void)
+{
+    struct model_config c;
+    takes(&c, "olmo3", NULL);
+    CHECK(c.n_ropes == 2 && c.rope[0].type == ROPE_YARN && c.rope[0].attention_factor == 1.2);
+    CHECK(c.rope[1].type == ROPE_DEFAULT && c.rope[1].theta == 500000);
+    CHECK(c.layer[0].rope == 1 && c.layer[3].rope == 0);
+    config_release(&c);
+    takes(&c, "ministral3", NULL);
+    CHECK(c.query_beta == 0.2 && c.query_period == 16 && c.rope[0].attention_factor == 1);
+    config_release(&c);
+    takes(&c, "ministral3", "{'rope_parameters':'-'}");
+    CHECK(c.query_beta == 0.1 && c.query_period == 16384);
+    config_release(&c);
+}
+
 // Absent and null are not the same.
 static void absent_keys(void)
 {
@@ -303,6 +327,10 @@ static void absent_keys(void)
         {"ministral", "{'num_key_value_heads':'-','num_attention_heads':16}", 8, 8, 64, 0},
         {"seed_oss", "{'num_key_value_heads':'-','num_attention_heads':8,'head_dim':'-'}", 8, 128,
          64, 0},
+        {"ministral3", "{'num_attention_heads':8,'num_key_value_heads':'-','head_dim':'-'}", 8, 128,
+         64, 0},
+        {"nemotron", "{'max_position_embeddings':'-','head_dim':'-'}", 2, 6, 4096, 0},
+        {"olmo3", "{'num_key_value_heads':'-'}", 4, 6, 64, 0},
         {"seed_oss", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 0},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
@@ -345,6 +373,8 @@ static void windows(void)
         {"exaone4",
          "{'sliding_window':null,'layer_types':'-','sliding_window_pattern':'-'}",
          {0, 0, 0, 0}},
+        {"olmo3", "{'layer_types':'-','sliding_window':'-'}", {4096, 4096, 4096, 0}},
+        {"ministral3", "{'sliding_window':5,'layer_types':['full_attention']}", {5, 5, 5}},
         {"exaone4", "{'layer_types':'-','sliding_window_pattern':2}", {6, 0, 6, 0}},
         {"exaone4",
          "{'layer_types':'-','sliding_window_pattern':'-','sliding_window':'-'}",
@@ -529,6 +559,8 @@ static void rotary_keys(void)
          2560000, 1, 64, 1, 8},
         {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','factor':3}}", ROPE_DYNAMIC, 10000,
          3, 64, 1, 8},
+        {"ministral3", "{'rope_parameters':'-'}", ROPE_YARN, 1000000, 16, 16384, 1, 8},
+        {"nemotron", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
         {"ernie4_5", "{'rope_parameters':'-'}", ROPE_DEFAULT, 500000, 1, 64, 1, 8},
         {"glm", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
         {"gpt_neox", "{'rotary_pct':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
@@ -580,8 +612,8 @@ static void what_changes_numbers_is_refused(void)
         {"llama-old", "{'model_type':'mixtral'}",
          "arcee, cohere, cohere2, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3_text, "
          "glm, glm4, gpt2, gpt_bigcode, gpt_neo, gpt_neox, granite, granitemoehybrid, "
-         "hunyuan_v1_dense, llama, ministral, mistral, olmo2, phi, phi3, qwen2, qwen3, "
-         "seed_oss, smollm3, stablelm, starcoder2"},
+         "hunyuan_v1_dense, llama, ministral, ministral3, mistral, nemotron, olmo2, "
+         "olmo3, phi, phi3, qwen2, qwen3, seed_oss, smollm3, stablelm, starcoder2"},
         {"llama-old", "{'model_type':'a-name-that-is-longer-than-any-family-has'}", "`model_type`"},
         {"llama-old", "{'hidden_act':'mish'}", "`hidden_act`: 'mish'"},
         {"gpt2", "{'activation_function':'tanh'}", "`activation_function`"},
@@ -591,6 +623,18 @@ static void what_changes_numbers_is_refused(void)
         {"falcon-7b", "{'activation':'linear'}", "`activation`"},
         {"llama-old", "{'quantization_config':{'quant_method':'gptq'}}", "`quantization_config`"},
         {"llama-old", "{'compression_config':{'bits':4}}", "`compression_config`"},
+        {"nemotron", "{'num_key_value_heads':'-'}", "`num_key_value_heads` is missing"},
+        {"nemotron", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
+        {"ministral3",
+         "{'rope_parameters':{'rope_type':'yarn','factor':2,"
+         "'original_max_position_embeddings':16}}",
+         "`llama_4_scaling_beta`"},
+        {"ministral3",
+         "{'rope_parameters':{'rope_type':'yarn','factor':2,'llama_4_scaling_beta':0.1}}",
+         "`original_max_position_embeddings`"},
+        {"olmo3", "{'rope_theta':10000}", "`rope_theta`"},
+        {"olmo3", "{'rope_parameters':{'rope_type':'default'}}", "`rope_parameters`"},
+        {"olmo3", "{'sliding_window':null}", "`sliding_window`"},
         {"ministral", "{'head_dim':null}", "`head_dim` is missing"},
         {"hunyuan_v1_dense", "{'head_dim':'-'}", "`head_dim` is missing"},
         {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','alpha':-1}}", "`alpha`"},
@@ -811,6 +855,7 @@ int main(void)
     RUN(every_family_is_described);
     RUN(multipliers_and_caps);
     RUN(layers_without_rope);
+    RUN(rotary_by_layer);
     RUN(absent_keys);
     RUN(windows);
     RUN(rotary_types);

@@ -324,6 +324,14 @@ static void plain_project(const struct plain *p, size_t l, const double *x, size
     free(fused);
 }
 
+static void plain_scale(const struct model_config *c, double *q, size_t n)
+{
+    size_t width = c->heads * c->head_dim;
+    for (size_t i = 0; i < n * width && c->query_period > 0; i++)
+        q[i] *= (double)(float)(1 + c->query_beta *
+                                        log1p(floor((double)(i / width) / c->query_period)));
+}
+
 // What attention (or the MLP) adds to the residual stream, from the normed rows x.
 static double *plain_attend(const struct plain *p, size_t l, const double *x, size_t n,
                             size_t length)
@@ -338,6 +346,7 @@ static double *plain_attend(const struct plain *p, size_t l, const double *x, si
             plain_head_norm(p, l, q, n, 0);
             plain_head_norm(p, l, k, n, 1);
         } else if (c->layer[l].rope >= 0) {
+            plain_scale(c, q, n);
             plain_rotate(c, &c->rope[c->layer[l].rope], q, n, c->heads, length);
             plain_rotate(c, &c->rope[c->layer[l].rope], k, n, c->kv_heads, length);
         }
