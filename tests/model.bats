@@ -55,7 +55,7 @@ setup() {
 
 @test "model info: the description of the decoder" {
     configs=$BATS_TEST_DIRNAME/fixtures/configs
-    for name in gemma3 falcon-40b smollm3 gpt2 granite stablelm-parallel; do
+    for name in gemma3 falcon-40b smollm3 gpt2 granite stablelm-parallel nanochat opt-350m ministral3 olmo hunyuan_v1_dense; do
         mkdir $name && cp "$configs/$name.json" $name/config.json
         "$BIN/model" init $name -o "$name.model"
         "$BIN/model" info "$name.model" >$name.txt
@@ -72,6 +72,13 @@ setup() {
     grep 'scale 0.408248 falling by layer' gpt2.txt
     grep -x 'multipliers    embedding 12, residual 0.22, logits 0.125' granite.txt
     grep 'query and key norms (each head)' stablelm-parallel.txt
+    grep -x 'norms          RMSNorm without weight, eps 1e-06, of the embedding' nanochat.txt
+    grep 'by minus the angle, in all layers' nanochat.txt
+    grep -x 'hidden         24, 3 layers, projected from and to embeddings of 16' opt-350m.txt
+    grep -x 'norms          LayerNorm with bias, eps 1e-05, of the sum after attention and feed-forward' opt-350m.txt
+    grep 'queries grow by 0.2 per log of 16 positions' ministral3.txt
+    grep 'query, key and value clamped to 8' olmo.txt
+    grep 'query and key norms (shared) after rotary' hunyuan_v1_dense.txt
     "$BIN/model" info --json gemma3.model |
         jq -e '.rope[1].type == "default" and .layer[1] == {rope: 0, window: 0, scale: .layer[0].scale} and
             .not_used == [] and .head_norm == "shared" and .gated and .stored_as == "F32"'

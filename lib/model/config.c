@@ -87,24 +87,18 @@ static int read_head(struct model_config *c, struct config_keys *k, struct err *
 }
 
 // Sizes beyond these are a lie or a different program's business; the products stay far from 2^63.
-enum {
-    WIDTH = 1 << 20,
-    LAYERS = 1 << 12,
-    VOCAB = 1 << 24,
-    POSITIONS = 1 << 28,
-    HEAD_DIM = 1 << 14
-};
+enum { LAYERS = 1 << 12, VOCAB = 1 << 24, POSITIONS = 1 << 28, HEAD_DIM = 1 << 14 };
 static const struct {
     const char *usual;
     size_t most;
 } sizes[FAMILY_SIZES] = {
     [SIZE_VOCAB] = {"vocab_size", VOCAB},
-    [SIZE_HIDDEN] = {"hidden_size", WIDTH},
+    [SIZE_HIDDEN] = {"hidden_size", WIDTH_MAX},
     [SIZE_LAYERS] = {"num_hidden_layers", LAYERS},
-    [SIZE_HEADS] = {"num_attention_heads", WIDTH},
-    [SIZE_KV_HEADS] = {"num_key_value_heads", WIDTH},
+    [SIZE_HEADS] = {"num_attention_heads", WIDTH_MAX},
+    [SIZE_KV_HEADS] = {"num_key_value_heads", WIDTH_MAX},
     [SIZE_HEAD_DIM] = {"head_dim", HEAD_DIM},
-    [SIZE_INTERMEDIATE] = {"intermediate_size", WIDTH},
+    [SIZE_INTERMEDIATE] = {"intermediate_size", WIDTH_MAX},
     [SIZE_POSITIONS] = {"max_position_embeddings", POSITIONS},
 };
 
@@ -187,6 +181,7 @@ static int read_sizes(struct model_config *c, struct config_keys *k, struct err 
         read_head_dim(c, k, e) < 0 || read_intermediate(c, k, e) < 0 ||
         read_size(c, k, SIZE_POSITIONS, &c->max_position, e) < 0)
         return -1;
+    c->end_width = c->hidden;
     return 0;
 }
 
@@ -197,7 +192,7 @@ static int check_heads(const struct model_config *c, struct config_keys *k, stru
             e, STATUS_FAILED,
             "%s: `num_attention_heads` %zu is not a multiple of `num_key_value_heads` %zu", file,
             c->heads, c->kv_heads);
-    if (c->heads * c->head_dim > WIDTH)
+    if (c->heads * c->head_dim > WIDTH_MAX)
         return err_set(e, STATUS_FAILED, "%s: %zu heads of %zu dimensions", file, c->heads,
                        c->head_dim);
     // Keys that the family does not have, and transformers may write.
@@ -224,7 +219,7 @@ static int read_numbers(struct model_config *c, struct config_keys *k, struct er
     const char *key = f->eps_key ? f->eps_key : "rms_norm_eps";
     double eps = f->default_eps > 0 ? f->default_eps : 1e-6;
     c->initializer_range = f->default_initializer_range > 0 ? f->default_initializer_range : 0.02;
-    if (keys_real(k, key, &eps, e) < 0 ||
+    if ((*key && keys_real(k, key, &eps, e) < 0) ||
         keys_real(k, "initializer_range", &c->initializer_range, e) < 0)
         return -1;
     if (!(eps >= 0 && eps <= 1))
@@ -238,10 +233,13 @@ static int read_switches(struct model_config *c, struct config_keys *k, struct e
 {
     const struct family *f = c->family;
     c->norm_centred = f->norm_centred;
+    c->norm_bare = f->norm_bare;
     c->norm_offset = f->norm_offset;
     c->parallel = f->parallel;
     c->conv1d = f->conv1d;
     c->rope_interleaved = f->rope_interleaved;
+    c->rope_reversed = f->rope_reversed;
+    c->position_offset = f->position_offset;
     c->fusion = f->fusion;
     c->head_norm = f->head_norm;
     c->head_norm_late = f->head_norm_late;

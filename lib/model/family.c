@@ -52,6 +52,8 @@
 #define GEMMA2_NAMES                                                                               \
     LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM,                                            \
         POST_NORMS, [ROLE_MLP_NORM] = "model.layers.%d.pre_feedforward_layernorm.weight"
+#define BARE_NORMS [ROLE_FINAL_NORM] = "", [ROLE_ATTENTION_NORM] = "", [ROLE_MLP_NORM] = ""
+#define OPT_LAYER  "model.decoder.layers.%d."
 // GPT-2 and its relatives.
 #define GPT2_NAMES                                                                                 \
     [ROLE_EMBEDDING] = "transformer.wte.weight", [ROLE_POSITIONS] = "transformer.wpe.weight",      \
@@ -414,6 +416,21 @@ static const struct family families[] = {
      .default_kv_heads = 8,
      .default_positions = 131072,
      .special = special_mistral},
+    // No norm has a tensor.
+    {.model_type = "nanochat",
+     .architecture = {[HEAD_VOCABULARY] = "NanoChatForCausalLM"},
+     .base = "model.",
+     .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
+              LLAMA_OUT_BIAS, [ROLE_EMBEDDING_NORM] = "", [ROLE_QUERY_NORM] = "",
+              [ROLE_KEY_NORM] = "", [ROLE_UP] = "model.layers.%d.mlp.fc1.weight",
+              [ROLE_DOWN] = "model.layers.%d.mlp.fc2.weight"},
+     .default_activation = "relu2",
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .norm_bare = 1,
+     .rope_reversed = 1,
+     .head_norm = HEAD_NORM_SHARED,
+     .special = special_nanochat},
     {.model_type = "nemotron",
      .architecture = ARCHITECTURES("Nemotron"),
      .base = "model.",
@@ -430,6 +447,17 @@ static const struct family families[] = {
      .norm_offset = 1,
      .partial_rope = 1,
      .default_partial = 0.5},
+    {.model_type = "olmo",
+     .architecture = ARCHITECTURES("Olmo"),
+     .base = "model.",
+     .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
+     .eps_key = "",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .norm_centred = 1,
+     .norm_bare = 1,
+     .special = special_olmo},
     {.model_type = "olmo2",
      .architecture = ARCHITECTURES("Olmo2"),
      .base = "model.",
@@ -449,6 +477,53 @@ static const struct family families[] = {
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_WIDE,
      .special = special_olmo3},
+    // Norms of a layer stand before both parts, or behind both: special_opt takes the others away.
+    {.model_type = "opt",
+     .architecture = ARCHITECTURES("OPT"),
+     .base = "model.",
+     .name = {[ROLE_EMBEDDING] = "model.decoder.embed_tokens.weight",
+              [ROLE_PROJECT_IN] = "model.decoder.project_in.weight",
+              [ROLE_POSITIONS] = "model.decoder.embed_positions.weight",
+              [ROLE_FINAL_NORM] = "model.decoder.final_layer_norm.weight",
+              [ROLE_FINAL_NORM_BIAS] = "model.decoder.final_layer_norm.bias",
+              [ROLE_PROJECT_OUT] = "model.decoder.project_out.weight",
+              [ROLE_HEAD] = "lm_head.weight",
+              [ROLE_REWARD_HEAD] = "score.weight",
+              [ROLE_ATTENTION_NORM] = OPT_LAYER "self_attn_layer_norm.weight",
+              [ROLE_ATTENTION_NORM_BIAS] = OPT_LAYER "self_attn_layer_norm.bias",
+              [ROLE_QUERY] = OPT_LAYER "self_attn.q_proj.weight",
+              [ROLE_KEY] = OPT_LAYER "self_attn.k_proj.weight",
+              [ROLE_VALUE] = OPT_LAYER "self_attn.v_proj.weight",
+              [ROLE_QUERY_BIAS] = OPT_LAYER "self_attn.q_proj.bias",
+              [ROLE_KEY_BIAS] = OPT_LAYER "self_attn.k_proj.bias",
+              [ROLE_VALUE_BIAS] = OPT_LAYER "self_attn.v_proj.bias",
+              [ROLE_ATTENTION_OUT] = OPT_LAYER "self_attn.out_proj.weight",
+              [ROLE_ATTENTION_OUT_BIAS] = OPT_LAYER "self_attn.out_proj.bias",
+              [ROLE_ATTENTION_POST_NORM] = OPT_LAYER "self_attn_layer_norm.weight",
+              [ROLE_ATTENTION_POST_NORM_BIAS] = OPT_LAYER "self_attn_layer_norm.bias",
+              [ROLE_MLP_NORM] = OPT_LAYER "final_layer_norm.weight",
+              [ROLE_MLP_NORM_BIAS] = OPT_LAYER "final_layer_norm.bias",
+              [ROLE_UP] = OPT_LAYER "fc1.weight",
+              [ROLE_UP_BIAS] = OPT_LAYER "fc1.bias",
+              [ROLE_DOWN] = OPT_LAYER "fc2.weight",
+              [ROLE_DOWN_BIAS] = OPT_LAYER "fc2.bias",
+              [ROLE_MLP_POST_NORM] = OPT_LAYER "final_layer_norm.weight",
+              [ROLE_MLP_POST_NORM_BIAS] = OPT_LAYER "final_layer_norm.bias"},
+     .size_key = {[SIZE_INTERMEDIATE] = "ffn_dim"},
+     .eps_key = "",
+     .activation_key = "activation_function",
+     .ignored = {"dropout", "activation_dropout", "layerdrop", "learned_embeddings"},
+     .no_kv_heads = 1,
+     .no_head_dim = 1,
+     .default_activation = "relu",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .default_tied = 1,
+     .switches = {{"enable_bias", 1, PART_ALL_BIASES}},
+     .norm_centred = 1,
+     .no_rope = 1,
+     .position_offset = 2,
+     .special = special_opt},
     {.model_type = "phi",
      .architecture = ARCHITECTURES("Phi"),
      .base = "model.",
@@ -669,19 +744,40 @@ int family_is_turned(const struct model_config *c, enum tensor_role role)
     }
 }
 
+int family_is_norm(enum tensor_role role)
+{
+    switch (role) {
+    case ROLE_EMBEDDING_NORM:
+    case ROLE_FINAL_NORM:
+    case ROLE_ATTENTION_NORM:
+    case ROLE_QUERY_NORM:
+    case ROLE_KEY_NORM:
+    case ROLE_ATTENTION_POST_NORM:
+    case ROLE_MLP_NORM:
+    case ROLE_MLP_POST_NORM:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols)
 {
     size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const struct {
         size_t out, in; // in 0: a vector
     } shape[ROLE_COUNT] = {
-        [ROLE_EMBEDDING] = {c->vocab, c->hidden},
-        [ROLE_POSITIONS] = {c->max_position, c->hidden},
+        [ROLE_EMBEDDING] = {c->vocab, c->end_width},
+        [ROLE_PROJECT_IN] = {c->hidden, c->end_width},
+        [ROLE_EMBEDDING_NORM] = {c->hidden, 0},
+        [ROLE_EMBEDDING_NORM_BIAS] = {c->hidden, 0},
+        [ROLE_POSITIONS] = {c->max_position + c->position_offset, c->hidden},
         [ROLE_FINAL_NORM] = {c->hidden, 0},
         [ROLE_FINAL_NORM_BIAS] = {c->hidden, 0},
-        [ROLE_HEAD] = {c->vocab, c->hidden},
+        [ROLE_PROJECT_OUT] = {c->end_width, c->hidden},
+        [ROLE_HEAD] = {c->vocab, c->end_width},
         [ROLE_HEAD_BIAS] = {c->vocab, 0},
-        [ROLE_REWARD_HEAD] = {1, c->hidden},
+        [ROLE_REWARD_HEAD] = {1, c->end_width},
         [ROLE_ATTENTION_NORM] = {c->hidden, 0},
         [ROLE_ATTENTION_NORM_BIAS] = {c->hidden, 0},
         [ROLE_QUERY] = {q, c->hidden},
@@ -695,6 +791,7 @@ int family_shape(const struct model_config *c, enum tensor_role role, size_t *ro
         [ROLE_ATTENTION_OUT] = {c->hidden, q},
         [ROLE_ATTENTION_OUT_BIAS] = {c->hidden, 0},
         [ROLE_ATTENTION_POST_NORM] = {c->hidden, 0},
+        [ROLE_ATTENTION_POST_NORM_BIAS] = {c->hidden, 0},
         [ROLE_MLP_NORM] = {c->hidden, 0},
         [ROLE_MLP_NORM_BIAS] = {c->hidden, 0},
         [ROLE_GATE] = {c->intermediate, c->hidden},
@@ -705,8 +802,9 @@ int family_shape(const struct model_config *c, enum tensor_role role, size_t *ro
         [ROLE_DOWN] = {c->hidden, c->intermediate},
         [ROLE_DOWN_BIAS] = {c->hidden, 0},
         [ROLE_MLP_POST_NORM] = {c->hidden, 0},
+        [ROLE_MLP_POST_NORM_BIAS] = {c->hidden, 0},
     };
-    if (!c->has[role])
+    if (!c->has[role] || (c->norm_bare && family_is_norm(role)))
         return 0;
     if (role == ROLE_QUERY_NORM || role == ROLE_QUERY_NORM_BIAS)
         return head_norm_shape(c, role, c->heads, rows, cols);

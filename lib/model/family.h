@@ -34,13 +34,13 @@ struct family {
     const char *architecture[HEAD_KINDS]; // in config.json; NULL: transformers has none
     const char *base; // what the names of the body's tensors begin with; files may leave it out
     // printf formats with the layer's number, and the head's where each head has a tensor of its
-    // own; NULL: the family has none.
+    // own; NULL: the family has none. "": a norm without a tensor (norm_bare).
     const char *name[ROLE_COUNT];
     const char *other_head; // another name of ROLE_HEAD
 
     // Keys. A size of the family's own spelling; NULL: the usual one, or none.
     const char *size_key[FAMILY_SIZES];
-    const char *eps_key, *activation_key;
+    const char *eps_key, *activation_key; // eps_key "": no key, always the default
     // What transformers assumes where a key is absent. Sizes: 0: it must be there; of kv_heads:
     // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
     uint32_t default_kv_heads, default_head_dim, default_positions, default_intermediate;
@@ -62,8 +62,10 @@ struct family {
     } switches[FAMILY_SWITCHES];
 
     // Switches of the decoder.
-    int norm_centred, parallel, conv1d, rope_interleaved, no_rope, partial_rope;
+    int norm_centred, norm_bare, parallel, conv1d, rope_interleaved, rope_reversed, no_rope,
+        partial_rope;
     float norm_offset;
+    size_t position_offset;
     double default_partial;  // with partial_rope
     double default_original; // 0: as for all other families
     int longrope_only;       // and two more names of that type
@@ -94,6 +96,7 @@ const char *family_name(const struct family *f, enum tensor_role role, size_t la
 // Shape of the role's tensor in the files; rows = 1 for vectors. Returns the number of dimensions,
 // 0 where this model has no such tensor.
 int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols);
+int family_is_norm(enum tensor_role role); // a norm's weight
 // Whether the files keep the role's matrix as [in, out] (Conv1D).
 int family_is_turned(const struct model_config *c, enum tensor_role role);
 // Takes the roles of the PART_... away.

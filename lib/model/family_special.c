@@ -149,7 +149,7 @@ int special_gemma(struct model_config *c, struct config_keys *k, struct err *e)
     return agree_activation(c, k, "hidden_activation", e);
 }
 
-// A soft cap: null is none.
+// A cap, soft or hard: null is none.
 static int read_softcap(struct config_keys *k, const char *key, double absent, float *out,
                         struct err *e)
 {
@@ -448,6 +448,16 @@ int special_ministral3(struct model_config *c, struct config_keys *k, struct err
     return window_everywhere(c, k, 0, e);
 }
 
+int special_nanochat(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    return read_softcap(k, "final_logit_softcapping", 15, &c->logit_softcap, e);
+}
+
+int special_olmo(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    return read_softcap(k, "clip_qkv", 0, &c->clip_qkv, e);
+}
+
 // transformers 4 gives an old `rope_theta` to all layers, 5 to those without a window only: it must
 // be the one that the others have anyway.
 int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e)
@@ -458,6 +468,42 @@ int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e)
         layers_read_pattern(c, k, 4, 0, &window, e) < 0)
         return -1;
     return ropes_by_window(c, k, theta, e);
+}
+
+// Norms before attention and MLP, and one at the end; or one behind each, of the sum.
+static int opt_norms(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const struct {
+        enum tensor_role before, behind;
+    } norms[] = {{ROLE_ATTENTION_NORM, ROLE_ATTENTION_POST_NORM},
+                 {ROLE_ATTENTION_NORM_BIAS, ROLE_ATTENTION_POST_NORM_BIAS},
+                 {ROLE_MLP_NORM, ROLE_MLP_POST_NORM},
+                 {ROLE_MLP_NORM_BIAS, ROLE_MLP_POST_NORM_BIAS}};
+    int before = 1, removed = 0, affine = 1;
+    if (keys_bool(k, "do_layer_norm_before", &before, e) < 0 ||
+        keys_bool(k, "_remove_final_layer_norm", &removed, e) < 0 ||
+        keys_bool(k, "layer_norm_elementwise_affine", &affine, e) < 0)
+        return -1;
+    c->norm_bare = !affine;
+    c->norm_sums = !before;
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+        c->has[before ? norms[i].behind : norms[i].before] = 0;
+    if (!before || removed)
+        c->has[ROLE_FINAL_NORM] = c->has[ROLE_FINAL_NORM_BIAS] = 0;
+    for (int role = 0; role < ROLE_COUNT && !affine; role++)
+        if (family_is_norm((enum tensor_role)role))
+            c->has[role + 1] = 0;
+    return 0;
+}
+
+int special_opt(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (opt_norms(c, k, e) < 0 || keys_real(k, "init_std", &c->initializer_range, e) < 0 ||
+        keys_size(k, "word_embed_proj_dim", &c->end_width, WIDTH_MAX, e) < 0)
+        return -1;
+    if (c->end_width == c->hidden)
+        c->has[ROLE_PROJECT_IN] = c->has[ROLE_PROJECT_OUT] = 0;
+    return 0;
 }
 
 int special_phi3(struct model_config *c, struct config_keys *k, struct err *e)

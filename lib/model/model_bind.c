@@ -80,6 +80,7 @@ static void set_tensor(struct model *m, const struct parameter *p, const void *d
 static int is_bias(enum tensor_role role)
 {
     switch (role) {
+    case ROLE_EMBEDDING_NORM_BIAS:
     case ROLE_FINAL_NORM_BIAS:
     case ROLE_HEAD_BIAS:
     case ROLE_ATTENTION_NORM_BIAS:
@@ -90,10 +91,12 @@ static int is_bias(enum tensor_role role)
     case ROLE_QUERY_NORM_BIAS:
     case ROLE_KEY_NORM_BIAS:
     case ROLE_ATTENTION_OUT_BIAS:
+    case ROLE_ATTENTION_POST_NORM_BIAS:
     case ROLE_MLP_NORM_BIAS:
     case ROLE_GATE_BIAS:
     case ROLE_UP_BIAS:
     case ROLE_DOWN_BIAS:
+    case ROLE_MLP_POST_NORM_BIAS:
         return 1;
     default:
         return 0;
@@ -198,6 +201,7 @@ static void set_views(struct model *m)
         if (m->head_norm)
             split_head_norms(c, t, m->head_norm + l * (c->heads + c->kv_heads));
     }
+    m->positions = part(&m->globals[ROLE_POSITIONS], c->position_offset, c->max_position, 0);
     if (c->tied && c->head == HEAD_VOCABULARY)
         m->globals[ROLE_HEAD] = m->globals[ROLE_EMBEDDING];
 }

@@ -351,8 +351,8 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
     const struct safetensors_entry *like = m->parameter[0].entry; // the embedding
     struct safetensors_entry head = {.name = (char *)m->family->name[ROLE_REWARD_HEAD],
                                      .n_dims = 2,
-                                     .dim = {1, m->config.hidden},
-                                     .bytes = m->config.hidden * dtype_size(like->dtype)};
+                                     .dim = {1, m->config.end_width},
+                                     .bytes = m->config.end_width * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
     if (!m->family->architecture[HEAD_REWARD])
         return err_set(e, STATUS_FAILED, "%s: models of type %s have no reward models", m->path,
@@ -450,22 +450,6 @@ static void plan_release(struct plan *plan)
     free(plan->tensor);
 }
 
-static int is_norm(enum tensor_role role)
-{
-    switch (role) {
-    case ROLE_FINAL_NORM:
-    case ROLE_ATTENTION_NORM:
-    case ROLE_QUERY_NORM:
-    case ROLE_KEY_NORM:
-    case ROLE_ATTENTION_POST_NORM:
-    case ROLE_MLP_NORM:
-    case ROLE_MLP_POST_NORM:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 // As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
 static int fill_tensor(int fd, const struct safetensors_entry *t, enum tensor_role role,
                        const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
@@ -480,9 +464,9 @@ static int fill_tensor(int fd, const struct safetensors_entry *t, enum tensor_ro
     struct rng rng;
     rng_init(&rng, seed, RNG_INIT, hash_string(t->name), 0);
     for (size_t i = 0; i < values; i++)
-        data[i] = is_norm(role)   ? 1 - c->norm_offset
-                  : t->n_dims > 1 ? (float)(deviation * rng_normal(&rng))
-                                  : 0;
+        data[i] = family_is_norm(role) ? 1 - c->norm_offset
+                  : t->n_dims > 1      ? (float)(deviation * rng_normal(&rng))
+                                       : 0;
     int result = write_values(fd, data, values, type, "model.safetensors", e);
     free(data);
     return result;

@@ -92,6 +92,13 @@ KIT const struct small_family small_families[] = {
     {"ministral3", "'model_type':'ministral3','head_dim':8," ROPE(
                        "'yarn','factor':4.0,'original_max_position_embeddings':6,"
                        "'llama_4_scaling_beta':0.4")},
+    {"olmo", "'model_type':'olmo','clip_qkv':0.7,'attention_bias':true"},
+    {"nanochat", "'model_type':'nanochat','final_logit_softcapping':2.0"},
+    {"opt", "'model_type':'opt','ffn_dim':20"},
+    {"opt_350m", "'model_type':'opt','ffn_dim':20,'do_layer_norm_before':false,"
+                 "'word_embed_proj_dim':12,'tie_word_embeddings':true"},
+    {"opt_bare", "'model_type':'opt','ffn_dim':20,'enable_bias':false,"
+                 "'layer_norm_elementwise_affine':false,'word_embed_proj_dim':48"},
     {"cohere_norms", "'model_type':'cohere','logit_scale':0.6,'use_qk_norm':true"},
 };
 enum { SMALL_FAMILIES = sizeof small_families / sizeof *small_families };
@@ -108,7 +115,8 @@ KIT json_t *small_config(const struct small_family *f)
         *at = *at == '\'' ? '"' : *at;
     json_t *j = json_loads(text, 0, NULL);
     // Keys of other names take the place of the common ones.
-    if (json_object_get(j, "n_embd") || !strncmp(f->name, "falcon", 6)) {
+    if (json_object_get(j, "n_embd") || json_object_get(j, "ffn_dim") ||
+        !strncmp(f->name, "falcon", 6)) {
         json_object_del(j, "intermediate_size");
         json_object_del(j, "num_key_value_heads");
     }

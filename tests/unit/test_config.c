@@ -192,6 +192,16 @@ static void every_family_is_described(void)
                      "layer, centred, scale 0.3536, default of 4, 0/0 0/0 0/0"},
         {"ministral3", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
                        "layer, scale 0.3536, yarn of 8, 0/0 0/0 0/0"},
+        {"olmo", "kv 2 of 6, ff 40 silu, positions 64, apart, none, 9 a "
+                 "layer, centred, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"nanochat", "kv 2 of 6, ff 40 relu2, positions 64, apart, shared, 10 a "
+                     "layer, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"opt", "kv 4 of 6, ff 40 relu, positions 32, apart, none, 16 a "
+                "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"opt-350m", "kv 4 of 6, ff 40 relu, positions 32, apart, none, 16 a "
+                     "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"opt-galactica", "kv 4 of 6, ff 40 gelu, positions 32, apart, none, 8 a "
+                          "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -283,6 +293,44 @@ static void rotary_by_layer(void)
     config_release(&c);
     takes(&c, "ministral3", "{'rope_parameters':'-'}");
     CHECK(c.query_beta == 0.1 && c.query_period == 16384);
+    config_release(&c);
+}
+
+// Where norms stand, without tensors too; widths and positions of OPT.
+static void norms_and_ends(void)
+{
+    struct model_config c;
+    size_t rows, cols;
+    takes(&c, "olmo", NULL);
+    CHECK(c.norm_bare && c.has[ROLE_FINAL_NORM] && c.norm_eps == 1e-5f && c.clip_qkv == 8);
+    CHECK(family_shape(&c, ROLE_FINAL_NORM, &rows, &cols) == 0);
+    config_release(&c);
+    takes(&c, "olmo", "{'clip_qkv':null}");
+    CHECK(c.clip_qkv == 0);
+    config_release(&c);
+    takes(&c, "nanochat", "{'final_logit_softcapping':'-'}");
+    CHECK(c.has[ROLE_EMBEDDING_NORM] && c.rope_reversed && c.logit_softcap == 15);
+    config_release(&c);
+    takes(&c, "nanochat", "{'final_logit_softcapping':null}");
+    CHECK(c.logit_softcap == 0);
+    config_release(&c);
+    takes(&c, "opt", "{'word_embed_proj_dim':'-'}");
+    CHECK(!c.norm_sums && c.has[ROLE_FINAL_NORM] && !c.has[ROLE_MLP_POST_NORM]);
+    CHECK(!c.has[ROLE_PROJECT_IN] && c.end_width == 24 && c.initializer_range == 0.3);
+    CHECK(family_shape(&c, ROLE_POSITIONS, &rows, &cols) == 2 && rows == 34 && cols == 24);
+    config_release(&c);
+    takes(&c, "opt", "{'_remove_final_layer_norm':true}");
+    CHECK(!c.has[ROLE_FINAL_NORM] && c.has[ROLE_MLP_NORM]);
+    config_release(&c);
+    takes(&c, "opt-350m", NULL);
+    CHECK(c.norm_sums && !c.has[ROLE_FINAL_NORM] && !c.has[ROLE_MLP_NORM]);
+    CHECK(family_shape(&c, ROLE_EMBEDDING, &rows, &cols) == 2 && rows == 48 && cols == 16);
+    CHECK(family_shape(&c, ROLE_PROJECT_OUT, &rows, &cols) == 2 && rows == 16 && cols == 24);
+    CHECK(family_shape(&c, ROLE_MLP_POST_NORM_BIAS, &rows, &cols) == 1 && cols == 24);
+    config_release(&c);
+    takes(&c, "opt-galactica", NULL);
+    CHECK(c.norm_bare && c.has[ROLE_MLP_NORM] && !c.has[ROLE_MLP_NORM_BIAS]);
+    CHECK(!c.has[ROLE_UP_BIAS] && c.activation == ACTIVATION_GELU);
     config_release(&c);
 }
 
@@ -612,8 +660,9 @@ static void what_changes_numbers_is_refused(void)
         {"llama-old", "{'model_type':'mixtral'}",
          "arcee, cohere, cohere2, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3_text, "
          "glm, glm4, gpt2, gpt_bigcode, gpt_neo, gpt_neox, granite, granitemoehybrid, "
-         "hunyuan_v1_dense, llama, ministral, ministral3, mistral, nemotron, olmo2, "
-         "olmo3, phi, phi3, qwen2, qwen3, seed_oss, smollm3, stablelm, starcoder2"},
+         "hunyuan_v1_dense, llama, ministral, ministral3, mistral, nanochat, nemotron, "
+         "olmo, olmo2, olmo3, opt, phi, phi3, qwen2, qwen3, seed_oss, smollm3, stablelm, "
+         "starcoder2"},
         {"llama-old", "{'model_type':'a-name-that-is-longer-than-any-family-has'}", "`model_type`"},
         {"llama-old", "{'hidden_act':'mish'}", "`hidden_act`: 'mish'"},
         {"gpt2", "{'activation_function':'tanh'}", "`activation_function`"},
@@ -623,6 +672,13 @@ static void what_changes_numbers_is_refused(void)
         {"falcon-7b", "{'activation':'linear'}", "`activation`"},
         {"llama-old", "{'quantization_config':{'quant_method':'gptq'}}", "`quantization_config`"},
         {"llama-old", "{'compression_config':{'bits':4}}", "`compression_config`"},
+        {"olmo", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
+        {"olmo", "{'clip_qkv':-1}", "`clip_qkv`"},
+        {"nanochat", "{'final_logit_softcapping':0}", "`final_logit_softcapping`"},
+        {"opt", "{'layer_norm_eps':1e-5}", "`layer_norm_eps`"},
+        {"opt", "{'word_embed_proj_dim':0}", "`word_embed_proj_dim`"},
+        {"opt", "{'scale_embeddings':true}", "`scale_embeddings`"},
+        {"opt", "{'rope_theta':10000}", "`rope_theta`"},
         {"nemotron", "{'num_key_value_heads':'-'}", "`num_key_value_heads` is missing"},
         {"nemotron", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
         {"ministral3",
@@ -856,6 +912,7 @@ int main(void)
     RUN(multipliers_and_caps);
     RUN(layers_without_rope);
     RUN(rotary_by_layer);
+    RUN(norms_and_ends);
     RUN(absent_keys);
     RUN(windows);
     RUN(rotary_types);
