@@ -113,6 +113,14 @@ comes_back() { # DIRECTORY
     [ $n -gt 25 ]
 }
 
+@test "model: a multimodal folder declares another type in all its objects" {
+    mkdir config && cp "$BATS_TEST_DIRNAME/fixtures/configs/mistral3.json" config/config.json
+    "$BIN/model" init config -o made --save-dtype bf16
+    jq -e '.dtype == "bfloat16" and .text_config.dtype == "bfloat16" and .vision_config.dtype == "bfloat16" and
+        (.text_config | has("torch_dtype") | not)' made/config.json
+    [ "$("$BIN/model" info --json made | jq -r '.model_type, .stored_as' | paste -sd' ')" = 'mistral3 BF16' ]
+}
+
 @test "model: reference models and real ones come back as they were" {
     shared=$BATS_TEST_DIRNAME/../../shared
     [ -d "$shared" ] || skip "needs ../shared"

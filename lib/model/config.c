@@ -6,6 +6,7 @@
 #include "model/activation.h"
 #include "model/config_keys.h"
 #include "model/config_layers.h"
+#include "model/config_nested.h"
 #include "model/config_rope.h"
 #include "model/family.h"
 
@@ -68,7 +69,7 @@ static int read_head(struct model_config *c, struct config_keys *k, struct err *
     json_decref(list);
     if (!classifier)
         return 0;
-    if (!c->family->architecture[HEAD_REWARD])
+    if (!family_architecture(c, HEAD_REWARD))
         return err_set(e, STATUS_FAILED, "%s: key `architectures`: %s has no reward models", file,
                        c->model_type);
     int64_t labels = 2; // of transformers, where the file names none
@@ -115,11 +116,12 @@ static int read_size(struct model_config *c, struct config_keys *k, enum family_
     return state == KEY_FOUND && keys_agree_int(k, usual, (int64_t)*value, e) < 0 ? -1 : state;
 }
 
+// *value: what an absent key means, or 0.
 static int need_size(struct model_config *c, struct config_keys *k, enum family_size which,
                      size_t *value, struct err *e)
 {
     int state = read_size(c, k, which, value, e);
-    if (state == KEY_ABSENT || state == KEY_NULL) {
+    if ((state == KEY_ABSENT || state == KEY_NULL) && !*value) {
         const char *own = c->family->size_key[which];
         return err_set(e, STATUS_FAILED, "%s: key `%s` is missing", file,
                        own ? own : sizes[which].usual);
@@ -133,6 +135,8 @@ static int read_kv_heads(struct model_config *c, struct config_keys *k, struct e
     c->kv_heads = f->default_kv_heads ? f->default_kv_heads : c->heads;
     if (f->no_kv_heads)
         return 0;
+    if (f->needs_kv_heads)
+        c->kv_heads = 0;
     if (f->needs_kv_heads)
         return need_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
     int state = read_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
@@ -166,14 +170,14 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
 static int read_intermediate(struct model_config *c, struct config_keys *k, struct err *e)
 {
     c->intermediate = c->family->wide ? 4 * c->hidden : c->family->default_intermediate;
-    if (!c->intermediate)
-        return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
-    return read_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e) < 0 ? -1 : 0;
+    return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
 }
 
 static int read_sizes(struct model_config *c, struct config_keys *k, struct err *e)
 {
     c->max_position = c->family->default_positions;
+    c->vocab = c->family->default_vocab;
+    c->heads = c->family->default_heads;
     if (need_size(c, k, SIZE_VOCAB, &c->vocab, e) < 0 ||
         need_size(c, k, SIZE_HIDDEN, &c->hidden, e) < 0 ||
         need_size(c, k, SIZE_LAYERS, &c->layers, e) < 0 ||
@@ -381,13 +385,27 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
     return result;
 }
 
+// A text model alone, or in a multimodal folder.
+static int read_folder(struct model_config *c, const json_t *j, struct err *e)
+{
+    const char *type = json_string_value(json_object_get(j, "model_type"));
+    c->wrapper = type ? family_find_wrapper(type) : NULL;
+    if (!c->wrapper)
+        return read_config(c, j, e);
+    json_t *flat = config_flatten(j, c->wrapper, file, e);
+    int result = flat ? read_config(c, flat, e) : -1;
+    json_decref(flat);
+    snprintf(c->model_type, sizeof c->model_type, "%s", c->wrapper->model_type);
+    return result;
+}
+
 int config_read(struct model_config *c, int at, struct err *e)
 {
     memset(c, 0, sizeof *c);
     json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
     if (!j)
         return -1;
-    int result = read_config(c, j, e);
+    int result = read_folder(c, j, e);
     json_decref(j);
     static const char generation[] = "generation_config.json";
     if (result == 0 && io_exists(at, generation)) {

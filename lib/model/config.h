@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct family;
+struct family_wrapper;
 
 enum rope_type {
     ROPE_DEFAULT,
@@ -60,6 +61,7 @@ struct layer_config {
 struct model_config {
     char model_type[32];
     const struct family *family;
+    const struct family_wrapper *wrapper; // of a multimodal folder; NULL: none
     size_t vocab, hidden, layers, heads, kv_heads, head_dim, intermediate;
     size_t end_width;    // of the embedding and of what the head reads: hidden, unless projections
                          // stand between

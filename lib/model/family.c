@@ -238,6 +238,8 @@ static const struct family families[] = {
               QWEN3_HEAD_NORMS},
      .activation_key = "hidden_activation",
      .default_activation = "gelu_pytorch_tanh",
+     .default_vocab = 262208,
+     .default_heads = 8,
      .default_kv_heads = 4,
      .default_head_dim = 256,
      .default_positions = 131072,
@@ -649,6 +651,28 @@ static const struct family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
+static const struct family_wrapper wrappers[] = {
+    {"gemma3", {"gemma3_text"}, "Gemma3ForConditionalGeneration"},
+    {"mistral3", {"mistral", "ministral3"}, "Mistral3ForConditionalGeneration"},
+};
+enum { WRAPPERS = sizeof wrappers / sizeof *wrappers };
+const char family_wrapped[] = "language_model.", family_wrapped_base[] = "model.language_model.";
+
+const struct family_wrapper *family_find_wrapper(const char *model_type)
+{
+    for (size_t i = 0; i < WRAPPERS; i++)
+        if (!strcmp(wrappers[i].model_type, model_type))
+            return &wrappers[i];
+    return NULL;
+}
+
+const char *family_architecture(const struct model_config *c, enum head_kind head)
+{
+    if (!c->wrapper)
+        return c->family->architecture[head];
+    return head == HEAD_VOCABULARY ? c->wrapper->architecture : NULL;
+}
+
 const struct family *family_find(const char *model_type)
 {
     for (size_t i = 0; i < FAMILIES; i++)
@@ -664,6 +688,8 @@ const char *family_list(char *out, size_t size)
         if (family_find(families[i].model_type) == &families[i])
             used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "",
                                      families[i].model_type);
+    for (size_t i = 0; i < WRAPPERS && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, ", %s", wrappers[i].model_type);
     return out;
 }
 
@@ -673,12 +699,13 @@ int family_is_per_head(const struct family *f, enum tensor_role role)
     return number && strstr(number + 2, "%d");
 }
 
-const char *family_name(const struct family *f, enum tensor_role role, size_t layer, size_t head,
-                        char *out, size_t size)
+const char *family_name(const struct model_config *c, enum tensor_role role, size_t layer,
+                        size_t head, char *out, size_t size)
 {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(out, size, f->name[role], (int)layer, (int)head);
+    int begin = snprintf(out, size, "%s", c->wrapper ? family_wrapped : "");
+    snprintf(out + begin, size - (size_t)begin, c->family->name[role], (int)layer, (int)head);
 #pragma GCC diagnostic pop
     return out;
 }

@@ -27,7 +27,7 @@ enum {
     PART_HEAD_NORM = 8,
     PART_ALL_BIASES = PART_QKV_BIAS | PART_OUT_BIAS | PART_MLP_BIAS,
 };
-enum { FAMILY_SWITCHES = 3, FAMILY_IGNORED = 24 };
+enum { FAMILY_SWITCHES = 3, FAMILY_IGNORED = 24, WRAPPER_TYPES = 2 };
 
 struct family {
     const char *model_type;
@@ -43,7 +43,8 @@ struct family {
     const char *eps_key, *activation_key; // eps_key "": no key, always the default
     // What transformers assumes where a key is absent. Sizes: 0: it must be there; of kv_heads:
     // heads, of head_dim: hidden / heads; of the feed-forward part with `wide`: 4 * hidden.
-    uint32_t default_kv_heads, default_head_dim, default_positions, default_intermediate;
+    uint32_t default_vocab, default_heads, default_kv_heads, default_head_dim, default_positions,
+        default_intermediate;
     int wide;
     int needs_kv_heads, needs_head_dim; // where transformers fails without the key
     // Keys that its files have and its class does not read. One that ends in `_`: all that begin
@@ -80,6 +81,19 @@ struct family {
     int (*special)(struct model_config *c, struct config_keys *k, struct err *e);
 };
 
+// A folder of a multimodal model, of which the text model is read. Names in its files begin with
+// `wrapped` or, where the writer kept those of transformers' memory, with `wrapped_base` in the
+// place of the base; its other tensors are not the text model's.
+struct family_wrapper {
+    const char *model_type;
+    const char *text_type[WRAPPER_TYPES]; // what it may hold; the first where it does not say
+    const char *architecture;
+};
+extern const char family_wrapped[], family_wrapped_base[];
+
+const struct family_wrapper *family_find_wrapper(const char *model_type); // NULL: none
+// In config.json; NULL: transformers has none.
+const char *family_architecture(const struct model_config *c, enum head_kind head);
 const struct family *family_find(const char *model_type); // NULL: unknown
 // The row after `f`: the same family with other names of tensors.
 static inline const struct family *family_variant(const struct family *f)
@@ -91,8 +105,8 @@ const char *family_list(char *out, size_t size);
 // Whether the heads of the role's norm have a tensor each.
 int family_is_per_head(const struct family *f, enum tensor_role role);
 // The name of a tensor; `layer` and `head` are used where the role has such.
-const char *family_name(const struct family *f, enum tensor_role role, size_t layer, size_t head,
-                        char *out, size_t size);
+const char *family_name(const struct model_config *c, enum tensor_role role, size_t layer,
+                        size_t head, char *out, size_t size);
 // Shape of the role's tensor in the files; rows = 1 for vectors. Returns the number of dimensions,
 // 0 where this model has no such tensor.
 int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols);

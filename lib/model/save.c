@@ -225,15 +225,28 @@ static int write_json(int to, const char *name, json_t *value, struct err *e)
     return result;
 }
 
-// config.json with another dtype.
+// The type that an object of keys declares, where it does.
+static void set_dtype(json_t *keys, const char *name, int always)
+{
+    const char *key = json_object_get(keys, "dtype") ? "dtype" : "torch_dtype";
+    if (always || json_object_get(keys, key))
+        json_object_set_new(keys, key, json_string(name));
+}
+
+// config.json with another dtype; a multimodal one has objects that declare it too.
 static int rewrite_config(int to, enum dtype type, struct err *e)
 {
     static const char *const torch_names[] = {"float32", "float16", "bfloat16", "float64"};
     json_t *config = json_parse_file(to, config_name, 16 << 20, e);
     if (!config)
         return -1;
-    const char *key = json_object_get(config, "dtype") ? "dtype" : "torch_dtype";
-    json_object_set_new(config, key, json_string(torch_names[type]));
+    const char *key;
+    json_t *value;
+    set_dtype(config, torch_names[type], 1);
+    json_object_foreach(config, key, value)
+    {
+        set_dtype(value, torch_names[type], 0);
+    }
     int result = write_json(to, config_name, config, e);
     json_decref(config);
     return result;
@@ -277,7 +290,7 @@ static int write_reward_config(const struct model *m, int to, int64_t pad, struc
     if (!config)
         return -1;
     json_object_set_new(config, "architectures",
-                        json_pack("[s]", m->family->architecture[HEAD_REWARD]));
+                        json_pack("[s]", family_architecture(&m->config, HEAD_REWARD)));
     json_object_del(config, "num_labels");
     json_object_set_new(config, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
     json_object_set_new(config, "label2id", json_pack("{s:i}", "LABEL_0", 0));
@@ -354,7 +367,7 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
                                      .dim = {1, m->config.end_width},
                                      .bytes = m->config.end_width * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
-    if (!m->family->architecture[HEAD_REWARD])
+    if (!family_architecture(&m->config, HEAD_REWARD))
         return err_set(e, STATUS_FAILED, "%s: models of type %s have no reward models", m->path,
                        m->config.model_type);
     if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
@@ -394,7 +407,7 @@ static int plan_tensor(struct plan *plan, const struct model_config *c, enum ten
     if (MEM_GROW(plan->tensor, plan->capacity, plan->n + 1, "tensor entries", e) < 0)
         return -1;
     char name[256];
-    family_name(c->family, role, layer, head, name, sizeof name);
+    family_name(c, role, layer, head, name, sizeof name);
     struct planned *p = &plan->tensor[plan->n];
     *p = (struct planned){.role = role};
     p->entry.name = strdup(name);

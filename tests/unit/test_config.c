@@ -202,6 +202,11 @@ static void every_family_is_described(void)
                      "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
         {"opt-galactica", "kv 4 of 6, ff 40 gelu, positions 32, apart, none, 8 a "
                           "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"gemma3-folder", "kv 2 of 8, ff 40 gelu_pytorch_tanh, positions 64, apart, "
+                          "shared, 13 a layer, tied, scale 0.3162, linear of 8, "
+                          "default of 8, 1/6 0/0 1/6"},
+        {"mistral3", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                     "layer, scale 0.3536, yarn of 8, 0/0 0/0 0/0"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -331,6 +336,41 @@ static void norms_and_ends(void)
     takes(&c, "opt-galactica", NULL);
     CHECK(c.norm_bare && c.has[ROLE_MLP_NORM] && !c.has[ROLE_MLP_NORM_BIAS]);
     CHECK(!c.has[ROLE_UP_BIAS] && c.activation == ACTIVATION_GELU);
+    config_release(&c);
+}
+
+// The text model of a multimodal folder.
+static void folders(void)
+{
+    struct model_config c;
+    char name[256];
+    takes(&c, "gemma3-folder", NULL);
+    CHECK_TEXT(c.model_type, "gemma3");
+    CHECK(c.tied && c.n_eos == 2 && config_is_eos(&c, 5) && c.dtype == DTYPE_F32);
+    CHECK_TEXT(family_name(&c, ROLE_QUERY, 1, 0, name, sizeof name),
+               "language_model.model.layers.1.self_attn.q_proj.weight");
+    CHECK_TEXT(family_architecture(&c, HEAD_VOCABULARY), "Gemma3ForConditionalGeneration");
+    CHECK(family_architecture(&c, HEAD_REWARD) == NULL);
+    config_release(&c);
+    // As sparse as the files of the hub.
+    takes(&c, "gemma3-folder",
+          "{'text_config':{'hidden_size':2560,'intermediate_size':10240,'num_hidden_layers':34,"
+          "'rope_scaling':{'factor':8.0,'rope_type':'linear'},'sliding_window':1024}}");
+    CHECK(c.vocab == 262208 && c.heads == 8 && c.kv_heads == 4 && c.head_dim == 256);
+    CHECK(c.layer[0].window == 1024 && c.layer[5].window == 0 && c.layer[33].scale == 1 / 16.0f);
+    CHECK(c.rope[0].theta == 1e6 && c.rope[0].factor == 8 && c.rope[1].theta == 1e4);
+    config_release(&c);
+    takes(&c, "mistral3", NULL);
+    CHECK(!c.tied && c.query_beta == 0.2 && c.n_eos == 1);
+    config_release(&c);
+    // Absent outside it is true, whatever the text model says.
+    takes(&c, "mistral3", "{'tie_word_embeddings':'-'}");
+    CHECK(c.tied);
+    config_release(&c);
+    takes(&c, "mistral3",
+          "{'text_config':{'vocab_size':48,'hidden_size':24,'intermediate_size':40,"
+          "'num_hidden_layers':3,'num_attention_heads':8,'head_dim':4,'sliding_window':null}}");
+    CHECK(c.kv_heads == 8 && c.query_period == 0); // mistral
     config_release(&c);
 }
 
@@ -709,6 +749,12 @@ static void what_changes_numbers_is_refused(void)
         {"granitemoehybrid", "{'num_local_experts':'-'}", "8 experts"},
         {"granitemoehybrid", "{'num_local_experts':4}", "4 experts"},
         {"granitemoehybrid", "{'normalization_function':'layernorm'}", "`normalization_function`"},
+        {"gemma3-folder", "{'text_config':'-'}", "`text_config` is missing"},
+        {"gemma3-folder", "{'text_config':{'model_type':'llama'}}",
+         "`text_config`: its `model_type`"},
+        {"gemma3-folder", "{'audio_config':{'layers':3}}", "`audio_config`"},
+        {"mistral3", "{'quantization_config':{'quant_method':'fp8'}}", "`quantization_config`"},
+        {"mistral3", "{'architectures':['Mistral3ForSequenceClassification']}", "`architectures`"},
         // keys of other families, and of none
         {"llama-old", "{'sliding_window':8}", "`sliding_window`"},
         {"llama-old", "{'residual_multiplier':0.5}", "`residual_multiplier`"},
@@ -879,16 +925,16 @@ static void names_of_tensors(void)
     struct model_config c;
     char name[256];
     takes(&c, "falcon-40b", NULL);
-    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
                "transformer.h.1.ln_attn.weight");
     config_release(&c);
     takes(&c, "falcon-11b", NULL);
-    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
                "transformer.h.1.input_layernorm.weight");
     config_release(&c);
     takes(&c, "stablelm-parallel", NULL);
     CHECK(family_is_per_head(c.family, ROLE_KEY_NORM));
-    CHECK_TEXT(family_name(c.family, ROLE_KEY_NORM, 2, 1, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_KEY_NORM, 2, 1, name, sizeof name),
                "model.layers.2.self_attn.k_layernorm.norms.1.weight");
     config_release(&c);
     takes(&c, "cohere", NULL);
@@ -912,6 +958,7 @@ int main(void)
     RUN(multipliers_and_caps);
     RUN(layers_without_rope);
     RUN(rotary_by_layer);
+    RUN(folders);
     RUN(norms_and_ends);
     RUN(absent_keys);
     RUN(windows);
