@@ -201,7 +201,9 @@ static int check_heads(const struct model_config *c, struct config_keys *k, stru
                        c->head_dim);
     // Keys that the family does not have, and transformers may write.
     return keys_agree_int(k, "num_key_value_heads", (int64_t)c->kv_heads, e) < 0 ||
-                   keys_agree_int(k, "head_dim", (int64_t)c->head_dim, e) < 0
+                   keys_agree_int(k, "head_dim", (int64_t)c->head_dim, e) < 0 ||
+                   keys_agree_int(k, "attention_head_dim", (int64_t)c->head_dim, e) < 0 ||
+                   keys_agree_int(k, "kv_channels", (int64_t)c->head_dim, e) < 0
                ? -1
                : 0;
 }

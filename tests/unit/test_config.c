@@ -720,6 +720,8 @@ static void what_changes_numbers_is_refused(void)
         {"opt", "{'scale_embeddings':true}", "`scale_embeddings`"},
         {"opt", "{'rope_theta':10000}", "`rope_theta`"},
         {"nemotron", "{'num_key_value_heads':'-'}", "`num_key_value_heads` is missing"},
+        {"nemotron", "{'kv_channels':16}", "`kv_channels`: 16, where this model has 8"},
+        {"hunyuan_v1_dense", "{'attention_head_dim':6}", "`attention_head_dim`"},
         {"nemotron", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
         {"ministral3",
          "{'rope_parameters':{'rope_type':'yarn','factor':2,"
