@@ -372,8 +372,6 @@ static enum stray judge(const struct model *m, const struct safetensors_entry *t
     const char *name = t->name, *stem;
     size_t length = layer_stem(f, &stem);
     const char *inside = m->config.wrapper ? find_wrapped(f, name) : find_base(f, name);
-    if (m->config.wrapper && !inside && !is_adapter(name))
-        return STRAY;
     if (is_adapter(name))
         return STRAY_ADAPTER;
     if (is_buffer(name))

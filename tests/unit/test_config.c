@@ -417,7 +417,8 @@ static void absent_keys(void)
          64, 0},
         {"ministral3", "{'num_attention_heads':8,'num_key_value_heads':'-','head_dim':'-'}", 8, 128,
          64, 0},
-        {"nemotron", "{'max_position_embeddings':'-','head_dim':'-'}", 2, 6, 4096, 0},
+        {"nemotron", "{'max_position_embeddings':'-','head_dim':'-','kv_channels':'-'}", 2, 6, 4096,
+         0},
         {"olmo3", "{'num_key_value_heads':'-'}", 4, 6, 64, 0},
         {"seed_oss", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 0},
     };
