@@ -356,9 +356,11 @@ static void plain_project(const struct plain *p, size_t l, const double *x, size
 static void plain_scale(const struct model_config *c, double *q, size_t n)
 {
     size_t width = c->heads * c->head_dim;
-    for (size_t i = 0; i < n * width && c->query_period > 0; i++)
-        q[i] *= (double)(float)(1 + c->query_beta *
-                                        log1p(floor((double)(i / width) / c->query_period)));
+    for (size_t i = 0; i < n && c->query_period > 0; i++) {
+        double behind = floor((double)i / c->query_period);
+        for (size_t k = 0; k < width; k++)
+            q[i * width + k] *= (double)(float)(1 + c->query_beta * log1p(behind));
+    }
 }
 
 // What attention (or the MLP) adds to the residual stream, from the normed rows x.
