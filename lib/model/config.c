@@ -279,6 +279,9 @@ static int read_layers(struct model_config *c, struct config_keys *k, struct err
     layers_set_scale(c, 1 / sqrt((double)c->head_dim));
     if (c->family->special && c->family->special(c, k, e) < 0)
         return -1;
+    for (int role = 0; role < ROLE_COUNT && c->norm_bare; role++)
+        if (family_is_norm((enum tensor_role)role))
+            c->has[role + 1] = 0;
     if (layers_agree(c, k, e) < 0)
         return -1;
     if (!c->family->no_rope && !c->n_ropes && rope_read(c, k, e) < 0)

@@ -490,9 +490,6 @@ static int opt_norms(struct model_config *c, struct config_keys *k, struct err *
         c->has[before ? norms[i].behind : norms[i].before] = 0;
     if (!before || removed)
         c->has[ROLE_FINAL_NORM] = c->has[ROLE_FINAL_NORM_BIAS] = 0;
-    for (int role = 0; role < ROLE_COUNT && !affine; role++)
-        if (family_is_norm((enum tensor_role)role))
-            c->has[role + 1] = 0;
     return 0;
 }
 
