@@ -101,16 +101,14 @@ comes_back() { # DIRECTORY
     for config in "$BATS_TEST_DIRNAME"/fixtures/configs/*.json; do
         [[ $config == *reward* ]] && continue
         mkdir config && cp "$config" config/config.json && echo '{"x":1}' >config/tokenizer_config.json
-        for type in fp32 bf16; do
-            "$BIN/model" init config -o made --save-dtype $type
-            rm made/densepath.json
-            comes_back made
-            rm -r made
-        done
-        rm -r config
+        type=fp32 && ((n % 2)) && type=bf16 # test_families has all types of all
+        "$BIN/model" init config -o made --save-dtype $type
+        rm made/densepath.json
+        comes_back made
+        rm -r config made
         n=$((n + 1))
     done
-    [ $n -gt 25 ]
+    [ $n -gt 45 ]
 }
 
 @test "model: a multimodal folder declares another type in all its objects" {
