@@ -40,7 +40,7 @@ static int visit_batch(const struct pass *p, const struct sequence *sequence, st
                        void *arg, size_t *where, struct err *e)
 {
     const float *state = p->decoder.hidden;
-    size_t width = p->model->config.hidden;
+    size_t width = p->model->config.end_width;
     for (size_t i = p->first; i < p->first + p->n; i++)
         for (size_t t = 0; t < sequence[i].n; t++) {
             if (!sequence[i].mask[t])

@@ -6,6 +6,7 @@
 #include "model/activation.h"
 #include "model/config_keys.h"
 #include "model/config_layers.h"
+#include "model/config_nested.h"
 #include "model/config_rope.h"
 #include "model/family.h"
 
@@ -68,7 +69,7 @@ static int read_head(struct model_config *c, struct config_keys *k, struct err *
     json_decref(list);
     if (!classifier)
         return 0;
-    if (!c->family->architecture[HEAD_REWARD])
+    if (!family_architecture(c, HEAD_REWARD))
         return err_set(e, STATUS_FAILED, "%s: key `architectures`: %s has no reward models", file,
                        c->model_type);
     int64_t labels = 2; // of transformers, where the file names none
@@ -87,24 +88,18 @@ static int read_head(struct model_config *c, struct config_keys *k, struct err *
 }
 
 // Sizes beyond these are a lie or a different program's business; the products stay far from 2^63.
-enum {
-    WIDTH = 1 << 20,
-    LAYERS = 1 << 12,
-    VOCAB = 1 << 24,
-    POSITIONS = 1 << 28,
-    HEAD_DIM = 1 << 14
-};
+enum { LAYERS = 1 << 12, VOCAB = 1 << 24, POSITIONS = 1 << 28, HEAD_DIM = 1 << 14 };
 static const struct {
     const char *usual;
     size_t most;
 } sizes[FAMILY_SIZES] = {
     [SIZE_VOCAB] = {"vocab_size", VOCAB},
-    [SIZE_HIDDEN] = {"hidden_size", WIDTH},
+    [SIZE_HIDDEN] = {"hidden_size", WIDTH_MAX},
     [SIZE_LAYERS] = {"num_hidden_layers", LAYERS},
-    [SIZE_HEADS] = {"num_attention_heads", WIDTH},
-    [SIZE_KV_HEADS] = {"num_key_value_heads", WIDTH},
+    [SIZE_HEADS] = {"num_attention_heads", WIDTH_MAX},
+    [SIZE_KV_HEADS] = {"num_key_value_heads", WIDTH_MAX},
     [SIZE_HEAD_DIM] = {"head_dim", HEAD_DIM},
-    [SIZE_INTERMEDIATE] = {"intermediate_size", WIDTH},
+    [SIZE_INTERMEDIATE] = {"intermediate_size", WIDTH_MAX},
     [SIZE_POSITIONS] = {"max_position_embeddings", POSITIONS},
 };
 
@@ -121,11 +116,12 @@ static int read_size(struct model_config *c, struct config_keys *k, enum family_
     return state == KEY_FOUND && keys_agree_int(k, usual, (int64_t)*value, e) < 0 ? -1 : state;
 }
 
+// *value: what an absent key means, or 0.
 static int need_size(struct model_config *c, struct config_keys *k, enum family_size which,
                      size_t *value, struct err *e)
 {
     int state = read_size(c, k, which, value, e);
-    if (state == KEY_ABSENT || state == KEY_NULL) {
+    if ((state == KEY_ABSENT || state == KEY_NULL) && !*value) {
         const char *own = c->family->size_key[which];
         return err_set(e, STATUS_FAILED, "%s: key `%s` is missing", file,
                        own ? own : sizes[which].usual);
@@ -139,6 +135,10 @@ static int read_kv_heads(struct model_config *c, struct config_keys *k, struct e
     c->kv_heads = f->default_kv_heads ? f->default_kv_heads : c->heads;
     if (f->no_kv_heads)
         return 0;
+    if (f->needs_kv_heads)
+        c->kv_heads = 0;
+    if (f->needs_kv_heads)
+        return need_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
     int state = read_size(c, k, SIZE_KV_HEADS, &c->kv_heads, e);
     if (state == KEY_NULL) // which is not the same as absent
         c->kv_heads = c->heads;
@@ -149,6 +149,8 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
 {
     const struct family *f = c->family;
     int state = KEY_NULL;
+    if (f->needs_head_dim)
+        return need_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
     if (!f->no_head_dim) {
         c->head_dim = f->default_head_dim;
         state = read_size(c, k, SIZE_HEAD_DIM, &c->head_dim, e);
@@ -167,15 +169,15 @@ static int read_head_dim(struct model_config *c, struct config_keys *k, struct e
 
 static int read_intermediate(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    if (!c->family->wide)
-        return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
-    c->intermediate = 4 * c->hidden;
-    return read_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e) < 0 ? -1 : 0;
+    c->intermediate = c->family->wide ? 4 * c->hidden : c->family->default_intermediate;
+    return need_size(c, k, SIZE_INTERMEDIATE, &c->intermediate, e);
 }
 
 static int read_sizes(struct model_config *c, struct config_keys *k, struct err *e)
 {
     c->max_position = c->family->default_positions;
+    c->vocab = c->family->default_vocab;
+    c->heads = c->family->default_heads;
     if (need_size(c, k, SIZE_VOCAB, &c->vocab, e) < 0 ||
         need_size(c, k, SIZE_HIDDEN, &c->hidden, e) < 0 ||
         need_size(c, k, SIZE_LAYERS, &c->layers, e) < 0 ||
@@ -183,6 +185,7 @@ static int read_sizes(struct model_config *c, struct config_keys *k, struct err 
         read_head_dim(c, k, e) < 0 || read_intermediate(c, k, e) < 0 ||
         read_size(c, k, SIZE_POSITIONS, &c->max_position, e) < 0)
         return -1;
+    c->end_width = c->hidden;
     return 0;
 }
 
@@ -193,12 +196,14 @@ static int check_heads(const struct model_config *c, struct config_keys *k, stru
             e, STATUS_FAILED,
             "%s: `num_attention_heads` %zu is not a multiple of `num_key_value_heads` %zu", file,
             c->heads, c->kv_heads);
-    if (c->heads * c->head_dim > WIDTH)
+    if (c->heads * c->head_dim > WIDTH_MAX)
         return err_set(e, STATUS_FAILED, "%s: %zu heads of %zu dimensions", file, c->heads,
                        c->head_dim);
     // Keys that the family does not have, and transformers may write.
     return keys_agree_int(k, "num_key_value_heads", (int64_t)c->kv_heads, e) < 0 ||
-                   keys_agree_int(k, "head_dim", (int64_t)c->head_dim, e) < 0
+                   keys_agree_int(k, "head_dim", (int64_t)c->head_dim, e) < 0 ||
+                   keys_agree_int(k, "attention_head_dim", (int64_t)c->head_dim, e) < 0 ||
+                   keys_agree_int(k, "kv_channels", (int64_t)c->head_dim, e) < 0
                ? -1
                : 0;
 }
@@ -220,7 +225,7 @@ static int read_numbers(struct model_config *c, struct config_keys *k, struct er
     const char *key = f->eps_key ? f->eps_key : "rms_norm_eps";
     double eps = f->default_eps > 0 ? f->default_eps : 1e-6;
     c->initializer_range = f->default_initializer_range > 0 ? f->default_initializer_range : 0.02;
-    if (keys_real(k, key, &eps, e) < 0 ||
+    if ((*key && keys_real(k, key, &eps, e) < 0) ||
         keys_real(k, "initializer_range", &c->initializer_range, e) < 0)
         return -1;
     if (!(eps >= 0 && eps <= 1))
@@ -234,12 +239,16 @@ static int read_switches(struct model_config *c, struct config_keys *k, struct e
 {
     const struct family *f = c->family;
     c->norm_centred = f->norm_centred;
+    c->norm_bare = f->norm_bare;
     c->norm_offset = f->norm_offset;
     c->parallel = f->parallel;
     c->conv1d = f->conv1d;
     c->rope_interleaved = f->rope_interleaved;
+    c->rope_reversed = f->rope_reversed;
+    c->position_offset = f->position_offset;
     c->fusion = f->fusion;
     c->head_norm = f->head_norm;
+    c->head_norm_late = f->head_norm_late;
     c->embedding_scale = c->residual_scale = c->logit_scale = 1;
     c->tied = f->default_tied;
     if (keys_bool(k, "tie_word_embeddings", &c->tied, e) < 0)
@@ -270,18 +279,23 @@ static int read_layers(struct model_config *c, struct config_keys *k, struct err
     layers_set_scale(c, 1 / sqrt((double)c->head_dim));
     if (c->family->special && c->family->special(c, k, e) < 0)
         return -1;
+    for (int role = 0; role < ROLE_COUNT && c->norm_bare; role++)
+        if (family_is_norm((enum tensor_role)role))
+            c->has[role + 1] = 0;
     if (layers_agree(c, k, e) < 0)
         return -1;
-    int rope = !c->family->no_rope;
-    if (rope && !c->n_ropes && rope_read(c, k, e) < 0)
+    if (!c->family->no_rope && !c->n_ropes && rope_read(c, k, e) < 0)
         return -1;
-    if (c->alibi) { // whatever the keys of rotary positions say
-        rope_config_release(&c->rope[0]);
-        c->n_ropes = 0;
-        rope = 0;
+    int turns = 0;
+    for (size_t i = 0; i < c->layers; i++) {
+        if (c->family->no_rope || c->alibi)
+            c->layer[i].rope = -1;
+        turns |= c->layer[i].rope >= 0;
     }
-    for (size_t i = 0; !rope && i < c->layers; i++)
-        c->layer[i].rope = -1;
+    if (turns)
+        return 0;
+    for (; c->n_ropes > 0; c->n_ropes--) // whatever the keys of rotary positions say
+        rope_config_release(&c->rope[c->n_ropes - 1]);
     return 0;
 }
 
@@ -317,6 +331,25 @@ static int read_padding(struct model_config *c, struct config_keys *k, struct er
     return 0;
 }
 
+static void drop_ignored(const struct family *f, struct config_keys *k)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    for (size_t i = 0; i < FAMILY_IGNORED && f->ignored[i]; i++) {
+        size_t n = strlen(f->ignored[i]);
+        if (f->ignored[i][n - 1] != '_') {
+            json_object_del(k->left, f->ignored[i]);
+            continue;
+        }
+        json_object_foreach_safe(k->left, next, key, value)
+        {
+            if (!strncmp(key, f->ignored[i], n))
+                json_object_del(k->left, key);
+        }
+    }
+}
+
 static int read_config(struct model_config *c, const json_t *j, struct err *e)
 {
     struct config_keys k;
@@ -329,6 +362,8 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
     if (result == 0 && quantised && !json_is_null(quantised))
         result = err_set(e, STATUS_FAILED,
                          "%s: key `quantization_config`: quantised weights are not read", file);
+    if (result == 0)
+        drop_ignored(c->family, &k);
     if (result == 0)
         result = read_dtype(c, &k, e);
     if (result == 0)
@@ -355,13 +390,27 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
     return result;
 }
 
+// A text model alone, or in a multimodal folder.
+static int read_folder(struct model_config *c, const json_t *j, struct err *e)
+{
+    const char *type = json_string_value(json_object_get(j, "model_type"));
+    c->wrapper = type ? family_find_wrapper(type) : NULL;
+    if (!c->wrapper)
+        return read_config(c, j, e);
+    json_t *flat = config_flatten(j, c->wrapper, file, e);
+    int result = flat ? read_config(c, flat, e) : -1;
+    json_decref(flat);
+    snprintf(c->model_type, sizeof c->model_type, "%s", c->wrapper->model_type);
+    return result;
+}
+
 int config_read(struct model_config *c, int at, struct err *e)
 {
     memset(c, 0, sizeof *c);
     json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
     if (!j)
         return -1;
-    int result = read_config(c, j, e);
+    int result = read_folder(c, j, e);
     json_decref(j);
     static const char generation[] = "generation_config.json";
     if (result == 0 && io_exists(at, generation)) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct family;
+struct family_wrapper;
 
 enum rope_type {
     ROPE_DEFAULT,
@@ -21,6 +22,7 @@ enum rope_type {
     ROPE_LONGROPE, // depends on whether the sequence is longer than the original length
     ROPE_TYPES
 };
+enum { WIDTH_MAX = 1 << 20 }; // of hidden states and the like
 enum { EOS_MAX = 16, ROPES_MAX = 2, ROPE_DIMS_MAX = 1024 };
 // What stands on the decoder: scores of the vocabulary (...ForCausalLM), or one number a position
 // (...ForSequenceClassification with one label: a reward model).
@@ -31,7 +33,7 @@ enum fusion {
     FUSION_BLOCKS, // all queries, all keys, all values: ROLE_QUERY .. are views of ROLE_QKV
     FUSION_GROUPS, // group by group (struct grouping): ROLE_QUERY .. do not exist
 };
-// Norms of query and key vectors, before rotary.
+// Norms of query and key vectors, before rotary or after it.
 enum head_norm {
     HEAD_NORM_NONE,
     HEAD_NORM_SHARED, // one weight [head_dim] for all heads
@@ -59,21 +61,32 @@ struct layer_config {
 struct model_config {
     char model_type[32];
     const struct family *family;
+    const struct family_wrapper *wrapper; // of a multimodal folder; NULL: none
     size_t vocab, hidden, layers, heads, kv_heads, head_dim, intermediate;
+    size_t end_width;    // of the embedding and of what the head reads: hidden, unless projections
+                         // stand between
     size_t max_position; // learned positions end there; rotary ones were trained up to there
     enum head_kind head; // from `architectures`
     int tied;
     // The decoder's switches.
-    uint8_t has[ROLE_COUNT]; // which tensors there are
+    uint8_t has[ROLE_COUNT]; // which tensors there are (norm_bare: and which norms)
     struct rope_config rope[ROPES_MAX];
     size_t n_ropes;
-    int rope_interleaved;       // pairs are (2k, 2k + 1)
-    int rope_restart;           // generation that grows beyond longrope's original length computes
-                                // the whole sequence again (Phi-3), not only what comes after
+    int rope_interleaved; // pairs are (2k, 2k + 1)
+    int rope_reversed;    // by minus the angle
+    int rope_restart;     // generation that grows beyond longrope's original length computes
+                          // the whole sequence again (Phi-3), not only what comes after
+    // Queries at position p times 1 + query_beta ln(1 + floor(p / query_period)); period 0: as they
+    // are.
+    double query_beta, query_period;
     struct layer_config *layer; // [layers], owned
     enum fusion fusion;
     enum head_norm head_norm;
-    int norm_centred; // LayerNorm
+    int head_norm_late; // after rotary
+    int norm_centred;   // LayerNorm
+    int norm_bare; // no norm has a weight or bias: `has` says which norms there are, not tensors
+    int norm_sums; // the norms behind attention and MLP are of the residual stream, not of what is
+                   // added to it
     float norm_eps, norm_offset;
     int parallel; // attention and MLP read the same residual stream; without ROLE_MLP_NORM the same
                   // norm of it
@@ -83,6 +96,9 @@ struct model_config {
     float embedding_scale;                           // of token embeddings
     float residual_scale;                            // of what attention and MLP add
     float logit_scale, score_softcap, logit_softcap; // caps: 0: none
+    float
+        clip_qkv; // query, key and value are clamped to +- this, right after the projection; 0: no
+    size_t position_offset; // learned: position p reads row p + this
     double initializer_range;
     enum dtype dtype;      // that config.json declares; the files' own types count
     int64_t padding;       // the token whose embedding learns nothing from being read; -1: none

@@ -265,6 +265,13 @@ int keys_agree_int(struct config_keys *k, const char *key, int64_t value, struct
     return state;
 }
 
+int keys_agree_bool(struct config_keys *k, const char *key, int value, struct err *e)
+{
+    int v = value;
+    int state = keys_bool(k, key, &v, e);
+    return state >= 0 && !v != !value ? keys_refuse(k, key, v ? "true" : "false", e) : state;
+}
+
 int keys_agree_real(struct config_keys *k, const char *key, double value, struct err *e)
 {
     double v = value;

@@ -36,6 +36,7 @@ MUST_CHECK int keys_size(struct config_keys *k, const char *key, size_t *value, 
                          struct err *e);
 // A key that says in other words what is known already: refused where it says something else.
 MUST_CHECK int keys_agree_int(struct config_keys *k, const char *key, int64_t value, struct err *e);
+MUST_CHECK int keys_agree_bool(struct config_keys *k, const char *key, int value, struct err *e);
 MUST_CHECK int keys_agree_real(struct config_keys *k, const char *key, double value, struct err *e);
 MUST_CHECK int keys_agree_string(struct config_keys *k, const char *key, const char *value,
                                  struct err *e);

@@ -70,6 +70,23 @@ int layers_set_sliding(struct model_config *c, const struct config_keys *k, cons
     return 0;
 }
 
+int layers_read_pattern(struct model_config *c, struct config_keys *k, size_t pattern, int optional,
+                        size_t *window, struct err *e)
+{
+    if (layers_read_window(k, window, e) < 0)
+        return -1;
+    uint8_t *sliding = mem_alloc(c->layers, 1, "layer types", e);
+    if (!sliding)
+        return -1;
+    for (size_t i = 0; i < c->layers && (*window || !optional); i++)
+        sliding[i] = !pattern || (i + 1) % pattern != 0;
+    int result = layers_read_types(c, k, sliding, e);
+    if (result == 0)
+        result = layers_set_sliding(c, k, sliding, *window, e);
+    free(sliding);
+    return result;
+}
+
 int layers_read_numbers(const struct model_config *c, struct config_keys *k, const char *key,
                         uint8_t *out, int *found, struct err *e)
 {

@@ -18,6 +18,10 @@ MUST_CHECK int layers_read_types(const struct model_config *c, struct config_key
 // Gives the layers marked in `sliding` the window; `window` = 0 is refused where there are any.
 MUST_CHECK int layers_set_sliding(struct model_config *c, const struct config_keys *k,
                                   const uint8_t *sliding, size_t window, struct err *e);
+// `sliding_window` (*window: where it is absent) for the layers that `layer_types` names: where
+// that is absent, all but each `pattern`-th (0: all). `optional`: without a window there are none.
+MUST_CHECK int layers_read_pattern(struct model_config *c, struct config_keys *k, size_t pattern,
+                                   int optional, size_t *window, struct err *e);
 // A list of whole numbers, at least one for each layer: *found = 0 where the key is absent or null.
 MUST_CHECK int layers_read_numbers(const struct model_config *c, struct config_keys *k,
                                    const char *key, uint8_t *out, int *found, struct err *e);

@@ -174,6 +174,42 @@ static int check_frequencies(const struct model_config *c, const struct rope_con
     return 0;
 }
 
+// HunYuan's own reading of `dynamic`: the base grows once and for all, whatever the length.
+static int read_alpha(struct rope_config *r, const struct model_config *c, struct config_keys *k,
+                      struct err *e)
+{
+    double alpha = 0, d = (double)c->head_dim;
+    if (!c->family->alpha_rope || r->type != ROPE_DYNAMIC)
+        return 0;
+    int state = keys_real(k, "alpha", &alpha, e);
+    if (state < 0)
+        return -1;
+    if (state != KEY_FOUND || alpha == 0)
+        return 0;
+    if (alpha < 0 || c->head_dim <= 2)
+        return bad(k, "alpha", "must be positive, and heads larger than 2", e);
+    r->type = ROPE_DEFAULT;
+    r->theta *= pow(alpha, d / (d - 2));
+    return 0;
+}
+
+// Ministral 3: queries grow with the multiples of the original length that lie behind them.
+static int read_query_scale(struct model_config *c, const struct rope_config *r,
+                            struct config_keys *k, int original, struct err *e)
+{
+    static const char key[] = "llama_4_scaling_beta";
+    if (!c->family->scaled_queries)
+        return 0;
+    json_object_del(k->left, "max_position_embeddings"); // of no effect
+    int state = keys_real(k, key, &c->query_beta, e);
+    if (state < 0)
+        return -1;
+    if (state != KEY_FOUND || !original)
+        return bad(k, original ? key : "original_max_position_embeddings", "is missing", e);
+    c->query_period = r->original_max_position;
+    return 0;
+}
+
 int rope_add(struct model_config *c, const json_t *parameters, double theta, double partial,
              double original, struct err *e)
 {
@@ -187,6 +223,8 @@ int rope_add(struct model_config *c, const json_t *parameters, double theta, dou
     if (result == 0 && (keys_real(&k, "rope_theta", &r->theta, e) < 0 ||
                         keys_real(&k, "partial_rotary_factor", &partial, e) < 0))
         result = -1;
+    if (result == 0)
+        result = read_alpha(r, c, &k, e);
     if (result == 0 && !(r->theta > 0))
         result = bad(&k, "rope_theta", "must be positive", e);
     if (result == 0 && !(partial > 0 && partial <= 1))
@@ -196,8 +234,11 @@ int rope_add(struct model_config *c, const json_t *parameters, double theta, dou
                          k.file, c->model_type);
     if (result == 0)
         result = set_dims(r, c, &k, partial, e);
+    int named = json_object_get(k.left, "original_max_position_embeddings") != NULL;
     if (result == 0)
         result = read_scaling(r, c, &k, original, e);
+    if (result == 0)
+        result = read_query_scale(c, r, &k, named, e);
     if (result == 0 && r->type != ROPE_LONGROPE) { // of no use to the other types
         json_object_del(k.left, "short_factor");
         json_object_del(k.left, "long_factor");

@@ -11,19 +11,21 @@ enum layer_part {
     IN,   // [hidden] residual stream before the layer
     STAT, // [2] of the norm before attention
     Q_RAW,
-    K_RAW,  // [heads * head_dim], [kv_heads * head_dim] before the norms of heads
+    K_RAW,  // [heads * head_dim], [kv_heads * head_dim] clamped, before the norms of heads (late:
+            // rotated)
     Q_STAT, // [2] of each of these norms
     K_STAT,
+    V_RAW,         // [kv_heads * head_dim] clamped
     Q,             // [heads * head_dim], rotated
     MIXED,         // [heads * head_dim] out of attention
     LSE,           // [heads]
-    ATTENDED,      // [hidden] what attention adds, before its norm
+    ATTENDED,      // [hidden] what attention adds, or the sum, before its norm
     ATTENDED_STAT, // [2]
     MIDDLE,        // [hidden] residual stream between attention and MLP
     MLP_STAT,      // [2] of the norm before the MLP
     GATE,
     UP,        // [intermediate]
-    DOWN,      // [hidden] what the MLP adds, before its norm
+    DOWN,      // [hidden] what the MLP adds, or the sum, before its norm
     DOWN_STAT, // [2]
     PARTS
 };
@@ -89,10 +91,15 @@ static size_t kv_width(const struct model_config *c)
     return c->kv_heads * c->head_dim;
 }
 
+static int norms_branch(const struct model_config *c, enum tensor_role post_norm)
+{
+    return c->has[post_norm] && !c->norm_sums;
+}
+
 // What a branch computes goes through a buffer of its own, not straight into the residual stream.
 static int has_detour(const struct model_config *c, enum tensor_role post_norm)
 {
-    return c->has[post_norm] || c->residual_scale != 1;
+    return norms_branch(c, post_norm) || c->residual_scale != 1;
 }
 
 static size_t norms_of_heads(const struct model_config *c, size_t heads)
@@ -117,9 +124,12 @@ static void part_widths(const struct model_config *c, int save, size_t width[PAR
     width[STAT] = c->has[ROLE_ATTENTION_NORM] ? 2 : 0;
     width[MLP_STAT] = c->has[ROLE_MLP_NORM] ? 2 : 0;
     width[MIDDLE] = c->parallel ? 0 : c->hidden;
-    if (c->head_norm != HEAD_NORM_NONE) {
+    if (c->head_norm != HEAD_NORM_NONE || c->clip_qkv > 0) {
         width[Q_RAW] = query_width(c);
         width[K_RAW] = kv_width(c);
+    }
+    width[V_RAW] = c->clip_qkv > 0 ? kv_width(c) : 0;
+    if (c->head_norm != HEAD_NORM_NONE) {
         width[Q_STAT] = 2 * norms_of_heads(c, c->heads);
         width[K_STAT] = 2 * norms_of_heads(c, c->kv_heads);
     }
@@ -184,11 +194,15 @@ size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int 
     row += sum_of(forward, F_PARTS) + (save ? c->intermediate : 0);
     if (save)
         row += sum_of(backward, B_PARTS) + c->hidden;
+    size_t entry = c->has[ROLE_PROJECT_IN] ? c->end_width : 0;
+    entry += c->has[ROLE_EMBEDDING_NORM] ? c->hidden + 2 : 0;
+    row += (save ? 2 : 1) * entry;
+    size_t wanted = 3 * c->hidden + 2 + (c->has[ROLE_PROJECT_OUT] ? c->hidden + c->end_width : 0);
     for (size_t i = 0; i < c->n_ropes; i++)
         row += rope_same_up_to(c) < SIZE_MAX ? c->rope[i].dims + 1 : 0;
     size_t blocks = 2 * layers * decoder_block_floats(m) * sizeof(float);
-    size_t pieces = (layers * (PARTS + 3) + F_PARTS + B_PARTS + 16) * PIECE;
-    return (n * row + n_wanted * (3 * c->hidden + 2)) * sizeof(float) + blocks + pieces;
+    size_t pieces = (layers * (PARTS + 3) + F_PARTS + B_PARTS + 24) * PIECE;
+    return (n * row + n_wanted * wanted) * sizeof(float) + blocks + pieces;
 }
 
 static float *floats(struct decoder *d, size_t rows, size_t cols, struct err *e)
@@ -264,28 +278,27 @@ static struct attention attention_of(const struct decoder *d, const struct batch
                               .n_segments = b->n_segments};
 }
 
-static struct norm norm_of(const struct model_config *c, const struct tensor *weight,
-                           const struct tensor *bias)
+// Over rows of that width; t: the tensors of the layer, or those once a model.
+static struct norm norm_of(const struct model_config *c, const struct tensor *t,
+                           enum tensor_role role, size_t width)
 {
-    struct norm p = {c->norm_centred, c->norm_eps, c->norm_offset, *weight, {0}};
-    if (bias)
-        p.bias = *bias;
+    struct norm p = {c->norm_centred, c->norm_eps, c->norm_offset, t[role], t[role + 1]};
+    p.weight.cols = width; // which a norm without a weight does not have
     return p;
 }
 
-// A norm of the layer over rows of the hidden width; `bias` may be ROLE_COUNT: none.
-static int norm(struct layer_pass *w, float *y, float *stat, const float *x,
-                enum tensor_role weight, enum tensor_role bias, struct err *e)
+// A norm of the layer over rows of the hidden width.
+static int norm(struct layer_pass *w, float *y, float *stat, const float *x, enum tensor_role role,
+                struct err *e)
 {
-    struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
+    struct norm p = norm_of(w->c, w->t, role, w->c->hidden);
     return w->ops->norm(w->device, y, stat, x, w->b->n, w->c->hidden, &p, e);
 }
 
 static int norm_backward(struct layer_pass *w, float *dx, const float *dy, const float *x,
-                         const float *stat, enum tensor_role weight, enum tensor_role bias,
-                         struct err *e)
+                         const float *stat, enum tensor_role role, struct err *e)
 {
-    struct norm p = norm_of(w->c, &w->t[weight], bias < ROLE_COUNT ? &w->t[bias] : NULL);
+    struct norm p = norm_of(w->c, w->t, role, w->c->hidden);
     return w->ops->norm_backward(w->device, dx, dy, x, stat, w->b->n, w->c->hidden, &p, e);
 }
 
@@ -300,9 +313,8 @@ static struct head_rows head_rows_of(const struct layer_pass *w, int key)
 {
     const struct model_config *c = w->c;
     size_t heads = key ? c->kv_heads : c->heads, n = w->b->n;
-    enum tensor_role weight = key ? ROLE_KEY_NORM : ROLE_QUERY_NORM;
-    enum tensor_role bias = key ? ROLE_KEY_NORM_BIAS : ROLE_QUERY_NORM_BIAS;
-    struct head_rows r = {.norm = norm_of(c, &w->t[weight], &w->t[bias])};
+    size_t width = c->head_norm == HEAD_NORM_WIDE ? heads * c->head_dim : c->head_dim;
+    struct head_rows r = {.norm = norm_of(c, w->t, key ? ROLE_KEY_NORM : ROLE_QUERY_NORM, width)};
     if (c->head_norm == HEAD_NORM_WIDE) {
         r.calls = 1;
         r.rows = n;
@@ -375,50 +387,139 @@ static int project(struct layer_pass *w, const float *normed, float *q, float *k
     return w->ops->linear(w->device, normed, n, qkv, 3, e);
 }
 
+// The factor of queries at a position, rounded as transformers rounds it.
+static float query_factor(const struct model_config *c, uint32_t position)
+{
+    return (float)(1 + c->query_beta * log(1 + floor(position / c->query_period)));
+}
+
+// Rows of queries, or of their gradients: a run of rows with the same factor at a time.
+static int scale_queries(struct layer_pass *w, float *q, struct err *e)
+{
+    const struct model_config *c = w->c;
+    size_t width = query_width(c), end;
+    for (size_t i = 0; c->query_period > 0 && i < w->b->n; i = end) {
+        float factor = query_factor(c, w->b->position[i]), *run = q + i * width;
+        for (end = i + 1; end < w->b->n; end++)
+            if (query_factor(c, w->b->position[end]) != factor)
+                break;
+        if (factor != 1 && w->ops->axpby(w->device, run, 0, run, factor, (end - i) * width, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+// What positions do to queries and keys; backward: to their gradients.
 static int rotate(struct layer_pass *w, float *q, float *k, int backward, struct err *e)
 {
     const struct model_config *c = w->c;
-    int rope = c->layer[w->layer].rope;
+    int rope = c->layer[w->layer].rope, way = backward != c->rope_reversed;
+    if (scale_queries(w, q, e) < 0)
+        return -1;
     if (rope < 0)
         return 0;
     const struct rotary *r = &w->d->rope.rotary[rope];
-    if (w->ops->rotate(w->device, q, w->b->n, c->heads, c->head_dim, r, backward, e) < 0)
+    if (w->ops->rotate(w->device, q, w->b->n, c->heads, c->head_dim, r, way, e) < 0)
         return -1;
-    return w->ops->rotate(w->device, k, w->b->n, c->kv_heads, c->head_dim, r, backward, e);
+    return w->ops->rotate(w->device, k, w->b->n, c->kv_heads, c->head_dim, r, way, e);
 }
 
-// x += of a branch: the product with `weight`, normed and scaled where the model says so. What the
-// norm needs on the way back is kept in `added` and `stat`.
+static void copy_rows(const struct layer_pass *w, float *to, const float *from)
+{
+    if (to != from)
+        memcpy(to, from, w->b->n * w->c->hidden * sizeof *to);
+}
+
+// x += of a branch: the product with `weight`, normed and scaled where the model says so.
+static int add_product(struct layer_pass *w, float *x, const float *from, struct linear l,
+                       enum tensor_role post_norm, float *added, float *stat, struct err *e)
+{
+    const struct model_config *c = w->c;
+    float *branch = w->work[F_BRANCH];
+    int detour = has_detour(c, post_norm);
+    l.y = !detour ? x : added ? added : branch;
+    l.add = !detour;
+    if (w->ops->linear(w->device, from, w->b->n, &l, 1, e) < 0)
+        return -1;
+    if (!detour)
+        return 0;
+    if (norms_branch(c, post_norm) && norm(w, branch, stat, l.y, post_norm, e) < 0)
+        return -1;
+    return w->ops->axpby(w->device, x, 1, branch, c->residual_scale, w->b->n * c->hidden, e);
+}
+
+// The same, and then the norm of the sum where the model has that. What the norm needs on the way
+// back is kept in `added` and `stat`.
 static int add_branch(struct layer_pass *w, float *x, const float *from, enum tensor_role weight,
                       enum tensor_role bias, enum tensor_role post_norm, float *added, float *stat,
                       struct err *e)
 {
-    const struct model_config *c = w->c;
-    struct linear l = {x, w->t[weight], w->t[bias], 1};
-    if (!has_detour(c, post_norm))
-        return w->ops->linear(w->device, from, w->b->n, &l, 1, e);
-    float *branch = w->work[F_BRANCH];
-    l.y = added ? added : branch;
-    l.add = 0;
-    if (w->ops->linear(w->device, from, w->b->n, &l, 1, e) < 0)
+    struct linear l = {.w = w->t[weight], .bias = w->t[bias]};
+    if (!w->c->norm_sums)
+        return add_product(w, x, from, l, post_norm, added, stat, e);
+    float *sum = added ? added : x;
+    copy_rows(w, sum, x);
+    if (add_product(w, sum, from, l, post_norm, NULL, NULL, e) < 0)
         return -1;
-    if (c->has[post_norm] && norm(w, branch, stat, l.y, post_norm, ROLE_COUNT, e) < 0)
+    return norm(w, x, stat, sum, post_norm, e);
+}
+
+// q, k, v within the model's bounds.
+static int clip(struct layer_pass *w, float *q, float *k, float *v, struct err *e)
+{
+    float limit = w->c->clip_qkv;
+    size_t n = w->b->n, kv = n * kv_width(w->c);
+    if (!(limit > 0))
+        return 0;
+    return w->ops->clamp(w->device, q, limit, n * query_width(w->c), e) < 0 ||
+                   w->ops->clamp(w->device, k, limit, kv, e) < 0 ||
+                   w->ops->clamp(w->device, v, limit, kv, e) < 0
+               ? -1
+               : 0;
+}
+
+// The same for their gradients, from what was clamped (no family turns that before).
+static int clip_backward(struct layer_pass *w, float *dq, float *dk, float *const *p, struct err *e)
+{
+    float limit = w->c->clip_qkv;
+    size_t n = w->b->n, kv = n * kv_width(w->c);
+    if (!(limit > 0))
+        return 0;
+    return w->ops->clamp_backward(w->device, dq, p[Q_RAW], limit, n * query_width(w->c), e) < 0 ||
+                   w->ops->clamp_backward(w->device, dk, p[K_RAW], limit, kv, e) < 0 ||
+                   w->ops->clamp_backward(w->device, w->work[B_DV], p[V_RAW], limit, kv, e) < 0
+               ? -1
+               : 0;
+}
+
+// From the raw queries and keys to those that attention takes, but for an early rotary.
+static int shape_heads(struct layer_pass *w, float *const *p, float *q_raw, float *k, float *k_raw,
+                       struct err *e)
+{
+    if (w->c->head_norm_late && rotate(w, q_raw, k_raw, 0, e) < 0)
         return -1;
-    return w->ops->axpby(w->device, x, 1, branch, c->residual_scale, w->b->n * c->hidden, e);
+    if (w->c->head_norm != HEAD_NORM_NONE)
+        return norm_heads(w, 0, p[Q], p[Q_STAT], q_raw, e) < 0 ||
+                       norm_heads(w, 1, k, p[K_STAT], k_raw, e) < 0
+                   ? -1
+                   : 0;
+    if (q_raw != p[Q])
+        memcpy(p[Q], q_raw, w->b->n * query_width(w->c) * sizeof *q_raw);
+    if (k_raw != k)
+        memcpy(k, k_raw, w->b->n * kv_width(w->c) * sizeof *k);
+    return 0;
 }
 
 static int attend(struct layer_pass *w, struct activations *a, const float *normed, float *x,
                   struct err *e)
 {
-    float *const *p = a->part, *k = w->work[F_K], *v = w->work[F_V];
+    float *const *p = a->part, *k = w->work[F_K], *v = p[V_RAW] ? p[V_RAW] : w->work[F_V];
     float *q_raw = p[Q_RAW] ? p[Q_RAW] : p[Q], *k_raw = p[K_RAW] ? p[K_RAW] : k;
-    if (project(w, normed, q_raw, k_raw, v, e) < 0)
-        return -1;
-    if (w->c->head_norm != HEAD_NORM_NONE && (norm_heads(w, 0, p[Q], p[Q_STAT], q_raw, e) < 0 ||
-                                              norm_heads(w, 1, k, p[K_STAT], k_raw, e) < 0))
+    if (project(w, normed, q_raw, k_raw, v, e) < 0 || clip(w, q_raw, k_raw, v, e) < 0 ||
+        shape_heads(w, p, q_raw, k, k_raw, e) < 0)
         return -1;
     struct attention attention = attention_of(w->d, w->b, w->layer, a);
-    if (rotate(w, p[Q], k, 0, e) < 0 ||
+    if ((!w->c->head_norm_late && rotate(w, p[Q], k, 0, e) < 0) ||
         w->ops->attention_store(w->device, &attention, k, v, e) < 0 ||
         w->ops->attention(w->device, &attention, p[MIXED], p[Q], p[LSE], e) < 0)
         return -1;
@@ -449,20 +550,13 @@ static int feed_forward(struct layer_pass *w, struct activations *a, const float
                       p[DOWN_STAT], e);
 }
 
-static void copy_rows(const struct layer_pass *w, float *to, const float *from)
-{
-    if (to != from)
-        memcpy(to, from, w->b->n * w->c->hidden * sizeof *to);
-}
-
 // What attention reads: the normed rows of x, or x itself where nothing is normed before it.
 static const float *before_attention(struct layer_pass *w, float *normed, float *stat,
                                      const float *x, struct err *e)
 {
     if (!w->c->has[ROLE_ATTENTION_NORM])
         return x;
-    return norm(w, normed, stat, x, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS, e) < 0 ? NULL
-                                                                                          : normed;
+    return norm(w, normed, stat, x, ROLE_ATTENTION_NORM, e) < 0 ? NULL : normed;
 }
 
 static const float *before_mlp(struct layer_pass *w, float *normed, float *stat, const float *x,
@@ -470,7 +564,7 @@ static const float *before_mlp(struct layer_pass *w, float *normed, float *stat,
 {
     if (!w->c->has[ROLE_MLP_NORM])
         return x;
-    return norm(w, normed, stat, x, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, e) < 0 ? NULL : normed;
+    return norm(w, normed, stat, x, ROLE_MLP_NORM, e) < 0 ? NULL : normed;
 }
 
 // x [n, hidden] passes through the layer into out, which may be x without `save`.
@@ -498,24 +592,54 @@ static int layer_forward(struct layer_pass *w, struct activations *a, const floa
     return feed_forward(w, a, second, out, save, e);
 }
 
-static struct norm final_norm_of(const struct model *m)
+// From the last layer to what the head reads, for the wanted rows.
+static int leave(struct decoder *d, const struct batch *b, const float *x, struct err *e)
 {
-    return norm_of(&m->config, &m->globals[ROLE_FINAL_NORM], &m->globals[ROLE_FINAL_NORM_BIAS]);
+    const struct model_config *c = &d->model->config;
+    const struct tensor *globals = d->model->globals;
+    size_t width = c->hidden, n = b->n_wanted;
+    struct norm p = norm_of(c, globals, ROLE_FINAL_NORM, width);
+    d->last = floats(d, n, width, e);
+    d->last_stat = floats(d, n, 2, e);
+    d->normed = c->has[ROLE_FINAL_NORM] ? floats(d, n, width, e) : d->last;
+    d->hidden = c->has[ROLE_PROJECT_OUT] ? floats(d, n, c->end_width, e) : d->normed;
+    if (!d->last || !d->last_stat || !d->normed || !d->hidden)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        memcpy(d->last + i * width, x + b->wanted[i] * width, width * sizeof *x);
+    if (d->normed != d->last &&
+        d->device->ops->norm(d->device, d->normed, d->last_stat, d->last, n, width, &p, e) < 0)
+        return -1;
+    struct linear l = {.y = d->hidden, .w = globals[ROLE_PROJECT_OUT]};
+    return c->has[ROLE_PROJECT_OUT] ? d->device->ops->linear(d->device, d->normed, n, &l, 1, e) : 0;
 }
 
-static int final_norm(struct decoder *d, const struct batch *b, const float *x, struct err *e)
+// The gradient [n_wanted, hidden] of the last layer's result, from that of what the head reads.
+// NULL: failed.
+static const float *leave_backward(struct decoder *d, const struct batch *b, const float *dhidden,
+                                   struct err *e)
 {
-    size_t width = d->model->config.hidden;
-    struct norm p = final_norm_of(d->model);
-    d->last = floats(d, b->n_wanted, width, e);
-    d->last_stat = floats(d, b->n_wanted, 2, e);
-    d->hidden = floats(d, b->n_wanted, width, e);
-    if (!d->last || !d->last_stat || !d->hidden)
-        return -1;
-    for (size_t i = 0; i < b->n_wanted; i++)
-        memcpy(d->last + i * width, x + b->wanted[i] * width, width * sizeof *x);
-    return d->device->ops->norm(d->device, d->hidden, d->last_stat, d->last, b->n_wanted, width, &p,
-                                e);
+    const struct model_config *c = &d->model->config;
+    const struct tensor *globals = d->model->globals;
+    size_t width = c->hidden, n = b->n_wanted;
+    struct norm p = norm_of(c, globals, ROLE_FINAL_NORM, width);
+    if (c->has[ROLE_PROJECT_OUT]) {
+        float *dnormed = floats(d, n, width, e);
+        if (!dnormed || d->device->ops->linear_backward(d->device, dnormed, 0, dhidden, d->normed,
+                                                        n, &globals[ROLE_PROJECT_OUT], NULL, e) < 0)
+            return NULL;
+        dhidden = dnormed;
+    }
+    if (!c->has[ROLE_FINAL_NORM])
+        return dhidden;
+    float *dlast = floats(d, n, width, e);
+    if (!dlast)
+        return NULL;
+    memset(dlast, 0, n * width * sizeof *dlast);
+    return d->device->ops->norm_backward(d->device, dlast, dhidden, d->last, d->last_stat, n, width,
+                                         &p, e) < 0
+               ? NULL
+               : dlast;
 }
 
 static size_t reach_of(const struct batch *b)
@@ -527,16 +651,33 @@ static size_t reach_of(const struct batch *b)
     return reach;
 }
 
-static int embed(struct layer_pass *w, float *x, struct err *e)
+static int make_entry(struct decoder *d, const struct batch *b, struct err *e)
+{
+    const struct model_config *c = &d->model->config;
+    int projected = c->has[ROLE_PROJECT_IN], normed = c->has[ROLE_EMBEDDING_NORM];
+    d->embedded = projected ? floats(d, b->n, c->end_width, e) : NULL;
+    d->entered = normed ? floats(d, b->n, c->hidden, e) : NULL;
+    d->entered_stat = normed ? floats(d, b->n, 2, e) : NULL;
+    return (projected && !d->embedded) || (normed && (!d->entered || !d->entered_stat)) ? -1 : 0;
+}
+
+// x: what enters the first layer.
+static int enter(struct layer_pass *w, float *x, struct err *e)
 {
     const struct tensor *globals = w->d->model->globals;
-    size_t n = w->b->n;
-    if (w->ops->embed(w->device, x, &globals[ROLE_EMBEDDING], w->b->token, n, w->c->embedding_scale,
-                      0, e) < 0)
+    struct decoder *d = w->d;
+    size_t n = w->b->n, width = w->c->hidden;
+    float *raw = d->entered ? d->entered : x, *embedded = d->embedded ? d->embedded : raw;
+    struct linear in = {.y = raw, .w = globals[ROLE_PROJECT_IN]};
+    if (w->ops->embed(w->device, embedded, &globals[ROLE_EMBEDDING], w->b->token, n,
+                      w->c->embedding_scale, 0, e) < 0 ||
+        (d->embedded && w->ops->linear(w->device, embedded, n, &in, 1, e) < 0))
         return -1;
-    if (!w->c->has[ROLE_POSITIONS])
-        return 0;
-    return w->ops->embed(w->device, x, &globals[ROLE_POSITIONS], w->b->position, n, 1, 1, e);
+    if (w->c->has[ROLE_POSITIONS] &&
+        w->ops->embed(w->device, raw, &d->model->positions, w->b->position, n, 1, 1, e) < 0)
+        return -1;
+    struct norm p = norm_of(w->c, globals, ROLE_EMBEDDING_NORM, width);
+    return d->entered ? w->ops->norm(w->device, x, d->entered_stat, raw, n, width, &p, e) : 0;
 }
 
 static int prepare(struct decoder *d, const struct batch *b, struct err *e)
@@ -561,10 +702,11 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
     forward_widths(w.c, width);
     d->saved = arena_alloc(&d->arena, sets, sizeof *d->saved, e);
     float *x = floats(d, b->n, w.c->hidden, e);
-    if (!d->saved || !x || make_parts(d, w.work, width, F_PARTS, b->n, e) < 0)
+    if (!d->saved || !x || make_parts(d, w.work, width, F_PARTS, b->n, e) < 0 ||
+        make_entry(d, b, e) < 0)
         return -1;
     memset(d->saved, 0, sets * sizeof *d->saved);
-    if (embed(&w, x, e) < 0)
+    if (enter(&w, x, e) < 0)
         return -1;
     for (size_t layer = 0; layer < layers; layer++) {
         struct activations *a = &d->saved[save ? layer : 0];
@@ -590,7 +732,7 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
         d->top = a;
     }
     d->has_way_back = save;
-    return final_norm(d, b, x, e);
+    return leave(d, b, x, e);
 }
 
 int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight, struct err *e)
@@ -600,28 +742,35 @@ int decoder_last_attention(struct decoder *d, const struct batch *b, float *weig
     return d->device->ops->attention_of_last(d->device, &attention, weight, d->top->part[Q], e);
 }
 
-// The gradient of what a branch's product was, from dx, that of the residual stream behind it.
-// NULL: failed.
-static const float *into_branch(struct layer_pass *w, const float *dx, const float *added,
+// The gradient of what a branch's product was, from dx, that of the residual stream behind it: with
+// a norm of the sum it becomes that of the stream before the norm. NULL: failed.
+static const float *into_branch(struct layer_pass *w, float *dstream, const float *added,
                                 const float *stat, enum tensor_role post_norm, struct err *e)
 {
     size_t values = w->b->n * w->c->hidden;
+    const float *dx = dstream;
+    float *dadded = w->work[B_DADDED];
+    if (w->c->norm_sums) {
+        memset(dadded, 0, values * sizeof *dadded);
+        if (norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0)
+            return NULL;
+        copy_rows(w, dstream, dadded);
+    }
     if (w->c->residual_scale != 1) {
         if (w->ops->axpby(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, values, e) <
             0)
             return NULL;
         dx = w->work[B_DBRANCH];
     }
-    if (!w->c->has[post_norm])
+    if (!norms_branch(w->c, post_norm))
         return dx;
-    float *dadded = w->work[B_DADDED];
     memset(dadded, 0, values * sizeof *dadded);
-    return norm_backward(w, dadded, dx, added, stat, post_norm, ROLE_COUNT, e) < 0 ? NULL : dadded;
+    return norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0 ? NULL : dadded;
 }
 
 // dnormed (+)= the gradient of what the MLP read, from that of the layer's result.
-static int mlp_backward(struct layer_pass *w, struct activations *a, const float *dx,
-                        const float *normed, float *dnormed, int add, struct err *e)
+static int mlp_backward(struct layer_pass *w, struct activations *a, float *dx, const float *normed,
+                        float *dnormed, int add, struct err *e)
 {
     const struct ops *ops = w->ops;
     const struct tensor *t = w->t;
@@ -669,7 +818,7 @@ static int project_backward(struct layer_pass *w, const float *dq, const float *
 }
 
 // dnormed (+)= the gradient of what attention read.
-static int attention_backward(struct layer_pass *w, struct activations *a, const float *dx,
+static int attention_backward(struct layer_pass *w, struct activations *a, float *dx,
                               const float *normed, float *dnormed, int add, struct err *e)
 {
     const struct ops *ops = w->ops;
@@ -684,7 +833,7 @@ static int attention_backward(struct layer_pass *w, struct activations *a, const
                              &w->t[ROLE_ATTENTION_OUT], &w->t[ROLE_ATTENTION_OUT_BIAS], e) < 0 ||
         ops->attention_backward(w->device, &attention, dq, dk, w->work[B_DV], w->work[B_DMIXED],
                                 p[MIXED], p[Q], p[LSE], e) < 0 ||
-        rotate(w, dq, dk, 1, e) < 0)
+        (!c->head_norm_late && rotate(w, dq, dk, 1, e) < 0))
         return -1;
     if (c->head_norm != HEAD_NORM_NONE) {
         float *dq_raw = w->work[B_DQ_RAW], *dk_raw = w->work[B_DK_RAW];
@@ -696,6 +845,8 @@ static int attention_backward(struct layer_pass *w, struct activations *a, const
         dq = dq_raw;
         dk = dk_raw;
     }
+    if ((c->head_norm_late && rotate(w, dq, dk, 1, e) < 0) || clip_backward(w, dq, dk, p, e) < 0)
+        return -1;
     return project_backward(w, dq, dk, normed, dnormed, add, e);
 }
 
@@ -708,13 +859,11 @@ static int sequential_backward(struct layer_pass *w, struct activations *a, floa
     const float *normed = before_mlp(w, w->work[B_NORMED], NULL, p[MIDDLE], e);
     // Without a norm before it the branch read the residual stream itself.
     if (!normed || mlp_backward(w, a, dx, normed, pre_mlp ? dnormed : dx, !pre_mlp, e) < 0 ||
-        (pre_mlp && norm_backward(w, dx, dnormed, p[MIDDLE], p[MLP_STAT], ROLE_MLP_NORM,
-                                  ROLE_MLP_NORM_BIAS, e) < 0) ||
+        (pre_mlp && norm_backward(w, dx, dnormed, p[MIDDLE], p[MLP_STAT], ROLE_MLP_NORM, e) < 0) ||
         !(normed = before_attention(w, w->work[B_NORMED], NULL, p[IN], e)) ||
         attention_backward(w, a, dx, normed, pre_attention ? dnormed : dx, !pre_attention, e) < 0)
         return -1;
-    return pre_attention ? norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM,
-                                         ROLE_ATTENTION_NORM_BIAS, e)
+    return pre_attention ? norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM, e)
                          : 0;
 }
 
@@ -731,20 +880,49 @@ static int parallel_backward(struct layer_pass *w, struct activations *a, float 
     if (own)
         normed = before_attention(w, w->work[B_NORMED], NULL, p[IN], e);
     if (!normed || attention_backward(w, a, dx, normed, dnormed, !own, e) < 0 ||
-        (own && norm_backward(w, dx, mlp_dnormed, p[IN], p[MLP_STAT], ROLE_MLP_NORM,
-                              ROLE_MLP_NORM_BIAS, e) < 0))
+        (own && norm_backward(w, dx, mlp_dnormed, p[IN], p[MLP_STAT], ROLE_MLP_NORM, e) < 0))
         return -1;
-    return norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM,
-                         ROLE_ATTENTION_NORM_BIAS, e);
+    return norm_backward(w, dx, dnormed, p[IN], p[STAT], ROLE_ATTENTION_NORM, e);
+}
+
+// The gradient before the norm of what enters the first layer. NULL: failed.
+static float *before_entry_norm(struct layer_pass *w, const float *dx, struct err *e)
+{
+    size_t n = w->b->n, width = w->c->hidden;
+    struct norm p = norm_of(w->c, w->d->model->globals, ROLE_EMBEDDING_NORM, width);
+    float *draw = floats(w->d, n, width, e);
+    if (!draw)
+        return NULL;
+    memset(draw, 0, n * width * sizeof *draw);
+    return w->ops->norm_backward(w->device, draw, dx, w->d->entered, w->d->entered_stat, n, width,
+                                 &p, e) < 0
+               ? NULL
+               : draw;
+}
+
+// And before the projection to the model's width.
+static float *before_projection(struct layer_pass *w, const float *dx, struct err *e)
+{
+    size_t n = w->b->n;
+    float *dembedded = floats(w->d, n, w->c->end_width, e);
+    return !dembedded ||
+                   w->ops->linear_backward(w->device, dembedded, 0, dx, w->d->embedded, n,
+                                           &w->d->model->globals[ROLE_PROJECT_IN], NULL, e) < 0
+               ? NULL
+               : dembedded;
 }
 
 // Spoils dx.
-static int embed_backward(struct layer_pass *w, float *dx, struct err *e)
+static int enter_backward(struct layer_pass *w, float *dx, struct err *e)
 {
     const struct tensor *globals = w->d->model->globals;
-    size_t n = w->b->n, width = w->c->hidden;
-    if (w->c->has[ROLE_POSITIONS] && w->ops->embed_backward(w->device, &globals[ROLE_POSITIONS], dx,
-                                                            w->b->position, n, 1, e) < 0)
+    size_t n = w->b->n, width = w->c->end_width;
+    if (w->c->has[ROLE_EMBEDDING_NORM] && !(dx = before_entry_norm(w, dx, e)))
+        return -1;
+    if (w->c->has[ROLE_POSITIONS] &&
+        w->ops->embed_backward(w->device, &w->d->model->positions, dx, w->b->position, n, 1, e) < 0)
+        return -1;
+    if (w->c->has[ROLE_PROJECT_IN] && !(dx = before_projection(w, dx, e)))
         return -1;
     for (size_t i = 0; i < n; i++)
         if ((int64_t)w->b->token[i] == w->c->padding)
@@ -758,16 +936,12 @@ int decoder_backward(struct decoder *d, const struct batch *b, const float *dhid
     assert(d->has_way_back);
     struct layer_pass w = layer_pass_of(d, b);
     size_t n = b->n, width[B_PARTS], hidden = w.c->hidden;
-    struct norm last = final_norm_of(d->model);
     backward_widths(w.c, width);
-    float *dlast = floats(d, b->n_wanted, hidden, e), *dx = floats(d, n, hidden, e);
+    const float *dlast = leave_backward(d, b, dhidden, e);
+    float *dx = floats(d, n, hidden, e);
     if (!dlast || !dx || make_parts(d, w.work, width, B_PARTS, n, e) < 0)
         return -1;
-    memset(dlast, 0, b->n_wanted * hidden * sizeof *dlast);
     memset(dx, 0, n * hidden * sizeof *dx);
-    if (w.ops->norm_backward(d->device, dlast, dhidden, d->last, d->last_stat, b->n_wanted, hidden,
-                             &last, e) < 0)
-        return -1;
     for (size_t i = 0; i < b->n_wanted; i++)
         memcpy(dx + b->wanted[i] * hidden, dlast + i * hidden, hidden * sizeof *dx);
     for (size_t layer = w.c->layers; layer-- > 0;) {
@@ -778,5 +952,5 @@ int decoder_backward(struct decoder *d, const struct batch *b, const float *dhid
         if (result < 0)
             return -1;
     }
-    return embed_backward(&w, dx, e);
+    return enter_backward(&w, dx, e);
 }

@@ -3,8 +3,9 @@
 // description says (struct model_config). It sees tokens, positions and blocks of keys and values;
 // it knows nothing of losses.
 //
-// A layer: [norm], projections, [norms of heads], [rotary], attention, projection, [norm], added to
-// the residual stream; then, or beside it, [norm], MLP with or without a gate, [norm], added.
+// A layer: [norm], projections, [norms of heads] and [rotary] in either order, attention,
+// projection, [norm], added to the residual stream; then, or beside it, [norm], MLP with or without
+// a gate, [norm], added.
 //
 //   struct decoder d;
 //   decoder_init(&d, model, &device);
@@ -32,9 +33,13 @@ struct decoder {
     struct activations *saved;
     struct activations *top; // of the last layer
     int has_way_back;        // decoder_backward may follow
-    float *hidden;           // [n_wanted, hidden] after the final norm
+    float *hidden;           // [n_wanted, end_width] what the head reads
+    float *normed;           // [n_wanted, hidden] after the final norm
     float *last;             // [n_wanted, hidden] before it
     float *last_stat;        // [n_wanted, 2] of that norm
+    float *embedded;         // [n, end_width] before the projection to the model's width
+    float *entered;          // [n, hidden] before the norm of what enters the first layer
+    float *entered_stat;     // [n, 2] of that norm
     struct rope_rows rope;   // of the batch
 };
 
@@ -49,7 +54,8 @@ MUST_CHECK int decoder_forward(struct decoder *d, const struct batch *b,
 // row of its sequence gives to it, mean over the heads. [n]
 MUST_CHECK int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight,
                                       struct err *e);
-// After a forward with `save`: adds to the gradients of all parameters. dhidden [n_wanted, hidden].
+// After a forward with `save`: adds to the gradients of all parameters. dhidden [n_wanted,
+// end_width].
 MUST_CHECK int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden,
                                 struct err *e);
 // Floats of one block of keys (or of values) in one layer.

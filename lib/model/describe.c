@@ -66,19 +66,37 @@ static void print_attention(const struct model_config *c, FILE *out)
         fprintf(out, ", fused in %s", fusions[c->fusion]);
     print_biases(c, out);
     if (c->head_norm != HEAD_NORM_NONE)
-        fprintf(out, ", query and key norms (%s)", head_norms[c->head_norm]);
+        fprintf(out, ", query and key norms (%s)%s", head_norms[c->head_norm],
+                c->head_norm_late ? " after rotary" : "");
+    if (c->clip_qkv > 0)
+        fprintf(out, ", query, key and value clamped to %g", (double)c->clip_qkv);
+    if (c->query_period > 0)
+        fprintf(out, ", queries grow by %g per log of %g positions", c->query_beta,
+                c->query_period);
     if (c->score_softcap > 0)
         fprintf(out, ", scores capped at %g", (double)c->score_softcap);
     fprintf(out, ", scale %.6g%s\n", (double)c->layer[0].scale,
             c->layers > 1 && c->layer[0].scale != c->layer[1].scale ? " falling by layer" : "");
 }
 
+static int has_norm_bias(const struct model_config *c)
+{
+    return c->has[ROLE_FINAL_NORM_BIAS] || c->has[ROLE_ATTENTION_POST_NORM_BIAS];
+}
+
 static void print_norms(const struct model_config *c, FILE *out)
 {
     fprintf(out, "norms          %s%s%s, eps %.6g", c->norm_centred ? "LayerNorm" : "RMSNorm",
-            c->has[ROLE_FINAL_NORM_BIAS] ? " with bias" : "",
-            c->norm_offset != 0 ? " (1 + weight)" : "", (double)c->norm_eps);
-    if (!c->has[ROLE_ATTENTION_NORM])
+            has_norm_bias(c) ? " with bias" : "",
+            c->norm_bare          ? " without weight"
+            : c->norm_offset != 0 ? " (1 + weight)"
+                                  : "",
+            (double)c->norm_eps);
+    if (c->has[ROLE_EMBEDDING_NORM])
+        fprintf(out, ", of the embedding");
+    if (c->norm_sums)
+        fprintf(out, ", of the sum after attention and feed-forward");
+    else if (!c->has[ROLE_ATTENTION_NORM])
         fprintf(out, ", after attention and feed-forward");
     else if (c->has[ROLE_ATTENTION_POST_NORM])
         fprintf(out, ", before and after attention and feed-forward");
@@ -98,7 +116,8 @@ static void print_rope(const struct model_config *c, size_t i, FILE *out)
         fprintf(out, ", times %.6g", r->attention_factor);
     if (r->dims != c->head_dim)
         fprintf(out, ", %zu of %zu dimensions", r->dims, c->head_dim);
-    fprintf(out, "%s,", c->rope_interleaved ? ", neighbouring pairs" : "");
+    fprintf(out, "%s%s,", c->rope_interleaved ? ", neighbouring pairs" : "",
+            c->rope_reversed ? ", by minus the angle" : "");
     print_layers(c, out, has_rope, (long)i);
     fprintf(out, "\n");
 }
@@ -166,7 +185,10 @@ void describe_print(const struct model *m, FILE *out)
     fprintf(out, "vocabulary     %zu%s%s\n", c->vocab,
             c->head == HEAD_VOCABULARY && c->tied ? ", head tied to embedding" : "",
             c->has[ROLE_HEAD_BIAS] ? ", head with bias" : "");
-    fprintf(out, "hidden         %zu, %zu layers\n", c->hidden, c->layers);
+    fprintf(out, "hidden         %zu, %zu layers", c->hidden, c->layers);
+    if (c->end_width != c->hidden)
+        fprintf(out, ", projected from and to embeddings of %zu", c->end_width);
+    fprintf(out, "\n");
     fprintf(out, "feed-forward   %zu, %s%s%s\n", c->intermediate, activation_name(c->activation),
             is_gated(c) ? ", gated" : "", c->has[ROLE_DOWN_BIAS] ? ", with biases" : "");
     print_attention(c, out);
@@ -221,6 +243,9 @@ static void add_switches(json_t *o, const struct model_config *c)
     add_text(o, "norm", c->norm_centred ? "layernorm" : "rmsnorm");
     add_real(o, "norm_eps", (double)c->norm_eps);
     add_real(o, "norm_offset", (double)c->norm_offset);
+    add_flag(o, "norm_weights", !c->norm_bare);
+    add_flag(o, "norm_of_sums", c->norm_sums);
+    add_flag(o, "embedding_norm", c->has[ROLE_EMBEDDING_NORM]);
     add_text(o, "activation", activation_name(c->activation));
     add_flag(o, "gated", is_gated(c));
     add_flag(o, "parallel", c->parallel);
@@ -230,7 +255,12 @@ static void add_switches(json_t *o, const struct model_config *c)
     add_flag(o, "learned_positions", c->has[ROLE_POSITIONS]);
     add_flag(o, "rope_neighbours", c->rope_interleaved);
     add_text(o, "fusion", fusions[c->fusion]);
+    add_flag(o, "rope_reversed", c->rope_reversed);
     add_text(o, "head_norm", head_norms[c->head_norm]);
+    add_flag(o, "head_norm_after_rotary", c->head_norm_late);
+    add_real(o, "qkv_limit", (double)c->clip_qkv);
+    add_real(o, "query_growth", c->query_beta);
+    add_real(o, "query_growth_positions", c->query_period);
     add_real(o, "embedding_scale", (double)c->embedding_scale);
     add_real(o, "residual_scale", (double)c->residual_scale);
     add_real(o, "logit_scale", (double)c->logit_scale);
@@ -256,6 +286,7 @@ json_t *describe_json(const struct model *m)
     add_text(o, "stored_as", m->parameter[0].entry->type);
     add_size(o, "vocab_size", c->vocab);
     add_size(o, "hidden_size", c->hidden);
+    add_size(o, "embedding_size", c->end_width);
     add_size(o, "layers", c->layers);
     add_size(o, "intermediate_size", c->intermediate);
     add_size(o, "heads", c->heads);

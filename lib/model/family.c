@@ -27,6 +27,14 @@
     [ROLE_GATE] = "model.layers.%d.mlp.gate_proj.weight",                                          \
     [ROLE_UP] = "model.layers.%d.mlp.up_proj.weight",                                              \
     [ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
+#define LLAMA_UNGATED                                                                              \
+    [ROLE_UP] = "model.layers.%d.mlp.up_proj.weight",                                              \
+    [ROLE_UP_BIAS] = "model.layers.%d.mlp.up_proj.bias",                                           \
+    [ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight",                                          \
+    [ROLE_DOWN_BIAS] = "model.layers.%d.mlp.down_proj.bias"
+#define PHI3_MLP                                                                                   \
+    [ROLE_GATE_UP] = "model.layers.%d.mlp.gate_up_proj.weight",                                    \
+    [ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
 #define LLAMA_MLP_BIAS                                                                             \
     [ROLE_GATE_BIAS] = "model.layers.%d.mlp.gate_proj.bias",                                       \
     [ROLE_UP_BIAS] = "model.layers.%d.mlp.up_proj.bias",                                           \
@@ -44,6 +52,7 @@
 #define GEMMA2_NAMES                                                                               \
     LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM,                                            \
         POST_NORMS, [ROLE_MLP_NORM] = "model.layers.%d.pre_feedforward_layernorm.weight"
+#define BARE_NORMS [ROLE_FINAL_NORM] = "", [ROLE_ATTENTION_NORM] = "", [ROLE_MLP_NORM] = ""
 // GPT-2 and its relatives.
 #define GPT2_NAMES                                                                                 \
     [ROLE_EMBEDDING] = "transformer.wte.weight", [ROLE_POSITIONS] = "transformer.wpe.weight",      \
@@ -98,7 +107,20 @@
         "mlp_bias", 0, PART_MLP_BIAS                                                               \
     }
 
+#define GLM_KEYS                                                                                   \
+    .default_kv_heads = 2, .default_head_dim = 128, .default_eps = 1.5625e-7,                      \
+    .default_positions = 131072, .switches = {{"attention_bias", 1, PART_QKV_BIAS}},               \
+    .partial_rope = 1, .default_partial = 0.5, .rope_interleaved = 1
+
 static const struct family families[] = {
+    {.model_type = "arcee",
+     .architecture = ARCHITECTURES("Arcee"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_UNGATED},
+     .default_activation = "relu2",
+     .default_eps = 1e-5,
+     .default_positions = 4096,
+     .switches = {ATTENTION_BIAS, MLP_BIAS}},
     {.model_type = "cohere",
      .architecture = {[HEAD_VOCABULARY] = "CohereForCausalLM"},
      .base = "model.",
@@ -115,6 +137,44 @@ static const struct family families[] = {
      .parallel = 1,
      .rope_interleaved = 1,
      .special = special_cohere},
+    {.model_type = "cohere2",
+     .architecture = {[HEAD_VOCABULARY] = "Cohere2ForCausalLM"},
+     .base = "model.",
+     .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
+              LLAMA_OUT_BIAS, LLAMA_MLP},
+     .eps_key = "layer_norm_eps",
+     .ignored = {"layer_switch", "use_parallel_embedding"},
+     .default_eps = 1e-5,
+     .default_positions = 8192,
+     .default_tied = 1,
+     .switches = {ATTENTION_BIAS},
+     .norm_centred = 1,
+     .parallel = 1,
+     .rope_interleaved = 1,
+     .special = special_cohere2},
+    {.model_type = "ernie4_5",
+     .architecture = {[HEAD_VOCABULARY] = "Ernie4_5ForCausalLM"},
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
+              LLAMA_MLP_BIAS},
+     .default_kv_heads = 2,
+     .default_head_dim = 128,
+     .default_eps = 1e-5,
+     .default_positions = 131072,
+     .default_theta = 500000,
+     .default_tied = 1,
+     .switches = {{"use_bias", 0, PART_ALL_BIASES}},
+     .rope_interleaved = 1},
+    {.model_type = "exaone4",
+     .architecture = ARCHITECTURES("Exaone4"),
+     .base = "model.",
+     .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION, LLAMA_MLP, QWEN3_HEAD_NORMS,
+              POST_NORMS},
+     .default_kv_heads = 32,
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .head_norm = HEAD_NORM_SHARED,
+     .special = special_exaone4},
     {.model_type = "falcon",
      .architecture = ARCHITECTURES("Falcon"),
      .no_padding = 1,
@@ -177,6 +237,8 @@ static const struct family families[] = {
               QWEN3_HEAD_NORMS},
      .activation_key = "hidden_activation",
      .default_activation = "gelu_pytorch_tanh",
+     .default_vocab = 262208,
+     .default_heads = 8,
      .default_kv_heads = 4,
      .default_head_dim = 256,
      .default_positions = 131072,
@@ -185,6 +247,19 @@ static const struct family families[] = {
      .head_norm = HEAD_NORM_SHARED,
      .norm_offset = 1,
      .special = special_gemma3},
+    {.model_type = "glm",
+     .architecture = ARCHITECTURES("Glm"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, PHI3_MLP},
+     GLM_KEYS},
+    {.model_type = "glm4",
+     .architecture = ARCHITECTURES("Glm4"),
+     .base = "model.",
+     .name =
+         {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
+          PHI3_MLP, [ROLE_ATTENTION_POST_NORM] = "model.layers.%d.post_self_attn_layernorm.weight",
+          [ROLE_MLP_POST_NORM] = "model.layers.%d.post_mlp_layernorm.weight"},
+     GLM_KEYS},
     {.model_type = "gpt2",
      .architecture =
          {[HEAD_VOCABULARY] = "GPT2LMHeadModel", [HEAD_REWARD] = "GPT2ForSequenceClassification"},
@@ -280,6 +355,34 @@ static const struct family families[] = {
      .default_positions = 2048,
      .switches = {ATTENTION_BIAS, MLP_BIAS},
      .special = special_granite},
+    {.model_type = "granitemoehybrid", // attention only, and without experts
+     .architecture = {[HEAD_VOCABULARY] = "GraniteMoeHybridForCausalLM"},
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
+              LLAMA_OUT_BIAS, [ROLE_GATE_UP] = "model.layers.%d.shared_mlp.input_linear.weight",
+              [ROLE_DOWN] = "model.layers.%d.shared_mlp.output_linear.weight"},
+     .size_key = {[SIZE_INTERMEDIATE] = "shared_intermediate_size"},
+     .ignored = {"intermediate_size", "mamba_", "time_step_", "num_experts_per_tok",
+                 "router_aux_loss_coef", "output_router_logits", "init_method"},
+     .default_intermediate = 1024,
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .special = special_granitemoehybrid},
+    {.model_type = "hunyuan_v1_dense",
+     .architecture = ARCHITECTURES("HunYuanDenseV1"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
+              LLAMA_MLP, [ROLE_QUERY_NORM] = "model.layers.%d.self_attn.query_layernorm.weight",
+              [ROLE_KEY_NORM] = "model.layers.%d.self_attn.key_layernorm.weight"},
+     .needs_head_dim = 1,
+     .ignored = {"cla_share_factor", "dense_list", "eod_token_id", "num_experts", "org_vocab_size",
+                 "pad_id", "pool_type", "use_cla", "use_qk_norm", "use_rotary_pos_emb"},
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .alpha_rope = 1,
+     .head_norm = HEAD_NORM_SHARED,
+     .head_norm_late = 1},
     {.model_type = "llama",
      .architecture = ARCHITECTURES("Llama"),
      .base = "model.",
@@ -287,6 +390,25 @@ static const struct family families[] = {
               LLAMA_MLP_BIAS},
      .default_positions = 2048,
      .switches = {ATTENTION_BIAS, MLP_BIAS}},
+    {.model_type = "ministral",
+     .architecture = ARCHITECTURES("Ministral"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_MLP},
+     .needs_head_dim = 1,
+     .default_kv_heads = 8,
+     .default_positions = 131072,
+     .special = special_ministral},
+    {.model_type = "ministral3",
+     .architecture = ARCHITECTURES("Ministral3"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_MLP},
+     .ignored = {"layer_types"},
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .default_eps = 1e-5,
+     .default_positions = 262144,
+     .scaled_queries = 1,
+     .special = special_ministral3},
     {.model_type = "mistral",
      .architecture = ARCHITECTURES("Mistral"),
      .base = "model.",
@@ -294,6 +416,48 @@ static const struct family families[] = {
      .default_kv_heads = 8,
      .default_positions = 131072,
      .special = special_mistral},
+    // No norm has a tensor.
+    {.model_type = "nanochat",
+     .architecture = {[HEAD_VOCABULARY] = "NanoChatForCausalLM"},
+     .base = "model.",
+     .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
+              LLAMA_OUT_BIAS, [ROLE_EMBEDDING_NORM] = "", [ROLE_QUERY_NORM] = "",
+              [ROLE_KEY_NORM] = "", [ROLE_UP] = "model.layers.%d.mlp.fc1.weight",
+              [ROLE_DOWN] = "model.layers.%d.mlp.fc2.weight"},
+     .default_activation = "relu2",
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .norm_bare = 1,
+     .rope_reversed = 1,
+     .head_norm = HEAD_NORM_SHARED,
+     .special = special_nanochat},
+    {.model_type = "nemotron",
+     .architecture = ARCHITECTURES("Nemotron"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_NORM_BIASES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
+              LLAMA_UNGATED},
+     .eps_key = "norm_eps",
+     .needs_kv_heads = 1,
+     .default_activation = "relu2",
+     .default_eps = 1e-5,
+     .default_positions = 4096,
+     .default_initializer_range = 0.0134,
+     .switches = {ATTENTION_BIAS, MLP_BIAS},
+     .norm_centred = 1,
+     .norm_offset = 1,
+     .partial_rope = 1,
+     .default_partial = 0.5},
+    {.model_type = "olmo",
+     .architecture = ARCHITECTURES("Olmo"),
+     .base = "model.",
+     .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
+     .eps_key = "",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .norm_centred = 1,
+     .norm_bare = 1,
+     .special = special_olmo},
     {.model_type = "olmo2",
      .architecture = ARCHITECTURES("Olmo2"),
      .base = "model.",
@@ -303,6 +467,63 @@ static const struct family families[] = {
      .default_positions = 2048,
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_WIDE},
+    {.model_type = "olmo3",
+     .architecture = ARCHITECTURES("Olmo3"),
+     .base = "model.",
+     .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
+              LLAMA_MLP, QWEN3_HEAD_NORMS, POST_NORMS},
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .switches = {ATTENTION_BIAS},
+     .head_norm = HEAD_NORM_WIDE,
+     .special = special_olmo3},
+    // Norms of a layer stand before both parts, or behind both: special_opt takes the others away.
+    {.model_type = "opt",
+     .architecture = ARCHITECTURES("OPT"),
+     .base = "model.",
+     .name = {[ROLE_EMBEDDING] = "model.decoder.embed_tokens.weight",
+              [ROLE_PROJECT_IN] = "model.decoder.project_in.weight",
+              [ROLE_POSITIONS] = "model.decoder.embed_positions.weight",
+              [ROLE_FINAL_NORM] = "model.decoder.final_layer_norm.weight",
+              [ROLE_FINAL_NORM_BIAS] = "model.decoder.final_layer_norm.bias",
+              [ROLE_PROJECT_OUT] = "model.decoder.project_out.weight",
+              [ROLE_HEAD] = "lm_head.weight",
+              [ROLE_REWARD_HEAD] = "score.weight",
+              [ROLE_ATTENTION_NORM] = "model.decoder.layers.%d.self_attn_layer_norm.weight",
+              [ROLE_ATTENTION_NORM_BIAS] = "model.decoder.layers.%d.self_attn_layer_norm.bias",
+              [ROLE_QUERY] = "model.decoder.layers.%d.self_attn.q_proj.weight",
+              [ROLE_KEY] = "model.decoder.layers.%d.self_attn.k_proj.weight",
+              [ROLE_VALUE] = "model.decoder.layers.%d.self_attn.v_proj.weight",
+              [ROLE_QUERY_BIAS] = "model.decoder.layers.%d.self_attn.q_proj.bias",
+              [ROLE_KEY_BIAS] = "model.decoder.layers.%d.self_attn.k_proj.bias",
+              [ROLE_VALUE_BIAS] = "model.decoder.layers.%d.self_attn.v_proj.bias",
+              [ROLE_ATTENTION_OUT] = "model.decoder.layers.%d.self_attn.out_proj.weight",
+              [ROLE_ATTENTION_OUT_BIAS] = "model.decoder.layers.%d.self_attn.out_proj.bias",
+              [ROLE_ATTENTION_POST_NORM] = "model.decoder.layers.%d.self_attn_layer_norm.weight",
+              [ROLE_ATTENTION_POST_NORM_BIAS] = "model.decoder.layers.%d.self_attn_layer_norm.bias",
+              [ROLE_MLP_NORM] = "model.decoder.layers.%d.final_layer_norm.weight",
+              [ROLE_MLP_NORM_BIAS] = "model.decoder.layers.%d.final_layer_norm.bias",
+              [ROLE_UP] = "model.decoder.layers.%d.fc1.weight",
+              [ROLE_UP_BIAS] = "model.decoder.layers.%d.fc1.bias",
+              [ROLE_DOWN] = "model.decoder.layers.%d.fc2.weight",
+              [ROLE_DOWN_BIAS] = "model.decoder.layers.%d.fc2.bias",
+              [ROLE_MLP_POST_NORM] = "model.decoder.layers.%d.final_layer_norm.weight",
+              [ROLE_MLP_POST_NORM_BIAS] = "model.decoder.layers.%d.final_layer_norm.bias"},
+     .size_key = {[SIZE_INTERMEDIATE] = "ffn_dim"},
+     .eps_key = "",
+     .activation_key = "activation_function",
+     .ignored = {"dropout", "activation_dropout", "layerdrop", "learned_embeddings"},
+     .no_kv_heads = 1,
+     .no_head_dim = 1,
+     .default_activation = "relu",
+     .default_eps = 1e-5,
+     .default_positions = 2048,
+     .default_tied = 1,
+     .switches = {{"enable_bias", 1, PART_ALL_BIASES}},
+     .norm_centred = 1,
+     .no_rope = 1,
+     .position_offset = 2,
+     .special = special_opt},
     {.model_type = "phi",
      .architecture = ARCHITECTURES("Phi"),
      .base = "model.",
@@ -340,9 +561,7 @@ static const struct family families[] = {
      .architecture = ARCHITECTURES("Phi3"),
      .base = "model.",
      .name = {LLAMA_NAMES, [ROLE_QKV] = "model.layers.%d.self_attn.qkv_proj.weight",
-              [ROLE_ATTENTION_OUT] = "model.layers.%d.self_attn.o_proj.weight",
-              [ROLE_GATE_UP] = "model.layers.%d.mlp.gate_up_proj.weight",
-              [ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight"},
+              [ROLE_ATTENTION_OUT] = "model.layers.%d.self_attn.o_proj.weight", PHI3_MLP},
      .default_eps = 1e-5,
      .default_positions = 4096,
      .partial_rope = 1,
@@ -369,6 +588,17 @@ static const struct family families[] = {
      .switches = {ATTENTION_BIAS},
      .head_norm = HEAD_NORM_SHARED,
      .special = special_qwen},
+    {.model_type = "seed_oss",
+     .architecture = ARCHITECTURES("SeedOss"),
+     .base = "model.",
+     .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
+              LLAMA_MLP_BIAS},
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .default_positions = 524288,
+     .switches = {{"attention_bias", 1, PART_QKV_BIAS},
+                  {"attention_out_bias", 0, PART_OUT_BIAS},
+                  MLP_BIAS}},
     {.model_type = "smollm3",
      .architecture = ARCHITECTURES("SmolLM3"),
      .base = "model.",
@@ -419,6 +649,28 @@ static const struct family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
+static const struct family_wrapper wrappers[] = {
+    {"gemma3", {"gemma3_text"}, "Gemma3ForConditionalGeneration"},
+    {"mistral3", {"mistral", "ministral3"}, "Mistral3ForConditionalGeneration"},
+};
+enum { WRAPPERS = sizeof wrappers / sizeof *wrappers };
+const char family_wrapped[] = "language_model.", family_wrapped_base[] = "model.language_model.";
+
+const struct family_wrapper *family_find_wrapper(const char *model_type)
+{
+    for (size_t i = 0; i < WRAPPERS; i++)
+        if (!strcmp(wrappers[i].model_type, model_type))
+            return &wrappers[i];
+    return NULL;
+}
+
+const char *family_architecture(const struct model_config *c, enum head_kind head)
+{
+    if (!c->wrapper)
+        return c->family->architecture[head];
+    return head == HEAD_VOCABULARY ? c->wrapper->architecture : NULL;
+}
+
 const struct family *family_find(const char *model_type)
 {
     for (size_t i = 0; i < FAMILIES; i++)
@@ -434,6 +686,8 @@ const char *family_list(char *out, size_t size)
         if (family_find(families[i].model_type) == &families[i])
             used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "",
                                      families[i].model_type);
+    for (size_t i = 0; i < WRAPPERS && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, ", %s", wrappers[i].model_type);
     return out;
 }
 
@@ -443,12 +697,13 @@ int family_is_per_head(const struct family *f, enum tensor_role role)
     return number && strstr(number + 2, "%d");
 }
 
-const char *family_name(const struct family *f, enum tensor_role role, size_t layer, size_t head,
-                        char *out, size_t size)
+const char *family_name(const struct model_config *c, enum tensor_role role, size_t layer,
+                        size_t head, char *out, size_t size)
 {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(out, size, f->name[role], (int)layer, (int)head);
+    int begin = snprintf(out, size, "%s", c->wrapper ? family_wrapped : "");
+    snprintf(out + begin, size - (size_t)begin, c->family->name[role], (int)layer, (int)head);
 #pragma GCC diagnostic pop
     return out;
 }
@@ -514,19 +769,40 @@ int family_is_turned(const struct model_config *c, enum tensor_role role)
     }
 }
 
+int family_is_norm(enum tensor_role role)
+{
+    switch (role) {
+    case ROLE_EMBEDDING_NORM:
+    case ROLE_FINAL_NORM:
+    case ROLE_ATTENTION_NORM:
+    case ROLE_QUERY_NORM:
+    case ROLE_KEY_NORM:
+    case ROLE_ATTENTION_POST_NORM:
+    case ROLE_MLP_NORM:
+    case ROLE_MLP_POST_NORM:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 int family_shape(const struct model_config *c, enum tensor_role role, size_t *rows, size_t *cols)
 {
     size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const struct {
         size_t out, in; // in 0: a vector
     } shape[ROLE_COUNT] = {
-        [ROLE_EMBEDDING] = {c->vocab, c->hidden},
-        [ROLE_POSITIONS] = {c->max_position, c->hidden},
+        [ROLE_EMBEDDING] = {c->vocab, c->end_width},
+        [ROLE_PROJECT_IN] = {c->hidden, c->end_width},
+        [ROLE_EMBEDDING_NORM] = {c->hidden, 0},
+        [ROLE_EMBEDDING_NORM_BIAS] = {c->hidden, 0},
+        [ROLE_POSITIONS] = {c->max_position + c->position_offset, c->hidden},
         [ROLE_FINAL_NORM] = {c->hidden, 0},
         [ROLE_FINAL_NORM_BIAS] = {c->hidden, 0},
-        [ROLE_HEAD] = {c->vocab, c->hidden},
+        [ROLE_PROJECT_OUT] = {c->end_width, c->hidden},
+        [ROLE_HEAD] = {c->vocab, c->end_width},
         [ROLE_HEAD_BIAS] = {c->vocab, 0},
-        [ROLE_REWARD_HEAD] = {1, c->hidden},
+        [ROLE_REWARD_HEAD] = {1, c->end_width},
         [ROLE_ATTENTION_NORM] = {c->hidden, 0},
         [ROLE_ATTENTION_NORM_BIAS] = {c->hidden, 0},
         [ROLE_QUERY] = {q, c->hidden},
@@ -540,6 +816,7 @@ int family_shape(const struct model_config *c, enum tensor_role role, size_t *ro
         [ROLE_ATTENTION_OUT] = {c->hidden, q},
         [ROLE_ATTENTION_OUT_BIAS] = {c->hidden, 0},
         [ROLE_ATTENTION_POST_NORM] = {c->hidden, 0},
+        [ROLE_ATTENTION_POST_NORM_BIAS] = {c->hidden, 0},
         [ROLE_MLP_NORM] = {c->hidden, 0},
         [ROLE_MLP_NORM_BIAS] = {c->hidden, 0},
         [ROLE_GATE] = {c->intermediate, c->hidden},
@@ -550,8 +827,9 @@ int family_shape(const struct model_config *c, enum tensor_role role, size_t *ro
         [ROLE_DOWN] = {c->hidden, c->intermediate},
         [ROLE_DOWN_BIAS] = {c->hidden, 0},
         [ROLE_MLP_POST_NORM] = {c->hidden, 0},
+        [ROLE_MLP_POST_NORM_BIAS] = {c->hidden, 0},
     };
-    if (!c->has[role])
+    if (!c->has[role] || (c->norm_bare && family_is_norm(role)))
         return 0;
     if (role == ROLE_QUERY_NORM || role == ROLE_QUERY_NORM_BIAS)
         return head_norm_shape(c, role, c->heads, rows, cols);

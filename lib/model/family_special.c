@@ -27,6 +27,57 @@ int special_cohere(struct model_config *c, struct config_keys *k, struct err *e)
     return 0;
 }
 
+// Layers with a window have rotary positions, the others none.
+static void full_without_rope(struct model_config *c)
+{
+    for (size_t i = 0; i < c->layers; i++)
+        c->layer[i].rope = c->layer[i].window ? 0 : -1;
+}
+
+int special_cohere2(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const char *const fixed[] = {"use_gated_activation", "use_parallel_block"};
+    size_t pattern = 4, window = 4096;
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (need_true(k, fixed[i], e) < 0)
+            return -1;
+    if (special_cohere(c, k, e) < 0 ||
+        keys_agree_string(k, "order_of_interleaved_layers", "local_attn_first", e) < 0 ||
+        keys_agree_string(k, "position_embedding_type", "rope_gptj", e) < 0 ||
+        keys_agree_real(k, "rotary_pct", 1, e) < 0 ||
+        keys_agree_bool(k, "use_embedding_sharing", c->tied, e) < 0 ||
+        keys_size(k, "sliding_window_pattern", &pattern, WINDOW_MAX, e) < 0 ||
+        layers_read_pattern(c, k, pattern, 0, &window, e) < 0)
+        return -1;
+    full_without_rope(c);
+    return 0;
+}
+
+// A pattern in letters, null or 0 needs `layer_types` beside it, which counts.
+static int exaone4_pattern(struct config_keys *k, size_t *pattern, struct err *e)
+{
+    static const char key[] = "sliding_window_pattern";
+    const json_t *value = json_object_get(k->left, key);
+    if (!value || (json_is_integer(value) && json_integer_value(value) != 0))
+        return keys_size(k, key, pattern, WINDOW_MAX, e);
+    if (!json_is_array(json_object_get(k->left, "layer_types")))
+        return err_set(e, STATUS_FAILED,
+                       "%s: key `%s` is no interval, and `layer_types` is missing", k->file, key);
+    json_object_del(k->left, key);
+    return 0;
+}
+
+int special_exaone4(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    size_t pattern = 4, window = 4096;
+    if (exaone4_pattern(k, &pattern, e) < 0 ||
+        layers_read_pattern(c, k, pattern, 1, &window, e) < 0)
+        return -1;
+    if (window)
+        full_without_rope(c);
+    return 0;
+}
+
 // The norms of Falcon's layers: two before a sequential layer, one before a parallel one, and in
 // the new architecture one or two, of other names.
 static int falcon_norms(struct model_config *c, struct config_keys *k, int new, struct err *e)
@@ -98,7 +149,7 @@ int special_gemma(struct model_config *c, struct config_keys *k, struct err *e)
     return agree_activation(c, k, "hidden_activation", e);
 }
 
-// A soft cap: null is none.
+// A cap, soft or hard: null is none.
 static int read_softcap(struct config_keys *k, const char *key, double absent, float *out,
                         struct err *e)
 {
@@ -116,7 +167,7 @@ static int read_softcap(struct config_keys *k, const char *key, double absent, f
 
 // What Gemma 2 and 3 share. Layer i has no window where i + 1 is a multiple of `pattern`.
 static int gemma_layers(struct model_config *c, struct config_keys *k, size_t pattern,
-                        const double caps[2], uint8_t *sliding, struct err *e)
+                        const double caps[2], struct err *e)
 {
     double scalar = 256;
     size_t window = 4096;
@@ -125,38 +176,28 @@ static int gemma_layers(struct model_config *c, struct config_keys *k, size_t pa
         keys_real(k, "query_pre_attn_scalar", &scalar, e) < 0 ||
         read_softcap(k, "attn_logit_softcapping", caps[0], &c->score_softcap, e) < 0 ||
         read_softcap(k, "final_logit_softcapping", caps[1], &c->logit_softcap, e) < 0 ||
-        layers_read_window(k, &window, e) < 0)
+        layers_read_pattern(c, k, pattern, 0, &window, e) < 0)
         return -1;
     if (!(scalar > 0))
         return err_set(e, STATUS_FAILED, "%s: key `query_pre_attn_scalar` must be positive",
                        k->file);
     layers_set_scale(c, 1 / sqrt(scalar));
-    for (size_t i = 0; i < c->layers; i++)
-        sliding[i] = (i + 1) % pattern != 0;
     if (window && keys_agree_int(k, "sliding_window_size", (int64_t)window, e) < 0)
         return -1;
-    if (layers_read_types(c, k, sliding, e) < 0)
-        return -1;
-    return layers_set_sliding(c, k, sliding, window, e);
+    return 0;
 }
 
 int special_gemma2(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    uint8_t *sliding = mem_alloc(c->layers, 1, "layer types", e);
-    int result = sliding ? gemma_layers(c, k, 2, (double[2]){50, 30}, sliding, e) : -1;
-    free(sliding);
-    return result;
+    return gemma_layers(c, k, 2, (double[2]){50, 30}, e);
 }
 
-// Global layers have one rotary, those with a window another. The old form scales the first.
-static int gemma3_ropes(struct model_config *c, struct config_keys *k, const uint8_t *sliding,
-                        struct err *e)
+// Global layers have one rotary, those with a window another, with these bases where the object of
+// parameters names none. The old form scales the first.
+static int ropes_by_window(struct model_config *c, struct config_keys *k, const double theta[2],
+                           struct err *e)
 {
-    double theta[2] = {1000000, 10000};
     static const char *const kind[2] = {"full_attention", "sliding_attention"};
-    if (keys_real(k, "rope_theta", &theta[0], e) < 0 ||
-        keys_real(k, "rope_local_base_freq", &theta[1], e) < 0)
-        return -1;
     json_t *scaling = keys_value(k, "rope_scaling"), *nested = keys_value(k, "rope_parameters");
     int result = 0;
     if ((scaling && !json_is_object(scaling)) || (nested && !json_is_object(nested)))
@@ -182,7 +223,7 @@ static int gemma3_ropes(struct model_config *c, struct config_keys *k, const uin
     json_decref(scaling);
     json_decref(nested);
     for (size_t i = 0; i < c->layers; i++)
-        c->layer[i].rope = sliding[i];
+        c->layer[i].rope = c->layer[i].window != 0;
     return result;
 }
 
@@ -192,13 +233,14 @@ int special_gemma3(struct model_config *c, struct config_keys *k, struct err *e)
     json_decref(keys_value(k, "_sliding_window_pattern")); // `layer_types` says it
     if (keys_size(k, "sliding_window_pattern", &pattern, WINDOW_MAX, e) < 0)
         return -1;
-    uint8_t *sliding = mem_alloc(c->layers, 1, "layer types", e);
-    int result = sliding ? gemma_layers(c, k, pattern, (double[2]){0, 0}, sliding, e) : -1;
+    if (gemma_layers(c, k, pattern, (double[2]){0, 0}, e) < 0)
+        return -1;
     c->score_softcap = 0; // transformers keeps the key of Gemma 2 and does not hand it to attention
-    if (result == 0)
-        result = gemma3_ropes(c, k, sliding, e);
-    free(sliding);
-    return result;
+    double theta[2] = {1000000, 10000};
+    if (keys_real(k, "rope_theta", &theta[0], e) < 0 ||
+        keys_real(k, "rope_local_base_freq", &theta[1], e) < 0)
+        return -1;
+    return ropes_by_window(c, k, theta, e);
 }
 
 static int read_scaled(struct model_config *c, struct config_keys *k, struct err *e)
@@ -334,6 +376,52 @@ int special_granite(struct model_config *c, struct config_keys *k, struct err *e
     return 0;
 }
 
+// Its layers may be state spaces, and its feed-forward parts experts: what neither has is Granite.
+static int granite_layers(const struct model_config *c, struct config_keys *k, struct err *e)
+{
+    json_t *list = keys_value(k, "layer_types"), *other = keys_value(k, "layers_block_type");
+    const json_t *types = list ? list : other;
+    int result = 0;
+    if (!types)
+        result = keys_refuse(k, "layer_types", "absent, which means mamba in all layers", e);
+    else if (json_array_size(types) != c->layers)
+        result = err_set(e, STATUS_FAILED, "%s: key `layer_types`: %zu entries for %zu layers",
+                         k->file, json_array_size(types), c->layers);
+    for (size_t i = 0; i < json_array_size(types) && result == 0; i++) {
+        const char *type = json_string_value(json_array_get(types, i));
+        if (!type || (strcmp(type, "attention") != 0 && strcmp(type, "full_attention") != 0))
+            result = keys_refuse(k, "layer_types", type ? type : "not a string", e);
+    }
+    json_decref(list);
+    json_decref(other);
+    return result;
+}
+
+int special_granitemoehybrid(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    char positions[32] = "";
+    int64_t experts = 8;
+    if (special_granite(c, k, e) < 0 || granite_layers(c, k, e) < 0 ||
+        keys_int(k, "num_local_experts", &experts, e) < 0 ||
+        keys_string(k, "position_embedding_type", positions, sizeof positions, e) < 0 ||
+        keys_agree_string(k, "normalization_function", "rmsnorm", e) < 0)
+        return -1;
+    if (experts != 0)
+        return err_set(
+            e, STATUS_FAILED,
+            "%s: key `num_local_experts`: %lld experts, which this version does not have", k->file,
+            (long long)experts);
+    for (size_t i = 0; strcmp(positions, "rope") != 0 && i < c->layers; i++)
+        c->layer[i].rope = -1;
+    return 0;
+}
+
+int special_ministral(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    size_t window = 4096;
+    return layers_read_pattern(c, k, 0, 1, &window, e);
+}
+
 static int window_everywhere(struct model_config *c, struct config_keys *k, size_t absent,
                              struct err *e)
 {
@@ -347,6 +435,72 @@ static int window_everywhere(struct model_config *c, struct config_keys *k, size
 int special_mistral(struct model_config *c, struct config_keys *k, struct err *e)
 {
     return window_everywhere(c, k, 4096, e);
+}
+
+int special_ministral3(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (!json_object_get(k->left, "rope_parameters") && !json_object_get(k->left, "rope_scaling"))
+        json_object_set_new(k->left, "rope_parameters",
+                            json_pack("{s:s, s:f, s:f, s:i, s:f, s:f, s:f}", "rope_type", "yarn",
+                                      "rope_theta", 1e6, "factor", 16.0,
+                                      "original_max_position_embeddings", 16384, "mscale", 1.0,
+                                      "mscale_all_dim", 1.0, "llama_4_scaling_beta", 0.1));
+    return window_everywhere(c, k, 0, e);
+}
+
+int special_nanochat(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    return read_softcap(k, "final_logit_softcapping", 15, &c->logit_softcap, e);
+}
+
+int special_olmo(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    return read_softcap(k, "clip_qkv", 0, &c->clip_qkv, e);
+}
+
+// transformers 4 gives an old `rope_theta` to all layers, 5 to those without a window only: it must
+// be the one that the others have anyway.
+int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const double theta[2] = {500000, 500000};
+    size_t window = 4096;
+    if (keys_agree_real(k, "rope_theta", theta[0], e) < 0 ||
+        layers_read_pattern(c, k, 4, 0, &window, e) < 0)
+        return -1;
+    return ropes_by_window(c, k, theta, e);
+}
+
+// Norms before attention and MLP, and one at the end; or one behind each, of the sum.
+static int opt_norms(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    static const struct {
+        enum tensor_role before, behind;
+    } norms[] = {{ROLE_ATTENTION_NORM, ROLE_ATTENTION_POST_NORM},
+                 {ROLE_ATTENTION_NORM_BIAS, ROLE_ATTENTION_POST_NORM_BIAS},
+                 {ROLE_MLP_NORM, ROLE_MLP_POST_NORM},
+                 {ROLE_MLP_NORM_BIAS, ROLE_MLP_POST_NORM_BIAS}};
+    int before = 1, removed = 0, affine = 1;
+    if (keys_bool(k, "do_layer_norm_before", &before, e) < 0 ||
+        keys_bool(k, "_remove_final_layer_norm", &removed, e) < 0 ||
+        keys_bool(k, "layer_norm_elementwise_affine", &affine, e) < 0)
+        return -1;
+    c->norm_bare = !affine;
+    c->norm_sums = !before;
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+        c->has[before ? norms[i].behind : norms[i].before] = 0;
+    if (!before || removed)
+        c->has[ROLE_FINAL_NORM] = c->has[ROLE_FINAL_NORM_BIAS] = 0;
+    return 0;
+}
+
+int special_opt(struct model_config *c, struct config_keys *k, struct err *e)
+{
+    if (opt_norms(c, k, e) < 0 || keys_real(k, "init_std", &c->initializer_range, e) < 0 ||
+        keys_size(k, "word_embed_proj_dim", &c->end_width, WIDTH_MAX, e) < 0)
+        return -1;
+    if (c->end_width == c->hidden)
+        c->has[ROLE_PROJECT_IN] = c->has[ROLE_PROJECT_OUT] = 0;
+    return 0;
 }
 
 int special_phi3(struct model_config *c, struct config_keys *k, struct err *e)

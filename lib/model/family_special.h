@@ -7,6 +7,8 @@
 #include "model/config_keys.h"
 
 MUST_CHECK int special_cohere(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_cohere2(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_exaone4(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_falcon(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_gemma(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_gemma2(struct model_config *c, struct config_keys *k, struct err *e);
@@ -16,7 +18,15 @@ MUST_CHECK int special_gpt_bigcode(struct model_config *c, struct config_keys *k
 MUST_CHECK int special_gpt_neo(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_gpt_neox(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_granite(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_granitemoehybrid(struct model_config *c, struct config_keys *k,
+                                        struct err *e);
+MUST_CHECK int special_ministral(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_ministral3(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_mistral(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_nanochat(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_olmo(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_olmo3(struct model_config *c, struct config_keys *k, struct err *e);
+MUST_CHECK int special_opt(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_phi3(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_qwen(struct model_config *c, struct config_keys *k, struct err *e);
 MUST_CHECK int special_smollm3(struct model_config *c, struct config_keys *k, struct err *e);

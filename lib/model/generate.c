@@ -677,7 +677,7 @@ static int draw_rows(struct generator *g, const struct engine_step *s, const flo
 // The row at which an engine's chunk of hidden states begins.
 static const float *hidden_at(const struct engine *en, size_t first)
 {
-    return en->decoder.hidden + first * en->model->config.hidden;
+    return en->decoder.hidden + first * en->model->config.end_width;
 }
 
 static int make_logits(struct generator *g, size_t first, size_t rows, float *logits, float *plain,

@@ -98,7 +98,7 @@ int head_contrast(struct device *d, const struct model *m, const float *hidden,
 // Rows from `first` on, of another model.
 static struct head_beside beside_at(const struct head_beside *all, size_t first)
 {
-    return (struct head_beside){all->model, all->hidden + first * all->model->config.hidden};
+    return (struct head_beside){all->model, all->hidden + first * all->model->config.end_width};
 }
 
 // Logits of some rows at a time; `other`: a second set, of models beside.
@@ -123,7 +123,7 @@ static int chunk_logits(struct device *d, const struct model *m, const struct ch
                         const float *hidden, size_t first, size_t n,
                         const struct head_company *company, struct err *e)
 {
-    hidden += first * m->config.hidden;
+    hidden += first * m->config.end_width;
     if (!company || !company->contrast.model)
         return head_logits(d, m, hidden, n, c->logits, e);
     struct head_beside contrast = beside_at(&company->contrast, first);
@@ -266,7 +266,7 @@ int head_train(struct device *d, struct model *m, const float *hidden, const uin
     assert(!out->k && !out->kl && !out->reverse);
     assert(!terms || (terms->n <= HEAD_TERMS_MAX && scale_of(out) == 1));
     struct arena_mark mark = arena_mark(&d->scratch);
-    size_t width = m->config.hidden;
+    size_t width = m->config.end_width;
     struct chunk chunk;
     if (chunk_open(&chunk, d, m, TRAIN_BYTES, n, terms != NULL, e) < 0)
         return -1;

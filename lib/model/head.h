@@ -36,7 +36,7 @@ struct head_company {
     struct head_beside reference; // of kl and reverse
 };
 
-// Log-probabilities of target[i] after hidden[i]. hidden [n, hidden]. `company` may be NULL.
+// Log-probabilities of target[i] after hidden[i]. hidden [n, end_width]. `company` may be NULL.
 MUST_CHECK int head_score(struct device *d, const struct model *m, const float *hidden,
                           const uint32_t *target, size_t n, const struct head_company *company,
                           const struct head_result *out, struct err *e);
@@ -56,7 +56,7 @@ struct head_terms {
     size_t n;
 };
 // One pass with the loss fused in: scores, asks for c, and goes backward: gradient of the head, and
-// dhidden [n, hidden] (overwritten). `terms` may be NULL; they are those of temperature 1. What
+// dhidden [n, end_width] (overwritten). `terms` may be NULL; they are those of temperature 1. What
 // looks at a second model, and the most likely tokens, are head_score's alone.
 MUST_CHECK int head_train(struct device *d, struct model *m, const float *hidden,
                           const uint32_t *target, size_t n, const struct head_terms *terms,
@@ -65,7 +65,7 @@ MUST_CHECK int head_train(struct device *d, struct model *m, const float *hidden
 // Bytes that terms add to a head_train of n rows.
 size_t head_terms_bytes(const struct model *m, size_t n);
 // The reward head: value[i] = hidden[i] . w, and the way back from dvalue [n]: the gradient of w,
-// and dhidden [n, hidden] (overwritten).
+// and dhidden [n, end_width] (overwritten).
 MUST_CHECK int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
                            float *value, struct err *e);
 MUST_CHECK int head_reward_backward(struct device *d, struct model *m, const float *hidden,

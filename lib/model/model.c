@@ -139,7 +139,7 @@ static int check_head(const struct model *m, enum head_kind wanted, struct err *
             ? "this is a reward model (%s), but a language model is needed"
             : "this is a language model (%s), but a reward model is needed: reward-train "
               "makes one",
-        m->family->architecture[m->config.head]);
+        family_architecture(&m->config, m->config.head));
 }
 
 // Reads config.json, and opens the weights that belong to it: those of a directory that somebody is

@@ -36,6 +36,7 @@ struct model {
     char **shard_name;
     size_t n_shards;
     struct tensor globals[ROLE_LAYER_FIRST];
+    struct tensor positions; // those rows of ROLE_POSITIONS that stand for positions
     struct tensor (
         *layer)[ROLE_COUNT]; // [layers]; only the layer roles; parts of fused tensors too
     // With HEAD_NORM_EACH: [layers][heads of queries, then of keys]

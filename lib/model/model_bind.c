@@ -19,6 +19,17 @@ static const struct safetensors *find_entry(const struct model *m, const char *n
     return NULL;
 }
 
+// In a multimodal folder, the name that the tensor has in transformers' memory.
+static void other_wrapped(const struct family *f, const char *name, char *out, size_t size)
+{
+    const char *bare = name + strlen(family_wrapped);
+    size_t base = strlen(f->base);
+    if (strncmp(bare, f->base, base) != 0)
+        snprintf(out, size, "%s", bare);
+    else
+        snprintf(out, size, "%s%s", family_wrapped_base, bare + base);
+}
+
 // By the family's name, by that without the name of the base model (as a file saved from the base
 // model alone has it), and the head by its other name.
 static const struct safetensors *find_role(const struct model *m, enum tensor_role role,
@@ -26,10 +37,14 @@ static const struct safetensors *find_role(const struct model *m, enum tensor_ro
                                            const struct safetensors_entry **entry)
 {
     const struct family *f = m->family;
-    char name[NAME_SIZE];
-    family_name(f, role, layer, head, name, sizeof name);
+    char name[NAME_SIZE], other[NAME_SIZE];
+    family_name(&m->config, role, layer, head, name, sizeof name);
     const struct safetensors *s = find_entry(m, name, entry);
     size_t base = strlen(f->base);
+    if (m->config.wrapper) {
+        other_wrapped(f, name, other, sizeof other);
+        return s ? s : find_entry(m, other, entry);
+    }
     if (!s && !strncmp(name, f->base, base))
         s = find_entry(m, name + base, entry);
     if (!s && role == ROLE_HEAD && f->other_head)
@@ -80,6 +95,7 @@ static void set_tensor(struct model *m, const struct parameter *p, const void *d
 static int is_bias(enum tensor_role role)
 {
     switch (role) {
+    case ROLE_EMBEDDING_NORM_BIAS:
     case ROLE_FINAL_NORM_BIAS:
     case ROLE_HEAD_BIAS:
     case ROLE_ATTENTION_NORM_BIAS:
@@ -90,10 +106,12 @@ static int is_bias(enum tensor_role role)
     case ROLE_QUERY_NORM_BIAS:
     case ROLE_KEY_NORM_BIAS:
     case ROLE_ATTENTION_OUT_BIAS:
+    case ROLE_ATTENTION_POST_NORM_BIAS:
     case ROLE_MLP_NORM_BIAS:
     case ROLE_GATE_BIAS:
     case ROLE_UP_BIAS:
     case ROLE_DOWN_BIAS:
+    case ROLE_MLP_POST_NORM_BIAS:
         return 1;
     default:
         return 0;
@@ -128,7 +146,7 @@ static int add_parameter(struct model *m, enum tensor_role role, int layer, int 
     if (!p.file) {
         char name[NAME_SIZE];
         return err_set(e, STATUS_FAILED, "tensor `%s` is missing",
-                       family_name(m->family, role, l, h, name, sizeof name));
+                       family_name(&m->config, role, l, h, name, sizeof name));
     }
     p.name = p.entry->name;
     if (check_parameter(&p, e) < 0)
@@ -198,6 +216,7 @@ static void set_views(struct model *m)
         if (m->head_norm)
             split_head_norms(c, t, m->head_norm + l * (c->heads + c->kv_heads));
     }
+    m->positions = part(&m->globals[ROLE_POSITIONS], c->position_offset, c->max_position, 0);
     if (c->tied && c->head == HEAD_VOCABULARY)
         m->globals[ROLE_HEAD] = m->globals[ROLE_EMBEDDING];
 }
@@ -321,14 +340,26 @@ static size_t layer_stem(const struct family *f, const char **stem)
     return (size_t)(strchr(name, '%') - name);
 }
 
-// Where the base model's name begins in that of a tensor (a wrapper may have put its own before
+// What follows the base model's name in that of a tensor (a wrapper may have put its own before
 // it), or NULL.
 static const char *find_base(const struct family *f, const char *name)
 {
     for (const char *at = name; (at = strstr(at, f->base)); at++)
         if (at == name || at[-1] == '.')
-            return at;
+            return at + strlen(f->base);
     return NULL;
+}
+
+// The same in a multimodal folder. NULL: not a tensor of the text model.
+static const char *find_wrapped(const struct family *f, const char *name)
+{
+    size_t outer = strlen(family_wrapped), whole = strlen(family_wrapped_base);
+    if (!strncmp(name, family_wrapped_base, whole))
+        return name + whole;
+    if (strncmp(name, family_wrapped, outer) != 0)
+        return NULL;
+    const char *inside = find_base(f, name + outer);
+    return inside ? inside : name + outer;
 }
 
 enum stray { STRAY, STRAY_WEIGHT, STRAY_LAYER, STRAY_ADAPTER };
@@ -340,13 +371,11 @@ static enum stray judge(const struct model *m, const struct safetensors_entry *t
     const struct family *f = m->family;
     const char *name = t->name, *stem;
     size_t length = layer_stem(f, &stem);
-    const char *inside = find_base(f, name);
+    const char *inside = m->config.wrapper ? find_wrapped(f, name) : find_base(f, name);
     if (is_adapter(name))
         return STRAY_ADAPTER;
     if (is_buffer(name))
         return STRAY;
-    if (inside)
-        inside += strlen(f->base);
     int named = ends_with(name, ".weight") || ends_with(name, ".bias");
     const char *layer = inside ? inside : name;
     if (!strncmp(layer, stem, length) && isdigit((unsigned char)layer[length])) {

@@ -234,15 +234,28 @@ static int write_json(int to, const char *name, json_t *value, struct err *e)
     return result;
 }
 
-// config.json with another dtype.
+// The type that an object of keys declares, where it does.
+static void set_dtype(json_t *keys, const char *name, int always)
+{
+    const char *key = json_object_get(keys, "dtype") ? "dtype" : "torch_dtype";
+    if (always || json_object_get(keys, key))
+        json_object_set_new(keys, key, json_string(name));
+}
+
+// config.json with another dtype; a multimodal one has objects that declare it too.
 static int rewrite_config(int to, enum dtype type, struct err *e)
 {
     static const char *const torch_names[] = {"float32", "float16", "bfloat16", "float64"};
     json_t *config = json_parse_file(to, config_name, 16 << 20, e);
     if (!config)
         return -1;
-    const char *key = json_object_get(config, "dtype") ? "dtype" : "torch_dtype";
-    json_object_set_new(config, key, json_string(torch_names[type]));
+    const char *key;
+    json_t *value;
+    set_dtype(config, torch_names[type], 1);
+    json_object_foreach(config, key, value)
+    {
+        set_dtype(value, torch_names[type], 0);
+    }
     int result = write_json(to, config_name, config, e);
     json_decref(config);
     return result;
@@ -296,7 +309,7 @@ static int write_reward_config(const struct model *m, int to, int64_t pad, struc
     if (!config)
         return -1;
     json_object_set_new(config, "architectures",
-                        json_pack("[s]", m->family->architecture[HEAD_REWARD]));
+                        json_pack("[s]", family_architecture(&m->config, HEAD_REWARD)));
     json_object_del(config, "num_labels");
     json_object_set_new(config, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
     json_object_set_new(config, "label2id", json_pack("{s:i}", "LABEL_0", 0));
@@ -370,10 +383,10 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
     const struct safetensors_entry *like = m->parameter[0].entry; // the embedding
     struct safetensors_entry head = {.name = (char *)m->family->name[ROLE_REWARD_HEAD],
                                      .n_dims = 2,
-                                     .dim = {1, m->config.hidden},
-                                     .bytes = m->config.hidden * dtype_size(like->dtype)};
+                                     .dim = {1, m->config.end_width},
+                                     .bytes = m->config.end_width * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
-    if (!m->family->architecture[HEAD_REWARD])
+    if (!family_architecture(&m->config, HEAD_REWARD))
         return err_set(e, STATUS_FAILED, "%s: models of type %s have no reward models", m->path,
                        m->config.model_type);
     if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
@@ -413,7 +426,7 @@ static int plan_tensor(struct plan *plan, const struct model_config *c, enum ten
     if (MEM_GROW(plan->tensor, plan->capacity, plan->n + 1, "tensor entries", e) < 0)
         return -1;
     char name[256];
-    family_name(c->family, role, layer, head, name, sizeof name);
+    family_name(c, role, layer, head, name, sizeof name);
     struct planned *p = &plan->tensor[plan->n];
     *p = (struct planned){.role = role};
     p->entry.name = strdup(name);
@@ -469,22 +482,6 @@ static void plan_release(struct plan *plan)
     free(plan->tensor);
 }
 
-static int is_norm(enum tensor_role role)
-{
-    switch (role) {
-    case ROLE_FINAL_NORM:
-    case ROLE_ATTENTION_NORM:
-    case ROLE_QUERY_NORM:
-    case ROLE_KEY_NORM:
-    case ROLE_ATTENTION_POST_NORM:
-    case ROLE_MLP_NORM:
-    case ROLE_MLP_POST_NORM:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 // As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
 static int fill_tensor(int fd, const char *where, const struct planned *planned,
                        const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
@@ -501,9 +498,9 @@ static int fill_tensor(int fd, const char *where, const struct planned *planned,
     struct rng rng;
     rng_init(&rng, seed, RNG_INIT, hash_string(t->name), 0);
     for (size_t i = 0; i < values; i++)
-        data[i] = is_norm(role)   ? 1 - c->norm_offset
-                  : t->n_dims > 1 ? (float)(deviation * rng_normal(&rng))
-                                  : 0;
+        data[i] = family_is_norm(role) ? 1 - c->norm_offset
+                  : t->n_dims > 1      ? (float)(deviation * rng_normal(&rng))
+                                       : 0;
     int result = write_values(fd, data, values, type, where, e);
     free(data);
     return result;

@@ -3,12 +3,17 @@
 #ifndef MODEL_TENSOR_ROLE_H
 #define MODEL_TENSOR_ROLE_H
 
+// The bias of a norm follows it.
 enum tensor_role {
     // once a model
     ROLE_EMBEDDING,
+    ROLE_PROJECT_IN,     // embeddings of another width than the model's
+    ROLE_EMBEDDING_NORM, // of what goes into the first layer
+    ROLE_EMBEDDING_NORM_BIAS,
     ROLE_POSITIONS, // learned
     ROLE_FINAL_NORM,
     ROLE_FINAL_NORM_BIAS,
+    ROLE_PROJECT_OUT, // before a head of another width than the model's
     ROLE_HEAD,
     ROLE_HEAD_BIAS,
     ROLE_REWARD_HEAD,
@@ -29,7 +34,9 @@ enum tensor_role {
     ROLE_KEY_NORM_BIAS,
     ROLE_ATTENTION_OUT,
     ROLE_ATTENTION_OUT_BIAS,
-    ROLE_ATTENTION_POST_NORM, // of what attention adds to the residual stream
+    ROLE_ATTENTION_POST_NORM, // of what attention adds to the residual stream (norm_sums: of the
+                              // sum)
+    ROLE_ATTENTION_POST_NORM_BIAS,
     ROLE_MLP_NORM,
     ROLE_MLP_NORM_BIAS,
     ROLE_GATE,
@@ -40,6 +47,7 @@ enum tensor_role {
     ROLE_DOWN,
     ROLE_DOWN_BIAS,
     ROLE_MLP_POST_NORM,
+    ROLE_MLP_POST_NORM_BIAS,
     ROLE_COUNT,
 };
 enum { ROLE_LAYER_FIRST = ROLE_ATTENTION_NORM };

@@ -160,6 +160,11 @@ struct ops {
     int (*softcap)(struct device *d, float *z, float softcap, size_t n, struct err *e);
     int (*softcap_backward)(struct device *d, float *dz, const float *z, float softcap, size_t n,
                             struct err *e);
+    // x = what of -limit .. limit is nearest, and from the clamped x: dx = 0 where it is at a
+    // limit.
+    int (*clamp)(struct device *d, float *x, float limit, size_t n, struct err *e);
+    int (*clamp_backward)(struct device *d, float *dx, const float *x, float limit, size_t n,
+                          struct err *e);
     // For each row of logits [n, vocab]: lse, and where asked (not NULL) the log-probability of
     // target[i], the entropy and the index of the largest.
     int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,

@@ -152,6 +152,12 @@ void reference_softcap(double *z, double softcap, size_t n)
         z[i] = softcap * tanh(z[i] / softcap);
 }
 
+void reference_clamp(double *x, double limit, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = fmin(fmax(x[i], -limit), limit);
+}
+
 void reference_log_softmax(const double *logits, size_t n, size_t vocab, const uint32_t *target,
                            double *lse, double *logp, double *entropy)
 {

@@ -51,6 +51,7 @@ void reference_activate(enum activation kind, double *out, const double *g, cons
 
 // z = cap tanh(z / cap), n elements.
 void reference_softcap(double *z, double softcap, size_t n);
+void reference_clamp(double *x, double limit, size_t n);
 
 // For each row of logits [n, vocab]: lse [n], logp [n] = log p(target[i]), entropy [n] in nats.
 // Any of the three may be NULL (target too, with logp).

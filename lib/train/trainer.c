@@ -113,7 +113,7 @@ static int update_weights(struct trainer *t, struct step_report *report, struct 
 static int micro_batch(struct trainer *t, struct objective *o, const struct step *s, struct err *e)
 {
     struct pass *p = &t->pass;
-    size_t floats = p->batch.n_wanted * t->model->config.hidden;
+    size_t floats = p->batch.n_wanted * t->model->config.end_width;
     if (o->prepare && o->prepare(o, s, p, e) < 0)
         return -1;
     float *dhidden = arena_alloc(&p->arena, floats, sizeof *dhidden, e);

@@ -13,9 +13,12 @@ enum { SMALL = 1 << 15, TOKENS = 21 };
 static int is_small(const struct model_config *c)
 {
     size_t head = c->head_dim * (c->heads + 2 * c->kv_heads), width = head + 3 * c->intermediate;
-    return c->hidden <= 256 && c->layers <= 8 && c->vocab <= 512 && c->intermediate <= 512 &&
-           c->max_position <= 4096 && c->head_dim <= 64 && c->heads <= 16 &&
-           c->hidden * (2 * c->vocab + c->max_position + c->layers * width) <= SMALL;
+    return c->hidden <= 256 && c->end_width <= 256 && c->layers <= 8 && c->vocab <= 512 &&
+           c->intermediate <= 512 && c->max_position <= 4096 && c->head_dim <= 64 &&
+           c->heads <= 16 &&
+           c->end_width * 2 * (c->vocab + c->hidden) +
+                   c->hidden * (c->max_position + c->layers * width) <=
+               SMALL;
 }
 
 static int loss(void *arg, size_t first, size_t n, const float *logp, float *c, struct err *e)
@@ -44,7 +47,7 @@ static void step(struct model *m, struct decoder *d, struct arena *arena)
     packer_batch(&p, &b);
     if (b.n_wanted == 0 || decoder_forward(d, &b, NULL, 1, &e) < 0)
         return;
-    float *back = arena_alloc(arena, b.n_wanted * m->config.hidden, sizeof *back, &e);
+    float *back = arena_alloc(arena, b.n_wanted * m->config.end_width, sizeof *back, &e);
     float *value = arena_alloc(arena, b.n_wanted, sizeof *value, &e);
     MUST(back && value);
     const struct head_result out = {.logp = value};

@@ -68,6 +68,37 @@ KIT const struct small_family small_families[] = {
     {"granite", "'model_type':'granite','embedding_multiplier':3.0,'logits_scaling':2.5,"
                 "'residual_multiplier':0.4,'attention_multiplier':0.3"},
     {"cohere", "'model_type':'cohere','logit_scale':0.6,'tie_word_embeddings':true"},
+    {"arcee", "'model_type':'arcee','mlp_bias':true"},
+    {"seed_oss", "'model_type':'seed_oss','head_dim':6"},
+    {"ministral", "'model_type':'ministral','head_dim':6,'sliding_window':4,"
+                  "'layer_types':['full_attention','sliding_attention']"},
+    {"ernie4_5", "'model_type':'ernie4_5','head_dim':6,'use_bias':true"},
+    {"glm", "'model_type':'glm','head_dim':8"},
+    {"glm4", "'model_type':'glm4','head_dim':8,'attention_bias':false"},
+    {"exaone4", "'model_type':'exaone4','sliding_window':5,'sliding_window_pattern':2"},
+    {"hunyuan_v1_dense", "'model_type':'hunyuan_v1_dense','head_dim':8,"
+                         "'rope_scaling':{'type':'dynamic','alpha':40.0,'factor':1.0}"},
+    {"cohere2", "'model_type':'cohere2','logit_scale':0.6,'sliding_window':5,"
+                "'sliding_window_pattern':2"},
+    {"granitemoehybrid",
+     "'model_type':'granitemoehybrid','num_local_experts':0,'shared_intermediate_size':20,"
+     "'layer_types':['attention','attention'],'embedding_multiplier':3.0,"
+     "'residual_multiplier':0.4,'attention_multiplier':0.3"},
+    {"olmo3", "'model_type':'olmo3','sliding_window':5,'layer_types':['sliding_attention',"
+              "'full_attention'],'rope_parameters':{'full_attention':{'rope_type':'yarn',"
+              "'factor':4.0,'original_max_position_embeddings':16},'sliding_attention':"
+              "{'rope_type':'default','rope_theta':1000.0}}"},
+    {"nemotron", "'model_type':'nemotron','mlp_bias':true"},
+    {"ministral3", "'model_type':'ministral3','head_dim':8," ROPE(
+                       "'yarn','factor':4.0,'original_max_position_embeddings':6,"
+                       "'llama_4_scaling_beta':0.4")},
+    {"olmo", "'model_type':'olmo','clip_qkv':0.7,'attention_bias':true"},
+    {"nanochat", "'model_type':'nanochat','final_logit_softcapping':2.0"},
+    {"opt", "'model_type':'opt','ffn_dim':20"},
+    {"opt_350m", "'model_type':'opt','ffn_dim':20,'do_layer_norm_before':false,"
+                 "'word_embed_proj_dim':12,'tie_word_embeddings':true"},
+    {"opt_bare", "'model_type':'opt','ffn_dim':20,'enable_bias':false,"
+                 "'layer_norm_elementwise_affine':false,'word_embed_proj_dim':48"},
     {"cohere_norms", "'model_type':'cohere','logit_scale':0.6,'use_qk_norm':true"},
 };
 enum { SMALL_FAMILIES = sizeof small_families / sizeof *small_families };
@@ -84,7 +115,8 @@ KIT json_t *small_config(const struct small_family *f)
         *at = *at == '\'' ? '"' : *at;
     json_t *j = json_loads(text, 0, NULL);
     // Keys of other names take the place of the common ones.
-    if (json_object_get(j, "n_embd") || !strncmp(f->name, "falcon", 6)) {
+    if (json_object_get(j, "n_embd") || json_object_get(j, "ffn_dim") ||
+        !strncmp(f->name, "falcon", 6)) {
         json_object_del(j, "intermediate_size");
         json_object_del(j, "num_key_value_heads");
     }

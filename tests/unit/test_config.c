@@ -164,6 +164,49 @@ static void every_family_is_described(void)
                     "0.4000, default of 6, 0/0 0/0 0/0"},
         {"cohere", "kv 2 of 6, ff 40 silu, positions 64, apart, each, 10 a layer, tied, parallel, "
                    "centred, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"arcee", "kv 2 of 6, ff 40 relu2, positions 64, apart, none, 10 a "
+                  "layer, scale 0.4082, yarn of 6, 0/0 0/0 0/0"},
+        {"cohere2", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 8 a "
+                    "layer, tied, parallel, centred, scale 0.3536, default of 8, "
+                    "0/6 0/6 0/6 -1/0"},
+        {"ernie4_5", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 16 a "
+                     "layer, tied, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"exaone4", "kv 2 of 8, ff 40 silu, positions 64, apart, shared, 11 a "
+                    "layer, scale 0.3536, llama3 of 8, 0/6 0/6 0/6 -1/0"},
+        {"glm", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 11 a "
+                "layer, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"glm4", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 10 a "
+                 "layer, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"granitemoehybrid", "kv 2 of 6, ff 40 silu, positions 64, apart, none, 8 a "
+                             "layer, tied, scale 0.4000, default of 6, 0/0 0/0 0/0"},
+        {"hunyuan_v1_dense", "kv 2 of 8, ff 40 silu, positions 64, apart, shared, 11 a "
+                             "layer, tied, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"ministral", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                      "layer, scale 0.3536, default of 8, 0/6 0/0 0/6"},
+        {"seed_oss", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 12 a "
+                     "layer, scale 0.3536, default of 8, 0/0 0/0 0/0"},
+        {"olmo3", "kv 2 of 6, ff 40 silu, positions 64, apart, wide, 11 a "
+                  "layer, scale 0.4082, yarn of 6, default of 6, 1/6 1/6 1/6 "
+                  "0/0"},
+        {"nemotron", "kv 2 of 8, ff 40 relu2, positions 64, apart, none, 10 a "
+                     "layer, centred, scale 0.3536, default of 4, 0/0 0/0 0/0"},
+        {"ministral3", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                       "layer, scale 0.3536, yarn of 8, 0/0 0/0 0/0"},
+        {"olmo", "kv 2 of 6, ff 40 silu, positions 64, apart, none, 9 a "
+                 "layer, centred, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"nanochat", "kv 2 of 6, ff 40 relu2, positions 64, apart, shared, 10 a "
+                     "layer, scale 0.4082, default of 6, 0/0 0/0 0/0"},
+        {"opt", "kv 4 of 6, ff 40 relu, positions 32, apart, none, 16 a "
+                "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"opt-350m", "kv 4 of 6, ff 40 relu, positions 32, apart, none, 16 a "
+                     "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"opt-galactica", "kv 4 of 6, ff 40 gelu, positions 32, apart, none, 8 a "
+                          "layer, tied, centred, scale 0.4082, -1/0 -1/0 -1/0"},
+        {"gemma3-folder", "kv 2 of 8, ff 40 gelu_pytorch_tanh, positions 64, apart, "
+                          "shared, 13 a layer, tied, scale 0.3162, linear of 8, "
+                          "default of 8, 1/6 0/0 1/6"},
+        {"mistral3", "kv 2 of 8, ff 40 silu, positions 64, apart, none, 9 a "
+                     "layer, scale 0.3536, yarn of 8, 0/0 0/0 0/0"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -217,6 +260,120 @@ static void multipliers_and_caps(void)
     config_release(&c);
 }
 
+// Layers without rotary positions, and no rotary at all where no layer has it.
+static void layers_without_rope(void)
+{
+    struct model_config c;
+    takes(&c, "exaone4", NULL);
+    CHECK(c.layer[0].rope == 0 && c.layer[3].rope == -1 && c.n_ropes == 1);
+    config_release(&c);
+    takes(&c, "exaone4", "{'sliding_window':null,'layer_types':'-','sliding_window_pattern':'-'}");
+    CHECK(c.layer[0].rope == 0 && c.layer[3].rope == 0);
+    config_release(&c);
+    takes(&c, "cohere2", "{'sliding_window_pattern':1}");
+    CHECK(c.layer[0].rope == -1 && c.n_ropes == 0);
+    config_release(&c);
+    takes(&c, "granitemoehybrid",
+          "{'position_embedding_type':null,'shared_intermediate_size':'-'}");
+    CHECK(c.layer[2].rope == -1 && c.n_ropes == 0 && c.intermediate == 1024);
+    config_release(&c);
+    takes(&c, "granitemoehybrid",
+          "{'layer_types':'-','layers_block_type':['attention',"
+          "'full_attention','attention'],'attention_multiplier':'-'}");
+    CHECK(c.layer[2].rope == 0 && c.layer[2].scale == 1 && c.residual_scale == 0.22f);
+    config_release(&c);
+}
+
+// One rotary for layers with a window, one for the others; queries scaled by position.
+static void rotary_by_layer(void)
+{
+    struct model_config c;
+    takes(&c, "olmo3", NULL);
+    CHECK(c.n_ropes == 2 && c.rope[0].type == ROPE_YARN && c.rope[0].attention_factor == 1.2);
+    CHECK(c.rope[1].type == ROPE_DEFAULT && c.rope[1].theta == 500000);
+    CHECK(c.layer[0].rope == 1 && c.layer[3].rope == 0);
+    config_release(&c);
+    takes(&c, "ministral3", NULL);
+    CHECK(c.query_beta == 0.2 && c.query_period == 16 && c.rope[0].attention_factor == 1);
+    config_release(&c);
+    takes(&c, "ministral3", "{'rope_parameters':'-'}");
+    CHECK(c.query_beta == 0.1 && c.query_period == 16384);
+    config_release(&c);
+}
+
+// Where norms stand, without tensors too; widths and positions of OPT.
+static void norms_and_ends(void)
+{
+    struct model_config c;
+    size_t rows, cols;
+    takes(&c, "olmo", NULL);
+    CHECK(c.norm_bare && c.has[ROLE_FINAL_NORM] && c.norm_eps == 1e-5f && c.clip_qkv == 8);
+    CHECK(family_shape(&c, ROLE_FINAL_NORM, &rows, &cols) == 0);
+    config_release(&c);
+    takes(&c, "olmo", "{'clip_qkv':null}");
+    CHECK(c.clip_qkv == 0);
+    config_release(&c);
+    takes(&c, "nanochat", "{'final_logit_softcapping':'-'}");
+    CHECK(c.has[ROLE_EMBEDDING_NORM] && c.rope_reversed && c.logit_softcap == 15);
+    config_release(&c);
+    takes(&c, "nanochat", "{'final_logit_softcapping':null}");
+    CHECK(c.logit_softcap == 0);
+    config_release(&c);
+    takes(&c, "opt", "{'word_embed_proj_dim':'-'}");
+    CHECK(!c.norm_sums && c.has[ROLE_FINAL_NORM] && !c.has[ROLE_MLP_POST_NORM]);
+    CHECK(!c.has[ROLE_PROJECT_IN] && c.end_width == 24 && c.initializer_range == 0.3);
+    CHECK(family_shape(&c, ROLE_POSITIONS, &rows, &cols) == 2 && rows == 34 && cols == 24);
+    config_release(&c);
+    takes(&c, "opt", "{'_remove_final_layer_norm':true}");
+    CHECK(!c.has[ROLE_FINAL_NORM] && c.has[ROLE_MLP_NORM]);
+    config_release(&c);
+    takes(&c, "opt-350m", NULL);
+    CHECK(c.norm_sums && !c.has[ROLE_FINAL_NORM] && !c.has[ROLE_MLP_NORM]);
+    CHECK(family_shape(&c, ROLE_EMBEDDING, &rows, &cols) == 2 && rows == 48 && cols == 16);
+    CHECK(family_shape(&c, ROLE_PROJECT_OUT, &rows, &cols) == 2 && rows == 16 && cols == 24);
+    CHECK(family_shape(&c, ROLE_MLP_POST_NORM_BIAS, &rows, &cols) == 1 && cols == 24);
+    config_release(&c);
+    takes(&c, "opt-galactica", NULL);
+    CHECK(c.norm_bare && c.has[ROLE_MLP_NORM] && !c.has[ROLE_MLP_NORM_BIAS]);
+    CHECK(!c.has[ROLE_UP_BIAS] && c.activation == ACTIVATION_GELU);
+    config_release(&c);
+}
+
+// The text model of a multimodal folder.
+static void folders(void)
+{
+    struct model_config c;
+    char name[256];
+    takes(&c, "gemma3-folder", NULL);
+    CHECK_TEXT(c.model_type, "gemma3");
+    CHECK(c.tied && c.n_eos == 2 && config_is_eos(&c, 5) && c.dtype == DTYPE_F32);
+    CHECK_TEXT(family_name(&c, ROLE_QUERY, 1, 0, name, sizeof name),
+               "language_model.model.layers.1.self_attn.q_proj.weight");
+    CHECK_TEXT(family_architecture(&c, HEAD_VOCABULARY), "Gemma3ForConditionalGeneration");
+    CHECK(family_architecture(&c, HEAD_REWARD) == NULL);
+    config_release(&c);
+    // As sparse as the files of the hub.
+    takes(&c, "gemma3-folder",
+          "{'text_config':{'hidden_size':2560,'intermediate_size':10240,'num_hidden_layers':34,"
+          "'rope_scaling':{'factor':8.0,'rope_type':'linear'},'sliding_window':1024}}");
+    CHECK(c.vocab == 262208 && c.heads == 8 && c.kv_heads == 4 && c.head_dim == 256);
+    CHECK(c.layer[0].window == 1024 && c.layer[5].window == 0 && c.layer[33].scale == 1 / 16.0f);
+    CHECK(c.rope[0].theta == 1e6 && c.rope[0].factor == 8 && c.rope[1].theta == 1e4);
+    config_release(&c);
+    takes(&c, "mistral3", NULL);
+    CHECK(!c.tied && c.query_beta == 0.2 && c.n_eos == 1);
+    config_release(&c);
+    // Absent outside it is true, whatever the text model says.
+    takes(&c, "mistral3", "{'tie_word_embeddings':'-'}");
+    CHECK(c.tied);
+    config_release(&c);
+    takes(&c, "mistral3",
+          "{'text_config':{'vocab_size':48,'hidden_size':24,'intermediate_size':40,"
+          "'num_hidden_layers':3,'num_attention_heads':8,'head_dim':4,'sliding_window':null}}");
+    CHECK(c.kv_heads == 8 && c.query_period == 0); // mistral
+    config_release(&c);
+}
+
 // Absent and null are not the same.
 static void absent_keys(void)
 {
@@ -246,6 +403,24 @@ static void absent_keys(void)
         {"falcon-40b", "{'num_kv_heads':'-'}", 4, 8, 2048, 1},
         {"falcon-7b", "{'num_kv_heads':3}", 1, 8, 2048, 1},
         {"phi3", "{'num_key_value_heads':'-'}", 4, 8, 64, 1},
+        {"arcee", "{'num_key_value_heads':'-','max_position_embeddings':'-'}", 4, 6, 4096, 0},
+        {"cohere2", "{'num_key_value_heads':'-','head_dim':'-'}", 4, 6, 64, 1},
+        {"ernie4_5", "{'num_key_value_heads':'-','head_dim':'-','tie_word_embeddings':'-'}", 2, 128,
+         64, 1},
+        {"ernie4_5", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 1},
+        {"exaone4", "{'num_key_value_heads':'-','num_attention_heads':32}", 32, 8, 64, 0},
+        {"glm4", "{'num_key_value_heads':'-','head_dim':'-','max_position_embeddings':'-'}", 2, 128,
+         131072, 0},
+        {"hunyuan_v1_dense", "{'tie_word_embeddings':'-'}", 2, 8, 64, 0},
+        {"ministral", "{'num_key_value_heads':'-','num_attention_heads':16}", 8, 8, 64, 0},
+        {"seed_oss", "{'num_key_value_heads':'-','num_attention_heads':8,'head_dim':'-'}", 8, 128,
+         64, 0},
+        {"ministral3", "{'num_attention_heads':8,'num_key_value_heads':'-','head_dim':'-'}", 8, 128,
+         64, 0},
+        {"nemotron", "{'max_position_embeddings':'-','head_dim':'-','kv_channels':'-'}", 2, 6, 4096,
+         0},
+        {"olmo3", "{'num_key_value_heads':'-'}", 4, 6, 64, 0},
+        {"seed_oss", "{'num_key_value_heads':null,'head_dim':null}", 4, 6, 64, 0},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct model_config c;
@@ -282,6 +457,18 @@ static void windows(void)
         {"gemma3", "{'sliding_window_pattern':'-'}", {6, 6, 6}},
         {"gemma3", "{'sliding_window_pattern':1}", {0, 0, 0}},
         {"phi3", "{'sliding_window':'-'}", {0, 0, 0}},
+        {"ministral", "{'sliding_window':'-','layer_types':'-'}", {4096, 4096, 4096}},
+        {"ministral", "{'sliding_window':null,'layer_types':'-'}", {0, 0, 0}},
+        {"exaone4",
+         "{'sliding_window':null,'layer_types':'-','sliding_window_pattern':'-'}",
+         {0, 0, 0, 0}},
+        {"olmo3", "{'layer_types':'-','sliding_window':'-'}", {4096, 4096, 4096, 0}},
+        {"ministral3", "{'sliding_window':5,'layer_types':['full_attention']}", {5, 5, 5}},
+        {"exaone4", "{'layer_types':'-','sliding_window_pattern':2}", {6, 0, 6, 0}},
+        {"exaone4",
+         "{'layer_types':'-','sliding_window_pattern':'-','sliding_window':'-'}",
+         {4096, 4096, 4096, 0}},
+        {"cohere2", "{'sliding_window':'-','sliding_window_pattern':3}", {4096, 4096, 0, 4096}},
         {"starcoder2", "{'sliding_window':null}", {0, 0, 0}},
         {"gpt_neo",
          "{'attention_types':[[['local','global'],1],[['local'],1]],'attention_layers':'-'}",
@@ -456,6 +643,14 @@ static void rotary_keys(void)
          ROPE_LONGROPE, 10000, 1, 16, 1, 6},
         {"phi3", "{'rope_scaling':null,'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 16, 1,
          8},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','alpha':64}}", ROPE_DEFAULT,
+         2560000, 1, 64, 1, 8},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','factor':3}}", ROPE_DYNAMIC, 10000,
+         3, 64, 1, 8},
+        {"ministral3", "{'rope_parameters':'-'}", ROPE_YARN, 1000000, 16, 16384, 1, 8},
+        {"nemotron", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
+        {"ernie4_5", "{'rope_parameters':'-'}", ROPE_DEFAULT, 500000, 1, 64, 1, 8},
+        {"glm", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
         {"gpt_neox", "{'rotary_pct':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
         // an odd number of dimensions is rounded up
         {"gpt_neox", "{'hidden_size':40}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
@@ -466,7 +661,8 @@ static void rotary_keys(void)
         struct model_config c;
         takes(&c, want[i].name, want[i].changes);
         const struct rope_config *r = &c.rope[0];
-        if (c.n_ropes != 1 || r->type != want[i].type || r->theta != want[i].theta ||
+        if (c.n_ropes != 1 || r->type != want[i].type ||
+            fabs(r->theta / want[i].theta - 1) > 1e-12 ||
             fabs(r->factor - want[i].factor) > 1e-12 ||
             r->original_max_position != want[i].original || r->dims != want[i].dims ||
             fabs(r->attention_factor - want[i].attention) > 1e-12) {
@@ -502,8 +698,11 @@ static void what_changes_numbers_is_refused(void)
     } cases[] = {
         {"llama-old", "{'model_type':'llama4_text'}", "`model_type`: 'llama4_text'"},
         {"llama-old", "{'model_type':'mixtral'}",
-         "cohere, falcon, gemma, gemma2, gemma3_text, gpt2, gpt_bigcode, gpt_neo, gpt_neox, "
-         "granite, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, smollm3, stablelm, starcoder2"},
+         "arcee, cohere, cohere2, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3_text, "
+         "glm, glm4, gpt2, gpt_bigcode, gpt_neo, gpt_neox, granite, granitemoehybrid, "
+         "hunyuan_v1_dense, llama, ministral, ministral3, mistral, nanochat, nemotron, "
+         "olmo, olmo2, olmo3, opt, phi, phi3, qwen2, qwen3, seed_oss, smollm3, stablelm, "
+         "starcoder2"},
         {"llama-old", "{'model_type':'a-name-that-is-longer-than-any-family-has'}", "`model_type`"},
         {"llama-old", "{'hidden_act':'mish'}", "`hidden_act`: 'mish'"},
         {"gpt2", "{'activation_function':'tanh'}", "`activation_function`"},
@@ -513,6 +712,51 @@ static void what_changes_numbers_is_refused(void)
         {"falcon-7b", "{'activation':'linear'}", "`activation`"},
         {"llama-old", "{'quantization_config':{'quant_method':'gptq'}}", "`quantization_config`"},
         {"llama-old", "{'compression_config':{'bits':4}}", "`compression_config`"},
+        {"olmo", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
+        {"olmo", "{'clip_qkv':-1}", "`clip_qkv`"},
+        {"nanochat", "{'final_logit_softcapping':0}", "`final_logit_softcapping`"},
+        {"opt", "{'layer_norm_eps':1e-5}", "`layer_norm_eps`"},
+        {"opt", "{'word_embed_proj_dim':0}", "`word_embed_proj_dim`"},
+        {"opt", "{'scale_embeddings':true}", "`scale_embeddings`"},
+        {"opt", "{'rope_theta':10000}", "`rope_theta`"},
+        {"nemotron", "{'num_key_value_heads':'-'}", "`num_key_value_heads` is missing"},
+        {"nemotron", "{'kv_channels':16}", "`kv_channels`: 16, where this model has 8"},
+        {"hunyuan_v1_dense", "{'attention_head_dim':6}", "`attention_head_dim`"},
+        {"nemotron", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
+        {"ministral3",
+         "{'rope_parameters':{'rope_type':'yarn','factor':2,"
+         "'original_max_position_embeddings':16}}",
+         "`llama_4_scaling_beta`"},
+        {"ministral3",
+         "{'rope_parameters':{'rope_type':'yarn','factor':2,'llama_4_scaling_beta':0.1}}",
+         "`original_max_position_embeddings`"},
+        {"olmo3", "{'rope_theta':10000}", "`rope_theta`"},
+        {"olmo3", "{'rope_parameters':{'rope_type':'default'}}", "`rope_parameters`"},
+        {"olmo3", "{'sliding_window':null}", "`sliding_window`"},
+        {"ministral", "{'head_dim':null}", "`head_dim` is missing"},
+        {"hunyuan_v1_dense", "{'head_dim':'-'}", "`head_dim` is missing"},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'dynamic','alpha':-1}}", "`alpha`"},
+        {"hunyuan_v1_dense", "{'rope_scaling':{'type':'yarn','factor':2,'alpha':4}}", "`alpha`"},
+        {"exaone4", "{'layer_types':'-'}", "`sliding_window_pattern`"},
+        {"exaone4", "{'layer_types':'-','sliding_window_pattern':0}", "`sliding_window_pattern`"},
+        {"exaone4", "{'sliding_window':null}", "`sliding_window`"},
+        {"cohere2", "{'sliding_window':null}", "`sliding_window`"},
+        {"cohere2", "{'use_parallel_block':false}", "`use_parallel_block`"},
+        {"cohere2", "{'use_qk_norm':true}", "`use_qk_norm`"},
+        {"cohere2", "{'rotary_pct':0.5}", "`rotary_pct`"},
+        {"cohere2", "{'use_embedding_sharing':false}", "`use_embedding_sharing`"},
+        {"granitemoehybrid", "{'layer_types':'-'}", "mamba in all layers"},
+        {"granitemoehybrid", "{'layer_types':['attention','mamba','attention']}", "'mamba'"},
+        {"granitemoehybrid", "{'layer_types':['attention','attention']}", "2 entries for 3"},
+        {"granitemoehybrid", "{'num_local_experts':'-'}", "8 experts"},
+        {"granitemoehybrid", "{'num_local_experts':4}", "4 experts"},
+        {"granitemoehybrid", "{'normalization_function':'layernorm'}", "`normalization_function`"},
+        {"gemma3-folder", "{'text_config':'-'}", "`text_config` is missing"},
+        {"gemma3-folder", "{'text_config':{'model_type':'llama'}}",
+         "`text_config`: its `model_type`"},
+        {"gemma3-folder", "{'audio_config':{'layers':3}}", "`audio_config`"},
+        {"mistral3", "{'quantization_config':{'quant_method':'fp8'}}", "`quantization_config`"},
+        {"mistral3", "{'architectures':['Mistral3ForSequenceClassification']}", "`architectures`"},
         // keys of other families, and of none
         {"llama-old", "{'sliding_window':8}", "`sliding_window`"},
         {"llama-old", "{'residual_multiplier':0.5}", "`residual_multiplier`"},
@@ -683,16 +927,16 @@ static void names_of_tensors(void)
     struct model_config c;
     char name[256];
     takes(&c, "falcon-40b", NULL);
-    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
                "transformer.h.1.ln_attn.weight");
     config_release(&c);
     takes(&c, "falcon-11b", NULL);
-    CHECK_TEXT(family_name(c.family, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_ATTENTION_NORM, 1, 0, name, sizeof name),
                "transformer.h.1.input_layernorm.weight");
     config_release(&c);
     takes(&c, "stablelm-parallel", NULL);
     CHECK(family_is_per_head(c.family, ROLE_KEY_NORM));
-    CHECK_TEXT(family_name(c.family, ROLE_KEY_NORM, 2, 1, name, sizeof name),
+    CHECK_TEXT(family_name(&c, ROLE_KEY_NORM, 2, 1, name, sizeof name),
                "model.layers.2.self_attn.k_layernorm.norms.1.weight");
     config_release(&c);
     takes(&c, "cohere", NULL);
@@ -714,6 +958,10 @@ int main(void)
 {
     RUN(every_family_is_described);
     RUN(multipliers_and_caps);
+    RUN(layers_without_rope);
+    RUN(rotary_by_layer);
+    RUN(folders);
+    RUN(norms_and_ends);
     RUN(absent_keys);
     RUN(windows);
     RUN(rotary_types);

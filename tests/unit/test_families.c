@@ -360,6 +360,23 @@ static void keeps(const struct scratch *d, struct model *m)
     scratch_remove(&again);
 }
 
+// The name that a tensor may have instead: without that of the base model, or in a multimodal
+// folder with the other one; NULL: none.
+static const char *other_name(const char *name, char *out, size_t size)
+{
+    static const char text[] = "language_model.", body[] = "language_model.model.";
+    if (!strncmp(name, body, sizeof body - 1))
+        snprintf(out, size, "model.language_model.%s", name + sizeof body - 1);
+    else if (!strncmp(name, text, sizeof text - 1))
+        snprintf(out, size, "%s", name + sizeof text - 1);
+    else if (strncmp(name, "lm_head", 7) != 0 && strncmp(name, "score", 5) != 0 &&
+             strncmp(name, "embed_out", 9) != 0)
+        snprintf(out, size, "%s", strchr(name, '.') + 1);
+    else
+        return NULL;
+    return out;
+}
+
 // Files saved from the base model alone, as those of GPT-2 on the hub.
 static void prefix_of(const char *name)
 {
@@ -369,12 +386,12 @@ static void prefix_of(const char *name)
     make(&d, name, NULL, NULL);
     CHECK(safetensors_open(&s, d.fd, "model.safetensors", &e) == 0);
     struct edit *edit = calloc(s.n, sizeof *edit);
+    char(*other)[200] = calloc(s.n, sizeof *other);
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        const char *dot = strchr(s.entry[i].name, '.');
-        if (strncmp(s.entry[i].name, "lm_head", 7) != 0 && strncmp(s.entry[i].name, "score", 5) &&
-            strncmp(s.entry[i].name, "embed_out", 9) != 0)
-            edit[n++] = (struct edit){.name = s.entry[i].name, .rename = dot + 1};
+        const char *rename = other_name(s.entry[i].name, other[i], sizeof other[i]);
+        if (rename)
+            edit[n++] = (struct edit){.name = s.entry[i].name, .rename = rename};
     }
     rewrite(&d, edit, n);
     struct model *m = model_open_any(d.path, &e);
@@ -385,6 +402,7 @@ static void prefix_of(const char *name)
         keeps(&d, m);
     model_close(m);
     free(edit);
+    free(other);
     safetensors_close(&s);
     scratch_remove(&d);
 }
@@ -553,6 +571,43 @@ static void other_tensors(void)
         {"mistral",
          {.name = "model.layers.0.self_attn.o_proj.bias", .type = "F32", .bytes = 8, .dim = 2},
          "o_proj.bias"},
+        // A multimodal folder's other tensors stay what they are; those of the text are judged.
+        {"gemma3-folder",
+         {.name = "vision_tower.vision_model.encoder.layers.9.mlp.fc1.weight",
+          .type = "F32",
+          .bytes = 8,
+          .dim = 2},
+         NULL},
+        {"gemma3-folder",
+         {.name = "model.vision_tower.layers.0.weight", .type = "F32", .bytes = 8, .dim = 2},
+         NULL},
+        {"mistral3",
+         {.name = "multi_modal_projector.linear_1.weight", .type = "BF16", .bytes = 8, .dim = 4},
+         NULL},
+        {"gemma3-folder",
+         {.name = "language_model.model.layers.1.mlp.gate_proj.bias",
+          .type = "F32",
+          .bytes = 8,
+          .dim = 2},
+         "gate_proj.bias"},
+        {"gemma3-folder",
+         {.name = "model.language_model.layers.3.mlp.gate_proj.weight",
+          .type = "F32",
+          .bytes = 8,
+          .dim = 2},
+         "beyond the 3"},
+        {"gemma3-folder",
+         {.name = "lm_head.bias", .type = "F32", .bytes = 8, .dim = 2},
+         "lm_head.bias"},
+        {"mistral3",
+         {.name = "language_model.score.weight", .type = "F32", .bytes = 8, .dim = 2},
+         "score.weight"},
+        {"mistral3",
+         {.name = "vision_tower.layers.0.q.lora_A.weight", .type = "F32", .bytes = 8, .dim = 2},
+         "is an adapter's"},
+        {"olmo",
+         {.name = "model.norm.weight", .type = "F32", .bytes = 8, .dim = 2},
+         "model.norm.weight"},
         {"gpt2",
          {.name = "transformer.h.0.crossattention.c_attn.weight",
           .type = "F32",
@@ -719,8 +774,8 @@ static void claims(void)
 
 static void reward_models(void)
 {
-    static const char *const names[] = {"gpt2",       "phi",        "gpt_neox",
-                                        "llama-yarn", "falcon-40b", "gemma3"};
+    static const char *const names[] = {"gpt2",       "phi",    "gpt_neox", "llama-yarn",
+                                        "falcon-40b", "gemma3", "opt-350m"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct scratch d, to;
         scratch_make(&d);
@@ -731,22 +786,26 @@ static void reward_models(void)
         struct model *r = model_open_reward(to.path, &e);
         if (!r)
             printf("# %s: %s\n", names[i], e.text);
-        CHECK(r && r->n_unused == 0 && r->globals[ROLE_REWARD_HEAD].cols == m->config.hidden);
+        CHECK(r && r->n_unused == 0 && r->globals[ROLE_REWARD_HEAD].cols == m->config.end_width);
         CHECK(r && !r->globals[ROLE_HEAD_BIAS].data);
         model_close(r);
         model_close(m);
         scratch_remove(&d);
         scratch_remove(&to);
     }
-    struct scratch d, to;
-    scratch_make(&d);
-    scratch_make(&to);
-    make(&d, "granite", NULL, NULL);
-    struct model *m = model_open(d.path, &e);
-    CHECK(m && model_save_as_reward(m, to.fd, 0, &e) < 0 && strstr(e.text, "granite"));
-    model_close(m);
-    scratch_remove(&d);
-    scratch_remove(&to);
+    static const char *const without[] = {"granite", "mistral3", "gemma3-folder"};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        struct scratch d, to;
+        scratch_make(&d);
+        scratch_make(&to);
+        make(&d, without[i], NULL, NULL);
+        struct model *m = model_open(d.path, &e);
+        CHECK(m && model_save_as_reward(m, to.fd, 0, &e) < 0 &&
+              strstr(e.text, m->config.model_type));
+        model_close(m);
+        scratch_remove(&d);
+        scratch_remove(&to);
+    }
 }
 
 int main(void)

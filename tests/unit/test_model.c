@@ -98,7 +98,7 @@ static void check_gradients(struct reference *r)
     CHECK(model_train(r->model, &e) == 0);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 1, &e) == 0);
     float *logp = calloc(wanted, sizeof *logp);
-    float *dhidden = calloc(wanted * r->model->config.hidden, sizeof *dhidden);
+    float *dhidden = calloc(wanted * r->model->config.end_width, sizeof *dhidden);
     struct head_result out = {.logp = logp};
     CHECK(head_train(&r->device, r->model, r->decoder.hidden, p.target, wanted, NULL, &out,
                      mean_nll, &wanted, dhidden, &e) == 0);
@@ -200,12 +200,28 @@ static void plain_linear(double *y, const double *x, size_t n, struct view w, st
         }
 }
 
+// A norm: the tensors may be missing though it is there.
+struct plain_norm {
+    struct view weight, bias;
+    int there;
+};
+
+static struct plain_norm norm_of_layer(const struct plain *p, size_t l, enum tensor_role role)
+{
+    return (struct plain_norm){of_layer(p, l, role), of_layer(p, l, role + 1),
+                               p->m->config.has[role]};
+}
+
+static struct plain_norm norm_once(const struct plain *p, enum tensor_role role)
+{
+    return (struct plain_norm){once(p, role), once(p, role + 1), p->m->config.has[role]};
+}
+
 // Rows `pitch` apart, in place.
 static void plain_norm(const struct model_config *c, double *x, size_t n, size_t pitch,
-                       struct view weight, struct view bias)
+                       size_t width, struct plain_norm norm)
 {
-    size_t width = weight.cols;
-    for (size_t i = 0; i < n && weight.w; i++) {
+    for (size_t i = 0; i < n && norm.there; i++) {
         double *row = x + i * pitch, mean = 0, squares = 0;
         for (size_t k = 0; k < width && c->norm_centred; k++)
             mean += row[k] / (double)width;
@@ -213,9 +229,15 @@ static void plain_norm(const struct model_config *c, double *x, size_t n, size_t
             squares += (row[k] - mean) * (row[k] - mean) / (double)width;
         for (size_t k = 0; k < width; k++)
             row[k] = (row[k] - mean) / sqrt(squares + (double)c->norm_eps) *
-                         ((double)c->norm_offset + weight.w[k]) +
-                     (bias.w ? bias.w[k] : 0);
+                         (norm.weight.w ? (double)c->norm_offset + norm.weight.w[k] : 1) +
+                     (norm.bias.w ? norm.bias.w[k] : 0);
     }
+}
+
+static void plain_norm_rows(const struct model_config *c, double *x, size_t n,
+                            struct plain_norm norm)
+{
+    plain_norm(c, x, n, c->hidden, c->hidden, norm);
 }
 
 static double plain_activation(enum activation kind, double x)
@@ -234,7 +256,8 @@ static void plain_rotate(const struct model_config *c, const struct rope_config 
     for (size_t i = 0; i < n; i++)
         for (size_t h = 0; h < heads; h++)
             for (size_t k = 0; k < half; k++) {
-                double *head = x + (i * heads + h) * c->head_dim, angle = (double)i * (double)f[k];
+                double *head = x + (i * heads + h) * c->head_dim,
+                       angle = (c->rope_reversed ? -1 : 1) * (double)i * (double)f[k];
                 double *a = head + (c->rope_interleaved ? 2 * k : k), was = *a;
                 double *b = c->rope_interleaved ? a + 1 : a + half;
                 double cosine = cos(angle) * r->attention_factor;
@@ -289,17 +312,23 @@ static void plain_attention(const struct plain *p, size_t l, double *out, const 
 static void plain_head_norm(const struct plain *p, size_t l, double *x, size_t n, int key)
 {
     const struct model_config *c = &p->m->config;
-    struct view w = of_layer(p, l, key ? ROLE_KEY_NORM : ROLE_QUERY_NORM);
-    struct view b = of_layer(p, l, key ? ROLE_KEY_NORM_BIAS : ROLE_QUERY_NORM_BIAS);
+    struct plain_norm norm = norm_of_layer(p, l, key ? ROLE_KEY_NORM : ROLE_QUERY_NORM);
     size_t heads = key ? c->kv_heads : c->heads, dim = c->head_dim;
     if (c->head_norm == HEAD_NORM_WIDE)
-        plain_norm(c, x, n, heads * dim, w, b);
+        plain_norm(c, x, n, heads * dim, heads * dim, norm);
     for (size_t h = 0; h < heads && c->head_norm != HEAD_NORM_WIDE; h++) {
         if (c->head_norm == HEAD_NORM_EACH)
-            w = view_of(p, &p->m->head_norm[l * (c->heads + c->kv_heads) + key * c->heads + h]);
+            norm.weight =
+                view_of(p, &p->m->head_norm[l * (c->heads + c->kv_heads) + key * c->heads + h]);
         if (c->head_norm != HEAD_NORM_NONE)
-            plain_norm(c, x + h * dim, n, heads * dim, w, b);
+            plain_norm(c, x + h * dim, n, heads * dim, dim, norm);
     }
+}
+
+static void plain_clip(const struct model_config *c, double *x, size_t n)
+{
+    if (c->clip_qkv > 0)
+        reference_clamp(x, (double)c->clip_qkv, n);
 }
 
 static void plain_project(const struct plain *p, size_t l, const double *x, size_t n, double *q,
@@ -324,6 +353,16 @@ static void plain_project(const struct plain *p, size_t l, const double *x, size
     free(fused);
 }
 
+static void plain_scale(const struct model_config *c, double *q, size_t n)
+{
+    size_t width = c->heads * c->head_dim;
+    for (size_t i = 0; i < n && c->query_period > 0; i++) {
+        double behind = floor((double)i / c->query_period);
+        for (size_t k = 0; k < width; k++)
+            q[i * width + k] *= (double)(float)(1 + c->query_beta * log1p(behind));
+    }
+}
+
 // What attention (or the MLP) adds to the residual stream, from the normed rows x.
 static double *plain_attend(const struct plain *p, size_t l, const double *x, size_t n,
                             size_t length)
@@ -333,16 +372,23 @@ static double *plain_attend(const struct plain *p, size_t l, const double *x, si
     double *k = zeros(n * c->kv_heads * c->head_dim), *v = zeros(n * c->kv_heads * c->head_dim);
     double *y = zeros(n * c->hidden);
     plain_project(p, l, x, n, q, k, v);
-    plain_head_norm(p, l, q, n, 0);
-    plain_head_norm(p, l, k, n, 1);
-    if (c->layer[l].rope >= 0) {
-        plain_rotate(c, &c->rope[c->layer[l].rope], q, n, c->heads, length);
-        plain_rotate(c, &c->rope[c->layer[l].rope], k, n, c->kv_heads, length);
-    }
+    plain_clip(c, q, n * c->heads * c->head_dim);
+    plain_clip(c, k, n * c->kv_heads * c->head_dim);
+    plain_clip(c, v, n * c->kv_heads * c->head_dim);
+    for (int step = 0; step < 2; step++)
+        if (step == c->head_norm_late) {
+            plain_head_norm(p, l, q, n, 0);
+            plain_head_norm(p, l, k, n, 1);
+        } else if (c->layer[l].rope >= 0) {
+            plain_scale(c, q, n);
+            plain_rotate(c, &c->rope[c->layer[l].rope], q, n, c->heads, length);
+            plain_rotate(c, &c->rope[c->layer[l].rope], k, n, c->kv_heads, length);
+        }
     plain_attention(p, l, o, q, k, v, n);
     plain_linear(y, o, n, of_layer(p, l, ROLE_ATTENTION_OUT),
                  of_layer(p, l, ROLE_ATTENTION_OUT_BIAS));
-    plain_norm(c, y, n, c->hidden, of_layer(p, l, ROLE_ATTENTION_POST_NORM), (struct view){0});
+    if (!c->norm_sums)
+        plain_norm_rows(c, y, n, norm_of_layer(p, l, ROLE_ATTENTION_POST_NORM));
     free(q), free(k), free(v), free(o);
     return y;
 }
@@ -360,7 +406,8 @@ static double *plain_mlp(const struct plain *p, size_t l, const double *x, size_
         u[i] = gate.w ? plain_activation(c->activation, g[i]) * u[i]
                       : plain_activation(c->activation, u[i]);
     plain_linear(y, u, n, of_layer(p, l, ROLE_DOWN), of_layer(p, l, ROLE_DOWN_BIAS));
-    plain_norm(c, y, n, c->hidden, of_layer(p, l, ROLE_MLP_POST_NORM), (struct view){0});
+    if (!c->norm_sums)
+        plain_norm_rows(c, y, n, norm_of_layer(p, l, ROLE_MLP_POST_NORM));
     free(g), free(u);
     return y;
 }
@@ -372,10 +419,14 @@ static double *plain_copy(const double *x, size_t n)
     return y;
 }
 
-static void plain_add(const struct model_config *c, double *x, double *y, size_t n)
+static void plain_add(const struct plain *p, size_t l, double *x, double *y, size_t n,
+                      enum tensor_role post_norm)
 {
+    const struct model_config *c = &p->m->config;
     for (size_t i = 0; i < n * c->hidden; i++)
         x[i] += (double)c->residual_scale * y[i];
+    if (c->norm_sums)
+        plain_norm_rows(c, x, n, norm_of_layer(p, l, post_norm));
     free(y);
 }
 
@@ -383,37 +434,57 @@ static void plain_layer(const struct plain *p, size_t l, double *x, size_t n, si
 {
     const struct model_config *c = &p->m->config;
     double *normed = plain_copy(x, n * c->hidden), *second;
-    plain_norm(c, normed, n, c->hidden, of_layer(p, l, ROLE_ATTENTION_NORM),
-               of_layer(p, l, ROLE_ATTENTION_NORM_BIAS));
+    plain_norm_rows(c, normed, n, norm_of_layer(p, l, ROLE_ATTENTION_NORM));
     double *added = plain_attend(p, l, normed, n, length);
     if (!c->parallel)
-        plain_add(c, x, added, n);
-    int shared = c->parallel && !of_layer(p, l, ROLE_MLP_NORM).w;
+        plain_add(p, l, x, added, n, ROLE_ATTENTION_POST_NORM);
+    int shared = c->parallel && !c->has[ROLE_MLP_NORM];
     second = plain_copy(shared ? normed : x, n * c->hidden);
-    plain_norm(c, second, n, c->hidden, of_layer(p, l, ROLE_MLP_NORM),
-               of_layer(p, l, ROLE_MLP_NORM_BIAS));
+    plain_norm_rows(c, second, n, norm_of_layer(p, l, ROLE_MLP_NORM));
     if (c->parallel)
-        plain_add(c, x, added, n);
-    plain_add(c, x, plain_mlp(p, l, second, n), n);
+        plain_add(p, l, x, added, n, ROLE_ATTENTION_POST_NORM);
+    plain_add(p, l, x, plain_mlp(p, l, second, n), n, ROLE_MLP_POST_NORM);
     free(normed), free(second);
+}
+
+// The rows that go into the first layer, [n, hidden].
+static double *plain_enter(const struct plain *p, const struct sequence *s, size_t n)
+{
+    const struct model_config *c = &p->m->config;
+    struct view table = once(p, ROLE_EMBEDDING), positions = once(p, ROLE_POSITIONS);
+    struct view in = once(p, ROLE_PROJECT_IN);
+    double *x = zeros(n * c->hidden), *e = zeros(n * table.cols);
+    for (size_t i = 0; i < n * table.cols; i++)
+        e[i] = table.w[s->token[i / table.cols] * table.row + i % table.cols] *
+               (double)c->embedding_scale;
+    if (in.w)
+        plain_linear(x, e, n, in, (struct view){0});
+    else
+        memcpy(x, e, n * c->hidden * sizeof *x);
+    for (size_t i = 0; i < n * c->hidden && positions.w; i++)
+        x[i] += positions.w[(i / c->hidden + c->position_offset) * positions.row + i % c->hidden];
+    plain_norm_rows(c, x, n, norm_once(p, ROLE_EMBEDDING_NORM));
+    free(e);
+    return x;
 }
 
 // logp [n - 1] of the tokens after the first.
 static void plain_logp(const struct plain *p, const struct sequence *s, double *logp)
 {
     const struct model_config *c = &p->m->config;
-    struct view table = once(p, ROLE_EMBEDDING), positions = once(p, ROLE_POSITIONS);
     size_t n = s->n - 1;
-    double *x = zeros(n * c->hidden), *logits = zeros(n * c->vocab),
+    double *x = plain_enter(p, s, n), *logits = zeros(n * c->vocab),
            softcap = (double)c->logit_softcap;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < c->hidden; k++)
-            x[i * c->hidden + k] =
-                table.w[s->token[i] * table.row + k] * (double)c->embedding_scale +
-                (positions.w ? positions.w[i * positions.row + k] : 0);
+    struct view out = once(p, ROLE_PROJECT_OUT);
     for (size_t l = 0; l < c->layers; l++)
         plain_layer(p, l, x, n, s->n);
-    plain_norm(c, x, n, c->hidden, once(p, ROLE_FINAL_NORM), once(p, ROLE_FINAL_NORM_BIAS));
+    plain_norm_rows(c, x, n, norm_once(p, ROLE_FINAL_NORM));
+    if (out.w) {
+        double *wide = x;
+        x = zeros(n * out.rows);
+        plain_linear(x, wide, n, out, (struct view){0});
+        free(wide);
+    }
     plain_linear(logits, x, n, once(p, ROLE_HEAD), once(p, ROLE_HEAD_BIAS));
     for (size_t i = 0; i < n; i++) {
         double *z = logits + i * c->vocab, sum = 0;
@@ -581,7 +652,7 @@ static float *states_of(struct reference *r, size_t first, size_t n, size_t shar
         packer_add(&p, &s);
     }
     packer_batch(&p, &b);
-    size_t size = b.n_wanted * r->model->config.hidden;
+    size_t size = b.n_wanted * r->model->config.end_width;
     float *out = calloc(size, sizeof *out);
     if (decoder_forward(&r->decoder, &b, NULL, save, &e) == 0)
         memcpy(out, r->decoder.hidden, size * sizeof *out);
@@ -599,7 +670,7 @@ static void same_bits(const float *a, const float *b, size_t n)
 // Packed, shared, kept for the way back, with any number of threads: the same bits as alone.
 static void check_company(struct reference *r)
 {
-    size_t width = r->model->config.hidden, at = 0;
+    size_t width = r->model->config.end_width, at = 0;
     size_t share = rope_same_up_to(&r->model->config);
     float *packed = states_of(r, 0, 4, 0, 0), *shared = states_of(r, 0, 4, share, 0);
     float *saved = states_of(r, 0, 4, 0, 1);
@@ -646,7 +717,7 @@ static void feed(struct reference *r, const struct kv_cache *cache, size_t past,
 // Token after token through the KV cache.
 static void check_cache(struct reference *r)
 {
-    size_t stride = 2 * decoder_block_floats(r->model), width = r->model->config.hidden;
+    size_t stride = 2 * decoder_block_floats(r->model), width = r->model->config.end_width;
     size_t layers = r->model->config.layers, n = small_lengths[0];
     struct kv_cache cache = {calloc(layers * stride, sizeof(float)),
                              calloc(layers * stride, sizeof(float)), stride};
@@ -675,7 +746,7 @@ static void add_gradients(struct reference *r, size_t first, size_t n, size_t tr
     }
     packer_batch(&p, &b);
     struct head_result out = {.logp = logp};
-    float *dhidden = calloc(b.n_wanted * r->model->config.hidden, sizeof *dhidden);
+    float *dhidden = calloc(b.n_wanted * r->model->config.end_width, sizeof *dhidden);
     CHECK(decoder_forward(&r->decoder, &b, NULL, 1, &e) == 0);
     CHECK(head_train(&r->device, r->model, r->decoder.hidden, p.target, b.n_wanted, NULL, &out,
                      mean_nll, &trained, dhidden, &e) == 0);
@@ -776,7 +847,7 @@ static void check_family(const struct small_family *f)
             x.trained += packer_add(&p, &example[i].sequence);
         packer_batch(&p, &b);
         struct head_result out = {.temperature = 0.8f};
-        float *dhidden = calloc(b.n_wanted * r.model->config.hidden, sizeof *dhidden);
+        float *dhidden = calloc(b.n_wanted * r.model->config.end_width, sizeof *dhidden);
         model_clear_gradient(r.model);
         CHECK(decoder_forward(&r.decoder, &b, NULL, 1, &e) == 0 &&
               head_train(&r.device, r.model, r.decoder.hidden, p.target, b.n_wanted, NULL, &out,

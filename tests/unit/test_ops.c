@@ -724,6 +724,33 @@ static void caps(void)
     }
 }
 
+static double clamp_loss(void *arg)
+{
+    struct cap_case *c = arg;
+    memcpy(c->y, c->z, c->n * sizeof *c->y);
+    reference_clamp(c->y, c->softcap, c->n);
+    return weighted(c->weight, c->y, c->n);
+}
+
+static void clamps(void)
+{
+    for (int round = 0; round < 24; round++) {
+        kit_begin(round);
+        struct cap_case c = {.n = ONE_OF(1, 3, 8, 15, 17, 33, 1000),
+                             .softcap = round & 1 ? 0.8 : 2};
+        float *x = normals(c.n, 1.5f), *dx = normals(c.n, 1);
+        c.z = doubled(x, c.n);
+        c.y = doubled(x, c.n);
+        c.weight = doubled(dx, c.n);
+        reference_clamp(c.y, (double)(float)c.softcap, c.n);
+        CHECK(device.ops->clamp(&device, x, (float)c.softcap, c.n, &error) == 0);
+        for (size_t i = 0; i < c.n; i++)
+            CHECK((double)x[i] == c.y[i]);
+        CHECK(device.ops->clamp_backward(&device, dx, x, (float)c.softcap, c.n, &error) == 0);
+        CHECK(gradient_is("x", dx, NULL, c.z, c.n, clamp_loss, &c, 1e-6));
+    }
+}
+
 static void blends(void)
 {
     static const float factors[] = {0, 1, -0.5f, 0.22f};
@@ -1027,6 +1054,8 @@ static void rows_alone(void)
             CHECK(device.ops->axpby(&device, c, 0.3f, in_row, 0.7f, n * in, &error) == 0);
             CHECK(device.ops->softcap(&device, c, 2, n * in, &error) == 0);
             CHECK(device.ops->softcap_backward(&device, c, in_row, 2, n * in, &error) == 0);
+            CHECK(device.ops->clamp(&device, c, 1, n * in, &error) == 0);
+            CHECK(device.ops->clamp_backward(&device, c, in_row, 2, n * in, &error) == 0);
             CHECK(device.ops->log_softmax(&device, in_row, n, in, t + row, lse[way] + row,
                                           logp[way] + row, entropy[way] + row, NULL, &error) == 0);
             struct divergence v = {in_row, lse[way] + row, level, flats, n, in};
@@ -1133,6 +1162,8 @@ static void run_everything(struct results *r)
     CHECK(o->softcap(&device, capped, 1.5f, N * IN, &error) == 0);
     CHECK(o->axpby(&device, capped, 0.5f, x, 0.7f, N * IN, &error) == 0);
     CHECK(o->softcap_backward(&device, capped, y, 5, N * IN, &error) == 0);
+    CHECK(o->clamp(&device, capped, 1, N * IN, &error) == 0);
+    CHECK(o->clamp_backward(&device, capped, y, 0.5f, N * IN, &error) == 0);
     struct grouping grouping = {6, 3, 10};
     float *q = result(r, zeros(N * IN), N * IN), *k = result(r, zeros(N * IN), N * IN);
     float *value = result(r, zeros(N * IN), N * IN), *fused = result(r, zeros(N * IN), N * IN);
@@ -1234,6 +1265,7 @@ int main(void)
         run_named(sets[i], "attention gradients", attention_gradient);
         run_named(sets[i], "activations and their gradients", activations);
         run_named(sets[i], "cap and its gradient", caps);
+        run_named(sets[i], "clamp and its gradient", clamps);
         run_named(sets[i], "blend", blends);
         run_named(sets[i], "group and ungroup", groups);
         run_named(sets[i], "log_softmax and its gradient", log_softmax);

@@ -415,7 +415,7 @@ static double total_reward(struct model *m, struct decoder *d, const struct sequ
         sum += (double)reward[i];
         ones[i] = 1;
     }
-    float *dhidden = calloc(b.n_wanted * m->config.hidden, sizeof *dhidden);
+    float *dhidden = calloc(b.n_wanted * m->config.end_width, sizeof *dhidden);
     if (back)
         CHECK(head_reward_backward(d->device, m, d->hidden, b.n_wanted, ones, dhidden, &e) == 0 &&
               decoder_backward(d, &b, dhidden, &e) == 0);

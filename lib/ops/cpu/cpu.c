@@ -369,6 +369,35 @@ static int cpu_softcap_backward(struct device *d, float *dz, const float *z, flo
     return 0;
 }
 
+static void clamp_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct elementwise_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        j->y[i] = j->y[i] > j->factor ? j->factor : j->y[i] < -j->factor ? -j->factor : j->y[i];
+}
+
+static int cpu_clamp(struct device *d, float *x, float limit, size_t n, struct err *e)
+{
+    struct elementwise_job job = {.y = x, .factor = limit};
+    threads_for(n, ELEMENTS, clamp_chunk, &job);
+    return 0;
+}
+
+static void clamp_backward_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct elementwise_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        j->y[i] = fabsf(j->x[i]) < j->factor ? j->y[i] : 0;
+}
+
+static int cpu_clamp_backward(struct device *d, float *dx, const float *x, float limit, size_t n,
+                              struct err *e)
+{
+    struct elementwise_job job = {.y = dx, .x = x, .factor = limit};
+    threads_for(n, ELEMENTS, clamp_backward_chunk, &job);
+    return 0;
+}
+
 struct softmax_job {
     const struct kernels *kernels;
     const float *logits;
@@ -544,6 +573,8 @@ const struct ops ops_cpu = {
     .axpby = cpu_axpby,
     .softcap = cpu_softcap,
     .softcap_backward = cpu_softcap_backward,
+    .clamp = cpu_clamp,
+    .clamp_backward = cpu_clamp_backward,
     .log_softmax = cpu_log_softmax,
     .softmax = cpu_softmax,
     .log_softmax_backward = cpu_log_softmax_backward,
