@@ -346,7 +346,7 @@ static void folders(void)
     char name[256];
     takes(&c, "gemma3-folder", NULL);
     CHECK_TEXT(c.model_type, "gemma3");
-    CHECK(c.tied && c.n_eos == 2 && config_is_eos(&c, 5) && c.dtype == DTYPE_F32);
+    CHECK(c.tied && c.n_eos == 2 && is_eos(&c, 5) && c.dtype == DTYPE_F32);
     CHECK_TEXT(family_name(&c, ROLE_QUERY, 1, 0, name, sizeof name),
                "language_model.model.layers.1.self_attn.q_proj.weight");
     CHECK_TEXT(family_architecture(&c, HEAD_VOCABULARY), "Gemma3ForConditionalGeneration");
