@@ -117,7 +117,8 @@ SH
     at=$(awk '$1 == "rename" && $2 == "out" && ++n == 3 { print NR + 1 }' points)
     rm -r out out.*
     struck KILL "$at" "${vote[@]}" -o out -- --save-steps 1
-    [ "$got" -eq 137 ] && [ "$(jq .generation out/densepath.json)" -eq 2 ]
+    [ "$got" -eq 137 ]
+    [ "$(jq .generation out/densepath.json)" -eq 2 ]
     "${vote[@]}" -o out --resume
     cmp whole/model.safetensors out/model.safetensors
 }
@@ -173,7 +174,8 @@ SH
             [ "$status" -eq 3 ] || [ "$status" -eq 1 ] || { echo "$program, $edit: $status"; return 1; }
             [ "${#stderr_lines[@]}" -eq 1 ] || { echo "$program, $edit: $stderr"; return 1; }
             [[ $stderr == "$program: bad.toks: "* ]] || { echo "$program, $edit: $stderr"; return 1; }
-            [ ! -e out ] && [ ! -e out.partial ]
+            [ ! -e out ]
+            [ ! -e out.partial ]
         done
     done
     # Whole, it is taken.

@@ -81,7 +81,8 @@ compare() { # what is the same in all calls
         (.[1:] | length == 24 and all([.advantage[] | numbers] | length > 0 and all(. == 1)))'
     # Chosen by what folds say that did not see a demonstration: two thirds of the first 48 are left out.
     [ "$(toks stat -O json $s/crossfit-folds.rewarded.toks | jq .records)" -eq 96 ]
-    [ -d $s/crossfit-folds/fold-4/0.25 ] && [ -d $s/sft-ema/ema ]
+    [ -d $s/crossfit-folds/fold-4/0.25 ]
+    [ -d $s/sft-ema/ema ]
     cmp $s/sft-ema/model.safetensors $s/sft/model.safetensors
     toks view $s/abc.samples.toks | jq -se '.[1:] | all(has("attention"))'
     toks view $s/mig.samples.toks | jq -se '.[1:] | length == 24'

@@ -110,7 +110,8 @@ sums() { # STREAM
     wait $pid || status=$?
     [ "$status" -eq 75 ]
     grep -q 'run it again to go on' stopped
-    [ -e out/fold-1.partial ] && [ -e out/fold-2.partial ]
+    [ -e out/fold-1.partial ]
+    [ -e out/fold-2.partial ]
     [ ! -e out/fold-1/config.json ]
 }
 

@@ -160,7 +160,8 @@ END
         [ "$status" -eq 2 ]
     done
     run "$BIN/dense-reward" "${paper[@]}" s
-    [ "$status" -eq 2 ] && [[ $output == *REFERENCE* ]]
+    [ "$status" -eq 2 ]
+    [[ $output == *REFERENCE* ]]
 }
 
 @test "rewards and returns by hand; untrained tokens are null" {
@@ -520,8 +521,10 @@ steps() {
     printf '%s\n' '{"densepath":1,"columns":[{"name":"token","type":"u32","per":"token"},{"name":"mask","type":"u8","per":"token"},{"name":"x","type":"f32","per":"token"},{"name":"prompt","type":"string","per":"sequence"}]}' \
         '{"id":"a","prompt":"p","token":[1,2],"mask":[0,1],"x":[0,1]}' >one.jsonl
     run "$BIN/dense-reward" --reward x one.jsonl -o out
-    [ "$status" -eq 1 ] && [[ $output == *'record `a`'*'only sample of its prompt'*'--baseline none'* ]]
+    [ "$status" -eq 1 ]
+    [[ $output == *'record `a`'*'only sample of its prompt'*'--baseline none'* ]]
     jq -c 'del(.prompt) | if .columns then .columns |= .[:3] else . end' one.jsonl >without.jsonl
     run "$BIN/dense-reward" --reward x without.jsonl -o out
-    [ "$status" -eq 3 ] && [[ $output == *'no column `prompt`'*'--baseline none'* ]]
+    [ "$status" -eq 3 ]
+    [[ $output == *'no column `prompt`'*'--baseline none'* ]]
 }

@@ -187,7 +187,8 @@ hush=()
 END
     # Nothing that is given is run.
     try -m '$(touch ran)`touch ran`"; touch ran' "'; touch ran; '" >got
-    [ ! -e ran ] && grep -qF '\$(touch ran)' got
+    [ ! -e ran ]
+    grep -qF '\$(touch ran)' got
     # -q silences, whatever -v says.
     try -qv -m a x | grep -qx 'declare -a loud=(\[0\]="-q")'
 }
@@ -196,7 +197,10 @@ END
     make_script
     printf '%s\n' '# ours' 'model = from file' 'number=9' 'json = yes' 'resume = no' >conf
     try --config conf --number 2 x | sed 's/^declare -[-a] //' >got
-    grep -qx 'model="from file"' got && grep -qx 'number="2"' got && grep -qx 'format="json"' got && grep -qx 'resume=""' got
+    grep -qx 'model="from file"' got
+    grep -qx 'number="2"' got
+    grep -qx 'format="json"' got
+    grep -qx 'resume=""' got
     printf 'nombre = 3\n' >bad
     run -2 --separate-stderr try --config bad -m a x
     [[ $stderr == "try: bad:1: try has no option 'nombre'"* ]]
@@ -209,7 +213,8 @@ END
     make_script
     refuse() { # MESSAGE ARGUMENT...
         run -2 --separate-stderr try "${@:2}"
-        [ "$stderr" = "try: $1 (see \`try --help\`)" ] && [ -z "$output" ]
+        [ "$stderr" = "try: $1 (see \`try --help\`)" ]
+        [ -z "$output" ]
     }
     refuse '-m DIR is missing' x
     refuse 'one to three files are needed' -m a
@@ -235,7 +240,9 @@ END
 @test "options of pipelines: --help, --version and --list-options come of the table" {
     make_script
     run -0 --separate-stderr try --help
-    [ "${lines[0]}" = 'Usage: try [OPTION...] FILE...' ] && [ "${lines[-1]}" = 'The end.' ] && [ -z "$stderr" ]
+    [ "${lines[0]}" = 'Usage: try [OPTION...] FILE...' ]
+    [ "${lines[-1]}" = 'The end.' ]
+    [ -z "$stderr" ]
     [[ $output == *'  -m, --model DIR             a model; --like this'* ]]
     [[ $output == *'      --mode fast|slow        how [slow]'*'Sorts:'*'      --mark NAME             several'* ]]
     [[ $output == *'Common:'*'      --seed N                seed of all random numbers [0]'*'--config FILE'* ]]
@@ -248,7 +255,8 @@ END
     # A table that cannot be read is the script's fault: 1, and nothing is run.
     sed -i 's/ real 0 1 / whatever  /' try
     run -1 --separate-stderr try -m a x
-    [[ $stderr == 'try: the table of options cannot be read at '* ]] && [ -z "$output" ]
+    [[ $stderr == 'try: the table of options cannot be read at '* ]]
+    [ -z "$output" ]
 }
 
 @test "each pipeline uses each variable of its table" {

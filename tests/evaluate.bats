@@ -298,7 +298,8 @@ END
     command -v gnuplot >/dev/null || skip "needs gnuplot"
     run -0 "$P/gap" -o figure --text "$D/pairs.toks" SFT="$D/a,$D/b" IRFT="$D/b,$D/a"
     [[ $output == *IRFT* && $output == *'***'* ]]
-    [ -s figure.svg ] && [ -s figure.png ]
+    [ -s figure.svg ]
+    [ -s figure.png ]
 }
 
 @test "export: AlpacaEval's array, MT-bench's two turns" {

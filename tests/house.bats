@@ -174,7 +174,8 @@ bare_make() { # ARGUMENT...
         esac
         [ -s "root/usr/share/man/man1/$name.1" ]
     done
-    [ -s root/usr/share/man/man5/toks.5 ] && [ -s root/usr/share/man/man7/densepath.7 ]
+    [ -s root/usr/share/man/man5/toks.5 ]
+    [ -s root/usr/share/man/man7/densepath.7 ]
     # An installed pipeline runs with the installed programs.
     PATH=$PWD/root/usr/bin:$PATH run -0 root/usr/share/densepath/pipelines/sft --help
     [[ $output == Usage:* ]]
@@ -309,7 +310,9 @@ bare_make() { # ARGUMENT...
     jq -r .model_type tests/fixtures/configs/*.json | sort -u >"$BATS_TEST_TMPDIR/fixtures"
     cd "$BATS_TEST_TMPDIR"
     [ "$(wc -l <readme)" -ge 20 ]
-    diff readme page && diff readme program && diff readme fixtures
+    diff readme page
+    diff readme program
+    diff readme fixtures
 }
 
 @test "each row of README's table of support names tests that exist" {

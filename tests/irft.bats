@@ -29,7 +29,9 @@ setup() {
     "$BIN/pair-train" -q -m out.stages/1 -o hand --reference stage --max-steps 3 --optim rmsprop --seed 1 \
         --learning-rate 1e-3 --batch-size 2 out.stages/2.pairs.toks
     cmp hand/model.safetensors out.stages/2/model.safetensors
-    [ ! -e out.stages/3 ] && [ ! -e out.partial ] && [ ! -e out.lock ]
+    [ ! -e out.stages/3 ]
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
 }
 
 @test "irft: one stage is SPIN, GSIL by the loss; JSONL and streams" {
@@ -46,7 +48,8 @@ setup() {
     "${irft[@]}" -o straight "${long[@]}" straight.log seven.toks -- -q --save-steps 3
     afresh() { rm -rf out out.* log; }
     same_as_straight() {
-        cmp straight/model.safetensors out/model.safetensors && cmp <(figures straight.log) <(figures log)
+        cmp straight/model.safetensors out/model.safetensors
+        cmp <(figures straight.log) <(figures log)
     }
     most=5 each_struck KILL "${irft[@]}" -o out "${long[@]}" log --resume seven.toks -- -q --save-steps 3
     local before

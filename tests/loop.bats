@@ -52,7 +52,8 @@ loop() {
     same_policy out anew
     cmp <(figures out.log) <(figures anew.log)
     jq -se '[.[].generation] == [range(1; 21)] and all(.lag == 0)' out.log
-    [ ! -e out.partial ] && [ ! -e out.lock ]
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
 }
 
 @test "loop: lag 1 overlaps and repeats itself" {
@@ -208,5 +209,6 @@ check_death() { # OUT VICTIM: the others have ended rightly
     await eval 'is_gone "$pid" || [ "$(naps)" -gt $((naps + 5)) ]'
     kill "$pid"
     wait "$pid" || [ $? -eq 143 ]
-    [ ! -e later ] && [ ! -s said ]
+    [ ! -e later ]
+    [ ! -s said ]
 }

@@ -254,7 +254,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
 @test "examples of densepath-irft.1" {
     run_examples densepath-irft.1
     jq -se '[.[].stage] == [1, 1, 1, 2, 2, 2] and [.[].step] == [range(1; 7)]' irft.jsonl
-    [ -s irft/model.safetensors ] && [ -s irft.stages/1/model.safetensors ]
+    [ -s irft/model.safetensors ]
+    [ -s irft.stages/1/model.safetensors ]
     [ "$(jq .finished online/densepath.json)" = true ]
 }
 @test "examples of model.1" {
@@ -273,7 +274,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
 }
 @test "examples of densepath.1" {
     run_examples densepath.1
-    [ -s better/model.safetensors ] && [ -s best/model.safetensors ]
+    [ -s better/model.safetensors ]
+    [ -s best/model.safetensors ]
     run ! cmp -s better/model.safetensors best/model.safetensors
 }
 @test "examples of densepath-vote.1" {
@@ -326,7 +328,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
     run_examples densepath-map.1
     [ "$(wc -l <map/map.tsv)" -eq 11 ]
     awk -F"\t" "NF != 19 { exit 1 }" map/map.tsv
-    grep -q "^</svg>" picture.svg && grep -q "learned" picture.txt
+    grep -q "^</svg>" picture.svg
+    grep -q "learned" picture.txt
 }
 @test "examples of densepath-best-of-sft.1" {
     run_examples densepath-best-of-sft.1
@@ -360,7 +363,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
 }
 @test "examples of densepath-crossfit-study.1" {
     run_examples densepath-crossfit-study.1
-    [ "$(wc -l <study/ranking.tsv)" -eq 18 ] && [ -s study/scores.tsv ]
+    [ "$(wc -l <study/ranking.tsv)" -eq 18 ]
+    [ -s study/scores.tsv ]
     # All demonstrations count; the line of one reference, another way.
     pipelines/ranking -m study/seed-1/base --score pipelines/tasks/annotators/score study/seed-1/crossfit/rewarded.toks |
         cut -f1 | cmp - <(awk -F'\t' '$2 == "half, floor crossfitted" { print $3 }' study/ranking.tsv)
@@ -381,7 +385,8 @@ run_examples() { # PAGE [SECTION [FILTER]]
     command -v gnuplot >/dev/null || skip 'needs gnuplot'
     run_examples densepath-plot.1
     for name in loss gap reward scores; do
-        grep -q '</svg>' $name.svg && [ -s $name.png ]
+        grep -q '</svg>' $name.svg
+        [ -s $name.png ]
     done
 }
 @test "examples of densepath-table.1" {

@@ -100,8 +100,11 @@ tiny=(--seeds 1 --arms sft -j 1 HELD_OUT=4 STOP_RULE=4 VALIDATION=4 PRECHECK=2 D
     "$P/irft" -m "$d/base" -o "$d/irft" --stages 2 --steps 1 --max-new-tokens 4 "$d/demos.jsonl" -- -q
     "$P/rft" -m "$d/sft" -o "$d/rft" --rounds 1 "${few[@]}" "$d/demos.jsonl" -- -q
     "$P/best-of-sft" -m "$d/sft" -o "$d/best" --rounds 1 --prompts 4 --max-new-tokens 4 "$d/demos.jsonl" -- -q
-    [ -e "$d/dpr/config.json" ] && [ -e "$d/folds/rewarded.toks" ] && [ -e "$d/irft/config.json" ]
-    [ -e "$d/rft/config.json" ] && [ -e "$d/best/config.json" ]
+    [ -e "$d/dpr/config.json" ]
+    [ -e "$d/folds/rewarded.toks" ]
+    [ -e "$d/irft/config.json" ]
+    [ -e "$d/rft/config.json" ]
+    [ -e "$d/best/config.json" ]
     nothing_ran
 }
 

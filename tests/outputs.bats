@@ -41,7 +41,8 @@ untouched() { # the input, and no left-over
         run -2 toks head -n 2 "$out" -o in.toks
     done
     run -2 toks select -q --by sum:reward --top 1 in.toks -o in.toks
-    [ -L soft ] && [ -L folder/soft ]
+    [ -L soft ]
+    [ -L folder/soft ]
     # Where the shell has opened it, too.
     run -2 bash -c 'toks cat two.toks in.toks >>in.toks'
     cp in.toks p.000.toks
@@ -87,7 +88,8 @@ untouched() { # the input, and no left-over
     ln -s there/old link
     ln -s link link2
     toks head -n 2 in.toks -o link2
-    [ -L link ] && [ -L link2 ]
+    [ -L link ]
+    [ -L link2 ]
     cmp there/old two.toks
     ln -s there/new dangling
     toks head -n 2 in.toks -o dangling
@@ -140,7 +142,8 @@ untouched() { # the input, and no left-over
     (STRIKE_NAMED=1 exec_struck points KILL 0 toks head -n 2 in.toks -o out)
     second=$(grep -o 'out\.tmp\.[0-9a-f]*' points | head -n 1)
     # Nobody can wait there with a link: the name differs each time, and is not made of the process.
-    [ -n "$first" ] && [ "$first" != "$second" ]
+    [ -n "$first" ]
+    [ "$first" != "$second" ]
     [ ${#first} -eq 24 ]
     long=$(printf '%0240d' 1)
     (STRIKE_NAMED=1 exec_struck points KILL 0 toks head -n 2 in.toks -o "$long")

@@ -48,7 +48,9 @@ changed() { # FILTER
          "logps/chosen": (map(.demo | sum) | add / 7), "logps/rejected": (map(.sample | sum) | add / 7),
          loss: ($delta | map(1 + (-0.1 * . | exp) | log) | add / 7)}' >want
     jq -e --slurpfile want want '. as $got | $want[0] | to_entries | all(.value - $got[.key] | fabs < 2e-4)' again
-    [ ! -e out.partial ] && [ ! -e out.lock ] && [ ! -e out/state.safetensors ]
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
+    [ ! -e out/state.safetensors ]
     jq -e '.finished and (.provenance | map(.program) | index("rollout") != null and .[-1] == "pair-train")' out/densepath.json
 }
 
@@ -212,9 +214,11 @@ loop() {
     struck TERM "$half" "${o[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
-    [ ! -e out.lock ] && [ ! -e out.partial ]
+    [ ! -e out.lock ]
+    [ ! -e out.partial ]
     reached=$(jq .generation out/densepath.json)
-    [ "$reached" -ge 3 ] && [ "$reached" -lt 14 ]
+    [ "$reached" -ge 3 ]
+    [ "$reached" -lt 14 ]
     { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 4 + 1))"; } |
         "${o[@]}" --resume --metrics log -o out
     cmp straight/model.safetensors out/model.safetensors
@@ -228,7 +232,9 @@ loop() {
     "${o[@]}" --metrics straight.log -o straight long.toks
     afresh() { rm -rf out out.partial out.lock log; }
     same_as_straight() {
-        cmp {straight,out}/model.safetensors && cmp <(figures straight.log) <(figures log) && cmp {straight,out}/densepath.json
+        cmp {straight,out}/model.safetensors
+        cmp <(figures straight.log) <(figures log)
+        cmp {straight,out}/densepath.json
     }
     most=8 each_struck 'KILL TERM' "${o[@]}" --save-steps 3 --resume --metrics log -o out long.toks
 }

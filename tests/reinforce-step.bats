@@ -51,7 +51,9 @@ same_model() { # A B
     jq -e '.generation == 6 and .finished and (.provenance | map(.program) |
         .[-1] == "reinforce-step" and index("rollout") != null and index("dense-reward") != null)' out/densepath.json
     jq -e '.generation == 5' out/previous/densepath.json
-    [ -e out/state.safetensors ] && [ ! -e out.partial ] && [ ! -e out.lock ]
+    [ -e out/state.safetensors ]
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
     # a step of the rollout an update: 16 sequences, as its header tells
     records round.toks | jq -sc '[.[] | . as $r | {step, reward: ([.reward, .mask] | transpose | map(select(.[1] == 1)[0]) | add),
         n: (.mask | add)}] | group_by(.step) | map({reward: (map(.reward) | add / 16), n: (map(.n) | add)})' >want
@@ -174,9 +176,11 @@ same_model() { # A B
     struck TERM "$half" "${learn[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
     grep -q "stopped after generation.*--resume" said
-    [ ! -e out.lock ] && [ ! -e out.partial ]
+    [ ! -e out.lock ]
+    [ ! -e out.partial ]
     reached=$(jq .generation out/densepath.json)
-    [ "$reached" -ge 3 ] && [ "$reached" -lt 10 ]
+    [ "$reached" -ge 3 ]
+    [ "$reached" -lt 10 ]
     { "$BIN/toks" view --header long.toks && records long.toks | tail -n "+$((reached * 16 + 1))"; } |
         "${learn[@]}" --resume --metrics log -o out
     same_model straight out
@@ -208,7 +212,8 @@ same_model() { # A B
     # What the stop rule looks at goes with the state.
     afresh
     struck TERM 60 "${learn[@]}" --stop-reward 1e9 --stop-window 3 --metrics log -o out long.toks
-    [ "$got" -eq 75 ] && [ "$(jq .generation out/densepath.json)" -gt 0 ]
+    [ "$got" -eq 75 ]
+    [ "$(jq .generation out/densepath.json)" -gt 0 ]
     grep -aqE 'window:reward[^]]*[0-9]' out/state.safetensors
     # A part, then the whole.
     afresh
@@ -327,7 +332,8 @@ END
     fails 2 '`kl`' "${learn[@]}" --resume -o parts rest
     fails 2 "normalize" "${learn[@]}" --normalize constant:0 -o other round.toks
     fails 3 "logp:nobody" "${learn[@]}" --kl nobody:0.1 -o other round.toks
-    [ ! -e other ] && [ ! -e other.lock ]
+    [ ! -e other ]
+    [ ! -e other.lock ]
 }
 
 @test "reinforce-step: two trainers do not share a policy" {
@@ -344,7 +350,9 @@ END
     wait "$pid" || got=$?
     [ "$got" -eq 3 ]
     [ "$(wc -l <said)" -eq 1 ]
-    [ ! -e out ] && [ ! -e out.lock ] && [ ! -e out.partial ]
+    [ ! -e out ]
+    [ ! -e out.lock ]
+    [ ! -e out.partial ]
 }
 
 @test "reinforce-step: common manners" {

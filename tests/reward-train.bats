@@ -55,7 +55,10 @@ with_rewards() {
     jq -e --slurpfile log log '$log[59] as $l | .pairs == 5 and
         (["loss", "accuracy", "margin", "aligned_accuracy", "aligned_margin"] as $k | . as $f |
             $k | all(. as $n | $f[$n] - $l["eval_" + $n] | fabs < 1e-6))' figures.json
-    [ ! -e rm.partial ] && [ ! -e rm.lock ] && [ ! -e rm/state.safetensors ] && [ ! -e rm/start ]
+    [ ! -e rm.partial ]
+    [ ! -e rm.lock ]
+    [ ! -e rm/state.safetensors ]
+    [ ! -e rm/start ]
     jq -e '.finished and (.provenance[-1] | .program == "reward-train" and
         (.models.base | startswith("xxh3:")))' rm/densepath.json
 }
@@ -186,7 +189,8 @@ with_rewards() {
     kill -TERM "$pid"
     wait "$pid" || got=$?
     [ "$got" -eq 75 ]
-    [ -e out.partial/state.safetensors ] && [ ! -e out ]
+    [ -e out.partial/state.safetensors ]
+    [ ! -e out ]
     local again=("${train[@]}" --resume --max-steps 1000000000 -o out)
     fails 2 '`pad`' "${again[@]}" --pad zero pairs.toks
     fails 2 '`reduction`' "${again[@]}" --reduction tokens pairs.toks

@@ -49,7 +49,8 @@ flip() {
             cp -r out.partial before
             fails 1 'out.partial' "${train[@]}" --resume
             diff -r before out.partial && rm -r before
-            [ ! -e out ] && [ ! -e out.lock ]
+            [ ! -e out ]
+            [ ! -e out.lock ]
         done
     done
     rm -r out.partial/0.3 && cp -r saved/. out.partial && rm out.partial/0.3/config.json
@@ -126,7 +127,8 @@ policy() { # OPTION...: two updates of a policy
     # Without a state on the way.
     fails 1 'out.partial.*No space.*update 9 is there.*--resume' \
         on_disk DISK_FULL=/model.safetensors "${train[@]/#4/0}" --keep 1e-9
-    [ ! -e out ] && [ -e out.partial/state.safetensors ]
+    [ ! -e out ]
+    [ -e out.partial/state.safetensors ]
     "${train[@]/#4/0}" --keep 1e-9 --resume
     cmp out/model.safetensors straight/model.safetensors
     # A pipe that nobody follows publishes at its end only.
@@ -158,10 +160,12 @@ policy() { # OPTION...: two updates of a policy
     mv out straight
     on_disk DISK_PLAIN=1 "${learn[@]}" round.toks
     same_result out straight
-    [ ! -e out.old ] && [ ! -e out.partial ]
+    [ ! -e out.old ]
+    [ ! -e out.partial ]
     on_disk DISK_PLAIN=1 "${train[@]}" -o one
     on_disk DISK_PLAIN=1 "${train[@]}" -o one --overwrite --seed 3
-    [ ! -e one.old ] && [ ! -e one.partial ]
+    [ ! -e one.old ]
+    [ ! -e one.partial ]
     # Killed between the renames.
     rm -r out
     "${learn[@]}" --max-steps 2 round.toks
@@ -169,11 +173,15 @@ policy() { # OPTION...: two updates of a policy
     cp -r straight out.partial
     mv out out.old && : >out.old/densepath.old
     "${learn[@]}" --resume round.toks
-    [ ! -e out.old ] && [ ! -e out.partial ] && [ -e out/densepath.json ]
+    [ ! -e out.old ]
+    [ ! -e out.partial ]
+    [ -e out/densepath.json ]
     # Before the second rename without a new one: the old one is back.
     mv out out.old && : >out.old/densepath.old
     fails 1 'out: exists' "${learn[@]}" round.toks
-    [ -e out/densepath.json ] && [ ! -e out.old ] && [ ! -e out/densepath.old ]
+    [ -e out/densepath.json ]
+    [ ! -e out.old ]
+    [ ! -e out/densepath.old ]
     # A user's own folder of that name is not taken.
     mv out out.old
     "${learn[@]}" --max-steps 1 round.toks

@@ -28,7 +28,9 @@ same_model() { # A B: the same files but for the history
         .[0].num_tokens == $b[0].n and .[29].num_tokens == 30 * $b[0].n and
         all(.learning_rate == 0.01 and .grad_norm > 0 and .step_time > 0 and .entropy > 0) and
         [.[].step] == [range(1; 31)] and .[29].epoch == 30' log
-    [ ! -e out.partial ] && [ ! -e out.lock ] && [ ! -e out/state.safetensors ]
+    [ ! -e out.partial ]
+    [ ! -e out.lock ]
+    [ ! -e out/state.safetensors ]
     # The model can be used in the place of the first: same files, same names, same shapes.
     cmp "$model/config.json" out/config.json
     run -1 "$BIN/model" diff "$model" out
@@ -100,7 +102,9 @@ same_as_straight() {
     afresh
     struck TERM 10 "${train[@]}" "${long[@]}" --metrics log -o out demos.toks
     [ "$got" -eq 75 ]
-    [ -e out.partial/state.safetensors ] && [ ! -e out ] && [ ! -e out.lock ]
+    [ -e out.partial/state.safetensors ]
+    [ ! -e out ]
+    [ ! -e out.lock ]
     grep -q "stopped after update.*--resume" said
 }
 
@@ -267,7 +271,9 @@ END
     "$BIN/model" info out | grep -q "BF16"
     "$BIN/logprob" -q -m out --as m demos.toks | "$BIN/toks" check
     fails 2 "int8" "${train[@]}" --save-dtype int8 --max-steps 1 -o other demos.toks
-    [ ! -e other ] && [ ! -e other.partial ] && [ ! -e other.lock ]
+    [ ! -e other ]
+    [ ! -e other.partial ]
+    [ ! -e other.lock ]
 }
 
 @test "sft-train: other losses" {

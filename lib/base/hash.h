@@ -20,9 +20,9 @@ uint64_t hash_value(const struct hash *h);
 
 enum { FINGERPRINT_MAX = 24 };
 void hash_fingerprint(uint64_t value, char out[FINGERPRINT_MAX]); // "xxh3:0123456789abcdef"
-// A text of JSON that has its own checksum, as "checksum": "xxh3:...": taken while hash_zeros stands
-// there. Its first byte, of FINGERPRINT_SIZE; NULL: it has none. (Within strings quotation marks are
-// escaped: there is one such place.)
+// A text of JSON that has its own checksum, as "checksum": "xxh3:...": taken while hash_zeros
+// stands there. Its first byte, of FINGERPRINT_SIZE; NULL: it has none. (Within strings quotation
+// marks are escaped: there is one such place.)
 extern const char hash_zeros[];
 enum { FINGERPRINT_SIZE = 21 };
 char *hash_place(char *text, size_t size);

@@ -7,6 +7,7 @@
 #include "base/room.h"
 #include "base/sync.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -91,6 +92,29 @@ static int is_filled(const char *path)
     return 0;
 }
 
+// What tells that it is ours goes last: a run that is killed here leaves nobody's folder.
+static int is_mark(const char *name)
+{
+    return !strcmp(name, directory_marker) || !strcmp(name, directory_note_name) ||
+           !strcmp(name, directory_old);
+}
+
+int directory_remove(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), result = 0;
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    while (directory && result == 0 && (entry = readdir(directory)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            !is_mark(entry->d_name))
+            result = io_remove_tree(fd, entry->d_name, e);
+    if (directory)
+        closedir(directory);
+    else if (fd >= 0)
+        close(fd);
+    return result == 0 ? io_remove_tree(AT_FDCWD, path, e) : -1;
+}
+
 // What a killed run left is removed; anything else is not ours to remove.
 static int clear(const char *partial, int overwrite, struct err *e)
 {
@@ -98,7 +122,7 @@ static int clear(const char *partial, int overwrite, struct err *e)
         return 0;
     if (overwrite || has(partial, directory_marker) || has(partial, directory_note_name) ||
         has(partial, directory_old))
-        return io_remove_tree(AT_FDCWD, partial, e);
+        return directory_remove(partial, e);
     return err_set(e, STATUS_FAILED,
                    "%s: exists and was not made by densepath: remove it or choose another name "
                    "with -o",
@@ -158,7 +182,7 @@ void directory_abort(struct directory_output *o)
 {
     struct err ignored;
     if (o->partial)
-        MAY_FAIL(io_remove_tree(AT_FDCWD, o->partial, &ignored));
+        MAY_FAIL(directory_remove(o->partial, &ignored));
     directory_close(o);
 }
 
@@ -212,7 +236,7 @@ static int swap(struct directory_output *o, struct err *e)
 static int put_away(const char *old, const char *path, int keep_previous, struct err *e)
 {
     if (!keep_previous)
-        return io_remove_tree(AT_FDCWD, old, e);
+        return directory_remove(old, e);
     if (drop(old, directory_previous, e) < 0 || drop(old, directory_old, e) < 0)
         return -1;
     char *previous = io_path(path, directory_previous, e);
@@ -280,7 +304,7 @@ int directory_set_aside(const char *path, struct err *e)
     int result = aside ? 0 : -1;
     // One that waits there was complete; what is in its place is not.
     if (result == 0 && has(aside, directory_old))
-        result = io_remove_tree(AT_FDCWD, path, e);
+        result = directory_remove(path, e);
     else if (result == 0)
         result = move_aside(path, replaced_suffix, e);
     free(aside);
@@ -292,7 +316,7 @@ int directory_forget(const char *path, struct err *e)
     char *aside = directory_beside(path, replaced_suffix, e);
     int result = aside ? 0 : -1;
     if (aside && has(aside, directory_old))
-        result = io_remove_tree(AT_FDCWD, aside, e);
+        result = directory_remove(aside, e);
     free(aside);
     return result;
 }
@@ -357,7 +381,7 @@ static int mend_replaced(const char *path, const char *aside, struct err *e)
         return 0;
     if (!io_exists(AT_FDCWD, path))
         return rename(aside, path) < 0 ? err_errno(e, path) : 0;
-    return is_finished(path) ? io_remove_tree(AT_FDCWD, aside, e) : 0;
+    return is_finished(path) ? directory_remove(aside, e) : 0;
 }
 
 int directory_mend(const char *path, const char *const *transient, struct err *e)

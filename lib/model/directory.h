@@ -57,6 +57,8 @@ int directory_is_mount(const char *path);
 // Whether the disk of PATH has room for so many bytes.
 MUST_CHECK int directory_check_room(const char *path, double bytes, struct err *e);
 
+// Removes a directory of this suite's making with all it holds; fine if it does not exist.
+MUST_CHECK int directory_remove(const char *path, struct err *e);
 void directory_close(struct directory_output *o); // leaves PATH.partial where it is
 void directory_abort(struct directory_output *o); // removes it
 

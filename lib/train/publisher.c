@@ -500,7 +500,7 @@ static void clean_up(struct publisher *p, struct err *e)
     } else if (p->created &&
                (!p->live ||
                 (!p->run.trainer.step && (p->aside || !policy_is_followed(&p->run.lock)))) &&
-               (io_remove_tree(AT_FDCWD, p->run.o->output, &second) < 0 ||
+               (directory_remove(p->run.o->output, &second) < 0 ||
                 directory_mend(p->run.o->output, NULL, &second) < 0)) {
         message_warn("%s", second.text);
     }
