@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
+#include "base/listing.h"
 #include "base/place.h"
 #include "base/sync.h"
 #include "base/touched.h"
@@ -116,12 +117,16 @@ int io_open_regular(int at, const char *path, struct err *e)
         errno = why;
         return -1;
     }
-    int regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    int known = fstat(fd, &st) == 0, regular = known && S_ISREG(st.st_mode);
     if (regular && touched_part(&st, path, e) == 0)
         return fd;
+    if (!known)
+        err_errno(e, path);
+    else if (!regular)
+        err_set(e, STATUS_FAILED, "%s: not a regular file", path);
     close(fd);
     errno = EINVAL;
-    return regular ? -1 : err_set(e, STATUS_FAILED, "%s: not a regular file", path);
+    return -1;
 }
 
 int io_read_regular(int at, const char *path, struct buffer *out, struct err *e)
@@ -311,18 +316,19 @@ static int output_install(struct output *o, struct err *e)
     char *folder = place_folder(o->target, e);
     int result = folder ? sync_folder(folder, e) : -1;
     free(folder);
-    return result;
+    return result < 0 ? err_prefix(e, "%s: is there, but its folder is not synced", o->path) : 0;
 }
 
 int output_commit(struct output *o, struct err *e)
 {
-    int result = drain(o, e);
+    int result = err_whole(e) == 0 ? drain(o, e) : -1;
     if (result == 0 && o->atomic)
         result = output_install(o, e);
     if (result == 0) {
         int fd = o->fd;
         o->fd = -1;
-        if (close(fd) < 0)
+        // What is synced can lose nothing any more, and has its name already.
+        if (close(fd) < 0 && !o->atomic)
             result = err_errno(e, output_name(o));
     }
     output_abort(o);
@@ -362,7 +368,8 @@ int io_open_in_place(const char *path, int mode, struct err *e)
     free(target);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) == 0 && touched_output(&st, path, e) == 0)
+    int result = fstat(fd, &st) < 0 ? err_errno(e, path) : touched_output(&st, path, e);
+    if (result == 0)
         return fd;
     close(fd);
     return -1;
@@ -407,11 +414,12 @@ int io_remove_tree(int at, const char *path, struct err *e)
         close(fd);
         return -1;
     }
-    int result = 0;
-    struct dirent *entry;
-    while (result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = io_remove_tree(fd, entry->d_name, e);
+    int result = 0, more = 0;
+    const char *name;
+    while (result == 0 && (more = listing_next(directory, &name)) > 0)
+        result = io_remove_tree(fd, name, e);
+    if (more < 0)
+        result = place_errno(e, at, path);
     closedir(directory);
     if (result == 0 && unlinkat(at, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
         result = place_errno(e, at, path);

@@ -2,7 +2,22 @@
 #include "base/json.h"
 #include "base/io.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+// Most of what jansson's callers do with a value that could not be made is nothing: it is told here.
+static void *piece(size_t size)
+{
+    void *p = malloc(size);
+    if (!p)
+        err_lost(size, "JSON");
+    return p;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    json_set_alloc_funcs(piece, free);
+}
 
 // Copies the text with an exponent behind every whole number of more than 18 digits, which makes it
 // a real: files of others hold such numbers (a tokenizer's model_max_length of 10^30).
@@ -60,21 +75,25 @@ json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e)
 struct sink {
     struct buffer *out;
     struct err *e;
+    int failed;
 };
 
 static int dump(const char *data, size_t size, void *arg)
 {
     struct sink *sink = arg;
-    return buffer_append(sink->out, data, size, sink->e);
+    if (buffer_append(sink->out, data, size, sink->e) < 0)
+        sink->failed = 1;
+    return sink->failed ? -1 : 0;
 }
 
 int json_print(const json_t *value, struct buffer *out, struct err *e)
 {
-    struct sink sink = {out, e};
-    e->text[0] = 0;
-    if (json_dump_callback(value, dump, &sink, JSON_COMPACT | JSON_ENCODE_ANY) == 0)
-        return 0;
-    return e->text[0] ? -1 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
+    struct sink sink = {out, e, 0};
+    // It passes over some failures of the callback.
+    int result = json_dump_callback(value, dump, &sink, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (sink.failed || err_whole(e) < 0)
+        return -1;
+    return result == 0 ? 0 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
 }
 
 static int wrong_type(struct err *e, const char *name, const char *key, const char *wanted)

@@ -238,7 +238,9 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
         char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
         struct buffer line;
         buffer_init(&line, 0);
-        result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
+        result = err_whole(e);
+        if (result == 0)
+            result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
         if (result == 0)
             result = metrics_replace(m, e);
         if (result == 0)

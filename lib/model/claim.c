@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "model/claim.h"
 #include "base/io.h"
+#include "base/listing.h"
 #include "model/directory.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -116,12 +116,17 @@ static int look_inside(struct standing *s, int fd, const char *state, struct err
         close(fd);
         return err_errno(e, "a folder");
     }
-    struct dirent *entry;
-    while ((entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            s->there = 1;
-            s->kept |= looks_kept(fd, entry->d_name);
-        }
+    const char *name;
+    int more;
+    while ((more = listing_next(directory, &name)) > 0) {
+        s->there = 1;
+        s->kept |= looks_kept(fd, name);
+    }
+    if (more < 0) {
+        err_errno(e, "a folder");
+        closedir(directory);
+        return -1;
+    }
     s->ours = io_exists(fd, directory_note_name) || io_exists(fd, directory_marker);
     if (directory_read_note(fd, &note, &ignored) == 0) {
         s->finished = note.finished;

@@ -99,6 +99,7 @@ int directory_begin(struct directory_output *o, const char *path, int keep, int 
     int result = o->path && o->partial ? 0 : -1;
     if (result == 0 && !keep)
         result = clear(o->partial, overwrite, e);
+    int made = result == 0 && !io_exists(AT_FDCWD, o->partial);
     if (result == 0)
         result = io_make_directory(AT_FDCWD, o->partial, e);
     if (result == 0) {
@@ -109,7 +110,9 @@ int directory_begin(struct directory_output *o, const char *path, int keep, int 
     if (result == 0 && (overwrite || !io_exists(o->fd, directory_marker)))
         result =
             io_write_file(o->fd, directory_marker, consent, overwrite ? sizeof consent - 1 : 0, e);
-    if (result < 0)
+    if (result < 0 && made)
+        directory_abort(o);
+    else if (result < 0)
         directory_close(o);
     return result;
 }
@@ -184,8 +187,12 @@ static int swap(struct directory_output *o, struct err *e)
         return err_errno(e, o->path);
     char *aside = directory_beside(o->path, old_suffix, e);
     int result = aside ? move_aside(o->path, old_suffix, e) : -1;
-    if (result == 0 && (rename(o->partial, o->path) < 0 || rename(aside, o->partial) < 0))
+    if (result == 0 && rename(o->partial, o->path) < 0) {
         result = err_errno(e, o->path);
+        MAY_FAIL(rename(aside, o->path) < 0);
+    } else if (result == 0 && rename(aside, o->partial) < 0) {
+        result = err_errno(e, aside);
+    }
     free(aside);
     return result;
 }
@@ -221,20 +228,29 @@ static int sync_names(const char *path, struct err *e)
     return result;
 }
 
-static int install(struct directory_output *o, enum directory_end end, struct err *e)
+// *shown: 1 once PATH is the new one.
+static int install(struct directory_output *o, enum directory_end end, int *shown, struct err *e)
 {
+    *shown = 0;
     // What takes a place is on the disk before, and has it there before the old one goes.
-    if (sync_tree(o->fd, o->partial, e) < 0)
+    if (err_whole(e) < 0 || sync_tree(o->fd, o->partial, e) < 0)
         return -1;
     // Onto an empty directory, too.
     int filled = has(o->path, directory_note_name);
-    if (!filled && rename(o->partial, o->path) == 0)
+    if (!filled && rename(o->partial, o->path) == 0) {
+        *shown = 1;
         return sync_names(o->path, e);
+    }
     if (!filled && errno != ENOTEMPTY && errno != EEXIST)
         return err_errno(e, o->path);
     if (end == DIRECTORY_NEW)
         return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);
-    if (swap(o, e) < 0 || sync_names(o->path, e) < 0)
+    // Where the new one is shown, it is known that the other is to go, even after a crash.
+    if ((end == DIRECTORY_OVERWRITE && put_marker(o->path, directory_old, e) < 0) ||
+        swap(o, e) < 0)
+        return -1;
+    *shown = 1;
+    if (sync_names(o->path, e) < 0)
         return -1;
     return put_away(o->partial, o->path, end == DIRECTORY_NEXT, e);
 }
@@ -242,14 +258,22 @@ static int install(struct directory_output *o, enum directory_end end, struct er
 int directory_commit(struct directory_output *o, enum directory_end end,
                      const char *const *transient, struct err *e)
 {
-    int result = 0;
+    int result = 0, shown = 0;
+    struct err ignored;
     // A generation is right at once; a result that is killed here can still be gone on with.
     if (end == DIRECTORY_NEXT)
         result = io_remove_tree(o->fd, directory_marker, e);
-    if (result == 0 && (result = install(o, end, e)) < 0)
+    if (result == 0)
+        result = install(o, end, &shown, e);
+    if (result < 0 && shown)
+        err_prefix(e, "%s: the new one is there, but", o->path);
+    else if (result < 0 && end != DIRECTORY_NEXT)
         err_prefix(e, "what was made is in %s", o->partial);
-    if (result == 0 && end != DIRECTORY_NEXT)
-        result = drop_transient(o->path, transient, e);
+    else if (result < 0) // a generation is made anew from the state
+        MAY_FAIL(io_remove_tree(AT_FDCWD, o->partial, &ignored));
+    if (shown && end != DIRECTORY_NEXT &&
+        drop_transient(o->path, transient, result < 0 ? &ignored : e) < 0)
+        result = -1;
     if (result == 0 && end == DIRECTORY_OVERWRITE)
         result = directory_forget(o->path, e);
     directory_close(o);
@@ -335,6 +359,19 @@ static int mend_replaced(const char *path, const char *aside, struct err *e)
     return is_finished(path) ? io_remove_tree(AT_FDCWD, aside, e) : 0;
 }
 
+// Behind the renames of `swap`: what was replaced is where the new one was made.
+static int mend_replacing(const char *path, const char *partial, struct err *e)
+{
+    if (!has(path, directory_note_name))
+        return 0;
+    if (has(partial, directory_old))
+        return io_remove_tree(AT_FDCWD, partial, e);
+    return !has(partial, directory_marker) && !has(path, directory_previous) &&
+                   follows(partial, path)
+               ? put_away(partial, path, 1, e)
+               : 0;
+}
+
 int directory_mend(const char *path, const char *const *transient, struct err *e)
 {
     char *partial = directory_beside(path, directory_partial, e);
@@ -343,6 +380,8 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
     int result = partial && old && replaced ? 0 : -1;
     if (result == 0)
         result = mend_swap(path, partial, old, e);
+    if (result == 0)
+        result = mend_replacing(path, partial, e);
     if (result == 0)
         result = mend_replaced(path, replaced, e);
     if (result == 0 && has(path, directory_old))
@@ -397,7 +436,9 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     json_decref(j);
     if (!text)
         return err_memory(e, 0, directory_note_name);
-    int result = io_write_file(at, temporary, text, strlen(text), e);
+    int result = err_whole(e);
+    if (result == 0)
+        result = io_write_file(at, temporary, text, strlen(text), e);
     free(text);
     if (result == 0)
         result = sync_file(at, temporary, e);
@@ -417,10 +458,11 @@ static int lock_byte(int fd, int byte, short type)
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+// -1: it cannot be asked.
 static int is_locked(int fd, int byte)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : -1;
 }
 
 // Opens and locks the file: 1, or 0 when it was removed between the two (its owner ended), or -1.
@@ -430,12 +472,15 @@ static int take_lock(struct policy_lock *l, const char *path, struct err *e)
     l->fd = open(l->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     if (l->fd < 0)
         return err_errno(e, l->path);
-    if (fstat(l->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0) {
+    int known = fstat(l->fd, &st) == 0;
+    if (!known || !S_ISREG(st.st_mode) || st.st_size > 0) {
+        known ? err_set(e, STATUS_FAILED,
+                        "%s: exists and was not made by densepath: remove it or choose another "
+                        "name with -o",
+                        l->path)
+              : err_errno(e, l->path);
         close(l->fd);
-        return err_set(e, STATUS_FAILED,
-                       "%s: exists and was not made by densepath: remove it or choose another "
-                       "name with -o",
-                       l->path);
+        return -1;
     }
     if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) == 0 && fstat(l->fd, &st) == 0) {
         if (st.st_nlink > 0)
@@ -500,37 +545,46 @@ void policy_lock_release(struct policy_lock *l)
 
 int policy_is_followed(const struct policy_lock *l)
 {
-    return is_locked(l->fd, BYTE_FOLLOWED);
+    return is_locked(l->fd, BYTE_FOLLOWED) != 0;
 }
 
-static int open_lock(const char *path)
+// NOT_THERE: no trainer has it; -1: *e says why it cannot be opened.
+enum { NOT_THERE = -2 };
+static int open_lock(const char *path, struct err *e)
 {
-    struct err ignored;
-    char *name = directory_beside(path, ".lock", &ignored);
-    int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    char *name = directory_beside(path, ".lock", e);
+    if (!name)
+        return -1;
+    int fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        fd = errno == ENOENT ? NOT_THERE : err_errno(e, name);
     free(name);
     return fd;
 }
 
 // Whether a trainer is there and ready.
-static int is_live(const char *path)
+static int is_live(const char *path, struct err *e)
 {
-    int fd = open_lock(path);
+    int fd = open_lock(path, e);
     if (fd < 0)
-        return 0;
+        return fd == NOT_THERE ? 0 : -1;
     int live = is_locked(fd, BYTE_READY);
+    if (live < 0)
+        err_errno(e, path);
     close(fd);
     return live;
 }
 
 int policy_attach(const char *path, struct err *e)
 {
-    int fd = open_lock(path);
+    int fd = open_lock(path, e);
     if (fd >= 0 && lock_byte(fd, BYTE_FOLLOWED, F_RDLCK) == 0)
         return fd;
-    if (fd >= 0)
+    if (fd >= 0) {
+        err_errno(e, path);
         close(fd);
-    return err_set(e, STATUS_FAILED, "%s: the trainer has exited", path);
+    }
+    return fd == NOT_THERE ? err_set(e, STATUS_FAILED, "%s: the trainer has exited", path) : -1;
 }
 
 static void short_sleep(int round)
@@ -540,15 +594,16 @@ static void short_sleep(int round)
     nanosleep(&t, NULL);
 }
 
-// Opens PATH, or PATH/previous, if its note says `generation`. -1 with *e untouched otherwise.
-static int open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown)
+// Opens PATH, or PATH/previous, if its note says `generation`; otherwise NOT_THERE, or -1 with *e.
+static int open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown,
+                           struct err *e)
 {
     struct err ignored;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return errno == ENOENT ? NOT_THERE : err_errno(e, path);
     struct directory_note note;
-    int found = -1;
+    int found = NOT_THERE;
     if (io_exists(fd, directory_note_name) && directory_read_note(fd, &note, &ignored) == 0) {
         *finished = note.finished;
         *shown = note.generation;
@@ -567,22 +622,24 @@ static int open_generation(const char *path, uint64_t generation, int *finished,
         if (previous >= 0 && found < 0)
             close(previous);
     }
-    return found;
+    return found >= 0 || err_whole(e) == 0 ? found : -1;
 }
 
 int policy_follow(const char *path, uint64_t *generation, int start, struct err *e)
 {
     for (int round = 0;; round++) {
         // Asked before the directory is read: a trainer that ends publishes first.
-        int live = is_live(path);
+        int live = is_live(path, e);
         int finished = 0;
         uint64_t shown = UINT64_MAX;
-        int fd = -1;
-        if (!start || live) {
-            fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown);
-            if (fd < 0 && start && shown != UINT64_MAX)
-                fd = open_generation(path, shown, &finished, &shown);
+        int fd = live < 0 ? -1 : NOT_THERE;
+        if (live >= 0 && (!start || live)) {
+            fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown, e);
+            if (fd == NOT_THERE && start && shown != UINT64_MAX)
+                fd = open_generation(path, shown, &finished, &shown, e);
         }
+        if (fd == -1)
+            return -1;
         if (fd >= 0) {
             *generation = start ? shown : *generation;
             return fd;

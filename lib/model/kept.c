@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model/kept.h"
 #include "base/io.h"
+#include "base/listing.h"
 #include "base/memory.h"
 
-#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +41,8 @@ static int read_file(struct kept_file *f, int fd, struct err *e)
     int result = io_read_fd(fd, f->name, &text, e);
     f->data = text.data;
     f->size = text.size;
-    if (result == 0 && !file_mark_holds(&f->mark, fd))
-        result = file_mark_changed(f->name, e);
+    if (result == 0)
+        result = file_mark_check(&f->mark, fd, f->name, e);
     close(fd);
     return result;
 }
@@ -74,14 +75,19 @@ int kept_read(struct kept *k, int directory, struct err *e)
             close(fd);
         return -1;
     }
-    int result = 0;
-    const struct dirent *entry;
-    while (result == 0 && (entry = readdir(listing))) {
+    int result = 0, more = 0;
+    const char *name;
+    while (result == 0 && (more = listing_next(listing, &name)) > 0) {
         struct stat st;
-        if (fstatat(directory, entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) &&
-            is_copied(entry->d_name))
-            result = keep(k, directory, entry->d_name, e);
+        if (fstatat(directory, name, &st, 0) == 0) {
+            if (S_ISREG(st.st_mode) && is_copied(name))
+                result = keep(k, directory, name, e);
+        } else if (errno != ENOENT) { // a link to nothing
+            result = err_errno(e, name);
+        }
     }
+    if (more < 0)
+        result = err_errno(e, "model directory");
     closedir(listing);
     if (result < 0)
         kept_release(k);
@@ -120,8 +126,7 @@ static int copy(const struct kept_file *f, int out, struct err *e)
         result = n < 0 ? -1 : io_write(out, piece, (size_t)n, f->name, e);
     }
     free(piece);
-    return result == 0 && !file_mark_holds(&f->mark, f->fd) ? file_mark_changed(f->name, e)
-                                                            : result;
+    return result == 0 ? file_mark_check(&f->mark, f->fd, f->name, e) : -1;
 }
 
 int kept_write(const struct kept *k, int to, struct err *e)

@@ -103,7 +103,7 @@ static int keep_base(int at, struct err *e)
 {
     if (io_exists(at, base_name) || renameat(at, card_name, at, base_name) == 0 || errno == ENOENT)
         return 0;
-    return err_errno(e, card_name);
+    return err_errno(e, base_name);
 }
 
 int card_write(int at, const struct card *c, struct err *e)

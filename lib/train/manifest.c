@@ -2,6 +2,7 @@
 #include "train/manifest.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "base/listing.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,10 +36,15 @@ static int open_own(int at, const char *name, struct err *e)
     int fd = openat(at, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, name);
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    int known = fstat(fd, &st) == 0;
+    if (known && S_ISREG(st.st_mode))
         return fd;
+    if (known)
+        err_set(e, STATUS_FAILED, "%s: not a regular file", name);
+    else
+        err_errno(e, name);
     close(fd);
-    return err_set(e, STATUS_FAILED, "%s: not a regular file", name);
+    return -1;
 }
 
 static int read_own(const char *path, struct buffer *out, struct err *e)
@@ -113,19 +119,20 @@ static int add_entry(json_t *sums, int at, const char *name, const char *prefix,
 static int add_tree(json_t *sums, int at, const char *prefix, const char *const *skip,
                     const char *const *suffix, struct err *e)
 {
-    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0, more = 0;
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    const char *entry;
     if (!directory) {
         err_errno(e, *prefix ? prefix : "a folder");
         if (fd >= 0)
             close(fd);
         return -1;
     }
-    while (result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !is_in(skip, entry->d_name))
-            result = add_entry(sums, at, entry->d_name, prefix, suffix, e);
+    while (result == 0 && (more = listing_next(directory, &entry)) > 0)
+        if (!is_in(skip, entry))
+            result = add_entry(sums, at, entry, prefix, suffix, e);
+    if (more < 0)
+        result = err_errno(e, *prefix ? prefix : "a folder");
     closedir(directory);
     return result;
 }

@@ -443,8 +443,11 @@ static void clean_up(struct publisher *p, struct err *e)
     if (!intact && stopped)
         *e = second;
     if (intact && (stopped || (p->live && p->run.trainer.step > 0 && !done(p)))) {
-        if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0)
-            message_warn("the state could not be saved: %s", second.text);
+        if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0) {
+            struct err first = *e;
+            err_set(e, first.status, "%s; the state could not be saved: %s", first.text,
+                    second.text);
+        }
         else if (stopped)
             err_set(e, STATUS_AGAIN,
                     "stopped after generation %lld, its state is in %s: run it again with --resume "

@@ -251,6 +251,17 @@ static int resume(struct result *r, struct err *e)
     return result;
 }
 
+// Of a run that failed: what is left of it, if anything.
+static int tell_state(const struct result *r, struct err *e)
+{
+    struct err first = *e;
+    if (!io_exists(r->out.fd, run_state))
+        return -1;
+    return err_set(e, first.status,
+                   "%s; the state that was saved last is in %s: --resume goes on with it",
+                   first.text, r->out.partial);
+}
+
 // The result could not be written, for want of space as a rule. What there is of it gives way to
 // the state, from which a later run has nothing to do but to write it.
 static int keep_state(struct result *r, struct err *e)
@@ -279,7 +290,7 @@ static int finish(struct result *r, struct err *e)
     if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
         return e->status == STATUS_USAGE ? -1 : keep_state(r, e);
     if (metrics_close(&run->metrics, e) < 0)
-        return -1;
+        return tell_state(r, e);
     enum directory_end end = r->overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW;
     if (directory_commit(&r->out, end, run_transient, e) < 0)
         return -1;
@@ -314,8 +325,10 @@ int result_train(struct result *r, struct objective *objective, size_t bytes, st
         return 0;
     }
     if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0 ||
-        resume(r, e) < 0 || run_updates(r, e) < 0)
+        resume(r, e) < 0)
         return -1;
+    if (run_updates(r, e) < 0)
+        return e->status == STATUS_AGAIN ? -1 : tell_state(r, e);
     return finish(r, e);
 }
 

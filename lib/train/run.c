@@ -19,7 +19,7 @@ const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
 const char result_scratch[] = "start";
 // In the state, beside the settings.
-static const char files_key[] = "files", metrics_key[] = "metrics";
+static const char files_key[] = "files", metrics_key[] = "metrics", loss_key[] = "last_loss";
 const char *const run_transient[] = {run_state, result_scratch, NULL};
 
 static int claim(struct run *r, int living, struct err *e)
@@ -155,7 +155,8 @@ int run_save_state(const struct run *r, int at, const char *where, const json_t 
     int result = metrics ? 0 : -1;
     if (result == 0 &&
         (!(all = json_copy((json_t *)state)) || json_object_set(all, files_key, files) < 0 ||
-         json_object_set(all, metrics_key, metrics) < 0))
+         json_object_set(all, metrics_key, metrics) < 0 ||
+         (isfinite(r->loss) && json_object_set_new(all, loss_key, json_real(r->loss)) < 0)))
         result = err_memory(e, 0, "a state");
     if (result == 0)
         result = checkpoint_save(at, run_state, &r->trainer, all, e);
@@ -169,6 +170,10 @@ int run_load_state(struct run *r, int at, const char *where, json_t **then, stru
 {
     if (checkpoint_load(at, run_state, &r->trainer, then, e) < 0)
         return err_prefix(e, "%s", where);
+    // A run whose last update is in the state tells of it as one that made it.
+    const json_t *loss = json_object_get(*then, loss_key);
+    if (json_is_number(loss))
+        r->loss = json_number_value(loss);
     return 0;
 }
 

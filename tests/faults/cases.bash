@@ -8,6 +8,7 @@
 #   again      how a run that failed is gone on with [the command]
 #   state      set: a failure may leave a state, if its message says so
 #   living     set: OUT is a policy, which shows the last whole generation whatever happens
+#   grows      name of a file that grows in place: what a failure leaves of it may stay
 #   threads    set: memory is not tried, whose order is not that of another run
 #
 # Which runs fail otherwise for reasons that are not ours: exceptions().
@@ -111,6 +112,7 @@ case_rollout() {
     command=(rollout -q --threads 1 -m ../in/m -n 2 --max-new-tokens 4 ../in/prompts.toks -o zout)
 }
 case_dense-reward() {
+    grows=log
     old_output
     command=(dense-reward -q --baseline loo sft half ../in/scored.toks -o zout --metrics log)
 }
@@ -179,6 +181,7 @@ case_toks-prefix() {
 case_toks-view() { toks_case view ../in/demos.toks -o zout; }
 case_toks-check() { toks_case check ../in/demos.toks ../in/round.toks; }
 case_toks-annotate() {
+    grows=journal
     toks_case annotate -q --journal journal ../in/demos.toks -o zout -- jq -c '{id, score: .token[0]}'
 }
 toks_case() {
