@@ -180,6 +180,8 @@ static int output_open_named(struct output *o, struct err *e)
 {
     struct stat st;
     int number, there = stat(o->path, &st) == 0;
+    if (!there && errno != ENOENT)
+        return err_errno(e, o->path);
     if (there && S_ISDIR(st.st_mode)) {
         errno = EISDIR;
         return err_errno(e, o->path);
@@ -396,7 +398,8 @@ int io_make_directory(int at, const char *path, struct err *e)
 int io_exists(int at, const char *path)
 {
     struct stat st;
-    return fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+           (errno != ENOENT && errno != ENOTDIR);
 }
 
 int io_remove_tree(int at, const char *path, struct err *e)

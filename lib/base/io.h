@@ -61,6 +61,7 @@ int io_close_in_place(int fd);
 // Directories. Paths are relative to `at` (AT_FDCWD or a directory's descriptor).
 MUST_CHECK int io_make_directory(int at, const char *path, struct err *e); // fine if it exists
 MUST_CHECK int io_remove_tree(int at, const char *path, struct err *e); // fine if it does not exist
+// 1 also where it cannot be known: whoever then opens it tells why.
 int io_exists(int at, const char *path);
 MUST_CHECK int io_write_file(int at, const char *path, const void *data, size_t size,
                              struct err *e);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Most of what jansson's callers do with a value that could not be made is nothing: it is told here.
+// Most of what jansson's callers do with a value that could not be made is nothing: it is told
+// here.
 static void *piece(size_t size)
 {
     void *p = malloc(size);

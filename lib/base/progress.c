@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -204,7 +205,10 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err
 {
     struct buffer old;
     struct stat st;
-    if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+    int there = path && stat(path, &st) == 0;
+    if (path && !there && errno != ENOENT)
+        return err_errno(e, path);
+    if (!there || !S_ISREG(st.st_mode))
         return metrics_open(m, path, e);
     // Lines go on in order, so what belongs is the beginning: cut there, in one step, a run that is
     // killed here loses nothing.

@@ -107,14 +107,16 @@ static int looks_kept(int at, const char *name)
     return kept;
 }
 
-static int look_inside(struct standing *s, int fd, const char *state, struct err *e)
+static int look_inside(struct standing *s, int fd, const char *path, const char *state,
+                       struct err *e)
 {
     struct err ignored;
     struct directory_note note;
     DIR *directory = fdopendir(fd);
     if (!directory) {
+        err_errno(e, path);
         close(fd);
-        return err_errno(e, "a folder");
+        return -1;
     }
     const char *name;
     int more;
@@ -123,7 +125,7 @@ static int look_inside(struct standing *s, int fd, const char *state, struct err
         s->kept |= looks_kept(fd, name);
     }
     if (more < 0) {
-        err_errno(e, "a folder");
+        err_errno(e, path);
         closedir(directory);
         return -1;
     }
@@ -156,7 +158,7 @@ static int look(struct standing *s, const char *path, const char *state, struct 
                        "inside it with -o",
                        path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, state, e);
+    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, path, state, e);
 }
 
 static int refuse_others(const char *path, struct err *e)

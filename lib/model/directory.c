@@ -2,6 +2,8 @@
 #include "model/directory.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/listing.h"
+#include "base/place.h"
 #include "base/sync.h"
 
 #include <errno.h>
@@ -75,6 +77,38 @@ static int is_filled(const char *path)
     return 0;
 }
 
+static int is_sign(const char *name)
+{
+    return !strcmp(name, directory_note_name) || !strcmp(name, directory_marker) ||
+           !strcmp(name, directory_old);
+}
+
+// The directory with all it holds, fine if it does not exist. What tells that it is ours goes last:
+// what a failure or a kill leaves can be removed later.
+static int remove_ours(const char *path, struct err *e)
+{
+    static const char *const sign[] = {directory_note_name, directory_marker, directory_old};
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), result = 0, more = 0;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, path);
+    DIR *listing = fdopendir(fd);
+    const char *name;
+    if (!listing) {
+        err_errno(e, path);
+        close(fd);
+        return -1;
+    }
+    while (result == 0 && (more = listing_next(listing, &name)) > 0)
+        if (!is_sign(name))
+            result = io_remove_tree(fd, name, e);
+    if (more < 0)
+        result = err_errno(e, path);
+    for (size_t i = 0; i < sizeof sign / sizeof *sign && result == 0; i++)
+        result = io_remove_tree(fd, sign[i], e);
+    closedir(listing);
+    return result == 0 ? io_remove_tree(AT_FDCWD, path, e) : -1;
+}
+
 // What a killed run left is removed; anything else is not ours to remove.
 static int clear(const char *partial, int overwrite, struct err *e)
 {
@@ -82,7 +116,7 @@ static int clear(const char *partial, int overwrite, struct err *e)
         return 0;
     if (overwrite || has(partial, directory_marker) || has(partial, directory_note_name) ||
         has(partial, directory_old))
-        return io_remove_tree(AT_FDCWD, partial, e);
+        return remove_ours(partial, e);
     return err_set(e, STATUS_FAILED,
                    "%s: exists and was not made by densepath: remove it or choose another name "
                    "with -o",
@@ -143,7 +177,7 @@ void directory_abort(struct directory_output *o)
 {
     struct err ignored;
     if (o->partial)
-        MAY_FAIL(io_remove_tree(AT_FDCWD, o->partial, &ignored));
+        MAY_FAIL(remove_ours(o->partial, &ignored));
     directory_close(o);
 }
 
@@ -167,12 +201,12 @@ static int drop(const char *path, const char *name, struct err *e)
 static int move_aside(const char *path, const char *suffix, struct err *e)
 {
     char *aside = directory_beside(path, suffix, e);
+    struct err ignored;
     int result = aside ? put_marker(path, directory_old, e) : -1;
-    if (result == 0 && rename(path, aside) < 0) {
+    if (result == 0 && rename(path, aside) < 0)
         result = err_errno(e, aside);
-        struct err ignored;
+    if (aside && result < 0)
         MAY_FAIL(drop(path, directory_old, &ignored));
-    }
     free(aside);
     return result;
 }
@@ -201,7 +235,7 @@ static int swap(struct directory_output *o, struct err *e)
 static int put_away(const char *old, const char *path, int keep_previous, struct err *e)
 {
     if (!keep_previous)
-        return io_remove_tree(AT_FDCWD, old, e);
+        return remove_ours(old, e);
     if (drop(old, directory_previous, e) < 0 || drop(old, directory_old, e) < 0)
         return -1;
     char *previous = io_path(path, directory_previous, e);
@@ -246,8 +280,7 @@ static int install(struct directory_output *o, enum directory_end end, int *show
     if (end == DIRECTORY_NEW)
         return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);
     // Where the new one is shown, it is known that the other is to go, even after a crash.
-    if ((end == DIRECTORY_OVERWRITE && put_marker(o->path, directory_old, e) < 0) ||
-        swap(o, e) < 0)
+    if ((end == DIRECTORY_OVERWRITE && put_marker(o->path, directory_old, e) < 0) || swap(o, e) < 0)
         return -1;
     *shown = 1;
     if (sync_names(o->path, e) < 0)
@@ -266,16 +299,16 @@ int directory_commit(struct directory_output *o, enum directory_end end,
     if (result == 0)
         result = install(o, end, &shown, e);
     if (result < 0 && shown)
-        err_prefix(e, "%s: the new one is there, but", o->path);
+        err_prefix(e, "%s: is complete, what it replaced is still in %s", o->path, o->partial);
     else if (result < 0 && end != DIRECTORY_NEXT)
         err_prefix(e, "what was made is in %s", o->partial);
     else if (result < 0) // a generation is made anew from the state
-        MAY_FAIL(io_remove_tree(AT_FDCWD, o->partial, &ignored));
+        MAY_FAIL(remove_ours(o->partial, &ignored));
     if (shown && end != DIRECTORY_NEXT &&
-        drop_transient(o->path, transient, result < 0 ? &ignored : e) < 0)
-        result = -1;
-    if (result == 0 && end == DIRECTORY_OVERWRITE)
-        result = directory_forget(o->path, e);
+        drop_transient(o->path, transient, result < 0 ? &ignored : e) < 0 && result == 0)
+        result = err_prefix(e, "%s: is complete", o->path);
+    if (result == 0 && end == DIRECTORY_OVERWRITE && directory_forget(o->path, e) < 0)
+        result = err_prefix(e, "%s: is complete", o->path);
     directory_close(o);
     return result;
 }
@@ -286,7 +319,7 @@ int directory_set_aside(const char *path, struct err *e)
     int result = aside ? 0 : -1;
     // One that waits there was complete; what is in its place is not.
     if (result == 0 && has(aside, directory_old))
-        result = io_remove_tree(AT_FDCWD, path, e);
+        result = remove_ours(path, e);
     else if (result == 0)
         result = move_aside(path, replaced_suffix, e);
     free(aside);
@@ -298,7 +331,7 @@ int directory_forget(const char *path, struct err *e)
     char *aside = directory_beside(path, replaced_suffix, e);
     int result = aside ? 0 : -1;
     if (aside && has(aside, directory_old))
-        result = io_remove_tree(AT_FDCWD, aside, e);
+        result = remove_ours(aside, e);
     free(aside);
     return result;
 }
@@ -352,11 +385,11 @@ static int mend_swap(const char *path, const char *partial, const char *old, str
 
 static int mend_replaced(const char *path, const char *aside, struct err *e)
 {
-    if (!has(aside, directory_old))
+    if (!is_filled(aside) || !has(aside, directory_old))
         return 0;
     if (!io_exists(AT_FDCWD, path))
         return rename(aside, path) < 0 ? err_errno(e, path) : 0;
-    return is_finished(path) ? io_remove_tree(AT_FDCWD, aside, e) : 0;
+    return is_finished(path) ? remove_ours(aside, e) : 0;
 }
 
 // Behind the renames of `swap`: what was replaced is where the new one was made.
@@ -365,7 +398,7 @@ static int mend_replacing(const char *path, const char *partial, struct err *e)
     if (!has(path, directory_note_name))
         return 0;
     if (has(partial, directory_old))
-        return io_remove_tree(AT_FDCWD, partial, e);
+        return remove_ours(partial, e);
     return !has(partial, directory_marker) && !has(path, directory_previous) &&
                    follows(partial, path)
                ? put_away(partial, path, 1, e)
@@ -443,8 +476,8 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
     if (result == 0)
         result = sync_file(at, temporary, e);
     if (result == 0 && renameat(at, temporary, at, directory_note_name) < 0)
-        result = err_errno(e, directory_note_name);
-    return result == 0 ? sync_fd(at, directory_note_name, e) : -1;
+        result = place_errno(e, at, directory_note_name);
+    return result == 0 ? sync_fd(at, placed(at, directory_note_name).text, e) : -1;
 }
 
 // The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1

@@ -5,6 +5,7 @@
 #include "base/listing.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,10 +175,11 @@ int manifest_check(int at, const json_t *sums, struct err *e)
     return 0;
 }
 
+// A file, or what cannot be looked at: whoever opens it tells why.
 static int is_file(const char *path)
 {
     struct stat st;
-    return path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return path && (stat(path, &st) == 0 ? S_ISREG(st.st_mode) : errno != ENOENT);
 }
 
 // The text of a line without its times, on the heap; NULL: not a line of metrics.

@@ -8,6 +8,7 @@
 #   again      how a run that failed is gone on with [the command]
 #   state      set: a failure may leave a state, if its message says so
 #   living     set: OUT is a policy, which shows the last whole generation whatever happens
+#   apart      names of files that tell of the runs that made them: not compared after a second one
 #   grows      name of a file that grows in place: what a failure leaves of it may stay
 #   threads    set: memory is not tried, whose order is not that of another run
 #
@@ -191,7 +192,7 @@ toks_case() {
 
 # The on-line loop, of which one member fails.
 loop_case() {
-    program=$1 living=yes
+    program=$1 living=yes apart='densepath.json state.safetensors'
     command=("$TESTS/faults/loop") again=("$TESTS/faults/loop" --resume)
 }
 case_loop-rollout() { loop_case rollout; }
@@ -199,8 +200,14 @@ case_loop-logprob() { loop_case logprob; }
 case_loop-dense-reward() { loop_case dense-reward; }
 case_loop-reinforce-step() { loop_case reinforce-step; }
 
-# Prints the reason where the library that called is at fault: $1, what was found; $2, the file with the
-# call and its callers.
+# Prints the reason where the library that called is at fault: $1, what was found; $2, the call with its
+# callers, and what was said.
 exception() {
-    :
+    if [[ $2 == *libgfortran.so* && $2 == *'Operating system error: Cannot allocate memory'* ]]; then
+        echo 'the constructor of libgfortran, which OpenBLAS brings, prints its own two lines and exits'
+    elif [[ $2 == *'cannot create shared object descriptor'* ]]; then
+        echo 'the loader of libraries does not say that it was memory'
+    elif [[ $1 == 'status 139' && $2 == *sgemm_small_kernel* ]]; then
+        echo 'small products of OpenBLAS do not look whether malloc gave them anything'
+    fi
 }

@@ -43,6 +43,7 @@ static struct {
     int memory;
     long at; // 0: points are logged
     int how; // errno, PART or FULL
+    const char *way;
     const char *log;
 } plan;
 static atomic_long count;
@@ -71,6 +72,7 @@ __attribute__((constructor)) static void begin(void)
     for (size_t i = 0; how && i < sizeof ways / sizeof *ways; i++)
         if (strcmp(ways[i].name, how) == 0)
             plan.how = ways[i].code;
+    plan.way = how ? how : "";
     plan.pid = getpid();
 }
 
@@ -121,7 +123,7 @@ static int point(const char *call, const char *how, const char *path)
     long n = atomic_fetch_add(&count, 1) + 1;
     if (!plan.at)
         note(n, call, how, path);
-    else if (n == plan.at && claim(n, call, path))
+    else if (n == plan.at && strstr(how, plan.way) && claim(n, call, path))
         result = plan.how;
     busy = 0;
     if (result == FULL)
