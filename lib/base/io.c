@@ -395,6 +395,14 @@ int io_make_directory(int at, const char *path, struct err *e)
     return place_errno(e, at, path);
 }
 
+int io_look(int at, const char *path, struct err *e)
+{
+    struct stat st;
+    if (fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : place_errno(e, at, path);
+}
+
 int io_exists(int at, const char *path)
 {
     struct stat st;

@@ -63,6 +63,7 @@ MUST_CHECK int io_make_directory(int at, const char *path, struct err *e); // fi
 MUST_CHECK int io_remove_tree(int at, const char *path, struct err *e); // fine if it does not exist
 // 1 also where it cannot be known: whoever then opens it tells why.
 int io_exists(int at, const char *path);
+int io_look(int at, const char *path, struct err *e); // 1: it exists; 0: it does not; -1
 MUST_CHECK int io_write_file(int at, const char *path, const void *data, size_t size,
                              struct err *e);
 MUST_CHECK int io_copy_file(int from_at, const char *from, int to_at, const char *to,

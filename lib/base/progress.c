@@ -239,7 +239,7 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
     int result = 0;
     if (m->fd >= 0) {
         // Nine digits tell more than any of these figures means.
-        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        char *text = json_text(object, JSON_COMPACT | JSON_REAL_PRECISION(9), e);
         struct buffer line;
         buffer_init(&line, 0);
         result = err_whole(e);

@@ -430,8 +430,9 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
 int directory_read_note(int at, struct directory_note *note, struct err *e)
 {
     memset(note, 0, sizeof *note);
-    if (!io_exists(at, directory_note_name))
-        return 0;
+    int there = io_look(at, directory_note_name, e);
+    if (there <= 0)
+        return there;
     json_t *j = json_parse_file(at, directory_note_name, 16 << 20, e);
     if (!j)
         return -1;
@@ -465,7 +466,7 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
         json_object_set(j, "provenance", note->history);
     if (j && *note->run)
         json_object_set_new(j, "run", json_string(note->run));
-    char *text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
+    char *text = j ? json_text(j, JSON_INDENT(1), e) : NULL;
     json_decref(j);
     if (!text)
         return err_memory(e, 0, directory_note_name);

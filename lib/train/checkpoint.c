@@ -163,7 +163,7 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
 {
     char temporary[256];
     snprintf(temporary, sizeof temporary, "%s.new", name);
-    char *text = json_dumps(settings, JSON_COMPACT);
+    char *text = json_text(settings, JSON_COMPACT, e);
     json_t *metadata =
         text ? json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "checksum",
                          no_sum, "settings", text, "step", json_sprintf("%lld", (long long)t->step),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/manifest.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/io.h"
 #include "base/listing.h"
 
@@ -182,13 +183,14 @@ static int is_file(const char *path)
     return path && (stat(path, &st) == 0 ? S_ISREG(st.st_mode) : errno != ENOENT);
 }
 
-// The text of a line without its times, on the heap; NULL: not a line of metrics.
+// The text of a line without its times, on the heap; NULL: not a line of metrics, or no memory.
 static char *timeless(const char *line, size_t size)
 {
+    struct err ignored; // err_whole knows
     json_t *j = json_loadb(line, size, 0, NULL);
     json_object_del(j, "step_time");
     json_object_del(j, "tokens_per_second");
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = j ? json_text(j, JSON_COMPACT | JSON_SORT_KEYS, &ignored) : NULL;
     json_decref(j);
     return text;
 }
@@ -212,7 +214,7 @@ static int sum_lines(const struct buffer *b, int64_t most, int64_t *lines,
     }
     hash_fingerprint(hash_value(&h), out);
     hash_release(&h);
-    return 0;
+    return err_whole(e);
 }
 
 json_t *manifest_of_metrics(const char *path, int exact, struct err *e)

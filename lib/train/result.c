@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/result.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/io.h"
 #include "train/checkpoint.h"
 
@@ -166,7 +167,7 @@ static int set_fingerprint(struct result *r, struct err *e)
     const char *type = r->run.o->save_dtype;
     json_t *all =
         json_pack("{s:o, s:s?}", "settings", json_incref(r->run.settings), "save-dtype", type);
-    char *text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = all ? json_text(all, JSON_COMPACT | JSON_SORT_KEYS, e) : NULL;
     json_decref(all);
     if (!text)
         return err_memory(e, 0, "settings");

@@ -3,6 +3,7 @@
 #include "base/board.h"
 #include "base/io.h"
 #include "base/memory_check.h"
+#include "base/sync.h"
 #include "model/describe.h"
 #include "train/card.h"
 #include "train/checkpoint.h"
@@ -142,6 +143,14 @@ int run_check_space(const struct run *r, size_t models, size_t states, struct er
                    r->o->output, need / (1 << 20), room / (1 << 20));
 }
 
+// The state is of no use without the files that it names. A generation is synced as a whole.
+static int sync_beside(const struct run *r, int at, const char *where, int living, struct err *e)
+{
+    if (r->metrics.fd >= 0 && sync_fd(r->metrics.fd, r->metrics.path, e) < 0)
+        return -1;
+    return living ? 0 : sync_tree(at, where, e);
+}
+
 int run_save_state(const struct run *r, int at, const char *where, const json_t *state, int living,
                    struct err *e)
 {
@@ -152,7 +161,7 @@ int run_save_state(const struct run *r, int at, const char *where, const json_t 
     static const char *const of_model[] = {".safetensors", ".json", NULL};
     json_t *files = manifest_make(at, left, living ? of_model : NULL, e), *all = NULL;
     json_t *metrics = files ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
-    int result = metrics ? 0 : -1;
+    int result = metrics ? sync_beside(r, at, where, living, e) : -1;
     if (result == 0 &&
         (!(all = json_copy((json_t *)state)) || json_object_set(all, files_key, files) < 0 ||
          json_object_set(all, metrics_key, metrics) < 0 ||

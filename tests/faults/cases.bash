@@ -21,6 +21,9 @@ CASES=(tok tok-decode sft-train sft-over logprob logprob-threads dense-reward ro
     init average info diff pair-train pair-online reward-train reward-score novelty densepath
     loop-rollout loop-logprob loop-dense-reward loop-reinforce-step)
 
+# Those that replace something, or save on their way: for power cuts.
+CUTS=(sft-train sft-over reward-train pair-train reinforce-step reinforce-over pair-online init average toks-cat)
+
 # Inputs of all: a model, demonstrations, prompts; samples of them and their rewards.
 inputs() {
     cp -r "$TESTS/fixtures/model" m && chmod -R u+w m
@@ -134,6 +137,7 @@ case_init() {
 case_average() {
     model init -q m --seed 5 -o other
     program=model command=(model average -q ../in/m:0.5 ../in/other:0.5 -o zout)
+    again=("${command[@]}" --overwrite)
 }
 case_densepath() {
     command=(densepath help sft)
