@@ -130,6 +130,10 @@ policy() { # OPTION...: two updates of a policy
     # State: the file, the rename, the folder. Result: all files, the rename, the folder around it.
     grep -B1 -A1 'rename state.safetensors' log | head -3 |
         diff - <(printf '%s\n' 'fsync state.safetensors.new' 'rename state.safetensors' 'fsync out.partial')
+    # And what the state names, before it.
+    for file in metrics.jsonl model.safetensors README.md 0.3; do
+        sed '/rename state.safetensors$/,$d' log | grep -qx "fsync $file"
+    done
     for file in model.safetensors config.json densepath.json metrics.jsonl 0.3 ema; do
         sed '/rename out$/,$d' log | grep -qx "fsync $file"
     done

@@ -270,7 +270,11 @@ static int install(struct directory_output *o, enum directory_end end, int *show
     if (err_whole(e) < 0 || sync_tree(o->fd, o->partial, e) < 0)
         return -1;
     // Onto an empty directory, too.
-    int filled = has(o->path, directory_note_name);
+    char *note = io_path(o->path, directory_note_name, e);
+    int filled = note ? io_look(AT_FDCWD, note, e) : -1;
+    free(note);
+    if (filled < 0)
+        return -1;
     if (!filled && rename(o->partial, o->path) == 0) {
         *shown = 1;
         return sync_names(o->path, e);
