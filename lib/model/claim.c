@@ -129,7 +129,12 @@ static int look_inside(struct standing *s, int fd, const char *path, const char 
         closedir(directory);
         return -1;
     }
-    s->ours = io_exists(fd, directory_note_name) || io_exists(fd, directory_marker);
+    int note_there = io_look(fd, directory_note_name, e), marked = io_look(fd, directory_marker, e);
+    if (note_there < 0 || marked < 0) {
+        closedir(directory);
+        return -1;
+    }
+    s->ours = note_there || marked;
     if (directory_read_note(fd, &note, &ignored) == 0) {
         s->finished = note.finished;
         directory_release_note(&note);

@@ -57,13 +57,20 @@ int directory_is_mount(const char *path)
            (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
+// 1, 0, or -1 where it cannot be known.
+static int look(const char *path, const char *name, struct err *e)
+{
+    char *file = io_path(path, name, e);
+    int there = file ? io_look(AT_FDCWD, file, e) : -1;
+    free(file);
+    return there;
+}
+
+// Whether it is known to be there: what only may be is not removed.
 static int has(const char *path, const char *name)
 {
     struct err ignored;
-    char *file = io_path(path, name, &ignored);
-    int there = file && io_exists(AT_FDCWD, file);
-    free(file);
-    return there;
+    return look(path, name, &ignored) > 0;
 }
 
 // 1: the folder is there and holds something.
@@ -270,9 +277,7 @@ static int install(struct directory_output *o, enum directory_end end, int *show
     if (err_whole(e) < 0 || sync_tree(o->fd, o->partial, e) < 0)
         return -1;
     // Onto an empty directory, too.
-    char *note = io_path(o->path, directory_note_name, e);
-    int filled = note ? io_look(AT_FDCWD, note, e) : -1;
-    free(note);
+    int filled = look(o->path, directory_note_name, e);
     if (filled < 0)
         return -1;
     if (!filled && rename(o->partial, o->path) == 0) {
@@ -377,8 +382,9 @@ static int follows(const char *old, const char *path)
 // Between the renames of `swap`.
 static int mend_swap(const char *path, const char *partial, const char *old, struct err *e)
 {
-    if (!has(old, directory_old))
-        return 0;
+    int there = look(old, directory_old, e);
+    if (there <= 0)
+        return there;
     if (!io_exists(AT_FDCWD, path)) {
         const char *from = has(partial, directory_note_name) ? partial : old;
         if (rename(from, path) < 0)
@@ -389,8 +395,9 @@ static int mend_swap(const char *path, const char *partial, const char *old, str
 
 static int mend_replaced(const char *path, const char *aside, struct err *e)
 {
-    if (!is_filled(aside) || !has(aside, directory_old))
-        return 0;
+    int there = is_filled(aside) ? look(aside, directory_old, e) : 0;
+    if (there <= 0)
+        return there;
     if (!io_exists(AT_FDCWD, path))
         return rename(aside, path) < 0 ? err_errno(e, path) : 0;
     return is_finished(path) ? remove_ours(aside, e) : 0;
@@ -399,8 +406,9 @@ static int mend_replaced(const char *path, const char *aside, struct err *e)
 // Behind the renames of `swap`: what was replaced is where the new one was made.
 static int mend_replacing(const char *path, const char *partial, struct err *e)
 {
-    if (!has(path, directory_note_name))
-        return 0;
+    int there = look(path, directory_note_name, e);
+    if (there <= 0)
+        return there;
     if (has(partial, directory_old))
         return remove_ours(partial, e);
     return !has(partial, directory_marker) && !has(path, directory_previous) &&
