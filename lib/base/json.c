@@ -129,6 +129,8 @@ char *json_text(const json_t *value, size_t flags, struct err *e)
     buffer_init(&text, 0);
     if (print(value, flags, &text, e) == 0)
         return text.data;
+    if (e->status == STATUS_MEMORY)
+        err_lost(text.size, "JSON");
     buffer_release(&text);
     return NULL;
 }
