@@ -282,6 +282,15 @@ int output_flush(struct output *o, struct err *e)
     return drain(o, e);
 }
 
+int output_sync(struct output *o, struct err *e)
+{
+    int result = drain(o, e);
+    if (result == 0 && o->atomic)
+        result = sync_fd(o->fd, o->path, e);
+    o->synced = result == 0;
+    return result;
+}
+
 // Its first name, of the file that has none: 0 with the file in place or beside it, -1.
 static int output_link(struct output *o, struct err *e)
 {
@@ -307,7 +316,7 @@ static int output_link(struct output *o, struct err *e)
 // happens to the machine, the old file is there, or none, or the new one, whole.
 static int output_install(struct output *o, struct err *e)
 {
-    if (sync_fd(o->fd, o->path, e) < 0 || (!o->temporary && output_link(o, e) < 0))
+    if ((!o->synced && sync_fd(o->fd, o->path, e) < 0) || (!o->temporary && output_link(o, e) < 0))
         return -1;
     if (!o->temporary)
         return 0; // a new name

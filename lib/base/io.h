@@ -38,6 +38,7 @@ struct output {
     struct stat old;  // of the file that was there; inode 0: none
     char *temporary;  // name of the unfinished file, where one was needed
     int atomic;       // appears at commit
+    int synced;       // by output_sync
     unsigned char *data;
     size_t used;
 };
@@ -48,6 +49,8 @@ MUST_CHECK int output_open_binary(struct output *o, const char *path, struct err
 MUST_CHECK int output_write(struct output *o, const void *data, size_t size, struct err *e);
 int output_printf(struct output *o, struct err *e, const char *format, ...) ERR_PRINTF(3, 4);
 MUST_CHECK int output_flush(struct output *o, struct err *e);  // to the reader of a pipe
+// Flushes; what appears at commit is on the disk then, and little is left that can fail.
+MUST_CHECK int output_sync(struct output *o, struct err *e);
 MUST_CHECK int output_commit(struct output *o, struct err *e); // flush, check, close, rename
 void output_abort(struct output *o); // after a failure: leaves nothing; idempotent
 const char *output_name(const struct output *o);

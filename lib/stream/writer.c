@@ -367,7 +367,7 @@ int stream_writer_finish(struct stream_writer *w, struct err *e)
     if (result == 0)
         result = write_end(w, e);
     if (result == 0)
-        result = output_flush(&w->out, e);
+        result = output_sync(&w->out, e);
     release_work(w);
     return result;
 }

@@ -181,7 +181,7 @@ case_toks-gain() {
 }
 case_toks-prefix() {
     toks head -q -n 6 demos.toks -o six.toks
-    toks_case prefix -n 4 --batch-size 4 --steps 2 ../in/six.toks -o zout
+    toks_case prefix -q -n 4 --batch-size 4 --steps 2 ../in/six.toks -o zout
 }
 case_toks-view() { toks_case view ../in/demos.toks -o zout; }
 case_toks-check() { toks_case check ../in/demos.toks ../in/round.toks; }
