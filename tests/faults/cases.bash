@@ -8,6 +8,7 @@
 #   again      how a run that failed is gone on with [the command]
 #   state      set: a failure may leave a state, if its message says so
 #   living     set: OUT is a policy, which shows the last whole generation whatever happens
+#   alias      another name that begins its messages
 #   apart      names of files that tell of the runs that made them: not compared after a second one
 #   grows      name of a file that grows in place: what a failure leaves of it may stay
 #   threads    set: memory is not tried, whose order is not that of another run
@@ -140,7 +141,7 @@ case_average() {
     again=("${command[@]}" --overwrite)
 }
 case_densepath() {
-    command=(densepath help sft)
+    alias=sft command=(densepath help sft)
 }
 case_info() {
     program=model command=(model info ../in/m)
