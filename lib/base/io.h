@@ -48,7 +48,7 @@ MUST_CHECK int output_open(struct output *o, const char *path, struct err *e);
 MUST_CHECK int output_open_binary(struct output *o, const char *path, struct err *e);
 MUST_CHECK int output_write(struct output *o, const void *data, size_t size, struct err *e);
 int output_printf(struct output *o, struct err *e, const char *format, ...) ERR_PRINTF(3, 4);
-MUST_CHECK int output_flush(struct output *o, struct err *e);  // to the reader of a pipe
+MUST_CHECK int output_flush(struct output *o, struct err *e); // to the reader of a pipe
 // Flushes; what appears at commit is on the disk then, and little is left that can fail.
 MUST_CHECK int output_sync(struct output *o, struct err *e);
 MUST_CHECK int output_commit(struct output *o, struct err *e); // flush, check, close, rename

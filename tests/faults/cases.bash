@@ -197,7 +197,7 @@ toks_case() {
 
 # The on-line loop, of which one member fails.
 loop_case() {
-    program=$1 living=yes apart='densepath.json state.safetensors'
+    program=$1 living=yes apart='densepath.json state.safetensors README.md'
     command=("$TESTS/faults/loop") again=("$TESTS/faults/loop" --resume)
 }
 case_loop-rollout() { loop_case rollout; }
