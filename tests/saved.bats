@@ -174,6 +174,35 @@ policy() { # OPTION...: two updates of a policy
     [ -e out.old/state.safetensors ]
 }
 
+@test "what a crash behind the exchange leaves is put where it belongs at the next start" {
+    policy --save-steps 1 -o out
+    "${learn[@]}" --max-steps 2 round.toks
+    cp -r out straight
+    mv out/previous out.partial
+    # It was the whole policy before.
+    cp out/state.safetensors out/metrics.jsonl out.partial
+    "${learn[@]}" --max-steps 2 --resume round.toks
+    same_result out straight
+    [ ! -e out.partial ]
+    # The result that was replaced is the one with the mark, however much of it is left.
+    "${train[@]}" -o one
+    cp -r one one.partial && : >one.partial/densepath.old && rm one.partial/densepath.json
+    "${train[@]}" -o one --resume
+    [ ! -e one.partial ] && [ -e one/densepath.json ]
+}
+
+@test "an update whose line of metrics could not be written is not saved: it is made again" {
+    policy --save-steps 1 -o out
+    "${learn[@]}" round.toks
+    mv out straight
+    # The second line finds the disk full, and so does what is tried after it.
+    fails 1 'metrics.jsonl: No space' on_disk DISK_FULL=/metrics.jsonl DISK_AFTER=out/previous/previous "${learn[@]}" round.toks ||
+        fails 1 'metrics.jsonl: No space' on_disk DISK_FULL=metrics.jsonl DISK_AFTER=out/previous "${learn[@]}" round.toks
+    "${learn[@]}" --resume round.toks
+    same_result out straight
+    diff <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
+}
+
 @test "a state is saved by time too" {
     "$BIN/sft-train" -q -m base --max-steps 1000000000 --save-minutes 1e-9 -o out demos.toks 2>/dev/null 3>&- &
     local pid=$!
