@@ -48,7 +48,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz install uninstall clean help
+.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz faults install uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -72,6 +72,8 @@ help:
 	@echo 'make lint          form and bugs of sources, scripts and manual pages'
 	@echo 'make bench         speed, as ratios to what the machine can do'
 	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60, or FUZZERS="config stream" (needs clang)'
+	@echo 'make faults        each call of each program fails once, the power at any point: half an hour;'
+	@echo '                   FAULTS="sft-train toks-cat", FAULT_RUNS=2000 (per case)'
 	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands of the build.'
@@ -223,6 +225,16 @@ fuzz:
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# Each system call and each piece of memory of a small run fails once: a run for each; and power cuts.
+# FAULTS="sft-train toks-cat" takes some cases of tests/faults/cases.bash.
+FAULT_RUNS ?= 2000
+faults:
+	@.ci/packages build run
+	@$(MAKE) --no-print-directory programs
+	@export BIN="$$(cd '$(BINDIR)' && pwd)"; status=0; \
+		$(ALONE) tests/faults/run --most $(FAULT_RUNS) $(FAULTS) || status=1; \
+		$(ALONE) tests/faults/run --cut --most $(FAULT_RUNS) $(FAULTS) || status=1; exit $$status
 
 # What goes where; install and uninstall read the same list: MODE, SOURCE, folder under PREFIX, NAME.
 # DESTDIR and PREFIX may hold spaces: only the shell sees them.

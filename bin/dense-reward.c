@@ -192,7 +192,8 @@ int main(int argc, char **argv)
         return status;
     struct provenance line = {program.name, argc, argv, common.seed};
     if (set_options(&operands, &e) < 0)
-        status = program_usage(&program, "%s", e.text);
+        status =
+            e.status == STATUS_MEMORY ? message_fail(&e) : program_usage(&program, "%s", e.text);
     else if (work(&operands, &line, &e) < 0)
         status = message_fail(&e);
     dense_reward_release(&reward);

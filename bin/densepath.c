@@ -2,12 +2,12 @@
 // densepath: runs each program and each pipeline of the suite, and tells which there are.
 #include "base/io.h"
 #include "base/keeper.h"
+#include "base/listing.h"
 #include "base/nearest.h"
 #include "base/option.h"
 #include "base/script.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -72,10 +72,25 @@ __attribute__((format(printf, 2, 3))) static int join(char out[PATH_MAX], const 
     return n < PATH_MAX ? 0 : -1;
 }
 
+// What kept us from seeing all commands, if anything: told in place of what would be wrong.
+static struct err unseen;
+static int is_unseen;
+
+static void note_unseen(const char *path)
+{
+    if (!is_unseen)
+        err_errno(&unseen, path);
+    is_unseen = 1;
+}
+
 static int is_program(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+    if (stat(path, &st) == 0)
+        return S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+    if (errno != ENOENT && errno != ELOOP) // a link to nothing
+        note_unseen(path);
+    return 0;
 }
 
 // ---- commands ----
@@ -107,13 +122,20 @@ static struct runnable *add_command(const char *folder, const char *name)
 static void add_folder(const char *folder)
 {
     DIR *dir = opendir(folder);
-    if (!dir)
+    const char *name;
+    int more = 0;
+    if (!dir) {
+        if (errno != ENOENT)
+            note_unseen(folder);
         return;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        struct runnable *c = add_command(folder, entry->d_name);
+    }
+    while ((more = listing_next(dir, &name)) > 0) {
+        struct runnable *c = add_command(folder, name);
         if (c)
             read_purpose(c);
     }
+    if (more < 0)
+        note_unseen(folder);
     closedir(dir);
 }
 
@@ -155,6 +177,8 @@ static int unknown(const char *name)
 {
     struct err e;
     struct nearest nearest;
+    if (is_unseen)
+        return message_fail(&unseen);
     nearest_init(&nearest, name);
     for (int i = 0; i < commands; i++)
         nearest_try(&nearest, command[i].name);
@@ -172,7 +196,7 @@ static int finish_stdout(void)
 {
     struct err e;
     if (fflush(stdout) == 0 && !ferror(stdout))
-        return STATUS_DONE;
+        return is_unseen ? message_fail(&unseen) : STATUS_DONE;
     err_errno(&e, "standard output");
     return message_fail(&e);
 }

@@ -142,6 +142,10 @@ policy() { # OPTION...: two updates of a policy
     # State: the file, the rename, the folder. Result: all files, the rename, the folder around it.
     grep -B1 -A1 'rename state.safetensors' log | head -3 |
         diff - <(printf '%s\n' 'fsync state.safetensors.new' 'rename state.safetensors' 'fsync out.partial')
+    # And what the state names, before it.
+    for file in metrics.jsonl model.safetensors README.md 0.3; do
+        sed '/rename state.safetensors$/,$d' log | grep -qx "fsync $file"
+    done
     for file in model.safetensors config.json densepath.json metrics.jsonl 0.3 ema; do
         sed '/rename out$/,$d' log | grep -qx "fsync $file"
     done
@@ -186,6 +190,34 @@ policy() { # OPTION...: two updates of a policy
     mv out out.old
     "${learn[@]}" --max-steps 1 round.toks
     [ -e out.old/state.safetensors ]
+}
+
+@test "what a crash behind the exchange leaves is put where it belongs at the next start" {
+    policy --save-steps 1 -o out
+    "${learn[@]}" --max-steps 2 round.toks
+    cp -r out straight
+    mv out/previous out.partial
+    # It was the whole policy before.
+    cp out/state.safetensors out/metrics.jsonl out.partial
+    "${learn[@]}" --max-steps 2 --resume round.toks
+    same_result out straight
+    [ ! -e out.partial ]
+    # The result that was replaced is the one with the mark, however much of it is left.
+    "${train[@]}" -o one
+    cp -r one one.partial && : >one.partial/densepath.old && rm one.partial/densepath.json
+    "${train[@]}" -o one --resume
+    [ ! -e one.partial ] && [ -e one/densepath.json ]
+}
+
+@test "an update whose line of metrics could not be written is not saved: it is made again" {
+    policy --save-steps 1 -o out
+    "${learn[@]}" round.toks
+    mv out straight
+    # From the second line on.
+    fails 1 'metrics.jsonl: No space' on_disk DISK_FULL=metrics.jsonl DISK_AFTER=out/previous "${learn[@]}" round.toks
+    "${learn[@]}" --resume round.toks
+    same_result out straight
+    diff <(figures straight/metrics.jsonl) <(figures out/metrics.jsonl)
 }
 
 @test "a state is saved by time too" {

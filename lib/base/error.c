@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +34,23 @@ int err_errno(struct err *e, const char *what)
 
 int err_memory(struct err *e, size_t bytes, const char *what)
 {
-    return err_set(e, STATUS_MEMORY, "out of memory: %zu bytes for %s", bytes, what);
+    return bytes ? err_set(e, STATUS_MEMORY, "out of memory: %zu bytes for %s", bytes, what)
+                 : err_set(e, STATUS_MEMORY, "out of memory for %s", what);
+}
+
+static _Atomic(const char *) lost; // a static text
+static atomic_size_t lost_bytes;
+
+void err_lost(size_t bytes, const char *what)
+{
+    atomic_store(&lost_bytes, bytes);
+    atomic_store(&lost, what);
+}
+
+int err_whole(struct err *e)
+{
+    const char *what = atomic_load(&lost);
+    return what ? err_memory(e, atomic_load(&lost_bytes), what) : 0;
 }
 
 int err_prefix(struct err *e, const char *format, ...)
@@ -115,7 +132,14 @@ static void print_plain(const char *format, ...)
 
 int message_fail(const struct err *e)
 {
-    if (e->status != STATUS_PIPE)
+    struct err memory;
+    if (e->status == STATUS_PIPE)
+        return e->status;
+    if (e->status == STATUS_MEMORY || e->status == STATUS_AGAIN || err_whole(&memory) == 0) {
         print_plain("%s", e->text);
-    return e->status;
+        return e->status;
+    }
+    // What is said to be wrong with the data need not be.
+    print_plain("%s; after that: %s", memory.text, e->text);
+    return memory.status;
 }

@@ -37,6 +37,12 @@ int err_set(struct err *e, enum status status, const char *format, ...) ERR_PRIN
 // "WHAT: strerror(errno)"; EPIPE becomes STATUS_PIPE and ENOMEM STATUS_MEMORY.
 int err_errno(struct err *e, const char *what);
 int err_memory(struct err *e, size_t bytes, const char *what);
+// A library in use (JSON) found no memory. Its callers may have passed over that, and what it made
+// may lack something: from here on no result can be completed, and message_fail says why. Any
+// thread.
+void err_lost(size_t bytes, const char *what);
+// 0, or -1 after err_lost: asked before a result is completed, and before a state is saved.
+MUST_CHECK int err_whole(struct err *e);
 // Puts "PREFIX: " before the text that is there; returns -1.
 int err_prefix(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
 

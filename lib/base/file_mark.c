@@ -29,3 +29,11 @@ int file_mark_changed(const char *name, struct err *e)
 {
     return err_set(e, STATUS_FAILED, "%s changed while it was read", name);
 }
+
+int file_mark_check(const struct file_mark *mark, int fd, const char *name, struct err *e)
+{
+    struct file_mark now = {0};
+    if (file_mark_take(&now, fd, name, e) < 0)
+        return -1;
+    return file_mark_same(&now, mark) ? 0 : file_mark_changed(name, e);
+}

@@ -22,5 +22,8 @@ int file_mark_holds(const struct file_mark *mark, int fd);
 int file_mark_same(const struct file_mark *a, const struct file_mark *b);
 // The failure of a file that does not hold its mark. Returns -1.
 int file_mark_changed(const char *name, struct err *e);
+// file_mark_holds as a failure: "NAME changed while it was read", or why it cannot be asked.
+MUST_CHECK int file_mark_check(const struct file_mark *mark, int fd, const char *name,
+                               struct err *e);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
 #include "base/litter.h"
+#include "base/listing.h"
 #include "base/place.h"
 #include "base/signals.h"
 #include "base/sync.h"
@@ -119,12 +120,16 @@ int io_open_regular(int at, const char *path, struct err *e)
         errno = why;
         return -1;
     }
-    int regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    int known = fstat(fd, &st) == 0, regular = known && S_ISREG(st.st_mode);
     if (regular && touched_part(&st, path, e) == 0)
         return fd;
+    if (!known)
+        err_errno(e, path);
+    else if (!regular)
+        err_set(e, STATUS_FAILED, "%s: not a regular file", path);
     close(fd);
     errno = EINVAL;
-    return regular ? -1 : err_set(e, STATUS_FAILED, "%s: not a regular file", path);
+    return -1;
 }
 
 int io_read_regular(int at, const char *path, struct buffer *out, struct err *e)
@@ -187,6 +192,8 @@ static int output_open_named(struct output *o, struct err *e)
 {
     struct stat st;
     int number, there = stat(o->path, &st) == 0;
+    if (!there && errno != ENOENT)
+        return err_errno(e, o->path);
     if (there && S_ISDIR(st.st_mode)) {
         errno = EISDIR;
         return err_errno(e, o->path);
@@ -317,6 +324,15 @@ int output_flush(struct output *o, struct err *e)
     return drain(o, e);
 }
 
+int output_sync(struct output *o, struct err *e)
+{
+    int result = drain(o, e);
+    if (result == 0 && o->atomic)
+        result = sync_fd(o->fd, o->path, e);
+    o->synced = result == 0;
+    return result;
+}
+
 // Its first name, of the file that has none: 0 with the file in place or beside it, -1.
 static int output_link(struct output *o, struct err *e)
 {
@@ -340,7 +356,7 @@ static int output_link(struct output *o, struct err *e)
 // happens to the machine, the old file is there, or none, or the new one, whole.
 static int output_install(struct output *o, struct err *e)
 {
-    if (sync_fd(o->fd, o->path, e) < 0 || (!o->temporary && output_link(o, e) < 0))
+    if ((!o->synced && sync_fd(o->fd, o->path, e) < 0) || (!o->temporary && output_link(o, e) < 0))
         return -1;
     if (!o->temporary)
         return 0; // a new name
@@ -350,18 +366,19 @@ static int output_install(struct output *o, struct err *e)
     char *folder = place_folder(o->target, e);
     int result = folder ? sync_folder(folder, e) : -1;
     free(folder);
-    return result;
+    return result < 0 ? err_prefix(e, "%s: is there, but its folder is not synced", o->path) : 0;
 }
 
 int output_commit(struct output *o, struct err *e)
 {
-    int result = drain(o, e);
+    int result = err_whole(e) == 0 ? drain(o, e) : -1;
     if (result == 0 && o->atomic)
         result = output_install(o, e);
     if (result == 0) {
         int fd = o->fd;
         o->fd = -1;
-        if (close(fd) < 0)
+        // What is synced can lose nothing any more, and has its name already.
+        if (close(fd) < 0 && !o->atomic)
             result = err_errno(e, output_name(o));
     }
     output_abort(o);
@@ -400,7 +417,8 @@ int io_open_in_place(const char *path, int mode, struct err *e)
     free(target);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) == 0 && touched_output(&st, path, e) == 0)
+    int result = fstat(fd, &st) < 0 ? err_errno(e, path) : touched_output(&st, path, e);
+    if (result == 0)
         return fd;
     close(fd);
     return -1;
@@ -424,10 +442,19 @@ int io_make_directory(int at, const char *path, struct err *e)
     return place_errno(e, at, path);
 }
 
+int io_look(int at, const char *path, struct err *e)
+{
+    struct stat st;
+    if (fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : place_errno(e, at, path);
+}
+
 int io_exists(int at, const char *path)
 {
     struct stat st;
-    return fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+           (errno != ENOENT && errno != ENOTDIR);
 }
 
 int io_remove_tree(int at, const char *path, struct err *e)
@@ -445,11 +472,12 @@ int io_remove_tree(int at, const char *path, struct err *e)
         close(fd);
         return -1;
     }
-    int result = 0;
-    struct dirent *entry;
-    while (result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = io_remove_tree(fd, entry->d_name, e);
+    int result = 0, more = 0;
+    const char *name;
+    while (result == 0 && (more = listing_next(directory, &name)) > 0)
+        result = io_remove_tree(fd, name, e);
+    if (more < 0)
+        result = place_errno(e, at, path);
     closedir(directory);
     if (result == 0 && unlinkat(at, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
         result = place_errno(e, at, path);

@@ -38,6 +38,7 @@ struct output {
     struct stat old;  // of the file that was there; inode 0: none
     char *temporary;  // name of the unfinished file, where one was needed
     int atomic;       // appears at commit
+    int synced;       // by output_sync
     unsigned char *data;
     size_t used;
 };
@@ -50,7 +51,9 @@ MUST_CHECK int output_open(struct output *o, const char *path, struct err *e);
 MUST_CHECK int output_open_binary(struct output *o, const char *path, struct err *e);
 MUST_CHECK int output_write(struct output *o, const void *data, size_t size, struct err *e);
 int output_printf(struct output *o, struct err *e, const char *format, ...) ERR_PRINTF(3, 4);
-MUST_CHECK int output_flush(struct output *o, struct err *e);  // to the reader of a pipe
+MUST_CHECK int output_flush(struct output *o, struct err *e); // to the reader of a pipe
+// Flushes; what appears at commit is on the disk then, and little is left that can fail.
+MUST_CHECK int output_sync(struct output *o, struct err *e);
 MUST_CHECK int output_commit(struct output *o, struct err *e); // flush, check, close, rename
 void output_abort(struct output *o); // after a failure: leaves nothing; idempotent
 const char *output_name(const struct output *o);
@@ -64,7 +67,9 @@ int io_close_in_place(int fd);
 // Directories. Paths are relative to `at` (AT_FDCWD or a directory's descriptor).
 MUST_CHECK int io_make_directory(int at, const char *path, struct err *e); // fine if it exists
 MUST_CHECK int io_remove_tree(int at, const char *path, struct err *e); // fine if it does not exist
+// 1 also where it cannot be known: whoever then opens it tells why.
 int io_exists(int at, const char *path);
+int io_look(int at, const char *path, struct err *e); // 1: it exists; 0: it does not; -1
 MUST_CHECK int io_write_file(int at, const char *path, const void *data, size_t size,
                              struct err *e);
 MUST_CHECK int io_copy_file(int from_at, const char *from, int to_at, const char *to,

@@ -2,7 +2,39 @@
 #include "base/json.h"
 #include "base/io.h"
 
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+
+// Most of what jansson's callers do with a value that could not be made is nothing, and jansson
+// itself reads beyond a text for which it got no room. So it gets some that was put aside, and who
+// asks err_whole learns of it.
+static alignas(16) char aside[1 << 16];
+static atomic_size_t aside_used;
+
+static void *piece(size_t size)
+{
+    void *p = malloc(size);
+    if (p)
+        return p;
+    err_lost(size, "JSON");
+    if (size > sizeof aside)
+        return NULL;
+    size_t at = atomic_fetch_add(&aside_used, (size + 15) / 16 * 16);
+    return at <= sizeof aside - size ? aside + at : NULL;
+}
+
+static void give_back(void *p)
+{
+    if ((uintptr_t)p - (uintptr_t)aside >= sizeof aside)
+        free(p);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    json_set_alloc_funcs(piece, give_back);
+}
 
 // Copies the text with an exponent behind every whole number of more than 18 digits, which makes it
 // a real: files of others hold such numbers (a tokenizer's model_max_length of 10^30).
@@ -41,6 +73,11 @@ json_t *json_parse(const char *text, size_t size, const char *name, struct err *
             value = json_loadb(wide.data, wide.size, FLAGS, &error);
         buffer_release(&wide);
     }
+    if (value && err_whole(e) < 0) {
+        json_decref(value);
+        err_prefix(e, "%s", name);
+        return NULL;
+    }
     if (!value)
         err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
     return value;
@@ -60,21 +97,42 @@ json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e)
 struct sink {
     struct buffer *out;
     struct err *e;
+    int failed;
 };
 
 static int dump(const char *data, size_t size, void *arg)
 {
     struct sink *sink = arg;
-    return buffer_append(sink->out, data, size, sink->e);
+    if (buffer_append(sink->out, data, size, sink->e) < 0)
+        sink->failed = 1;
+    return sink->failed ? -1 : 0;
+}
+
+static int print(const json_t *value, size_t flags, struct buffer *out, struct err *e)
+{
+    struct sink sink = {out, e, 0};
+    // It passes over some failures of the callback.
+    int result = json_dump_callback(value, dump, &sink, flags);
+    if (sink.failed || err_whole(e) < 0)
+        return -1;
+    return result == 0 ? 0 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
 }
 
 int json_print(const json_t *value, struct buffer *out, struct err *e)
 {
-    struct sink sink = {out, e};
-    e->text[0] = 0;
-    if (json_dump_callback(value, dump, &sink, JSON_COMPACT | JSON_ENCODE_ANY) == 0)
-        return 0;
-    return e->text[0] ? -1 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
+    return print(value, JSON_COMPACT | JSON_ENCODE_ANY, out, e);
+}
+
+char *json_text(const json_t *value, size_t flags, struct err *e)
+{
+    struct buffer text;
+    buffer_init(&text, 0);
+    if (print(value, flags, &text, e) == 0)
+        return text.data;
+    if (e->status == STATUS_MEMORY)
+        err_lost(text.size, "JSON");
+    buffer_release(&text);
+    return NULL;
 }
 
 static int wrong_type(struct err *e, const char *name, const char *key, const char *wanted)

@@ -16,6 +16,9 @@ json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e);
 // Compact text, keys in insertion order, UTF-8 as it is.
 MUST_CHECK int json_print(const json_t *value, struct buffer *out, struct err *e);
 
+// Text with jansson's flags, from the heap; NULL: *e, and err_whole knows of want of memory.
+char *json_text(const json_t *value, size_t flags, struct err *e);
+
 // Each looks `key` up in `object`. An absent key or null leaves *value as it was (the default) and
 // returns 0; a present one returns 1; a value of another type fills *e ("NAME: key `K`: ...").
 MUST_CHECK int json_get_int(const json_t *object, const char *key, int64_t *value, const char *name,

@@ -132,7 +132,7 @@ void mapped_settle(struct mapped *m)
 
 int mapped_check(const struct mapped *m, struct err *e)
 {
-    return file_mark_holds(&m->mark, m->fd) ? 0 : file_mark_changed(m->name, e);
+    return file_mark_check(&m->mark, m->fd, m->name, e);
 }
 
 int mapped_unchanged(struct err *e)

@@ -41,8 +41,8 @@ static int follow(char **path, int *descriptor, struct err *e)
 {
     char link[PATH_MAX], *next = NULL;
     ssize_t size = readlink(*path, link, sizeof link - 1);
-    if (size < 0)
-        return 0; // no link, or nothing there yet; what else is wrong, opening it tells
+    if (size < 0) // no link, or nothing there yet
+        return errno == EINVAL || errno == ENOENT ? 0 : err_errno(e, *path);
     link[size] = 0;
     char *folder = place_folder(*path, e);
     if (!folder)

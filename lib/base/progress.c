@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/signals.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -207,7 +208,10 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err
 {
     struct buffer old;
     struct stat st;
-    if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+    int there = path && stat(path, &st) == 0;
+    if (path && !there && errno != ENOENT)
+        return err_errno(e, path);
+    if (!there || !S_ISREG(st.st_mode))
         return metrics_open(m, path, e);
     // Lines go on in order, so what belongs is the beginning: cut there, in one step, a run that is
     // killed here loses nothing.
@@ -238,10 +242,12 @@ int metrics_write(struct metrics *m, json_t *object, struct err *e)
     int result = 0;
     if (m->fd >= 0) {
         // Nine digits tell more than any of these figures means.
-        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        char *text = json_text(object, JSON_COMPACT | JSON_REAL_PRECISION(9), e);
         struct buffer line;
         buffer_init(&line, 0);
-        result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
+        result = err_whole(e);
+        if (result == 0)
+            result = text ? buffer_printf(&line, e, "%s\n", text) : err_memory(e, 0, "metrics");
         if (result == 0)
             result = metrics_replace(m, e);
         if (result == 0)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "base/sync.h"
+#include "base/listing.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,18 +37,19 @@ int sync_file(int at, const char *name, struct err *e)
 
 int sync_tree(int at, const char *name, struct err *e)
 {
-    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0, more = 0;
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    const char *entry;
     if (!directory) {
         err_errno(e, name);
         if (fd >= 0)
             close(fd);
         return -1;
     }
-    while (result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = sync_file(fd, entry->d_name, e);
+    while (result == 0 && (more = listing_next(directory, &entry)) > 0)
+        result = sync_file(fd, entry, e);
+    if (more < 0)
+        result = err_errno(e, name);
     if (result == 0)
         result = sync_fd(fd, name, e);
     closedir(directory);

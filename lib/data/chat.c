@@ -2,10 +2,10 @@
 #include "data/chat.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/listing.h"
 #include "data/rendering.h"
 #include "jinja/template.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -133,13 +133,16 @@ static int add_folder(struct chat *c, const char *directory, struct err *e)
     if (buffer_printf(&path, e, "%s/%s", directory, folder) < 0)
         return -1;
     DIR *d = opendir(path.data);
-    int status = 0;
+    int status = d || errno == ENOENT ? 0 : err_errno(e, path.data);
     while (d && status >= 0) {
-        struct dirent *entry = readdir(d);
+        const char *entry;
         char name[NAME_MAX_SIZE], file[sizeof folder + NAME_MAX_SIZE + 8];
-        if (!entry)
+        int more = listing_next(d, &entry);
+        if (more < 0)
+            status = err_errno(e, path.data);
+        if (more <= 0)
             break;
-        if (!template_name(entry->d_name, name))
+        if (!template_name(entry, name))
             continue;
         snprintf(file, sizeof file, "%s/%s.jinja", folder, name);
         status = add_file(c, directory, file, name, e);

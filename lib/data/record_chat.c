@@ -97,8 +97,9 @@ static int is_quoted(const struct record *r, const json_t *call)
 {
     const json_t *function = json_object_get(call, "function");
     const json_t *arguments = json_object_get(function ? function : call, "arguments");
+    struct err ignored; // err_whole knows
     char *quoted = json_is_string(arguments) && json_string_length(arguments) > 2
-                       ? json_dumps(arguments, JSON_ENCODE_ANY)
+                       ? json_text(arguments, JSON_ENCODE_ANY, &ignored)
                        : NULL;
     int found = quoted && memmem(r->text.data ? r->text.data : "", r->text.size, quoted,
                                  strlen(quoted)) != NULL;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model/claim.h"
 #include "base/io.h"
+#include "base/listing.h"
 #include "base/model_folder.h"
 #include "model/directory.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -142,24 +142,36 @@ static int is_ours(int at, const char *name, const char *model)
            looks_kept(at, name) || is_in(model, name);
 }
 
-static int look_inside(struct standing *s, int fd, const struct claim *c, struct err *e)
+static int look_inside(struct standing *s, int fd, const char *path, const struct claim *c,
+                       struct err *e)
 {
     struct err ignored;
     struct directory_note note;
     DIR *directory = fdopendir(fd);
     if (!directory) {
+        err_errno(e, path);
         close(fd);
-        return err_errno(e, "a folder");
+        return -1;
     }
-    struct dirent *entry;
-    while ((entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            s->there = 1;
-            s->kept |= looks_kept(fd, entry->d_name);
-            if (!is_ours(fd, entry->d_name, c->input[0]))
-                snprintf(s->other, sizeof s->other, "%s", entry->d_name);
-        }
-    s->ours = io_exists(fd, directory_note_name) || io_exists(fd, directory_marker);
+    const char *name;
+    int more;
+    while ((more = listing_next(directory, &name)) > 0) {
+        s->there = 1;
+        s->kept |= looks_kept(fd, name);
+        if (!is_ours(fd, name, c->input[0]))
+            snprintf(s->other, sizeof s->other, "%s", name);
+    }
+    if (more < 0) {
+        err_errno(e, path);
+        closedir(directory);
+        return -1;
+    }
+    int note_there = io_look(fd, directory_note_name, e), marked = io_look(fd, directory_marker, e);
+    if (note_there < 0 || marked < 0) {
+        closedir(directory);
+        return -1;
+    }
+    s->ours = note_there || marked;
     if (directory_read_note(fd, &note, &ignored) == 0) {
         s->finished = note.finished;
         directory_release_note(&note);
@@ -188,7 +200,7 @@ static int look(struct standing *s, const char *path, const struct claim *c, str
                        "inside it with -o",
                        path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, c, e);
+    return fd < 0 ? err_errno(e, path) : look_inside(s, fd, path, c, e);
 }
 
 static int refuse_others(const char *path, struct err *e)

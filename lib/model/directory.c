@@ -3,7 +3,9 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/listing.h"
 #include "base/litter.h"
+#include "base/place.h"
 #include "base/room.h"
 #include "base/sync.h"
 
@@ -72,13 +74,20 @@ int directory_check_room(const char *path, double bytes, struct err *e)
     return result;
 }
 
+// 1, 0, or -1 where it cannot be known.
+static int look(const char *path, const char *name, struct err *e)
+{
+    char *file = io_path(path, name, e);
+    int there = file ? io_look(AT_FDCWD, file, e) : -1;
+    free(file);
+    return there;
+}
+
+// Whether it is known to be there: what only may be is not removed.
 static int has(const char *path, const char *name)
 {
     struct err ignored;
-    char *file = io_path(path, name, &ignored);
-    int there = file && io_exists(AT_FDCWD, file);
-    free(file);
-    return there;
+    return look(path, name, &ignored) > 0;
 }
 
 // 1: the folder is there and holds something.
@@ -92,26 +101,35 @@ static int is_filled(const char *path)
     return 0;
 }
 
-// What tells that it is ours goes last: a run that is killed here leaves nobody's folder.
-static int is_mark(const char *name)
+static int is_sign(const char *name)
 {
-    return !strcmp(name, directory_marker) || !strcmp(name, directory_note_name) ||
+    return !strcmp(name, directory_note_name) || !strcmp(name, directory_marker) ||
            !strcmp(name, directory_old);
 }
 
+// The directory with all it holds, fine if it does not exist. What tells that it is ours goes last:
+// what a failure or a kill leaves can be removed later.
 int directory_remove(const char *path, struct err *e)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), result = 0;
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    while (directory && result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !is_mark(entry->d_name))
-            result = io_remove_tree(fd, entry->d_name, e);
-    if (directory)
-        closedir(directory);
-    else if (fd >= 0)
+    static const char *const sign[] = {directory_note_name, directory_marker, directory_old};
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), result = 0, more = 0;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, path);
+    DIR *listing = fdopendir(fd);
+    const char *name;
+    if (!listing) {
+        err_errno(e, path);
         close(fd);
+        return -1;
+    }
+    while (result == 0 && (more = listing_next(listing, &name)) > 0)
+        if (!is_sign(name))
+            result = io_remove_tree(fd, name, e);
+    if (more < 0)
+        result = err_errno(e, path);
+    for (size_t i = 0; i < sizeof sign / sizeof *sign && result == 0; i++)
+        result = io_remove_tree(fd, sign[i], e);
+    closedir(listing);
     return result == 0 ? io_remove_tree(AT_FDCWD, path, e) : -1;
 }
 
@@ -139,6 +157,7 @@ int directory_begin(struct directory_output *o, const char *path, int keep, int 
     int result = o->path && o->partial ? 0 : -1;
     if (result == 0 && !keep)
         result = clear(o->partial, overwrite, e);
+    int made = result == 0 && !io_exists(AT_FDCWD, o->partial);
     if (result == 0)
         result = io_make_directory(AT_FDCWD, o->partial, e);
     if (result == 0) {
@@ -149,7 +168,9 @@ int directory_begin(struct directory_output *o, const char *path, int keep, int 
     if (result == 0 && (overwrite || !io_exists(o->fd, directory_marker)))
         result =
             io_write_file(o->fd, directory_marker, consent, overwrite ? sizeof consent - 1 : 0, e);
-    if (result < 0)
+    if (result < 0 && made)
+        directory_abort(o);
+    else if (result < 0)
         directory_close(o);
     return result;
 }
@@ -206,12 +227,12 @@ static int drop(const char *path, const char *name, struct err *e)
 static int move_aside(const char *path, const char *suffix, struct err *e)
 {
     char *aside = directory_beside(path, suffix, e);
+    struct err ignored;
     int result = aside ? put_marker(path, directory_old, e) : -1;
-    if (result == 0 && rename(path, aside) < 0) {
+    if (result == 0 && rename(path, aside) < 0)
         result = err_errno(e, aside);
-        struct err ignored;
+    if (aside && result < 0)
         MAY_FAIL(drop(path, directory_old, &ignored));
-    }
     free(aside);
     return result;
 }
@@ -226,8 +247,12 @@ static int swap(struct directory_output *o, struct err *e)
         return err_errno(e, o->path);
     char *aside = directory_beside(o->path, old_suffix, e);
     int result = aside ? move_aside(o->path, old_suffix, e) : -1;
-    if (result == 0 && (rename(o->partial, o->path) < 0 || rename(aside, o->partial) < 0))
+    if (result == 0 && rename(o->partial, o->path) < 0) {
         result = err_errno(e, o->path);
+        MAY_FAIL(rename(aside, o->path) < 0);
+    } else if (result == 0 && rename(aside, o->partial) < 0) {
+        result = err_errno(e, aside);
+    }
     free(aside);
     return result;
 }
@@ -263,20 +288,30 @@ static int sync_names(const char *path, struct err *e)
     return result;
 }
 
-static int install(struct directory_output *o, enum directory_end end, struct err *e)
+// *shown: 1 once PATH is the new one.
+static int install(struct directory_output *o, enum directory_end end, int *shown, struct err *e)
 {
+    *shown = 0;
     // What takes a place is on the disk before, and has it there before the old one goes.
-    if (sync_tree(o->fd, o->partial, e) < 0)
+    if (err_whole(e) < 0 || sync_tree(o->fd, o->partial, e) < 0)
         return -1;
     // Onto an empty directory, too.
-    int filled = has(o->path, directory_note_name);
-    if (!filled && rename(o->partial, o->path) == 0)
+    int filled = look(o->path, directory_note_name, e);
+    if (filled < 0)
+        return -1;
+    if (!filled && rename(o->partial, o->path) == 0) {
+        *shown = 1;
         return sync_names(o->path, e);
+    }
     if (!filled && errno != ENOTEMPTY && errno != EEXIST)
         return err_errno(e, o->path);
     if (end == DIRECTORY_NEW)
         return err_set(e, STATUS_FAILED, "%s: something has come there meanwhile", o->path);
-    if (swap(o, e) < 0 || sync_names(o->path, e) < 0)
+    // Where the new one is shown, it is known that the other is to go, even after a crash.
+    if ((end == DIRECTORY_OVERWRITE && put_marker(o->path, directory_old, e) < 0) || swap(o, e) < 0)
+        return -1;
+    *shown = 1;
+    if (sync_names(o->path, e) < 0)
         return -1;
     return put_away(o->partial, o->path, end == DIRECTORY_NEXT, e);
 }
@@ -284,16 +319,24 @@ static int install(struct directory_output *o, enum directory_end end, struct er
 int directory_commit(struct directory_output *o, enum directory_end end,
                      const char *const *transient, struct err *e)
 {
-    int result = 0;
+    int result = 0, shown = 0;
+    struct err ignored;
     // A generation is right at once; a result that is killed here can still be gone on with.
     if (end == DIRECTORY_NEXT)
         result = io_remove_tree(o->fd, directory_marker, e);
-    if (result == 0 && (result = install(o, end, e)) < 0)
+    if (result == 0)
+        result = install(o, end, &shown, e);
+    if (result < 0 && shown)
+        err_prefix(e, "%s: is complete, what it replaced is still in %s", o->path, o->partial);
+    else if (result < 0 && end != DIRECTORY_NEXT)
         err_prefix(e, "what was made is in %s", o->partial);
-    if (result == 0 && end != DIRECTORY_NEXT)
-        result = drop_transient(o->path, transient, e);
-    if (result == 0 && end == DIRECTORY_OVERWRITE)
-        result = directory_forget(o->path, e);
+    else if (result < 0) // a generation is made anew from the state
+        MAY_FAIL(directory_remove(o->partial, &ignored));
+    if (shown && end != DIRECTORY_NEXT &&
+        drop_transient(o->path, transient, result < 0 ? &ignored : e) < 0 && result == 0)
+        result = err_prefix(e, "%s: is complete", o->path);
+    if (result == 0 && end == DIRECTORY_OVERWRITE && directory_forget(o->path, e) < 0)
+        result = err_prefix(e, "%s: is complete", o->path);
     directory_close(o);
     return result;
 }
@@ -358,8 +401,9 @@ static int follows(const char *old, const char *path)
 // Between the renames of `swap`.
 static int mend_swap(const char *path, const char *partial, const char *old, struct err *e)
 {
-    if (!has(old, directory_old))
-        return 0;
+    int there = look(old, directory_old, e);
+    if (there <= 0)
+        return there;
     if (!io_exists(AT_FDCWD, path)) {
         const char *from = has(partial, directory_note_name) ? partial : old;
         if (rename(from, path) < 0)
@@ -368,20 +412,28 @@ static int mend_swap(const char *path, const char *partial, const char *old, str
     return io_exists(AT_FDCWD, old) ? put_away(old, path, follows(old, path), e) : 0;
 }
 
-// After the swap: what waits there whole is the generation before.
-static int mend_previous(const char *path, const char *partial, struct err *e)
-{
-    int waits = has(partial, directory_note_name) && !has(partial, directory_marker);
-    return waits && follows(partial, path) ? put_away(partial, path, 1, e) : 0;
-}
-
 static int mend_replaced(const char *path, const char *aside, struct err *e)
 {
-    if (!has(aside, directory_old))
-        return 0;
+    int there = is_filled(aside) ? look(aside, directory_old, e) : 0;
+    if (there <= 0)
+        return there;
     if (!io_exists(AT_FDCWD, path))
         return rename(aside, path) < 0 ? err_errno(e, path) : 0;
     return is_finished(path) ? directory_remove(aside, e) : 0;
+}
+
+// Behind the renames of `swap`: what was replaced is where the new one was made.
+static int mend_replacing(const char *path, const char *partial, struct err *e)
+{
+    int there = look(path, directory_note_name, e);
+    if (there <= 0)
+        return there;
+    if (has(partial, directory_old))
+        return directory_remove(partial, e);
+    return !has(partial, directory_marker) && !has(path, directory_previous) &&
+                   follows(partial, path)
+               ? put_away(partial, path, 1, e)
+               : 0;
 }
 
 int directory_mend(const char *path, const char *const *transient, struct err *e)
@@ -393,7 +445,7 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
     if (result == 0)
         result = mend_swap(path, partial, old, e);
     if (result == 0)
-        result = mend_previous(path, partial, e);
+        result = mend_replacing(path, partial, e);
     if (result == 0)
         result = mend_replaced(path, replaced, e);
     if (result == 0 && has(path, directory_old))
@@ -438,8 +490,9 @@ static json_t *read_note_text(int at, int *sealed, struct err *e)
 int directory_read_note(int at, struct directory_note *note, struct err *e)
 {
     memset(note, 0, sizeof *note);
-    if (!io_exists(at, directory_note_name))
-        return 0;
+    int there = io_look(at, directory_note_name, e);
+    if (there <= 0)
+        return there;
     json_t *j = read_note_text(at, &note->sealed, e);
     if (!j)
         return -1;
@@ -480,18 +533,21 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
         json_object_set(j, "provenance", note->history);
     if (j && *note->run)
         json_object_set_new(j, "run", json_string(note->run));
-    char *text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
+    char *text = j ? json_text(j, JSON_INDENT(1), e) : NULL;
     json_decref(j);
     if (!text)
         return err_memory(e, 0, directory_note_name);
-    seal(text);
-    int result = io_write_file(at, temporary, text, strlen(text), e);
+    int result = err_whole(e);
+    if (result == 0) {
+        seal(text);
+        result = io_write_file(at, temporary, text, strlen(text), e);
+    }
     free(text);
     if (result == 0)
         result = sync_file(at, temporary, e);
     if (result == 0 && renameat(at, temporary, at, directory_note_name) < 0)
-        result = err_errno(e, directory_note_name);
-    return result == 0 ? sync_fd(at, directory_note_name, e) : -1;
+        result = place_errno(e, at, directory_note_name);
+    return result == 0 ? sync_fd(at, placed(at, directory_note_name).text, e) : -1;
 }
 
 // The lock file has bytes that are locked, not written: 0 by the trainer that owns the policy, 1
@@ -505,10 +561,11 @@ static int lock_byte(int fd, int byte, short type)
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+// -1: it cannot be asked.
 static int is_locked(int fd, int byte)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : -1;
 }
 
 // Opens and locks the file: 1, or 0 when it was removed between the two (its owner ended), or -1.
@@ -518,12 +575,15 @@ static int take_lock(struct policy_lock *l, const char *path, struct err *e)
     l->fd = open(l->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     if (l->fd < 0)
         return err_errno(e, l->path);
-    if (fstat(l->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0) {
+    int known = fstat(l->fd, &st) == 0;
+    if (!known || !S_ISREG(st.st_mode) || st.st_size > 0) {
+        known ? err_set(e, STATUS_FAILED,
+                        "%s: exists and was not made by densepath: remove it or choose another "
+                        "name with -o",
+                        l->path)
+              : err_errno(e, l->path);
         close(l->fd);
-        return err_set(e, STATUS_FAILED,
-                       "%s: exists and was not made by densepath: remove it or choose another "
-                       "name with -o",
-                       l->path);
+        return -1;
     }
     if (lock_byte(l->fd, BYTE_OWNER, F_WRLCK) == 0 && fstat(l->fd, &st) == 0) {
         if (st.st_nlink > 0)
@@ -591,37 +651,46 @@ void policy_lock_release(struct policy_lock *l)
 
 int policy_is_followed(const struct policy_lock *l)
 {
-    return is_locked(l->fd, BYTE_FOLLOWED);
+    return is_locked(l->fd, BYTE_FOLLOWED) != 0;
 }
 
-static int open_lock(const char *path)
+// POLICY_NOT_THERE: no trainer has it; -1: *e says why it cannot be opened.
+static int open_lock(const char *path, struct err *e)
 {
-    struct err ignored;
-    char *name = directory_beside(path, ".lock", &ignored);
-    int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    char *name = directory_beside(path, ".lock", e);
+    if (!name)
+        return -1;
+    int fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        fd = errno == ENOENT ? POLICY_NOT_THERE : err_errno(e, name);
     free(name);
     return fd;
 }
 
 // Whether a trainer is there and ready.
-static int is_live(const char *path)
+static int is_live(const char *path, struct err *e)
 {
-    int fd = open_lock(path);
+    int fd = open_lock(path, e);
     if (fd < 0)
-        return 0;
+        return fd == POLICY_NOT_THERE ? 0 : -1;
     int live = is_locked(fd, BYTE_READY);
+    if (live < 0)
+        err_errno(e, path);
     close(fd);
     return live;
 }
 
 int policy_attach(const char *path, struct err *e)
 {
-    int fd = open_lock(path);
+    int fd = open_lock(path, e);
     if (fd >= 0 && lock_byte(fd, BYTE_FOLLOWED, F_RDLCK) == 0)
         return fd;
-    if (fd >= 0)
+    if (fd >= 0) {
+        err_errno(e, path);
         close(fd);
-    return err_set(e, STATUS_FAILED, "%s: the trainer has exited", path);
+    }
+    return fd == POLICY_NOT_THERE ? err_set(e, STATUS_FAILED, "%s: the trainer has exited", path)
+                                  : -1;
 }
 
 static void short_sleep(int round)
@@ -631,14 +700,15 @@ static void short_sleep(int round)
     nanosleep(&t, NULL);
 }
 
-int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown)
+int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown,
+                           struct err *e)
 {
     struct err ignored;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return errno == ENOENT ? POLICY_NOT_THERE : err_errno(e, path);
     struct directory_note note;
-    int found = -1;
+    int found = POLICY_NOT_THERE;
     if (io_exists(fd, directory_note_name) && directory_read_note(fd, &note, &ignored) == 0) {
         *finished = note.finished;
         *shown = note.generation;
@@ -657,22 +727,25 @@ int policy_open_generation(const char *path, uint64_t generation, int *finished,
         if (previous >= 0 && found < 0)
             close(previous);
     }
-    return found;
+    return found >= 0 || err_whole(e) == 0 ? found : -1;
 }
 
 int policy_follow(const char *path, uint64_t *generation, int start, struct err *e)
 {
     for (int round = 0;; round++) {
         // Asked before the directory is read: a trainer that ends publishes first.
-        int live = is_live(path);
+        int live = is_live(path, e);
         int finished = 0;
         uint64_t shown = UINT64_MAX;
-        int fd = -1;
-        if (!start || live) {
-            fd = policy_open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown);
-            if (fd < 0 && start && shown != UINT64_MAX)
-                fd = policy_open_generation(path, shown, &finished, &shown);
+        int fd = live < 0 ? -1 : POLICY_NOT_THERE;
+        if (live >= 0 && (!start || live)) {
+            fd = policy_open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown,
+                                        e);
+            if (fd == POLICY_NOT_THERE && start && shown != UINT64_MAX)
+                fd = policy_open_generation(path, shown, &finished, &shown, e);
         }
+        if (fd == -1)
+            return -1;
         if (fd >= 0) {
             *generation = start ? shown : *generation;
             return fd;

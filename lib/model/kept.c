@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "model/kept.h"
 #include "base/io.h"
+#include "base/listing.h"
 #include "base/memory.h"
 #include "base/model_folder.h"
 
-#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,8 @@ static int read_file(struct kept_file *f, int fd, struct err *e)
     int result = io_read_fd(fd, f->name, &text, e);
     f->data = text.data;
     f->size = text.size;
-    if (result == 0 && !file_mark_holds(&f->mark, fd))
-        result = file_mark_changed(f->name, e);
+    if (result == 0)
+        result = file_mark_check(&f->mark, fd, f->name, e);
     close(fd);
     return result;
 }
@@ -70,38 +71,38 @@ static int folder_size(int directory, const char *name, int depth, int64_t *byte
     static const char *const own[] = {"config.json", "adapter_config.json", "densepath.json",
                                       "densepath.partial"};
     DIR *listing = depth > FOLDER_DEPTH ? NULL : open_folder(directory, name);
-    const struct dirent *entry;
-    int copied = listing != NULL;
-    while (copied && (entry = readdir(listing))) {
+    const char *entry;
+    int copied = listing != NULL, more = 0;
+    while (copied && (more = listing_next(listing, &entry)) > 0) {
         struct stat st;
-        if (entry->d_name[0] == '.' || fstatat(dirfd(listing), entry->d_name, &st, 0) < 0)
+        if (entry[0] == '.' || fstatat(dirfd(listing), entry, &st, 0) < 0)
             continue;
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-            copied &= strcmp(entry->d_name, own[i]) != 0;
+            copied &= strcmp(entry, own[i]) != 0;
         if (S_ISREG(st.st_mode)) {
-            copied &= is_copied(entry->d_name);
+            copied &= is_copied(entry);
             *bytes += st.st_size;
             ++*files;
         } else if (S_ISDIR(st.st_mode)) {
-            copied &= folder_size(dirfd(listing), entry->d_name, depth + 1, bytes, files);
+            copied &= folder_size(dirfd(listing), entry, depth + 1, bytes, files);
         }
         copied &= *bytes <= IN_MEMORY && *files <= FOLDER_FILES;
     }
     if (listing)
         closedir(listing);
-    return copied;
+    return copied && more == 0;
 }
 
 static int keep_folder(struct kept *k, int directory, const char *name, struct err *e)
 {
     DIR *listing = open_folder(directory, name);
-    const struct dirent *entry;
-    int result = listing ? 0 : err_errno(e, name);
-    while (result == 0 && (entry = readdir(listing))) {
+    const char *entry;
+    int result = listing ? 0 : err_errno(e, name), more = 0;
+    while (result == 0 && (more = listing_next(listing, &entry)) > 0) {
         struct stat st;
-        if (entry->d_name[0] == '.' || fstatat(dirfd(listing), entry->d_name, &st, 0) < 0)
+        if (entry[0] == '.' || fstatat(dirfd(listing), entry, &st, 0) < 0)
             continue;
-        char *path = io_path(name, entry->d_name, e);
+        char *path = io_path(name, entry, e);
         if (!path)
             result = -1;
         else if (S_ISREG(st.st_mode))
@@ -110,9 +111,20 @@ static int keep_folder(struct kept *k, int directory, const char *name, struct e
             result = keep_folder(k, directory, path, e);
         free(path);
     }
+    if (more < 0)
+        result = err_errno(e, name);
     if (listing)
         closedir(listing);
     return result;
+}
+
+// Behind links, too; one to nothing is none.
+static int keep_if_regular(struct kept *k, int directory, const char *name, struct err *e)
+{
+    struct stat st;
+    if (fstatat(directory, name, &st, 0) < 0)
+        return errno == ENOENT ? 0 : err_errno(e, name);
+    return S_ISREG(st.st_mode) ? keep(k, directory, name, e) : 0;
 }
 
 int kept_read(struct kept *k, int directory, struct err *e)
@@ -121,22 +133,22 @@ int kept_read(struct kept *k, int directory, struct err *e)
     DIR *listing = open_folder(directory, ".");
     if (!listing)
         return err_errno(e, "model directory");
-    int result = 0;
-    const struct dirent *entry;
-    while (result == 0 && (entry = readdir(listing))) {
+    int result = 0, more = 0;
+    const char *name;
+    while (result == 0 && (more = listing_next(listing, &name)) > 0) {
         struct stat st;
-        const char *name = entry->d_name;
         int64_t bytes = 0;
         int files = 0;
         if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (S_ISDIR(st.st_mode) && name[0] != '.' &&
-            folder_size(directory, name, 1, &bytes, &files))
+            result = err_errno(e, name);
+        else if (S_ISDIR(st.st_mode) && name[0] != '.' &&
+                 folder_size(directory, name, 1, &bytes, &files))
             result = keep_folder(k, directory, name, e);
-        else if (!S_ISDIR(st.st_mode) && fstatat(directory, name, &st, 0) == 0 &&
-                 S_ISREG(st.st_mode) && is_copied(name))
-            result = keep(k, directory, name, e);
+        else if (!S_ISDIR(st.st_mode) && is_copied(name))
+            result = keep_if_regular(k, directory, name, e);
     }
+    if (more < 0)
+        result = err_errno(e, "model directory");
     closedir(listing);
     if (result < 0)
         kept_release(k);
@@ -203,8 +215,7 @@ static int copy(const struct kept_file *f, int out, struct err *e)
         result = n < 0 ? -1 : io_write(out, piece, (size_t)n, f->name, e);
     }
     free(piece);
-    return result == 0 && !file_mark_holds(&f->mark, f->fd) ? file_mark_changed(f->name, e)
-                                                            : result;
+    return result == 0 ? file_mark_check(&f->mark, f->fd, f->name, e) : -1;
 }
 
 // The folders that the name has in it.

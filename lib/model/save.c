@@ -226,7 +226,7 @@ static const char config_name[] = "config.json";
 
 static int write_json(int to, const char *name, json_t *value, struct err *e)
 {
-    char *text = json_dumps(value, JSON_INDENT(2));
+    char *text = json_text(value, JSON_INDENT(2), e);
     if (!text)
         return err_memory(e, 0, name);
     int result = io_write_file(to, name, text, strlen(text), e);

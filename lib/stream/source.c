@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include <zstd_errors.h>
 
 enum { SOURCE_BUFFER = 1 << 18, SOURCE_STEP = 1 << 20, FRAME_HEAD_MIN = 5 };
 
@@ -168,6 +169,8 @@ static int64_t decompress(struct source *s, void *to, size_t size, struct err *e
     for (;;) {
         ZSTD_inBuffer in = {s->data + s->begin, s->end - s->begin, 0};
         size_t left = ZSTD_decompressStream(s->zstd, &out, &in);
+        if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
+            return err_memory(e, 0, "decompression");
         if (ZSTD_isError(left))
             return err_set(e, STATUS_STREAM, "corrupt: zstd: %s", ZSTD_getErrorName(left));
         hash_add(&s->seal, in.src, in.pos);

@@ -83,7 +83,7 @@ static int pack(struct stream_writer *w, size_t *size, struct err *e)
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, window_for(w->size));
     *size = ZSTD_compress2(w->zstd, w->packed, w->packed_capacity, w->block, w->size);
     if (ZSTD_isError(*size))
-        return err_set(e, STATUS_MEMORY, "zstd: %s", ZSTD_getErrorName(*size));
+        return err_memory(e, 0, "compression");
     return 0;
 }
 
@@ -367,7 +367,7 @@ int stream_writer_finish(struct stream_writer *w, struct err *e)
     if (result == 0)
         result = write_end(w, e);
     if (result == 0)
-        result = output_flush(&w->out, e);
+        result = output_sync(&w->out, e);
     release_work(w);
     return result;
 }

@@ -758,8 +758,8 @@ static int read_either(const char *directory, struct buffer *data, int *found, s
         char *path = io_path(directory, names[i], e);
         if (!path)
             return -1;
-        *found = io_exists(AT_FDCWD, path);
-        int result = *found ? io_read_regular(AT_FDCWD, path, data, e) : 0;
+        *found = io_look(AT_FDCWD, path, e);
+        int result = *found < 0 ? -1 : *found ? io_read_regular(AT_FDCWD, path, data, e) : 0;
         free(path);
         if (result < 0 || *found)
             return result < 0 ? -1 : i;

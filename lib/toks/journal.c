@@ -127,7 +127,8 @@ static int print_front(struct journal *j, const char *id, size_t id_size, uint64
 {
     char hash[FINGERPRINT_MAX];
     json_t *name = json_stringn(id, id_size);
-    char *text = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *text =
+        name && err_whole(e) == 0 ? json_text(name, JSON_ENCODE_ANY | JSON_COMPACT, e) : NULL;
     hash_fingerprint(tokens, hash);
     int result = text
                      ? buffer_printf(out, e, "{\"id\":%s,\"tokens\":\"%s\",\"answer\":", text, hash)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct splitter {
     const struct split *split;
@@ -103,8 +104,12 @@ static int split_end(struct splitter *s, struct err *e)
     for (int i = 0; i < s->n_writers; i++) {
         struct stream_writer *w = s->writer[i];
         s->writer[i] = NULL;
-        if (stream_writer_end(w, e) < 0)
+        if (stream_writer_end(w, e) < 0) {
+            // Some parts without the others would be taken for the whole.
+            while (i-- > 0)
+                unlink(s->path[i]);
             return -1;
+        }
     }
     return 0;
 }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "train/card.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "base/memory.h"
+#include "base/place.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char card_name[] = "README.md", base_name[] = "README-base.md";
@@ -44,7 +48,7 @@ static int add_setting(struct buffer *b, const char *name, const json_t *value, 
 {
     if (json_is_string(value))
         return buffer_printf(b, e, "| %s | `%s` |\n", name, json_string_value(value));
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    char *text = json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9), e);
     if (!text)
         return err_memory(e, 0, "a model card");
     int result = buffer_printf(b, e, "| %s | `%s` |\n", name, text);
@@ -99,20 +103,24 @@ static int write_text(struct buffer *b, const struct card *c, int has_base, stru
     return result;
 }
 
+// 1: the base's card is there, under a name of its own; 0: it has none; -1.
 static int keep_base(int at, struct err *e)
 {
-    if (io_exists(at, base_name) || renameat(at, card_name, at, base_name) == 0 || errno == ENOENT)
-        return 0;
-    return err_errno(e, card_name);
+    struct stat st;
+    if (fstatat(at, base_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    if (errno == ENOENT && renameat(at, card_name, at, base_name) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : place_errno(e, at, base_name);
 }
 
 int card_write(int at, const struct card *c, struct err *e)
 {
     struct buffer b;
     buffer_init(&b, 0);
-    int result = keep_base(at, e);
+    int has_base = keep_base(at, e), result = has_base < 0 ? -1 : 0;
     if (result == 0)
-        result = write_text(&b, c, io_exists(at, base_name), e);
+        result = write_text(&b, c, has_base, e);
     // A new file: the old one may be shared with the base by a hard link.
     if (result == 0 && unlinkat(at, card_name, 0) < 0 && errno != ENOENT)
         result = err_errno(e, card_name);

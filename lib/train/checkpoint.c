@@ -86,8 +86,10 @@ static char *make_header(const struct state_part *part, size_t n, size_t values,
         piece[i] = part[i].data;
     }
     char sum[FINGERPRINT_MAX], *header = safetensors_header(entry, n, metadata, size, e);
-    if (!header)
+    if (!header || err_whole(e) < 0) {
+        free(header);
         return NULL;
+    }
     char *place = hash_place(header, *size);
     assert(place);
     if (sum_of(header, *size, piece, bytes, n, sum, e) < 0) {
@@ -147,7 +149,7 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
 {
     char temporary[256];
     snprintf(temporary, sizeof temporary, "%s.new", name);
-    char *text = json_dumps(settings, JSON_COMPACT);
+    char *text = json_text(settings, JSON_COMPACT, e);
     json_t *metadata =
         text ? json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "format", "densepath-state", "checksum",
                          hash_zeros, "settings", text, "step",
@@ -156,8 +158,10 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
                          json_sprintf("%lld", (long long)t->optimizer.step))
              : NULL;
     free(text);
-    if (!metadata)
+    if (!metadata || err_whole(e) < 0) {
+        json_decref(metadata);
         return err_memory(e, 0, "a state");
+    }
     int fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, name) : write_parts(fd, t, metadata, name, e);
     json_decref(metadata);

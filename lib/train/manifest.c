@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "train/manifest.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/io.h"
+#include "base/listing.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +29,15 @@ static int open_own(int at, const char *name, struct err *e)
     int fd = openat(at, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, name);
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    int known = fstat(fd, &st) == 0;
+    if (known && S_ISREG(st.st_mode))
         return fd;
+    if (known)
+        err_set(e, STATUS_FAILED, "%s: not a regular file", name);
+    else
+        err_errno(e, name);
     close(fd);
-    return err_set(e, STATUS_FAILED, "%s: not a regular file", name);
+    return -1;
 }
 
 static int read_own(const char *path, struct buffer *out, struct err *e)
@@ -114,19 +122,20 @@ static int add_entry(json_t *sums, int at, const char *name, const char *prefix,
 static int add_tree(json_t *sums, int at, const char *prefix, const char *const *skip,
                     struct err *e)
 {
-    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0, more = 0;
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    const char *entry;
     if (!directory) {
         err_errno(e, *prefix ? prefix : "a folder");
         if (fd >= 0)
             close(fd);
         return -1;
     }
-    while (result == 0 && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !is_in(skip, entry->d_name))
-            result = add_entry(sums, at, entry->d_name, prefix, e);
+    while (result == 0 && (more = listing_next(directory, &entry)) > 0)
+        if (!is_in(skip, entry))
+            result = add_entry(sums, at, entry, prefix, e);
+    if (more < 0)
+        result = err_errno(e, *prefix ? prefix : "a folder");
     closedir(directory);
     return result;
 }
@@ -168,19 +177,21 @@ int manifest_check(int at, const json_t *sums, struct err *e)
     return 0;
 }
 
+// A file, or what cannot be looked at: whoever opens it tells why.
 static int is_file(const char *path)
 {
     struct stat st;
-    return path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return path && (stat(path, &st) == 0 ? S_ISREG(st.st_mode) : errno != ENOENT);
 }
 
-// The text of a line without its times, on the heap; NULL: not a line of metrics.
+// The text of a line without its times, on the heap; NULL: not a line of metrics, or no memory.
 static char *timeless(const char *line, size_t size)
 {
+    struct err ignored; // err_whole knows
     json_t *j = json_loadb(line, size, 0, NULL);
     json_object_del(j, "step_time");
     json_object_del(j, "tokens_per_second");
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = j ? json_text(j, JSON_COMPACT | JSON_SORT_KEYS, &ignored) : NULL;
     json_decref(j);
     return text;
 }
@@ -204,7 +215,7 @@ static int sum_lines(const struct buffer *b, int64_t most, int64_t *lines,
     }
     hash_fingerprint(hash_value(&h), out);
     hash_release(&h);
-    return 0;
+    return err_whole(e);
 }
 
 json_t *manifest_of_metrics(const char *path, int exact, struct err *e)

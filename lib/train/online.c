@@ -4,6 +4,7 @@
 #include "stream/filter.h"
 #include "stream/parts.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,8 +16,11 @@ int online_prove(struct online *s, const char *input, int *is_file, struct err *
     uint64_t tokens;
     int from_stdin = !input || !strcmp(input, "-");
     const char *path = from_stdin ? "/proc/self/fd/0" : input;
-    *is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-               (!from_stdin || lseek(STDIN_FILENO, 0, SEEK_CUR) == 0);
+    int there = stat(path, &st) == 0;
+    if (!there && errno != ENOENT)
+        return err_errno(e, from_stdin ? "standard input" : input);
+    *is_file =
+        there && S_ISREG(st.st_mode) && (!from_stdin || lseek(STDIN_FILENO, 0, SEEK_CUR) == 0);
     return *is_file ? filter_check(path, &s->sequences, &tokens, e) : 0;
 }
 

@@ -73,19 +73,20 @@ static int save_state(const struct publisher *p, int at, struct err *e)
     return result;
 }
 
-// Whether OUT shows the masters' generation.
-static int shows_generation(const struct publisher *p, int *finished)
+// Whether OUT shows the masters' generation; -1: *e.
+static int shows_generation(const struct publisher *p, int *finished, struct err *e)
 {
-    struct err ignored;
     struct directory_note note;
-    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC), shows = 0;
-    if (fd >= 0 && directory_read_note(fd, &note, &ignored) == 0) {
-        shows = note.generation == (uint64_t)p->run.trainer.step;
-        *finished = note.finished;
-        directory_release_note(&note);
-    }
-    if (fd >= 0)
-        close(fd);
+    int fd = open(p->run.o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, p->run.o->output);
+    int shows = directory_read_note(fd, &note, e);
+    close(fd);
+    if (shows < 0)
+        return err_prefix(e, "%s", p->run.o->output);
+    shows = note.generation == (uint64_t)p->run.trainer.step;
+    *finished = note.finished;
+    directory_release_note(&note);
     return shows;
 }
 
@@ -136,9 +137,9 @@ static int publish_model(struct publisher *p, int with_state, int finished, stru
     struct directory_note note = {.generation = (uint64_t)p->run.trainer.step,
                                   .finished = finished,
                                   .history = p->run.history};
-    int was_finished;
-    if (p->shown && shows_generation(p, &was_finished))
-        return publish_again(p, with_state, &note, e);
+    int was_finished, there = p->shown ? shows_generation(p, &was_finished, e) : 0;
+    if (there)
+        return there < 0 ? -1 : publish_again(p, with_state, &note, e);
     if (directory_begin(&out, p->run.o->output, 0, 0, e) < 0)
         return -1;
     int result = run_write_model(&p->run, out.fd, &note, 0, e);
@@ -322,8 +323,15 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
         p->aside = 1;
     }
     p->created = !exists || p->aside;
+    // A run that was killed, or failed, just before this.
+    if (resumed && (leave_behind(p, run_state, e) < 0 ||
+                    (!p->run.o->metrics && leave_behind(p, run_metrics_name, e) < 0)))
+        return -1;
     int finished = 0;
-    p->shown = resumed && shows_generation(p, &finished);
+    int shows = resumed ? shows_generation(p, &finished, e) : 0;
+    if (shows < 0)
+        return -1;
+    p->shown = shows;
     if ((!p->shown || finished) && publish(p, 0, 0, e) < 0)
         return -1;
     if (resumed && tidy_previous(p, e) < 0)
@@ -381,6 +389,7 @@ int publisher_step(struct publisher *p, const struct frame *batch,
             err_prefix(e, "%s", frame_record(batch, example[report->where].record).text);
         return err_prefix(e, "%s", p->source.where);
     }
+    p->midway = 1;
     p->run.loss = report->loss;
     p->source.used = p->source.came;
     return 0;
@@ -398,6 +407,7 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
 int publisher_show(struct publisher *p, struct err *e)
 {
     int save = run_save_due(&p->run);
+    p->midway = 0;
     // The last generation is published with the note that says so.
     p->shown = p->live && !done(p);
     return p->shown ? publish(p, save, 0, e) : 0;
@@ -479,14 +489,18 @@ static void clean_up(struct publisher *p, struct err *e)
     int intact = mapped_unchanged(&second) == 0;
     if (!intact && stopped)
         *e = second;
+    // The state of an update without its line of metrics would not give the same ones again.
+    intact = intact && !p->midway;
     if (intact && (stopped || (p->live && p->run.trainer.step > 0 && !done(p)))) {
         if (stopped)
             message_note("stopping: saving the state after generation %lld; Ctrl-C again ends at "
                          "once, without it",
                          (long long)p->run.trainer.step);
-        if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0)
-            message_warn("the state could not be saved: %s", second.text);
-        else if (stopped)
+        if (e->status != STATUS_MEMORY && publish(p, 1, 0, &second) < 0) {
+            struct err first = *e;
+            err_set(e, first.status, "%s; the state could not be saved: %s", first.text,
+                    second.text);
+        } else if (stopped)
             err_set(e, STATUS_AGAIN,
                     "stopped after generation %lld, its state is in %s: run it again with --resume "
                     "to go on",

@@ -34,6 +34,7 @@ struct publisher {
     int whole;           // the stream has been read to its proven end
     int shown;           // OUT shows the masters' generation
     int finished;        // it says that it is the last one
+    int midway;          // an update is made, but not all is written that goes with it
     float *before;       // masters of the generation before
     int64_t before_step; // its number
     // What the state says of the stream: its identity and how many of its sequences were used.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/result.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/io.h"
 #include "base/signals.h"
 #include "train/checkpoint.h"
@@ -179,7 +180,7 @@ static int set_fingerprint(struct result *r, struct err *e)
     const char *type = r->run.o->save_dtype;
     json_t *all =
         json_pack("{s:o, s:s?}", "settings", json_incref(r->run.settings), "save-dtype", type);
-    char *text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = all ? json_text(all, JSON_COMPACT | JSON_SORT_KEYS, e) : NULL;
     json_decref(all);
     if (!text)
         return err_memory(e, 0, "settings");
@@ -264,6 +265,17 @@ static int resume(struct result *r, struct err *e)
     return result;
 }
 
+// Of a run that failed: what is left of it, if anything.
+static int tell_state(const struct result *r, struct err *e)
+{
+    struct err first = *e;
+    if (!io_exists(r->out.fd, run_state))
+        return -1;
+    return err_set(e, first.status,
+                   "%s; the state that was saved last is in %s: --resume goes on with it",
+                   first.text, r->out.partial);
+}
+
 // The result could not be written, for want of space as a rule. What there is of it gives way to
 // the state, from which a later run has nothing to do but to write it.
 static int keep_state(struct result *r, struct err *e)
@@ -292,7 +304,7 @@ static int finish(struct result *r, struct err *e)
     if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
         return keep_state(r, e);
     if (metrics_close(&run->metrics, e) < 0)
-        return -1;
+        return tell_state(r, e);
     enum directory_end end = r->overwrite ? DIRECTORY_OVERWRITE : DIRECTORY_NEW;
     if (directory_commit(&r->out, end, run_transient, e) < 0)
         return -1;
@@ -327,8 +339,10 @@ int result_train(struct result *r, struct objective *objective, size_t bytes, st
         return 0;
     }
     if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0 ||
-        resume(r, e) < 0 || run_updates(r, e) < 0)
+        resume(r, e) < 0)
         return -1;
+    if (run_updates(r, e) < 0)
+        return e->status == STATUS_AGAIN ? -1 : tell_state(r, e);
     return finish(r, e);
 }
 

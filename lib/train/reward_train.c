@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/reward_train.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "infer/reward_scorer.h"
 
 #include <fcntl.h>
@@ -174,7 +175,7 @@ static int write_stats(const struct reward_stats *f, const char *output, struct 
     if (!line)
         return err_memory(e, 0, "stats");
     reward_stats_add(f, line, "", 1);
-    char *text = json_dumps(line, JSON_COMPACT);
+    char *text = json_text(line, JSON_COMPACT, e);
     json_decref(line);
     if (!text)
         return err_memory(e, 0, "stats");

@@ -3,6 +3,7 @@
 #include "base/board.h"
 #include "base/io.h"
 #include "base/memory_check.h"
+#include "base/sync.h"
 #include "model/describe.h"
 #include "train/card.h"
 #include "train/checkpoint.h"
@@ -20,7 +21,8 @@ const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
 const char result_scratch[] = "start";
 // In the state, beside the settings.
-static const char files_key[] = "files", before_key[] = "previous", metrics_key[] = "metrics";
+static const char files_key[] = "files", before_key[] = "previous", metrics_key[] = "metrics",
+                  loss_key[] = "last_loss";
 const char *const run_transient[] = {run_state, result_scratch, NULL};
 
 static int claim(struct run *r, int living, struct err *e)
@@ -155,13 +157,24 @@ static json_t *sums_before(const struct run *r, struct err *e)
 {
     int finished;
     uint64_t shown, step = (uint64_t)r->trainer.step;
-    int fd = step ? policy_open_generation(r->o->output, step - 1, &finished, &shown) : -1;
+    int fd = step ? policy_open_generation(r->o->output, step - 1, &finished, &shown, e)
+                  : POLICY_NOT_THERE;
+    if (fd < 0 && fd != POLICY_NOT_THERE)
+        return NULL;
     json_t *sums = fd < 0 ? json_object() : sums_of_generation(r, fd, e);
     if (fd >= 0)
         close(fd);
     else if (!sums)
         err_memory(e, 0, "checksums");
     return sums;
+}
+
+// The state is of no use without the files that it names. A generation is synced as a whole.
+static int sync_beside(const struct run *r, int at, const char *where, int living, struct err *e)
+{
+    if (r->metrics.fd >= 0 && sync_fd(r->metrics.fd, r->metrics.path, e) < 0)
+        return -1;
+    return living ? 0 : sync_tree(at, where, e);
 }
 
 static int add_sums(const struct run *r, int at, json_t *state, int living, struct err *e)
@@ -190,6 +203,8 @@ int run_save_state(const struct run *r, int at, const char *where, const json_t 
     json_t *all = json_copy((json_t *)state);
     int result = all ? add_sums(r, at, all, living, e) : err_memory(e, 0, "a state");
     if (result == 0)
+        result = sync_beside(r, at, where, living, e);
+    if (result == 0)
         result = checkpoint_save(at, run_state, &r->trainer, all, e);
     json_decref(all);
     return result < 0 ? err_prefix(e, "%s", where) : 0;
@@ -199,6 +214,10 @@ int run_load_state(struct run *r, int at, const char *where, json_t **then, stru
 {
     if (checkpoint_load(at, run_state, &r->trainer, then, e) < 0)
         return err_prefix(e, "%s", where);
+    // A run whose last update is in the state tells of it as one that made it.
+    const json_t *loss = json_object_get(*then, loss_key);
+    if (json_is_number(loss))
+        r->loss = json_number_value(loss);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,8 +103,10 @@ int blas_open(struct err *e)
         return 0;
     if (room_for(n - buffers, library ? 0 : LIBRARY_BYTES, e) < 0)
         return -1;
-    if (!library && !(library = load()))
-        return err_set(e, STATUS_FAILED, "%s", dlerror());
+    if (!library && !(library = load())) {
+        const char *why = dlerror();
+        return err_set(e, strstr(why, strerror(ENOMEM)) ? STATUS_MEMORY : STATUS_FAILED, "%s", why);
+    }
     blas_threads *set_threads;
     symbol(library, "openblas_set_num_threads", (void *)&set_threads);
     symbol(library, "cblas_sgemm", (void *)&sgemm);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+#include "base/listing.h"
+
+#include <errno.h>
+#include <string.h>
+
+int listing_next(DIR *directory, const char **name)
+{
+    const struct dirent *entry;
+    do {
+        errno = 0;
+        entry = readdir(directory);
+    } while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")));
+    if (entry)
+        *name = entry->d_name;
+    return entry ? 1 : errno ? -1 : 0;
+}
