@@ -215,8 +215,11 @@ static int find_pad(const char *directory, int64_t *pad, struct err *e)
     if (at < 0)
         return err_errno(e, directory);
     for (int i = 0; i < 3 && result == 0 && *pad < 0; i++) {
-        if (!io_exists(at, files[i]))
+        int there = io_look(at, files[i], e);
+        if (there <= 0) {
+            result = there;
             continue;
+        }
         json_t *j = json_parse_file(at, files[i], 16 << 20, e);
         const json_t *id = json_object_get(j, "pad_token_id");
         const json_t *token = json_object_get(j, "pad_token");

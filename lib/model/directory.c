@@ -357,8 +357,8 @@ int directory_set_aside(const char *path, struct err *e)
 int directory_forget(const char *path, struct err *e)
 {
     char *aside = directory_beside(path, replaced_suffix, e);
-    int result = aside ? 0 : -1;
-    if (aside && has(aside, directory_old))
+    int result = aside ? look(aside, directory_old, e) : -1;
+    if (result > 0)
         result = directory_remove(aside, e);
     free(aside);
     return result;

@@ -87,7 +87,11 @@ static int check_indexed(struct model *m, const json_t *map, struct err *e)
 
 static int open_shards(struct model *m, struct err *e)
 {
-    if (io_exists(m->directory, single_name) || !io_exists(m->directory, index_name))
+    int single = io_look(m->directory, single_name, e);
+    int indexed = single < 0 ? -1 : io_look(m->directory, index_name, e);
+    if (indexed < 0)
+        return -1;
+    if (single || !indexed)
         return add_shard(m, single_name, e);
     json_t *index = json_parse_file(m->directory, index_name, INDEX_LIMIT, e);
     if (!index)

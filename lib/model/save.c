@@ -332,8 +332,9 @@ static int is_head(const struct model *m, const struct parameter *p,
 static int write_reward_index(const struct model *m, int to, const char *shard, struct err *e)
 {
     static const char name[] = "model.safetensors.index.json";
-    if (!io_exists(to, name))
-        return 0;
+    int there = io_look(to, name, e);
+    if (there <= 0)
+        return there;
     json_t *index = json_parse_file(to, name, 64 << 20, e);
     if (!index)
         return -1;
