@@ -166,6 +166,8 @@ install_result() { # MODEL FOLDER
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
+    # Of a whole path provenance has the last name alone: none that is drawn may end a path.
+    [[ $work == /* ]] || work=$PWD/$work
     if [[ -n $kept ]]; then
         # The keeper's business.
         printf '%s' "$work" >&"$kept"
@@ -273,26 +275,28 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
 # the file JOURNAL, whose answers are not asked for again.
 timeout=600
 ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
-    local asked
-    asked=$(mktemp "$work/asked.XXXXXX")
+    local folder asked
+    folder=$(mktemp -d "$work/ask.XXXXXX")
+    asked=$folder/asked.toks
     # Nobody waits for a step's answers: records are asked about in parts of any size.
     toks view "$2" | jq -c --arg name "$3" '
         if has("token") then del(.step, .[$name])
         else .columns |= map(select(.name != "step" and .name != $name)) end' | toks view -b -o "$asked"
     toks annotate "${hush[@]}" -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
         bash -o pipefail -c "$5" || fail "the command has not answered for all records: $5"
-    rm -f "$asked"
+    rm -r "$folder"
 }
 
 # The stream with the column NAME that COMMAND answers, as ask has it, in place of one of that name.
 with_column() { # MODEL STREAM NAME number|string COMMAND JOURNAL
-    local answered
-    answered=$(mktemp "$work/answered.XXXXXX")
+    local folder answered
+    folder=$(mktemp -d "$work/answer.XXXXXX")
+    answered=$folder/answered.toks
     ask "$@" >"$answered"
     toks view "$2" | jq -c --arg name "$3" '
         if has("token") then del(.[$name]) else .columns |= map(select(.name != $name)) end' |
         toks view -b | toks join - "$answered" -c "$3"
-    rm -f "$answered"
+    rm -r "$folder"
 }
 
 # The completions of STREAM with what COMMAND answers, JSON lines, each with a number `score`.
@@ -423,7 +427,7 @@ strict_jq() { # WHAT JQ-ARGUMENT...
 # A setting of a task's recipe.mk.
 recipe() { # TASK NAME
     local links
-    links=$(mktemp -d) || exit
+    links=$(mktemp -d "${work:-${TMPDIR:-/tmp}}/recipe.XXXXXX") || exit
     # By names of our own: make does not take all.
     ln -s -- "$pipelines" "$links/pipelines"
     ln -s -- "$(cd -- "$1" && pwd)" "$links/task"
