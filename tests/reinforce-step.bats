@@ -169,7 +169,7 @@ same_model() { # A B
     { "$BIN/toks" view --header round.toks && records round.toks && records round.toks; } | "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
     struck TERM 0 "${learn[@]}" --metrics log -o out long.toks
-    local got reached half=$(($(wc -l <points) / 2)) last
+    local got reached half=$(($(wc -l <points) / 2))
     rm -r out log
     struck TERM "$half" "${learn[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
