@@ -165,13 +165,15 @@ install_result() { # MODEL FOLDER
 
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
-    work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
+    local name=${TMPDIR:-/tmp}/$me.XXXXXX
     # Of a whole path provenance has the last name alone: none that is drawn may end a path.
-    [[ $work == /* ]] || work=$PWD/$work
+    [[ $name == /* ]] || name=$PWD/$name
     if [[ -n $kept ]]; then
-        # The keeper's business.
-        printf '%s' "$work" >&"$kept"
+        # The keeper's business: whoever makes it tells, and is not ended before.
+        (trap '' HUP INT TERM && exec mktemp -d "$name") >&"$kept"
+        work=$(<"/proc/self/fd/$kept")
     else
+        work=$(mktemp -d "$name")
         trap 'rm -rf "$work"' EXIT
     fi
 }
