@@ -31,12 +31,16 @@ kept=${DENSEPATH_KEPT-}
 unset DENSEPATH_KEPT
 # Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
 stopped() { # STATUS SIGNAL
+    trap '' HUP INT TERM
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
-trap 'stopped $? 1' HUP
-trap 'stopped $? 2' INT
-trap 'stopped $? 15' TERM
+end_on_signals() {
+    trap 'stopped $? 1' HUP
+    trap 'stopped $? 2' INT
+    trap 'stopped $? 15' TERM
+}
+end_on_signals
 
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
