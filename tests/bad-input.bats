@@ -111,16 +111,16 @@ SH
 @test "vote: rounds of several updates, stopped in the middle of one, go on with the same samples" {
     vote=("$P/vote" -m "$D/base" --answer 'jq -c ".answer = .completion[:1]"' "${few[@]}" --steps 6 --round-steps 3
         "$D/demos.jsonl")
-    "${vote[@]}" -o whole
     # A run that is killed when the second update of its first round has been shown.
     struck KILL 0 "${vote[@]}" -o out -- --save-steps 1
     at=$(awk '$1 == "rename" && $2 == "out" && ++n == 3 { print NR + 1 }' points)
-    rm -r out out.*
+    mv out whole
+    rm -r out.*
     struck KILL "$at" "${vote[@]}" -o out -- --save-steps 1
     [ "$got" -eq 137 ]
     [ "$(jq .generation out/densepath.json)" -eq 2 ]
     "${vote[@]}" -o out --resume
-    cmp whole/model.safetensors out/model.safetensors
+    diff -r --exclude README.md --exclude metrics.jsonl whole out
 }
 
 @test "evaluate --journal: nothing is asked twice" {

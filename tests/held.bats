@@ -58,3 +58,17 @@ setup() {
     [[ $output == "best-of-sft: best.rounds: exists: --resume goes on with it, --overwrite replaces it; or choose another name with -o" ]]
     [ "$(cat best.rounds/notes)" = mine ]
 }
+
+@test "best-of-sft: killed when its result has its place, it clears up and is done" {
+    "$P/tasks/sort/generate" --n 8 --seed 1 >demos.jsonl
+    model init -q "$P/tasks/sort/model" -o base --seed 1
+    best=("$P/best-of-sft" -q -m base --reference none -o out --rounds 1 --prompts 2 -n 2 --max-new-tokens 4 demos.jsonl)
+    struck KILL 0 "${best[@]}"
+    [ "$got" -eq 0 ] && [ ! -e out.rounds ]
+    mv out whole
+    struck KILL $(($(grep -n '^rename *out *$' points | tail -n 1 | cut -d: -f1) + 1)) "${best[@]}"
+    [ "$got" -eq 137 ] && [ -e out/config.json ] && [ -e out.rounds/complete ]
+    "${best[@]}" --resume
+    diff -r --exclude README.md --exclude metrics.jsonl whole out
+    [ ! -e out.rounds ]
+}

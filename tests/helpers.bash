@@ -42,6 +42,10 @@ is_gone() { # PID
     ! kill -0 "$1" 2>/dev/null
 }
 
+holders() { # FILE: the numbers of all who have it open
+    find /proc/[0-9]*/fd -lname "$(realpath "$1")" -printf '%h\n' 2>/dev/null | cut -d/ -f3 | sort -u
+}
+
 # ---- runs that are struck at a known point: strike.c ----
 
 # LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all

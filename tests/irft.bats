@@ -48,8 +48,8 @@ setup() {
     "${irft[@]}" -o straight "${long[@]}" straight.log seven.toks -- -q --save-steps 3
     afresh() { rm -rf out out.* log; }
     same_as_straight() {
-        cmp straight/model.safetensors out/model.safetensors
-        cmp <(figures straight.log) <(figures log)
+        cmp straight/model.safetensors out/model.safetensors && cmp <(figures straight.log) <(figures log) &&
+            diff <(ls straight.stages) <(ls out.stages)
     }
     most=5 each_struck KILL "${irft[@]}" -o out "${long[@]}" log --resume seven.toks -- -q --save-steps 3
     local before

@@ -25,7 +25,8 @@ setup() {
 }
 
 teardown() { # nothing outlives a test that fails
-    [ ! -e alive ] || fuser -k -9 alive >/dev/null 2>&1 || true
+    # shellcheck disable=SC2046 # numbers
+    [ ! -e alive ] || kill -KILL $(holders alive) 2>/dev/null || true
 }
 
 # COMMAND...: begins it; its process is $pid. All that it starts has the file `alive` open and locked.

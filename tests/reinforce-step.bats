@@ -171,7 +171,7 @@ same_model() { # A B
     { "$BIN/toks" view --header round.toks && records round.toks && records round.toks; } | "$BIN/toks" view -b >long.toks
     "${learn[@]}" --metrics straight.log -o straight long.toks
     struck TERM 0 "${learn[@]}" --metrics log -o out long.toks
-    local got reached half=$(($(wc -l <points) / 2)) last
+    local got reached half=$(($(wc -l <points) / 2))
     rm -r out log
     struck TERM "$half" "${learn[@]}" --metrics log -o out long.toks
     [ "$got" -eq 75 ]
@@ -187,14 +187,61 @@ same_model() { # A B
     cmp <(figures straight.log) <(figures log)
 }
 
+# CALL NAME [BEFORE]: the number of the point where the call was made last, of those before the last but BEFORE.
+point_of() {
+    grep -n "^$1 *$2 *\$" points | tail -n "$((${3-0} + 1))" | head -n 1 | cut -d: -f1
+}
+
 @test "reinforce-step: SIGTERM after the last update that is wanted: the policy is finished" {
-    struck TERM 0 "${learn[@]}" --max-steps 3 -o out round.toks
+    local few=("${learn[@]}" --max-steps 3 -o out) got
+    struck TERM 0 "${few[@]}" round.toks
     mv out straight
-    local got last
-    last=$(grep -n '^rename *out *$' points | tail -n 1 | cut -d: -f1)
-    struck TERM $((last + 2)) "${learn[@]}" --max-steps 3 -o out round.toks
+    struck TERM $(($(point_of rename out) + 2)) "${few[@]}" round.toks
     [ "$got" -eq 75 ]
     diff -r --exclude README.md --exclude metrics.jsonl straight out
+    # Of a pipe the end has not come.
+    rm -r out
+    mkfifo in
+    "${few[@]}" in 2>said 3>&- &
+    local pid=$!
+    exec 8>in
+    head -c -20 round.toks >&8
+    await has_lines out/metrics.jsonl 3
+    kill "$pid"
+    exec 8>&-
+    got=0
+    wait "$pid" || got=$?
+    [ "$got" -eq 75 ]
+    jq -e '.finished and .generation == 3' out/densepath.json
+}
+
+@test "reinforce-step: killed while the generation before gets its place, or ahead of its state: it goes on to the same files" {
+    local saves=("${learn[@]}" --save-steps 2 -o out) got
+    struck KILL 0 "${saves[@]}" round.toks
+    mv out straight
+    struck KILL "$(point_of rename previous)" "${saves[@]}" round.toks
+    [ "$got" -eq 137 ] && [ ! -e out/previous ]
+    "${saves[@]}" --resume round.toks
+    diff -r --exclude README.md --exclude metrics.jsonl straight out
+    [ ! -e out.partial ]
+    # The next but one generation shows; the state of the last one is saved, whose followers must not find it.
+    rm -r out
+    struck KILL "$(point_of rename out 2)" "${saves[@]}" round.toks
+    local shown
+    shown=$(jq .generation out/densepath.json)
+    [ "$got" -eq 137 ] && [ $((shown % 2)) -eq 1 ]
+    mkfifo in
+    "${saves[@]}" --resume in 2>said 3>&- &
+    local pid=$!
+    # It opens what it reads when it has shown where it begins.
+    exec 8>in
+    opened() { [ -n "$(find "/proc/$pid/fd" -lname '*/in')" ]; }
+    await opened
+    [ "$(jq .generation out/densepath.json)" -eq $((shown - 1)) ]
+    kill -KILL "$pid"
+    wait "$pid" || true
+    exec 8>&-
+    [ ! -e out/previous ]
 }
 
 @test "reinforce-step: run again on the same file, each record is used once" {

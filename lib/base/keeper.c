@@ -229,7 +229,7 @@ static int remove_folder(int name_fd, struct err *e)
 {
     char path[PATH_MAX];
     ssize_t n = pread(name_fd, path, sizeof path - 1, 0);
-    path[n < 0 ? 0 : n] = 0;
+    path[n < 1 ? 0 : n - 1] = 0; // without its line break
     return *path ? io_remove_tree(AT_FDCWD, path, e) : 0;
 }
 

@@ -7,7 +7,7 @@
 // Runs a command under two processes, of which this one is the first. When it, the second or the
 // command itself is ended by a signal, all that the command has started gets SIGTERM (trainers save
 // their state), and they wait for its end. DENSEPATH_KEPT in the command's environment is the
-// number of a descriptor: what it writes there is the path of a folder, which is removed at the
+// number of a descriptor: a line there is the path of a folder, which is removed at the
 // end. Returns the command's exit status, or where they had to end STATUS_AGAIN if anyone did with
 // it; dies of the signal that the command died of.
 int keeper_run(char *const *argv);

@@ -31,12 +31,16 @@ kept=${DENSEPATH_KEPT-}
 unset DENSEPATH_KEPT
 # Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
 stopped() { # STATUS SIGNAL
+    trap '' HUP INT TERM
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
-trap 'stopped $? 1' HUP
-trap 'stopped $? 2' INT
-trap 'stopped $? 15' TERM
+end_on_signals() {
+    trap 'stopped $? 1' HUP
+    trap 'stopped $? 2' INT
+    trap 'stopped $? 15' TERM
+}
+end_on_signals
 
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
@@ -180,11 +184,15 @@ install_result() { # MODEL FOLDER
 
 # A folder for stage files that goes away with the script: its path in $work.
 make_work() {
-    work=$(mktemp -d "${TMPDIR:-/tmp}/$me.XXXXXX")
+    local name=${TMPDIR:-/tmp}/$me.XXXXXX
+    # Of a whole path provenance has the last name alone: none that is drawn may end a path.
+    [[ $name == /* ]] || name=$PWD/$name
     if [[ -n $kept ]]; then
-        # The keeper's business.
-        printf '%s' "$work" >&"$kept"
+        # The keeper's business: whoever makes it tells, and is not ended before.
+        (trap '' HUP INT TERM && exec mktemp -d "$name") >&"$kept"
+        work=$(<"/proc/self/fd/$kept")
     else
+        work=$(mktemp -d "$name")
         trap 'rm -rf "$work"' EXIT
     fi
 }
@@ -288,26 +296,28 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
 # the file JOURNAL, whose answers are not asked for again.
 timeout=600
 ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
-    local asked
-    asked=$(mktemp "$work/asked.XXXXXX")
+    local folder asked
+    folder=$(mktemp -d "$work/ask.XXXXXX")
+    asked=$folder/asked.toks
     # Nobody waits for a step's answers: records are asked about in parts of any size.
     toks view "$2" | jq -c --arg name "$3" '
         if has("token") then del(.step, .[$name])
         else .columns |= map(select(.name != "step" and .name != $name)) end' | toks view -b -o "$asked"
     toks annotate "${hush[@]}" -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
         bash -o pipefail -c "$5" || fail "the command has not answered for all records: $5"
-    rm -f "$asked"
+    rm -r "$folder"
 }
 
 # The stream with the column NAME that COMMAND answers, as ask has it, in place of one of that name.
 with_column() { # MODEL STREAM NAME number|string COMMAND JOURNAL
-    local answered
-    answered=$(mktemp "$work/answered.XXXXXX")
+    local folder answered
+    folder=$(mktemp -d "$work/answer.XXXXXX")
+    answered=$folder/answered.toks
     ask "$@" >"$answered"
     toks view "$2" | jq -c --arg name "$3" '
         if has("token") then del(.[$name]) else .columns |= map(select(.name != $name)) end' |
         toks view -b | toks join - "$answered" -c "$3"
-    rm -f "$answered"
+    rm -r "$folder"
 }
 
 # The completions of STREAM with what COMMAND answers, JSON lines, each with a number `score`.
@@ -438,7 +448,7 @@ strict_jq() { # WHAT JQ-ARGUMENT...
 # A setting of a task's recipe.mk.
 recipe() { # TASK NAME
     local links
-    links=$(mktemp -d) || exit
+    links=$(mktemp -d "${work:-${TMPDIR:-/tmp}}/recipe.XXXXXX") || exit
     # By names of our own: make does not take all.
     ln -s -- "$pipelines" "$links/pipelines"
     ln -s -- "$(cd -- "$1" && pwd)" "$links/task"
