@@ -232,9 +232,8 @@ loop() {
     "${o[@]}" --metrics straight.log -o straight long.toks
     afresh() { rm -rf out out.partial out.lock log; }
     same_as_straight() {
-        cmp {straight,out}/model.safetensors
-        cmp <(figures straight.log) <(figures log)
-        cmp {straight,out}/densepath.json
+        cmp {straight,out}/model.safetensors && cmp <(figures straight.log) <(figures log) &&
+            cmp {straight,out}/densepath.json
     }
     most=8 each_struck 'KILL TERM' "${o[@]}" --save-steps 3 --resume --metrics log -o out long.toks
 }
