@@ -51,6 +51,8 @@ in_rounds() { # MODEL OPTION...
     if [[ -n $resume ]]; then
         from=$(saved_step "$out")
         ((from == 0)) || policy=$out
+        # Killed while its last generation got its place: reinforce-step clears up.
+        ((from == 0)) || [[ ! -e $out.partial ]] || from=$((from - 1))
     else
         # The samples of a run that was stopped are of use to it only, with its policy.
         [[ ! -e $out || -n $overwrite || " $* " == *' --overwrite '* ]] ||
