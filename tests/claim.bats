@@ -184,7 +184,7 @@ untouched() {
     # What tells whose it is goes last.
     at=$(awk '$1 == "unlink" && $2 == "densepath.partial" { print NR; exit }' points)
     [ "$(head -n "$at" points | grep -c '^unlink')" -gt 30 ]
-    run -1 awk -v at="$at" 'NR > at && $1 == "rename" { exit 1 } NR > at && $1 == "unlink" && $2 != "out.partial"' points
+    run -1 awk -v at="$at" 'NR > at && $1 == "rename" { exit 1 } NR > at && $1 == "unlink" && $2 != "out.partial" && $2 != "densepath.old"' points
     [ -z "$output" ]
     for at in 5 "$at" $((at + 1)); do
         leftover
