@@ -40,6 +40,15 @@ static struct option_spec options[] = {
              "the same from the model DIR to the policy"),
     OPT_REAL("entropy-bonus", &reinforce.entropy_bonus, "COEF", 0, 1e6,
              "subtract COEF times the mean entropy of the policy"),
+    OPT_CHOICE("is", &reinforce.importance.level, importance_levels,
+               "samples of another distribution than the policy's (temperature, truncation, "
+               "contrast): refuse them, take them as they are, or weigh tokens or sequences by "
+               "the policy's probability divided by the sampler's (importance sampling)"),
+    {OPTION_CHOICE, "is-mode", 0, &reinforce.importance.mode, NULL,
+     "weights beyond --is-clip: moved to the bound, or 0", importance_modes, 0, 0,
+     &reinforce.is_mode_given},
+    OPT_TEXT(0, "is-clip", &reinforce.is_clip, "LO,HI",
+             "bounds of the weights of --is; without it 0,3"),
     OPT_GROUP("Stopping"),
     OPT_INT(0, "max-steps", &reinforce.run.max_steps, "N", 0, 1e15,
             "total number of updates, including those before --resume; 0: until the stream ends"),

@@ -5,6 +5,7 @@
 #include "base/signals.h"
 #include "convert/decode.h"
 #include "convert/encode.h"
+#include "convert/samples.h"
 
 static struct common common = {.threads = 0};
 
@@ -13,7 +14,7 @@ static struct options {
     int format, sample, train, instruction, boundary, truncation, on_untrained, on_bad, duplicate,
         special;
     int prompts, render, show, decode, pieces, offsets, generation_prompt, continues, skip_special,
-        join_parts, turns, left_out;
+        join_parts, turns, left_out, samples;
     int64_t max_length;
 } opt = {.special = -1, .skip_special = 1};
 
@@ -40,6 +41,9 @@ static const struct option_spec options[] = {
     OPT_CHOICE("on-left-out", &opt.left_out, encode_left_out_names,
                "what to do with a record of which the template does not write everything"),
     OPT_FLAG(0, "prompts", &opt.prompts, "write the prompt only, ready for rollout"),
+    OPT_FLAG(0, "samples", &opt.samples,
+             "read samples that were drawn elsewhere, ids with their log-probabilities as vLLM, "
+             "TRL or a server writes them, into a stream like rollout's"),
     OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
              "use this chat template in place of the model's"),
     OPT_FLAG(0, "add-generation-prompt", &opt.generation_prompt,
@@ -100,10 +104,51 @@ static const struct program program = {
     .operands_min = 0,
     .operands_max = -1};
 
+// Samples are taken as they stand: no option that changes a record goes with them.
+static int check_samples(void)
+{
+    const struct {
+        int given;
+        const char *name;
+    } other[] = {{opt.decode, "decode"},
+                 {opt.prompts, "prompts"},
+                 {opt.render, "render"},
+                 {opt.show, "show"},
+                 {opt.pieces, "pieces"},
+                 {opt.format, "format"},
+                 {opt.sample, "sample-by"},
+                 {opt.fields != NULL, "fields"},
+                 {opt.roles != NULL, "roles"},
+                 {opt.instruction, "instruction-prompt"},
+                 {opt.join_parts, "join-parts"},
+                 {opt.on_bad, "on-bad-record"},
+                 {opt.left_out, "on-left-out"},
+                 {opt.template_file != NULL, "chat-template"},
+                 {opt.generation_prompt, "add-generation-prompt"},
+                 {opt.continues, "continue-final-message"},
+                 {opt.now != NULL, "now"},
+                 {opt.train, "train-on"},
+                 {opt.turns, "turns"},
+                 {opt.boundary, "boundary"},
+                 {opt.special >= 0, "special-tokens"},
+                 {opt.duplicate, "duplicate-bos-eos"},
+                 {opt.max_length > 0, "max-length"},
+                 {opt.truncation, "truncation"},
+                 {opt.on_untrained, "on-untrained"},
+                 {opt.offsets, "offsets"},
+                 {!opt.skip_special, "skip-special-tokens"}};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (other[i].given)
+            return program_usage(&program, "--samples does not go with --%s", other[i].name);
+    return -1;
+}
+
 static int check_options(const struct operands *operands)
 {
     if (!opt.model)
         return program_usage(&program, "-m DIR is missing: which tokenizer?");
+    if (opt.samples)
+        return check_samples();
     if (opt.decode && operands->n > 1)
         return program_usage(&program, "-d reads one stream");
     if (opt.decode && (opt.render || opt.prompts))
@@ -158,6 +203,17 @@ static int encode(const struct operands *operands, int argc, char **argv, struct
     return encode_run(&o, operands->text, (size_t)operands->n, e);
 }
 
+static int convert_samples(const struct operands *operands, int argc, char **argv, struct err *e)
+{
+    const struct samples_options o = {.model = opt.model,
+                                      .keep = opt.keep,
+                                      .output = common.output,
+                                      .seed = common.seed,
+                                      .argc = argc,
+                                      .argv = argv};
+    return samples_run(&o, operands->text, (size_t)operands->n, e);
+}
+
 static int decode(const struct operands *operands, struct err *e)
 {
     const struct decode_options o = {.model = opt.model,
@@ -177,7 +233,9 @@ int main(int argc, char **argv)
         return status;
     if ((status = common_apply(&common, 0)) != 0)
         return status;
-    if ((opt.decode ? decode(&operands, &e) : encode(&operands, argc, argv, &e)) < 0)
+    if ((opt.samples  ? convert_samples(&operands, argc, argv, &e)
+         : opt.decode ? decode(&operands, &e)
+                      : encode(&operands, argc, argv, &e)) < 0)
         return signals_exit_status(message_fail(&e));
     return STATUS_DONE;
 }

@@ -153,6 +153,27 @@ rewards() { # REFERENCE STREAM
     [ "$(ls mine)" = notes ]
 }
 
+@test "a temperature needs a word about what to do with the samples, before they are drawn" {
+    local name few=(--steps 2 --batch-size 2 -n 2 --max-new-tokens 4) command=(true)
+    for name in dpr rft reinforce mig vote prefix-rft; do
+        case $name in
+        reinforce) command=(--reward cat) ;;
+        vote) command=(--answer cat) ;;
+        prefix-rft) command=(--score cat) ;;
+        mig) command=(--gold answer) ;;
+        *) command=() ;;
+        esac
+        run -2 --separate-stderr "$P/$name" -m "$D/sft" -o out --temperature 0.7 "${few[@]}" "${command[@]}" \
+            "$D/demos.jsonl" -- --is-mode mask
+        [[ $stderr == "$name: --temperature 0.7 "*"-- --is token"* ]]
+        [ ! -e out ] && [ ! -e out.rounds ]
+    done
+    "$P/dpr" -m "$D/sft" -o out --temperature 0.7 --metrics log "${few[@]}" "$D/demos.jsonl" -- -q --is token
+    jq -se 'length == 2 and all(.is_weight != 1 and .sampling_difference > 0)' log
+    "$P/dpr" -m "$D/sft" -o other --temperature 0.7 --mode rounds "${few[@]}" "$D/demos.jsonl" -- -q --is=none
+    "$P/dpr" -m "$D/sft" -o one --temperature 1.0 --mode rounds "${few[@]}" "$D/demos.jsonl" -- -q
+}
+
 @test "dpr: the stop rule's limit is the quantile of the demonstrations' reward" {
     run=(-m "$D/sft" --steps 3 --batch-size 4 -n 2 --learning-rate 1e-3 --threads 1)
     tok -q -m "$D/sft" "$D/held-out.jsonl" -o whole.toks

@@ -53,7 +53,7 @@ same_for_any_number() {
     same_for_any_number "$BIN/dense-reward" --floor 0 --baseline loo --whiten batch sft none scored.toks
     mv one rewarded.toks
     same_for_any_number "$BIN/novelty" -m base --demonstrations demos.toks samples.toks
-    same_for_any_number "$BIN/reinforce-step" -m base --batch-size 8 rewarded.toks
+    same_for_any_number "$BIN/reinforce-step" -m base --batch-size 8 --is token rewarded.toks
 }
 
 @test "the same bytes for any number of threads: training" {

@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "convert/kept_fields.h"
 #include "convert/marked.h"
 #include "data/id_set.h"
 #include "data/left_out.h"
@@ -46,8 +47,7 @@ struct encode_job {
     struct stream_writer *writer;
     struct output out; // text output
     int out_open;
-    char *keep; // names of --keep-columns, separated by NULs
-    size_t n_keep;
+    struct kept_fields kept;
     struct progress progress;
     uint64_t in, written, tokens, trained; // records; tokens
     uint64_t too_long, untrained, bad;     // records left out
@@ -166,29 +166,12 @@ static int decide(struct encode_job *j, const struct batch_record *first, struct
     return result;
 }
 
-static int keep_names(struct encode_job *j, struct err *e)
-{
-    if (!j->o->keep)
-        return 0;
-    j->keep = strdup(j->o->keep);
-    if (!j->keep)
-        return err_memory(e, strlen(j->o->keep), "names of columns");
-    j->n_keep = 1;
-    for (char *p = j->keep; *p; p++)
-        if (*p == ',') {
-            *p = 0;
-            j->n_keep++;
-        }
-    return 0;
-}
-
 // Is each record a part of a pair?
 static int is_paired(const struct encode_job *j)
 {
     return j->records.format == RECORD_PREFERENCE && !j->records.prompts;
 }
 
-// A field that is a number in the first record becomes an f32 column, any other text.
 static int open_stream(struct encode_job *j, const struct batch_record *first, struct err *e)
 {
     if (header_init(&j->header, e) < 0 ||
@@ -201,13 +184,8 @@ static int open_stream(struct encode_job *j, const struct batch_record *first, s
         (header_add_column(&j->header, "pair", COLUMN_STRING, PER_SEQUENCE, e) < 0 ||
          header_add_column(&j->header, "role", COLUMN_STRING, PER_SEQUENCE, e) < 0))
         return -1;
-    const char *name = j->keep;
-    for (size_t i = 0; i < j->n_keep; i++, name += strlen(name) + 1) {
-        const json_t *v = json_object_get(first->json, name);
-        if (header_add_column(&j->header, name, json_is_number(v) ? COLUMN_F32 : COLUMN_STRING,
-                              PER_SEQUENCE, e) < 0)
-            return err_prefix(e, "--keep-columns");
-    }
+    if (kept_fields_add(&j->kept, &j->header, first->json, e) < 0)
+        return -1;
     j->header.tokenizer = strdup(tokenizer_fingerprint(j->tokenizer));
     if (!j->header.tokenizer)
         return err_memory(e, FINGERPRINT_MAX, "a header");
@@ -219,35 +197,6 @@ static int open_stream(struct encode_job *j, const struct batch_record *first, s
         return -1;
     j->writer = stream_writer_open(j->o->output, &j->header, e);
     return j->writer ? 0 : -1;
-}
-
-static int keep_value(struct encode_job *j, const struct batch_record *r, int column,
-                      const json_t *v, struct err *e)
-{
-    const char *name = j->header.column[column].name;
-    if (j->header.column[column].type == COLUMN_F32) {
-        if (!v || json_is_null(v))
-            return 0; // stays NaN
-        double value = json_number_value(v);
-        if (!json_is_number(v))
-            return err_set(e, STATUS_FAILED, "key `%s`: not a number as in the first record", name);
-        if (json_is_integer(v) && (double)(float)value != value)
-            return err_set(e, STATUS_FAILED, "key `%s`: %" PRId64 " does not fit an f32 column",
-                           name, (int64_t)json_integer_value(v));
-        j->frame.column[column].f32[0] = (float)value;
-        return 0;
-    }
-    if (!v || json_is_null(v))
-        return 0;
-    if (json_is_string(v))
-        return frame_set_string(&j->frame, column, json_string_value(v), json_string_length(v), e);
-    struct buffer text;
-    buffer_init(&text, 0);
-    int result = json_print(v, &text, e);
-    if (result == 0)
-        result = frame_set_string(&j->frame, column, text.data, text.size, e);
-    buffer_release(&text);
-    return result;
 }
 
 static int write_sequence(struct encode_job *j, struct batch_record *r, struct err *e)
@@ -270,10 +219,8 @@ static int write_sequence(struct encode_job *j, struct batch_record *r, struct e
     if (is_paired(j) && (frame_set_string(&j->frame, column++, r->pair.data, r->pair.size, e) < 0 ||
                          frame_set_string(&j->frame, column++, r->role, strlen(r->role), e) < 0))
         return -1;
-    const char *name = j->keep;
-    for (size_t i = 0; i < j->n_keep; i++, name += strlen(name) + 1)
-        if (keep_value(j, r, column++, json_object_get(r->json, name), e) < 0)
-            return -1;
+    if (kept_fields_set(&j->kept, &j->frame, r->json, e) < 0)
+        return -1;
     return stream_writer_add(j->writer, &j->frame, 0, e);
 }
 
@@ -368,7 +315,7 @@ static int commit(struct encode_job *j, struct batch_record *r, struct err *e)
     j->written++;
     if (write_record(j, r, e) == 0)
         return 0;
-    return e->status == STATUS_FAILED && j->n_keep
+    return e->status == STATUS_FAILED && j->kept.n
                ? err_prefix(e, "%s:%zu: %s", r->entry.file, r->entry.line,
                             batch_record_name(r).text)
                : -1;
@@ -589,7 +536,7 @@ static int settings(struct encode_job *j, struct err *e)
     j->examples.offsets = j->o->offsets;
     j->examples.drops_untrained = j->o->drops_untrained;
     j->examples.keeps_duplicates = j->o->keeps_duplicates;
-    return keep_names(j, e);
+    return kept_fields_init(&j->kept, j->o->keep, e);
 }
 
 int encode_run(const struct encode_options *o, char *const *path, size_t n, struct err *e)
@@ -631,7 +578,7 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     chat_close(j->chat);
     buffer_release(&j->template_source);
     tokenizer_close(j->tokenizer);
-    free(j->keep);
+    kept_fields_release(&j->kept);
     free(j);
     return result;
 }

@@ -100,10 +100,9 @@ int loss_set_kl(struct loss *l, const char *text, struct err *e)
     return 0;
 }
 
-int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
-                  struct loss_stats *stats, struct err *e)
+static int check_columns(const struct loss *l, const struct loss_tokens *t,
+                         struct loss_stats *stats, struct err *e)
 {
-    assert(l->kind->pointwise);
     for (size_t k = 0; k < l->n_columns; k++)
         for (size_t i = 0; i < t->n; i++)
             if (!isfinite(t->column[k][i])) {
@@ -111,14 +110,32 @@ int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *valu
                 return err_set(e, STATUS_FAILED, "`%s` is %s", loss_column(l, k),
                                isnan(t->column[k][i]) ? "null" : "infinite");
             }
+    return 0;
+}
+
+static void weigh(const struct loss_tokens *t, float *value, float *c)
+{
+    for (size_t i = 0; t->weight && i < t->n; i++) {
+        value[i] *= t->weight[i];
+        c[i] *= t->weight[i];
+    }
+}
+
+int loss_evaluate(const struct loss *l, const struct loss_tokens *t, float *value, float *c,
+                  struct loss_stats *stats, struct err *e)
+{
+    assert(l->kind->pointwise);
+    if (check_columns(l, t, stats, e) < 0)
+        return -1;
     l->kind->pointwise(&l->parameters, t, value, c, stats);
+    weigh(t, value, c);
     double sum = 0;
     for (size_t i = 0; i < t->n; i++)
         sum += (double)value[i];
     stats->value += sum;
     if (l->has_kl)
-        stats->kl += loss_kl_add(l->kl_estimator, l->kl_coefficient, t->n, t->lp,
-                                 t->column[l->n_columns - 1], value, c);
+        stats->kl += loss_kl_add(l->kl_estimator, l->kl_coefficient, t, t->column[l->n_columns - 1],
+                                 value, c);
     for (size_t i = 0; i < t->n; i++)
         if (!isfinite(value[i]) || !isfinite(c[i])) {
             stats->where = i;

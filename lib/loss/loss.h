@@ -61,6 +61,7 @@ struct loss_tokens {
     size_t n;
     const float *lp;                       // [n]
     const float *column[LOSS_COLUMNS_MAX]; // each [n], in the order of the loss's `column`
+    const float *weight;                   // [n] factors of value and c, the KL's too; NULL: 1
 };
 
 // All sequences of a step. Of kinds on pairs, 2k is a demonstration (what is preferred) and
@@ -157,9 +158,10 @@ MUST_CHECK int loss_evaluate_sequences(const struct loss *l, const struct loss_s
                                        double *value, double *c, struct loss_stats *stats,
                                        size_t *where, struct err *e);
 
-// The KL term (loss_kl.c): adds coefficient times the estimate to value and its derivative to c.
-// Returns the sum of the estimates.
-double loss_kl_add(enum kl_estimator estimator, double coefficient, size_t n, const float *lp,
+// The KL term (loss_kl.c) of the tokens, whose columns do not count: adds coefficient times the
+// estimate to value and its derivative to c. Returns the sum of the estimates, each times its
+// weight.
+double loss_kl_add(enum kl_estimator estimator, double coefficient, const struct loss_tokens *t,
                    const float *reference, float *value, float *c);
 
 #endif

@@ -3,11 +3,13 @@
 #include "base/number.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
+#include "train/drawn.h"
 #include "train/publisher.h"
 #include "train/token_objective.h"
 #include "train/window.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,9 @@ struct reinforce_run {
     double constant;
     struct frame batch; // fills up
     struct token_columns trained;
+    struct importance importance;
+    struct token_columns drawn; // of samples of another distribution: drawn_find
+    float *weight;              // [n_tokens of the batch], where the loss has weights
     struct reinforce_columns column;
     struct trainer_example *example;
 };
@@ -50,6 +55,25 @@ static int set_normalize(struct reinforce_run *r, struct err *e)
     return 0;
 }
 
+static int set_importance(struct reinforce_run *r, struct err *e)
+{
+    const char *text = r->o->is_clip ? r->o->is_clip : "0,3", *comma = strchr(text, ',');
+    struct importance *w = &r->importance;
+    char low[NUMBER_MAX];
+    *w = r->o->importance;
+    if (w->level < IMPORTANCE_TOKEN && (r->o->is_clip || r->o->is_mode_given))
+        return err_set(e, STATUS_USAGE, "--is-%s needs --is token or --is sequence",
+                       r->o->is_clip ? "clip" : "mode");
+    if (comma && (size_t)(comma - text) < sizeof low) {
+        snprintf(low, sizeof low, "%.*s", (int)(comma - text), text);
+        if (number_to_f64(low, &w->low) == 0 && number_to_f64(comma + 1, &w->high) == 0 &&
+            w->low >= 0 && w->high > 0 && w->low <= w->high)
+            return 0;
+    }
+    return err_set(e, STATUS_USAGE,
+                   "--is-clip: '%s' is not LO,HI with LO of 0 or more and HI not below it", text);
+}
+
 static int need(const struct reinforce_run *r, const char *name, int *index, struct err *e)
 {
     const struct online *s = &r->publisher.source;
@@ -61,7 +85,9 @@ static int find_columns(struct reinforce_run *r, struct err *e)
 {
     struct reinforce_columns *c = &r->column;
     const struct stream_header *h = &r->publisher.source.header;
-    if (token_columns_find(&r->trained, &r->loss, h, r->publisher.source.where, e) < 0)
+    const char *where = r->publisher.source.where;
+    if (token_columns_find(&r->trained, &r->loss, h, where, e) < 0 ||
+        drawn_find(&r->drawn, &r->importance, h, where, e) < 0)
         return -1;
     c->reward = header_find(h, "reward");
     c->generation = header_find(h, "generation");
@@ -120,6 +146,11 @@ static json_t *make_settings(void *arg, const char *model)
     json_t *own = json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size,
                             "normalize", r->o->normalize_text, "kl", term_settings(r->o),
                             "cliprange", r->o->parameters.value[LOSS_CLIPRANGE]);
+    const struct importance *w = &r->importance;
+    if (own && w->level >= IMPORTANCE_TOKEN)
+        json_object_set_new(own, "is",
+                            json_pack("[s, s, f, f]", importance_levels[w->level],
+                                      importance_modes[w->mode], w->low, w->high));
     if (s && own)
         json_object_update(s, own);
     json_decref(own);
@@ -130,6 +161,7 @@ struct batch_stats {
     double reward, reward_std, kl, length;
     int64_t lag;    // generations that the samples are behind
     size_t unknown; // the first record without the value that a stop rule needs, if there is one
+    struct importance_stats drawn;
 };
 
 // Mean over sequences of sums over trained tokens.
@@ -168,6 +200,20 @@ static void measure(const struct reinforce_run *r, struct batch_stats *out)
     out->reward_std = variance > 0 ? sqrt(variance) : 0;
 }
 
+// What the sampler's distribution is to the policy's, and what has been done about it.
+static void add_drawn(const struct reinforce_run *r, const struct importance_stats *s, json_t *line)
+{
+    double tokens = s->tokens ? (double)s->tokens : 1, ratios = s->ratios ? (double)s->ratios : 1;
+    if (!r->drawn.n)
+        return;
+    json_object_set_new(line, "sampling_difference", json_real(s->difference / tokens));
+    json_object_set_new(line, "kl_sampling", json_real(s->kl / tokens));
+    if (r->importance.level < IMPORTANCE_TOKEN)
+        return;
+    json_object_set_new(line, "is_weight", json_real(s->weight / tokens));
+    json_object_set_new(line, "is_clip_fraction", json_real((double)s->outside / ratios));
+}
+
 static int write_metrics(struct reinforce_run *r, const struct step_report *p,
                          const struct batch_stats *f, struct err *e)
 {
@@ -182,6 +228,7 @@ static int write_metrics(struct reinforce_run *r, const struct step_report *p,
     }
     if (isfinite(r->o->stop_kl))
         json_object_set_new(line, "kl_sequence", json_real(f->kl));
+    add_drawn(r, &f->drawn, line);
     return metrics_write(&r->publisher.run.metrics, line, e);
 }
 
@@ -199,11 +246,30 @@ static int check_stats(struct reinforce_run *r, const struct batch_stats *f, str
     return 0;
 }
 
-static void make_examples(struct reinforce_run *r)
+static int weighs(const struct reinforce_run *r)
+{
+    return r->drawn.n && r->importance.level >= IMPORTANCE_TOKEN;
+}
+
+static int make_examples(struct reinforce_run *r, struct importance_stats *drawn, struct err *e)
 {
     const struct frame *f = &r->batch;
-    for (size_t i = 0; i < f->n_sequences; i++)
-        r->example[i] = token_columns_example(&r->trained, f, i);
+    free(r->weight);
+    r->weight = NULL;
+    if (weighs(r) && !(r->weight = mem_alloc(f->n_tokens, sizeof *r->weight, "weights", e)))
+        return -1;
+    for (size_t i = 0; i < f->n_sequences; i++) {
+        struct trainer_example *x = &r->example[i];
+        *x = token_columns_example(&r->trained, f, i);
+        x->weight = r->weight ? r->weight + f->start[i] : NULL;
+        if (!r->drawn.n)
+            continue;
+        struct trainer_example d = token_columns_example(&r->drawn, f, i);
+        importance_weigh(&r->importance, d.sequence.n, d.sequence.mask, d.column[DRAWN_POLICY],
+                         d.column[DRAWN_SAMPLER], r->weight ? r->weight + f->start[i] : NULL,
+                         drawn);
+    }
+    return 0;
 }
 
 static int update(struct reinforce_run *r, struct err *e)
@@ -218,8 +284,8 @@ static int update(struct reinforce_run *r, struct err *e)
         frame_clear(&r->batch);
         return 0;
     }
-    make_examples(r);
-    if (publisher_step(p, &r->batch, r->example, r->batch.n_sequences, &r->objective.objective,
+    if (make_examples(r, &stats.drawn, e) < 0 ||
+        publisher_step(p, &r->batch, r->example, r->batch.n_sequences, &r->objective.objective,
                        &report, e) < 0)
         return -1;
     frame_clear(&r->batch);
@@ -245,6 +311,7 @@ static int use_record(void *arg, size_t i, struct err *e)
     size_t positions = exact_terms_positions(&r->exact, m);
     if (token_columns_check(&r->trained, &s->frame, i, m->config.vocab, positions, s->where, e) <
             0 ||
+        (weighs(r) && drawn_check(&r->drawn, &s->frame, i, s->where, e) < 0) ||
         frame_append(&r->batch, &s->frame, i, e) < 0)
         return -1;
     return r->batch.n_sequences == (size_t)r->batch_size ? update(r, e) : 0;
@@ -259,7 +326,8 @@ static int use_rest(void *arg, struct err *e)
 static int open_loss(struct reinforce_run *r, struct err *e)
 {
     if (loss_init(&r->loss, r->o->loss, e) < 0 ||
-        (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0) || set_normalize(r, e) < 0)
+        (r->o->kl && loss_set_kl(&r->loss, r->o->kl, e) < 0) || set_normalize(r, e) < 0 ||
+        set_importance(r, e) < 0)
         return -1;
     r->loss.parameters = r->o->parameters;
     r->loss.kl_estimator = r->o->kl_estimator;
@@ -322,6 +390,7 @@ int reinforce_run(const struct reinforce_options *o, const char *input, struct e
     int result = publisher_close(&r.publisher, train(&r, input, e), e);
     frame_release(&r.batch);
     free(r.example);
+    free(r.weight);
     window_release(&r.last_reward);
     window_release(&r.last_kl);
     token_objective_release(&r.objective);

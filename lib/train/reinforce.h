@@ -4,6 +4,7 @@
 #ifndef TRAIN_REINFORCE_H
 #define TRAIN_REINFORCE_H
 
+#include "loss/importance.h"
 #include "train/run.h"
 
 enum { REINFORCE_BATCH = 64 }; // sequences per update, where neither option nor stream tell
@@ -18,6 +19,9 @@ struct reinforce_options {
     double entropy_bonus;
     const char *normalize_text; // "tokens", "sequences", "constant:N"
     struct loss_parameters parameters;
+    struct importance importance; // but for its bounds
+    const char *is_clip;          // "LO,HI" of them, or NULL: 0 and 3
+    int is_mode_given;
     double stop_reward, stop_kl; // INFINITY: never
     int64_t stop_window;         // batches whose mean a stop rule looks at
 };

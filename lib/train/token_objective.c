@@ -92,6 +92,16 @@ static void gather_column(const struct step *s, const struct pass *p, size_t k, 
     }
 }
 
+static void gather_weight(const struct step *s, const struct pass *p, float *out)
+{
+    for (size_t i = p->first; i < p->first + p->n; i++) {
+        const struct sequence *q = &s->sequence[i];
+        for (size_t at = 1; at < q->n; at++)
+            if (!q->mask || q->mask[at])
+                *out++ = s->example[i].weight[at];
+    }
+}
+
 // What the loss is given at the micro-batch's trained tokens.
 static int gather(struct token_objective *t, const struct step *s, struct pass *p, struct err *e)
 {
@@ -109,6 +119,12 @@ static int gather(struct token_objective *t, const struct step *s, struct pass *
             return -1;
         gather_column(s, p, k, t->column[k]);
     }
+    t->weight = NULL;
+    if (!s->example[0].weight)
+        return 0;
+    if (!(t->weight = arena_alloc(&p->arena, n, sizeof *t->weight, e)))
+        return -1;
+    gather_weight(s, p, t->weight);
     return 0;
 }
 
@@ -135,7 +151,8 @@ static int ask(void *arg, size_t first, size_t n, const float *logp, float *c, s
             c[i] = (float)(t->given[first + i] * scale);
         return 0;
     }
-    struct loss_tokens tokens = {.n = n, .lp = logp};
+    struct loss_tokens tokens = {
+        .n = n, .lp = logp, .weight = t->weight ? t->weight + first : NULL};
     for (size_t i = 0; i < t->loss->n_columns; i++)
         tokens.column[i] = t->column[i] + first;
     if (loss_evaluate(t->loss, &tokens, t->value + first, c, &t->stats, e) < 0) {

@@ -36,6 +36,7 @@ struct token_objective {
     struct loss_stats stats;
     // Of the micro-batch, each [n_wanted].
     float *column[LOSS_COLUMNS_MAX];
+    float *weight; // or NULL: 1
     float *value;
     float *given; // of a loss by sequence: c
     float *row_entropy;

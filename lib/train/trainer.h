@@ -39,7 +39,8 @@ struct trainer {
 struct trainer_example {
     struct sequence sequence;
     const float *column[LOSS_COLUMNS_MAX];
-    size_t record; // its number in the frame that it is of
+    const float *weight; // [n] factors of a loss by token; all examples of a step or none (NULL)
+    size_t record;       // its number in the frame that it is of
 };
 
 struct step_report {

@@ -118,6 +118,16 @@ need_model() { # WHAT DIR
     [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
 }
 
+# What reinforce-step would refuse only when the samples are drawn: others than the policy's own.
+need_own_samples() { # TEMPERATURE OPTION-OF-REINFORCE-STEP...
+    local option
+    awk -v t="$1" 'BEGIN { exit t + 0 == 1 }' || return 0
+    for option in "${@:2}"; do
+        [[ $option != --is && $option != --is=* && $option != --config* ]] || return 0
+    done
+    usage_error "--temperature $1 draws other samples than the policy's own: add -- --is token, sequence or none, as reinforce-step(1) says"
+}
+
 # The folder of pictures PREFIX.svg and so on, which are drawn at the end.
 make_place() { # PREFIX
     local folder

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // A data set's file. Its records are read as what they look like and as every other format, with
-// and without a chat template, and cut into tokens.
+// and without a chat template, and cut into tokens; and as samples from elsewhere.
 #include "kit.h"
 
 #include "data/corpus.h"
 #include "data/example.h"
 #include "data/preference.h"
+#include "data/sample_group.h"
+
+#include <math.h>
 
 // Bytes, a few merges, and two special tokens.
 static const char *const templates[] = {
@@ -122,6 +125,21 @@ static void try_object(const struct record_settings *s, const json_t *object)
     record_release(&r);
 }
 
+static void try_samples(const json_t *object)
+{
+    struct sample_group g;
+    struct err e;
+    sample_group_init(&g);
+    // The second time into what the first has left.
+    for (int i = 0; i < 2; i++)
+        if (sample_group_read(&g, object, &e) == 0) {
+            MUST(g.n > 0 && g.sample[g.n - 1].end == g.n_tokens);
+            for (size_t t = 0; t < g.n_tokens; t++)
+                MUST(isfinite(g.logp[t]));
+        }
+    sample_group_release(&g);
+}
+
 static void try_entry(const struct corpus_entry *entry)
 {
     struct record_settings s = {0};
@@ -134,6 +152,7 @@ static void try_entry(const struct corpus_entry *entry)
     if (record_id(&s, object, entry->number, &id, &e) < 0)
         buffer_clear(&id);
     buffer_release(&id);
+    try_samples(object);
     for (int i = 0; i <= TEMPLATES; i++) {
         s.chat = i < TEMPLATES ? chat[i] : NULL;
         s.prompts = i == 1;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "loss/bradley_terry.h"
+#include "loss/importance.h"
 #include "loss/loss.h"
 
 #include <fcntl.h>
@@ -14,11 +15,13 @@ enum { N = 200 };
 
 struct data {
     float lp[N], a[N], b[N], c[N], value[N], grad[N];
+    const float *weight; // NULL: none
 };
 
 static void fill(struct data *d)
 {
     struct rng r;
+    d->weight = NULL;
     rng_init(&r, 1, RNG_TEST, 77, 0);
     for (int i = 0; i < N; i++) {
         d->lp[i] = (float)(-3 * rng_uniform(&r));
@@ -30,7 +33,8 @@ static void fill(struct data *d)
 
 static struct loss_tokens tokens_of(struct data *d)
 {
-    return (struct loss_tokens){.n = N, .lp = d->lp, .column = {d->a, d->b, d->c}};
+    return (struct loss_tokens){
+        .n = N, .lp = d->lp, .column = {d->a, d->b, d->c}, .weight = d->weight};
 }
 
 // c against a central difference of value. Skips tokens within the step of a kink.
@@ -238,7 +242,8 @@ static void kl_is_exact_near_zero(void)
 {
     float lp = -1, ref = -1 - 0x1p-12f, value = 0, c = 0;
     double d = 0x1p-12;
-    double k3 = loss_kl_add(KL_K3, 2, 1, &lp, &ref, &value, &c);
+    struct loss_tokens t = {.n = 1, .lp = &lp};
+    double k3 = loss_kl_add(KL_K3, 2, &t, &ref, &value, &c);
     CHECK_NEAR(k3, d * d / 2 - d * d * d / 6, 1e-15);
     CHECK_NEAR(value, 2 * k3, 1e-14);
     CHECK_NEAR(c, 2 * (d - d * d / 2), 1e-10);
@@ -259,12 +264,91 @@ static void kl_estimates(void)
             float ref = -2.2f, value = 10, c = 20;
             double d = (double)lp - (double)ref, h = 1e-5;
             double slope = (kl_value(all[k], d + h) - kl_value(all[k], d - h)) / (2 * h);
-            CHECK_NEAR(loss_kl_add(all[k], 0.5, 1, &lp, &ref, &value, &c), kl_value(all[k], d),
-                       1e-6);
+            struct loss_tokens t = {.n = 1, .lp = &lp};
+            CHECK_NEAR(loss_kl_add(all[k], 0.5, &t, &ref, &value, &c), kl_value(all[k], d), 1e-6);
             CHECK_NEAR(value, 10 + 0.5 * kl_value(all[k], d), 1e-5);
             CHECK_NEAR(c, 20 + 0.5 * slope, 1e-5);
         }
     }
+}
+
+// A weight is a factor of the value, of its derivative and of the sums, the KL's too.
+static void tokens_have_weights(void)
+{
+    struct err e;
+    struct data d;
+    struct loss l;
+    struct loss_stats plain = {0}, weighed = {0}, sums = {0};
+    float weight[N], value[N], c[N];
+    fill(&d);
+    CHECK(loss_init(&l, "ppo-clip", &e) == 0 && loss_set_kl(&l, "half:0.7", &e) == 0);
+    for (int i = 0; i < N; i++)
+        weight[i] = (float)(i % 5) / 2;
+    struct loss_tokens t = tokens_of(&d);
+    CHECK(loss_evaluate(&l, &t, value, c, &plain, &e) == 0);
+    d.weight = weight;
+    check_derivative(&l, &d, l.parameters.value[LOSS_CLIPRANGE]);
+    for (int i = 0; i < N; i++) {
+        CHECK_NEAR(d.value[i], (double)weight[i] * value[i], 1e-6);
+        CHECK_NEAR(d.grad[i], (double)weight[i] * c[i], 1e-6);
+        double away = (double)d.lp[i] - (double)d.c[i];
+        sums.kl += (double)weight[i] * kl_value(KL_K3, away);
+        sums.value += (double)weight[i] * (value[i] - 0.7 * kl_value(KL_K3, away));
+    }
+    t = tokens_of(&d);
+    CHECK(loss_evaluate(&l, &t, value, c, &weighed, &e) == 0);
+    CHECK_NEAR(weighed.kl, sums.kl, 1e-4);
+    CHECK_NEAR(weighed.value, sums.value, 1e-4);
+    CHECK(weighed.clipped == plain.clipped && fabs(weighed.kl - plain.kl) > 1e-3);
+}
+
+// Probabilities 1/2, 1/4, 4/5 under the policy and 1/4, 1/2, 4/5 under the sampler: ratios 2, 1/2
+// and 1. The first token has no probability.
+static void importance_weights(void)
+{
+    const float policy[] = {NAN, -0.693147181f, -1.386294361f, -0.223143551f};
+    const float sampler[] = {NAN, -1.386294361f, -0.693147181f, -0.223143551f};
+    const uint8_t all[] = {1, 1, 1, 1}, some[] = {0, 1, 0, 1}, none[] = {1, 0, 0, 0};
+    const struct {
+        struct importance how;
+        const uint8_t *mask;
+        double weight[4], sum;
+        size_t outside, ratios;
+    } want[] = {
+        {{IMPORTANCE_TOKEN, IMPORTANCE_TRUNCATE, 0, 3}, all, {1, 2, 0.5, 1}, 3.5, 0, 3},
+        {{IMPORTANCE_TOKEN, IMPORTANCE_TRUNCATE, 0.75, 1.5}, all, {1, 1.5, 0.75, 1}, 3.25, 2, 3},
+        {{IMPORTANCE_TOKEN, IMPORTANCE_MASK, 0.75, 1.5}, all, {1, 0, 0, 1}, 1, 2, 3},
+        {{IMPORTANCE_TOKEN, IMPORTANCE_MASK, 0, INFINITY}, some, {1, 2, 1, 1}, 3, 0, 2},
+        {{IMPORTANCE_SEQUENCE, IMPORTANCE_TRUNCATE, 0, 3}, all, {1, 1, 1, 1}, 3, 0, 1},
+        {{IMPORTANCE_SEQUENCE, IMPORTANCE_TRUNCATE, 0, 1.5}, some, {1, 1.5, 1, 1.5}, 3, 1, 1},
+        {{IMPORTANCE_SEQUENCE, IMPORTANCE_MASK, 0, 1.5}, some, {1, 0, 1, 0}, 0, 1, 1},
+        {{IMPORTANCE_SEQUENCE, IMPORTANCE_MASK, 2.5, 9}, some, {1, 0, 1, 0}, 0, 1, 1},
+        {{IMPORTANCE_SEQUENCE, IMPORTANCE_TRUNCATE, 2.5, 9}, none, {1, 1, 1, 1}, 0, 0, 0},
+        {{IMPORTANCE_NONE, IMPORTANCE_TRUNCATE, 0, 3}, some, {-1, -1, -1, -1}, 0, 0, 0},
+    };
+    for (size_t k = 0; k < sizeof want / sizeof *want; k++) {
+        struct importance_stats s = {0};
+        float weight[] = {-1, -1, -1, -1};
+        importance_weigh(&want[k].how, 4, want[k].mask, policy, sampler, weight, &s);
+        for (int i = 0; i < 4; i++)
+            CHECK_NEAR(weight[i], want[k].weight[i], 1e-6);
+        CHECK_NEAR(s.weight, want[k].sum, 1e-6);
+        CHECK(s.outside == want[k].outside && s.ratios == want[k].ratios);
+        CHECK(s.tokens == (want[k].mask == all ? 3 : want[k].mask == some ? 2 : 0));
+        // log 2 up and down, or up alone; the sampler is below the policy there.
+        CHECK_NEAR(s.difference, (want[k].mask == all ? 2 : want[k].mask == some) * log(2), 1e-6);
+        CHECK_NEAR(s.kl, want[k].mask == some ? -log(2) : 0, 1e-6);
+    }
+    // A token without a probability was given: it counts 1, and is no part of a sequence's ratio.
+    struct importance how = {IMPORTANCE_SEQUENCE, IMPORTANCE_TRUNCATE, 0, 3};
+    struct importance_stats s = {0};
+    const float given[] = {NAN, NAN, -0.693147181f, -0.223143551f};
+    float weight[4];
+    importance_weigh(&how, 4, all, policy, given, weight, &s);
+    CHECK(s.tokens == 2 && s.ratios == 1);
+    CHECK_NEAR(weight[1], 1, 0);
+    CHECK_NEAR(weight[2], 0.5, 1e-6);
+    CHECK_NEAR(s.kl, log(2), 1e-6);
 }
 
 static void refuses(void)
@@ -380,6 +464,8 @@ int main(void)
     RUN(clip_cuts_only_the_way_out);
     RUN(kl_is_exact_near_zero);
     RUN(kl_estimates);
+    RUN(tokens_have_weights);
+    RUN(importance_weights);
     RUN(refuses);
     RUN(golden_values);
     RUN(limits_are_defended);
