@@ -205,6 +205,16 @@ comes_back() { # DIRECTORY
     [[ $output == *"not a regular file"* ]]
 }
 
+@test "an adapter without its base model is named as one" {
+    mkdir adapter
+    echo '{"peft_type":"LORA"}' >adapter/adapter_config.json
+    fails 1 'adapter.*is an adapter [(]LoRA, PEFT[)]: merge it' "$BIN/model" info adapter
+    fails 1 'adapter.*is an adapter [(]LoRA, PEFT[)]: merge it' "$BIN/model" init adapter -o fresh
+    # Beside a config.json it is a file like others.
+    cp "$model/config.json" adapter/
+    "$BIN/model" init adapter -o fresh
+}
+
 @test "a pipe among a model's files is refused, not waited for" {
     cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model" base
     for file in config.json tokenizer.json tokenizer_config.json; do
