@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/json_wide.h"
 #include "base/progress.h"
 #include "convert/marked.h"
 #include "data/id_set.h"
@@ -204,7 +205,8 @@ static int open_stream(struct encode_job *j, const struct batch_record *first, s
     const char *name = j->keep;
     for (size_t i = 0; i < j->n_keep; i++, name += strlen(name) + 1) {
         const json_t *v = json_object_get(first->json, name);
-        if (header_add_column(&j->header, name, json_is_number(v) ? COLUMN_F32 : COLUMN_STRING,
+        int is_number = json_is_number(v) || json_wide_digits(v);
+        if (header_add_column(&j->header, name, is_number ? COLUMN_F32 : COLUMN_STRING,
                               PER_SEQUENCE, e) < 0)
             return err_prefix(e, "--keep-columns");
     }
@@ -229,6 +231,9 @@ static int keep_value(struct encode_job *j, const struct batch_record *r, int co
         if (!v || json_is_null(v))
             return 0; // stays NaN
         double value = json_number_value(v);
+        if (json_wide_digits(v))
+            return err_set(e, STATUS_FAILED, "key `%s`: %.40s does not fit an f32 column", name,
+                           json_wide_digits(v));
         if (!json_is_number(v))
             return err_set(e, STATUS_FAILED, "key `%s`: not a number as in the first record", name);
         if (json_is_integer(v) && (double)(float)value != value)
