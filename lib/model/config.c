@@ -384,8 +384,12 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
         result = check_heads(c, &k, e);
     if (result == 0)
         result = read_eos(c, j, file, e);
-    if (result == 0)
+    if (result == 0 && keys_agree_bool(&k, "is_causal", 1, e) < 0) // false looks switched off
+        result = -1;
+    if (result == 0) {
+        keys_let_through(&k, c->family->model_type, c->unread, sizeof c->unread);
         result = keys_finish(&k, e);
+    }
     keys_release(&k);
     return result;
 }

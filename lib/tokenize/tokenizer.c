@@ -500,20 +500,20 @@ static int add_unflagged(struct tokenizer *t, const json_t *list, size_t n_model
 }
 
 // The files beside a tokenizer.json that declare tokens.
-struct declared {
+struct token_files {
     json_t *config;   // tokenizer_config.json; without added_tokens_decoder, with what
                       // special_tokens_map.json says in its place
     json_t *numbered; // added_tokens.json, which counts then
 };
 static const char decoder_key[] = "added_tokens_decoder";
 
-static void declared_release(struct declared *d)
+static void token_files_release(struct token_files *d)
 {
     json_decref(d->config);
     json_decref(d->numbered);
 }
 
-static int declared_read(struct declared *d, const char *directory, struct err *e)
+static int token_files_read(struct token_files *d, const char *directory, struct err *e)
 {
     json_t *map;
     d->numbered = NULL;
@@ -535,7 +535,7 @@ static int declared_read(struct declared *d, const char *directory, struct err *
 }
 
 // What AutoTokenizer adds to the tokens of tokenizer.json.
-static int read_declared(struct tokenizer *t, const struct declared *d, size_t n_model,
+static int read_declared(struct tokenizer *t, const struct token_files *d, size_t n_model,
                          struct err *e)
 {
     json_t *list = json_object_get(d->config, decoder_key);
@@ -545,7 +545,7 @@ static int read_declared(struct tokenizer *t, const struct declared *d, size_t n
     return add_roles(t, d->config, n_model, config_name, e);
 }
 
-static int read_added(struct tokenizer *t, const json_t *root, const struct declared *d,
+static int read_added(struct tokenizer *t, const json_t *root, const struct token_files *d,
                       struct err *e)
 {
     size_t n_model = t->kind == MODEL_UNIGRAM ? t->unigram.n : vocabulary_count(&t->tokens);
@@ -689,7 +689,7 @@ static int read_ends(struct tokenizer *t, const char *directory, const json_t *c
 static int read_parts(struct tokenizer *t, const json_t *root, const struct tables *tables,
                       const char *directory, struct err *e)
 {
-    struct declared d = {0};
+    struct token_files d = {0};
     if (normalizer_parse(json_object_get(root, "normalizer"), file_name, &t->normalizer, e) < 0 ||
         pretokenizer_parse(json_object_get(root, "pre_tokenizer"), file_name, &t->pretokenizer, e) <
             0 ||
@@ -697,12 +697,12 @@ static int read_parts(struct tokenizer *t, const json_t *root, const struct tabl
         decoder_parse(json_object_get(root, "decoder"), file_name, &t->decoder, e) < 0 ||
         read_model(t, root, tables, e) < 0)
         return -1;
-    int result = declared_read(&d, directory, e);
+    int result = token_files_read(&d, directory, e);
     if (result == 0)
         result = read_added(t, root, &d, e);
     if (result == 0)
         result = read_ends(t, directory, d.config, e);
-    declared_release(&d);
+    token_files_release(&d);
     if (result == 0 && t->tokens.n_ids == 0)
         result = err_set(e, STATUS_FAILED, "%s: key `vocab`: empty", file_name);
     return result < 0 || build_matchers(t, e) < 0 ? -1 : build_shapes(t, e);
