@@ -205,6 +205,17 @@ comes_back() { # DIRECTORY
     [[ $output == *"not a regular file"* ]]
 }
 
+@test "keys of config.json that nobody reads are named, not refused" {
+    cp -r "$model" remarks
+    jq '.is_llama_config = true | .rope_interleaved = true' "$model/config.json" >remarks/config.json
+    "$BIN/model" info remarks | grep -x 'not read       keys of config.json: is_llama_config, rope_interleaved'
+    "$BIN/model" diff -q remarks "$model"
+    run --separate-stderr "$BIN/logprob" -v -m remarks --as m demos.toks -o out.toks
+    [[ $stderr == *"remarks: keys of config.json that are not read: is_llama_config, rope_interleaved"* ]]
+    run --separate-stderr "$BIN/logprob" -m remarks --as m demos.toks -o out.toks
+    [[ $stderr != *is_llama_config* ]]
+}
+
 @test "an adapter without its base model is named as one" {
     mkdir adapter
     echo '{"peft_type":"LORA"}' >adapter/adapter_config.json
