@@ -205,6 +205,27 @@ comes_back() { # DIRECTORY
     [[ $output == *"not a regular file"* ]]
 }
 
+@test "keys of config.json that nobody reads are named, not refused" {
+    cp -r "$model" remarks
+    jq '.is_llama_config = true | .rope_interleaved = true' "$model/config.json" >remarks/config.json
+    "$BIN/model" info remarks | grep -x 'not read       keys of config.json: is_llama_config, rope_interleaved'
+    "$BIN/model" diff -q remarks "$model"
+    run --separate-stderr "$BIN/logprob" -v -m remarks --as m demos.toks -o out.toks
+    [[ $stderr == *"remarks: keys of config.json that are not read: is_llama_config, rope_interleaved"* ]]
+    run --separate-stderr "$BIN/logprob" -m remarks --as m demos.toks -o out.toks
+    [[ $stderr != *is_llama_config* ]]
+}
+
+@test "an adapter without its base model is named as one" {
+    mkdir adapter
+    echo '{"peft_type":"LORA"}' >adapter/adapter_config.json
+    fails 1 'adapter.*is an adapter [(]LoRA, PEFT[)]: merge it' "$BIN/model" info adapter
+    fails 1 'adapter.*is an adapter [(]LoRA, PEFT[)]: merge it' "$BIN/model" init adapter -o fresh
+    # Beside a config.json it is a file like others.
+    cp "$model/config.json" adapter/
+    "$BIN/model" init adapter -o fresh
+}
+
 @test "a pipe among a model's files is refused, not waited for" {
     cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model" base
     for file in config.json tokenizer.json tokenizer_config.json; do

@@ -361,6 +361,30 @@ END
     fails 1 'tok: sums.jsonl:1: *names no end token*' "$tok" -q -m bad sums.jsonl
 }
 
+@test "whole numbers beyond 64 bits stay as they are: in calls, calls as text, ids" {
+    local long
+    long=$(printf '1234567890%.0s' {1..9})
+    echo '{% for m in messages %}{{ m.role }}:{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% for k, v in c.function.arguments | items %} {{ v }}{% endfor %}{% endfor %};{% endfor %}' >t.jinja
+    shown='{"a": 18446744073709551615, "b": [-'$long', 1]} 18446744073709551615 [-'$long', 1]'
+    arguments='{"a":18446744073709551615,"b":[-'$long',1]}'
+    echo '{"id":'"$long"',"messages":[{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":'"$arguments"'}}]}]}' >calls.jsonl
+    jq -nc --arg v '{"name":"f","arguments":'"$arguments"'}' \
+        '{conversations: [{from: "human", value: "q"}, {from: "function_call", value: $v}]}' >text.jsonl
+    for file in calls text; do
+        run --separate-stderr "$tok" -q -m "$model" --chat-template t.jinja --render $file.jsonl
+        [[ $output == *"$(jq -n --arg s "$shown" '$s' | sed 's/^"//; s/"$//')"* ]]
+    done
+    "$tok" -q -m "$model" --chat-template t.jinja calls.jsonl -o calls.toks
+    view calls.toks | grep -F '"id":"'"$long"'"'
+    # What is computed with one is refused, not rounded.
+    echo '{% for m in messages %}{{ m.n | int }}{% endfor %}' >t.jinja
+    echo '{"messages":[{"role":"user","content":"q","n":'"$long"'},{"role":"assistant","content":"a"}]}' >n.jsonl
+    fails 1 '*whole numbers beyond 38 digits*' "$tok" -q -m "$model" --chat-template t.jinja --render n.jsonl
+    # Nor does a column of numbers take what it cannot hold.
+    echo '{"text":"a","n":18446744073709551615}' >n.jsonl
+    fails 1 'tok: n.jsonl:1: *key `n`: 18446744073709551615 does not fit an f32 column' "$tok" -q -m "$model" --keep-columns n n.jsonl
+}
+
 @test "a directory with tokenizer.model alone: ids, offsets and back; the stream knows it" {
     mkdir m
     cp "$fixtures/model-bpe/tokenizer.model" m

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/json.h"
 #include "base/io.h"
+#include "base/json_read.h"
+#include "base/json_wide.h"
 
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -61,9 +63,10 @@ static int widen_numbers(const char *text, size_t size, struct buffer *out, stru
     return 0;
 }
 
+enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
+
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e)
 {
-    enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
     json_error_t error;
     json_t *value = json_loadb(text, size, FLAGS, &error);
     if (!value && json_error_code(&error) == json_error_numeric_overflow) {
@@ -79,6 +82,15 @@ json_t *json_parse(const char *text, size_t size, const char *name, struct err *
         return NULL;
     }
     if (!value)
+        err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
+    return value;
+}
+
+json_t *json_parse_exact(const char *text, size_t size, const char *name, struct err *e)
+{
+    json_error_t error;
+    json_t *value = json_read_exact(text, size);
+    if (!value && !(value = json_loadb(text, size, FLAGS, &error)))
         err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
     return value;
 }
@@ -118,8 +130,40 @@ static int print(const json_t *value, size_t flags, struct buffer *out, struct e
     return result == 0 ? 0 : err_set(e, STATUS_FAILED, "a JSON value could not be printed");
 }
 
+static int print_list(const json_t *list, struct buffer *out, struct err *e)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (buffer_append(out, i ? "," : "[", 1, e) < 0 ||
+            json_print(json_array_get(list, i), out, e) < 0)
+            return -1;
+    return buffer_append(out, "]", 1, e);
+}
+
+static int print_object(const json_t *object, struct buffer *out, struct err *e)
+{
+    const char *key, *before = "{";
+    json_t *v;
+    json_object_foreach((json_t *)object, key, v)
+    {
+        json_t *name = json_string(key);
+        int result = name ? buffer_append(out, before, 1, e) : err_memory(e, 0, "a key");
+        if (result == 0)
+            result = json_print(name, out, e);
+        json_decref(name);
+        if (result < 0 || buffer_append(out, ":", 1, e) < 0 || json_print(v, out, e) < 0)
+            return -1;
+        before = ",";
+    }
+    return buffer_append(out, "}", 1, e);
+}
+
 int json_print(const json_t *value, struct buffer *out, struct err *e)
 {
+    const char *digits = json_wide_digits(value);
+    if (digits)
+        return buffer_append(out, digits, strlen(digits), e);
+    if (json_has_wide(value)) // which jansson cannot print
+        return json_is_array(value) ? print_list(value, out, e) : print_object(value, out, e);
     return print(value, JSON_COMPACT | JSON_ENCODE_ANY, out, e);
 }
 

@@ -12,6 +12,8 @@
 // Whole numbers beyond 64 bits become reals. The error says "NAME:LINE: reason". Free with
 // json_decref.
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e);
+// The same, with whole numbers of any size as they are (base/json_wide.h), or refused.
+json_t *json_parse_exact(const char *text, size_t size, const char *name, struct err *e);
 json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e);
 // Compact text, keys in insertion order, UTF-8 as it is.
 MUST_CHECK int json_print(const json_t *value, struct buffer *out, struct err *e);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "base/json_read.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_wide.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 
@@ -15,6 +17,7 @@ struct reading {
     const char *p, *end;
     struct buffer text; // a string with escapes, spelled out
     int depth;
+    int exact; // whole numbers of any size
 };
 
 static json_t *read_value(struct reading *r);
@@ -153,6 +156,21 @@ static int skip_digits(struct reading *r)
     return (int)(r->p > from);
 }
 
+static json_t *read_integer(const struct reading *r, const char *from, size_t n_digits)
+{
+    char copy[NUMBER_MAX + 1];
+    size_t size = (size_t)(r->p - from);
+    if (n_digits > INTEGER_DIGITS && (!r->exact || n_digits > JSON_WIDE_DIGITS))
+        return NULL;
+    if (size > NUMBER_MAX)
+        return json_wide(from, size);
+    memcpy(copy, from, size);
+    copy[size] = 0;
+    errno = 0;
+    long long value = strtoll(copy, NULL, 10);
+    return errno == ERANGE ? json_wide(from, size) : json_integer(value);
+}
+
 static json_t *read_number(struct reading *r)
 {
     const char *from = r->p;
@@ -177,12 +195,12 @@ static json_t *read_number(struct reading *r)
             return NULL;
     }
     size_t size = (size_t)(r->p - from);
-    if (size > NUMBER_MAX || (!is_real && n_digits > INTEGER_DIGITS))
+    if (!is_real)
+        return read_integer(r, from, n_digits);
+    if (size > NUMBER_MAX)
         return NULL;
     memcpy(copy, from, size);
     copy[size] = 0;
-    if (!is_real)
-        return json_integer(strtoll(copy, NULL, 10));
     double value = strtod(copy, NULL);
     return isfinite(value) ? json_real(value) : NULL;
 }
@@ -281,9 +299,9 @@ static json_t *read_value(struct reading *r)
     }
 }
 
-json_t *json_read(const char *text, size_t size)
+static json_t *read_text(const char *text, size_t size, int exact)
 {
-    struct reading r = {.p = text, .end = text + size};
+    struct reading r = {.p = text, .end = text + size, .exact = exact};
     struct err e;
     if (utf8_valid_prefix(text, size) != size)
         return NULL;
@@ -295,4 +313,14 @@ json_t *json_read(const char *text, size_t size)
         value = drop(value);
     buffer_release(&r.text);
     return value;
+}
+
+json_t *json_read(const char *text, size_t size)
+{
+    return read_text(text, size, 0);
+}
+
+json_t *json_read_exact(const char *text, size_t size)
+{
+    return read_text(text, size, 1);
 }

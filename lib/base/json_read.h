@@ -11,5 +11,7 @@
 // that is not plain: bad JSON, duplicate keys, deep nesting, huge numbers, memory that is out. Then
 // ask json_loadb, which knows what to say.
 json_t *json_read(const char *text, size_t size);
+// The same, but whole numbers beyond 64 bits are kept: base/json_wide.h.
+json_t *json_read_exact(const char *text, size_t size);
 
 #endif

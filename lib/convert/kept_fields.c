@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/kept_fields.h"
 #include "base/json.h"
+#include "base/json_wide.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -36,8 +37,8 @@ int kept_fields_add(struct kept_fields *k, struct stream_header *h, const json_t
     k->column = (int)h->n_columns;
     for (size_t i = 0; i < k->n; i++, name += strlen(name) + 1) {
         const json_t *v = json_object_get(first, name);
-        if (header_add_column(h, name, json_is_number(v) ? COLUMN_F32 : COLUMN_STRING, PER_SEQUENCE,
-                              e) < 0)
+        int is_number = json_is_number(v) || json_wide_digits(v);
+        if (header_add_column(h, name, is_number ? COLUMN_F32 : COLUMN_STRING, PER_SEQUENCE, e) < 0)
             return err_prefix(e, "--keep-columns");
     }
     return 0;
@@ -50,6 +51,9 @@ static int set_value(struct frame *f, int column, const json_t *v, struct err *e
         if (!v || json_is_null(v))
             return 0; // stays NaN
         double value = json_number_value(v);
+        if (json_wide_digits(v))
+            return err_set(e, STATUS_FAILED, "key `%s`: %.40s does not fit an f32 column", c->name,
+                           json_wide_digits(v));
         if (!json_is_number(v))
             return err_set(e, STATUS_FAILED, "key `%s`: not a number as in the first record",
                            c->name);

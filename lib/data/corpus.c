@@ -420,13 +420,10 @@ int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e)
 json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
 {
     json_error_t error;
-    json_t *value = json_read(entry->text, entry->size);
+    json_t *value = json_read_exact(entry->text, entry->size);
     if (!value)
         value =
             json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!value && json_error_code(&error) == json_error_numeric_overflow &&
-        (value = json_parse(entry->text, entry->size, entry->file, e)) == NULL)
-        return NULL;
     if (!value) {
         size_t line = entry->line + (error.line > 1 ? (size_t)error.line - 1 : 0);
         err_set(e, STATUS_FAILED, "%s:%zu: not valid JSON: %s", entry->file, line, error.text);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "data/marks.h"
 #include "base/json.h"
+#include "base/json_wide.h"
 #include "base/utf8.h"
 #include "data/messages.h"
 
@@ -163,6 +164,8 @@ static json_t *mark_arguments(struct chat_marks *m, size_t message, const json_t
         return mark_text(m, message, arguments, 1, 0, e);
     json_t *out = json_copy((json_t *)arguments), *value;
     const char *key;
+    if (json_wide_digits(arguments))
+        return out;
     json_object_foreach((json_t *)arguments, key, value)
     {
         if (json_is_string(value) && set(out, key, mark_text(m, message, value, 1, 0, e), e) < 0) {

@@ -188,7 +188,7 @@ static int set_call(json_t *out, const json_t *value, size_t i, struct err *e)
     json_t *call = NULL;
     struct err ignored;
     if (json_is_string(value))
-        call = json_parse(json_string_value(value), json_string_length(value), "", &ignored);
+        call = json_parse_exact(json_string_value(value), json_string_length(value), "", &ignored);
     else if (json_is_object(value))
         call = json_incref((json_t *)value);
     json_t *calls = json_is_array(call) ? json_incref(call) : json_array();

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_wide.h"
 
 void record_init(struct record *r)
 {
@@ -235,7 +236,7 @@ int record_id(const struct record_settings *s, const json_t *object, size_t numb
         return buffer_printf(id, e, "%zu", number);
     if (json_is_string(v))
         return buffer_append(id, json_string_value(v), json_string_length(v), e);
-    if (json_is_number(v))
+    if (json_is_number(v) || json_wide_digits(v))
         return json_print(v, id, e);
     return err_set(e, STATUS_FAILED, "key `%s`: neither a string nor a number",
                    record_field_name(s, "id"));

@@ -42,7 +42,8 @@ static int take_tools(struct chat_job *j, const struct record_settings *s, const
     if (json_is_string(tools) && json_string_length(tools) == 0)
         return 0;
     if (json_is_string(tools)) {
-        j->tools = json_parse(json_string_value(tools), json_string_length(tools), "", &reason);
+        j->tools =
+            json_parse_exact(json_string_value(tools), json_string_length(tools), "", &reason);
         if (!j->tools)
             return err_set(e, STATUS_FAILED, "key `%s`: neither a list nor one as JSON text",
                            record_field_name(s, "tools"));

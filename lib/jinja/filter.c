@@ -259,8 +259,16 @@ static struct value truncated(struct render *r, double f)
     return value_int((int128)f);
 }
 
+// Nothing is computed with a whole number that is only shown.
+static void need_narrow(struct render *r, struct value v)
+{
+    if (v.kind == V_WIDE)
+        render_fail(r, "whole numbers beyond 38 digits are not supported in arithmetic");
+}
+
 FILTER(f_int)
 {
+    need_narrow(r, v);
     struct value otherwise = absent(a[0]) ? value_int(0) : a[0];
     int64_t base = optional_int(r, a[1], 10, "a base");
     int128 i;
@@ -285,6 +293,7 @@ FILTER(f_int)
 
 FILTER(f_float)
 {
+    need_narrow(r, v);
     double f;
     if (v.kind == V_UNDEFINED)
         fail_undefined(r, v);
@@ -1075,7 +1084,7 @@ TEST(t_float, v.kind == V_FLOAT)
 TEST(t_ge, value_compare(r, OP_GE, v, a[0]))
 TEST(t_gt, value_compare(r, OP_GT, v, a[0]))
 TEST(t_in, value_contains(r, a[0], v))
-TEST(t_integer, v.kind == V_INT)
+TEST(t_integer, v.kind == V_INT || v.kind == V_WIDE)
 TEST(t_iterable, value_iterable(v) || v.kind == V_BYTES)
 TEST(t_le, value_compare(r, OP_LE, v, a[0]))
 TEST(t_lower, string_is_lower(value_str(r, v)))
@@ -1083,7 +1092,7 @@ TEST(t_lt, value_compare(r, OP_LT, v, a[0]))
 TEST(t_mapping, v.kind == V_DICT)
 TEST(t_ne, !value_equal(r, v, a[0]))
 TEST(t_none, v.kind == V_NONE)
-TEST(t_number, value_is_number(v))
+TEST(t_number, value_is_number(v) || v.kind == V_WIDE)
 TEST(t_odd, remainder_is(r, v, value_int(2), 1))
 TEST(t_sameas, value_same(v, a[0]))
 TEST(t_sequence, is_sequence(v))

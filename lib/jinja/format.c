@@ -885,6 +885,9 @@ static void json_value_out(struct text *t, struct value v, const struct json_sty
     case V_INT:
         print_int(t, v.i);
         break;
+    case V_WIDE:
+        text_add(t, v.s, v.n);
+        break;
     case V_FLOAT:
         json_float(t, v.f);
         break;

@@ -69,6 +69,7 @@ enum kind {
     V_NONE,
     V_BOOL,
     V_INT,
+    V_WIDE, // an int of the data beyond V_INT, which can be shown, and compared with its like
     V_FLOAT,
     V_STRING,
     V_BYTES,
@@ -105,7 +106,7 @@ struct value {
         int128 i; // V_BOOL, V_INT
         double f;
         struct {
-            const char *s; // valid UTF-8, not terminated
+            const char *s; // valid UTF-8, not terminated; V_WIDE: digits
             size_t n;
         };
         struct undefined *undefined;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Values: memory, truth, comparison, iteration, printing as Python prints them, operators.
 #include "base/hash.h"
+#include "base/json_wide.h"
 #include "jinja/internal.h"
 
 #include <math.h>
@@ -273,9 +274,26 @@ struct value value_iterator(struct render *r, struct iterator it)
     return (struct value){.kind = V_ITERATOR, .iterator = copy};
 }
 
+static struct value wide(const char *digits)
+{
+    int128 i = 0;
+    const char *d = digits + (*digits == '-');
+    for (; *d; d++)
+        if (__builtin_mul_overflow(i, 10, &i) || __builtin_sub_overflow(i, *d - '0', &i))
+            return (struct value){.kind = V_WIDE, .s = digits, .n = strlen(digits)};
+    if (*digits == '-')
+        return value_int(i);
+    return __builtin_sub_overflow((int128)0, i, &i)
+               ? (struct value){.kind = V_WIDE, .s = digits, .n = strlen(digits)}
+               : value_int(i);
+}
+
 // The context's JSON is borrowed and read as far as the template looks at it.
 struct value value_json(struct render *r, const json_t *json)
 {
+    const char *digits = json_wide_digits(json);
+    if (digits)
+        return wide(digits);
     switch (json_typeof(json)) {
     case JSON_STRING:
         return value_string(json_string_value(json), json_string_length(json));
@@ -348,6 +366,7 @@ static uint64_t value_hash(struct render *r, struct value v)
 {
     switch (v.kind) {
     case V_STRING:
+    case V_WIDE:
         render_bytes(r, v.n);
         return hash_bytes(v.s, v.n);
     case V_FLOAT:
@@ -504,6 +523,7 @@ const char *type_name(struct value v)
     case V_BOOL:
         return "bool";
     case V_INT:
+    case V_WIDE:
         return "int";
     case V_FLOAT:
         return "float";
@@ -549,6 +569,7 @@ const char *type_object(struct value v)
     case V_BOOL:
         return "bool object";
     case V_INT:
+    case V_WIDE:
         return "int object";
     case V_FLOAT:
         return "float object";
@@ -700,6 +721,7 @@ int value_equal(struct render *r, struct value a, struct value b)
         return 1;
     case V_STRING:
     case V_BYTES:
+    case V_WIDE:
         if (a.n != b.n)
             return 0;
         render_bytes(r, a.n);
@@ -1144,6 +1166,9 @@ void print_repr(struct text *t, struct value v)
         break;
     case V_INT:
         print_int(t, v.i);
+        break;
+    case V_WIDE:
+        text_add(t, v.s, v.n);
         break;
     case V_FLOAT:
         print_float(t, v.f);

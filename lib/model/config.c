@@ -384,8 +384,12 @@ static int read_config(struct model_config *c, const json_t *j, struct err *e)
         result = check_heads(c, &k, e);
     if (result == 0)
         result = read_eos(c, j, file, e);
-    if (result == 0)
+    if (result == 0 && keys_agree_bool(&k, "is_causal", 1, e) < 0) // false looks switched off
+        result = -1;
+    if (result == 0) {
+        keys_let_through(&k, c->family->model_type, c->unread, sizeof c->unread);
         result = keys_finish(&k, e);
+    }
     keys_release(&k);
     return result;
 }
@@ -404,9 +408,22 @@ static int read_folder(struct model_config *c, const json_t *j, struct err *e)
     return result;
 }
 
+int config_is_there(int at, struct err *e)
+{
+    static const char adapter[] = "adapter_config.json";
+    if (io_exists(at, file) || !io_exists(at, adapter))
+        return 0; // who reads the file tells
+    return err_set(e, STATUS_FAILED,
+                   "%s without %s: this is an adapter (LoRA, PEFT): merge it into its base model "
+                   "first",
+                   adapter, file);
+}
+
 int config_read(struct model_config *c, int at, struct err *e)
 {
     memset(c, 0, sizeof *c);
+    if (config_is_there(at, e) < 0)
+        return -1;
     json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
     if (!j)
         return -1;

@@ -104,12 +104,15 @@ struct model_config {
     int64_t padding;       // the token whose embedding learns nothing from being read; -1: none
     uint32_t eos[EOS_MAX]; // generation_config.json wins over config.json
     size_t n_eos;
+    char unread[400]; // keys of config.json that transformers does not read either; "": none
 };
 
 // Reads the files of the directory `at`. What is not understood is refused with a message that
 // names the key: an unknown model_type, activation, rope type, a quantised checkpoint, and a key
-// that is neither used nor known to change no number.
+// that transformers reads for the family, unless it is used or known to change no number.
 MUST_CHECK int config_read(struct model_config *c, int at, struct err *e);
+// Refuses a directory that has an adapter in the place of a model.
+MUST_CHECK int config_is_there(int at, struct err *e);
 void config_release(struct model_config *c);
 const char *config_rope_name(enum rope_type type);
 // Inverse frequencies [dims / 2] for a sequence of `length` tokens, rounded to fp32 as

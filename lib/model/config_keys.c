@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/config_keys.h"
+#include "model/config_read_keys.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -318,6 +319,55 @@ static int is_empty(const json_t *value)
            (json_is_string(value) && !json_string_length(value)) ||
            (json_is_array(value) && !json_array_size(value)) ||
            (json_is_object(value) && !json_object_size(value));
+}
+
+static int is_in(const char *keys, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *at = keys; (at = strstr(at, key)) != NULL; at++)
+        if ((at == keys || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
+            return 1;
+    return 0;
+}
+
+// What is no name of Python's might be two in the table.
+static int is_read(const char *type, const char *key)
+{
+    int known = 0;
+    for (size_t i = 0; i < sizeof read_keys / sizeof *read_keys; i++) {
+        int is_own = !strcmp(read_keys[i].family, type);
+        known |= is_own;
+        if ((is_own || !strcmp(read_keys[i].family, "*")) && is_in(read_keys[i].keys, key))
+            return 1;
+    }
+    return !known || !*key || strchr(key, ' ') != NULL;
+}
+
+// Longer lists end with three dots.
+static void add_name(const char *key, char *names, size_t size)
+{
+    static const char more[] = ", ...";
+    size_t used = strlen(names), n = strnlen(key, 40);
+    if (used >= sizeof more - 1 && !strcmp(names + used - (sizeof more - 1), more))
+        return;
+    if (used + n + 2 + sizeof more > size)
+        snprintf(names + used, size - used, more);
+    else
+        snprintf(names + used, size - used, "%s%.40s", used ? ", " : "", key);
+}
+
+void keys_let_through(struct config_keys *k, const char *type, char *names, size_t size)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(k->left, next, key, value)
+    {
+        if (is_harmless(key) || is_empty(value) || is_read(type, key))
+            continue;
+        add_name(key, names, size);
+        json_object_del(k->left, key);
+    }
 }
 
 int keys_finish(const struct config_keys *k, struct err *e)

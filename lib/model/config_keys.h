@@ -44,6 +44,9 @@ MUST_CHECK int keys_agree_string(struct config_keys *k, const char *key, const c
 // "FILE: key `KEY`: 'VALUE' is not known to this version"
 MUST_CHECK int keys_refuse(const struct config_keys *k, const char *key, const char *value,
                            struct err *e);
+// Lets through what is left and transformers reads nowhere, for the family `type` ("rope": in an
+// object of rotary parameters), and adds it to `names`, ", " between them, as far as they fit.
+void keys_let_through(struct config_keys *k, const char *type, char *names, size_t size);
 // Refuses what is left and might change the model's numbers.
 MUST_CHECK int keys_finish(const struct config_keys *k, struct err *e);
 

@@ -243,6 +243,8 @@ int rope_add(struct model_config *c, const json_t *parameters, double theta, dou
         json_object_del(k.left, "short_factor");
         json_object_del(k.left, "long_factor");
     }
+    if (result == 0)
+        keys_let_through(&k, "rope", c->unread, sizeof c->unread);
     if (result == 0 && (result = keys_finish(&k, e)) < 0)
         err_prefix(e, "rotary positions");
     if (result == 0)

@@ -162,10 +162,21 @@ static void print_unused(const struct model *m, FILE *out)
     fprintf(out, "%s\n", m->n_unused > SHOWN ? " ..." : "");
 }
 
+static void print_unread(const struct model *m, FILE *out)
+{
+    const char *keys = m->config.unread;
+    if (*keys)
+        fprintf(out, "not read       keys of config.json: %s\n", shown(keys, strlen(keys)).text);
+}
+
 void describe_unused(const struct model *m, int verbose)
 {
     char names[800];
     size_t i = 0, used = 0;
+    const char *unread = m->config.unread;
+    if (verbose && *unread)
+        message_note("%s: keys of config.json that are not read: %s", m->path,
+                     shown(unread, strlen(unread)).text);
     if (!verbose || !m->n_unused)
         return;
     for (; i < m->n_unused && used + 110 < sizeof names; i++)
@@ -181,6 +192,7 @@ void describe_print(const struct model *m, FILE *out)
     fprintf(out, "parameters     %zu in %zu tensors, %zu shard%s\n", m->n_values, m->n_parameters,
             m->n_shards, m->n_shards == 1 ? "" : "s");
     print_unused(m, out);
+    print_unread(m, out);
     fprintf(out, "stored as      %s\n", m->parameter[0].entry->type);
     fprintf(out, "vocabulary     %zu%s%s\n", c->vocab,
             c->head == HEAD_VOCABULARY && c->tied ? ", head tied to embedding" : "",

@@ -153,7 +153,8 @@ static int read_files(struct model *m, enum head_kind wanted, struct err *e)
     struct file_mark now;
     if (model_folder_note(m->directory, e) < 0)
         return -1;
-    if (read_config_text(m, e) < 0 || config_read(&m->config, m->directory, e) < 0)
+    if (config_is_there(m->directory, e) < 0 || read_config_text(m, e) < 0 ||
+        config_read(&m->config, m->directory, e) < 0)
         return -1;
     m->family = m->config.family;
     if (check_head(m, wanted, e) < 0 || open_shards(m, e) < 0)

@@ -29,7 +29,8 @@ enum {
     CONFIG_MAX_BYTES = 1 << 26,
     AHEAD = 6, // pieces between asking for a word's memory and using it
 };
-static const char file_name[] = "tokenizer.json", model_name[] = "tokenizer.model";
+static const char file_name[] = "tokenizer.json", model_name[] = "tokenizer.model",
+                  config_name[] = "tokenizer_config.json", map_name[] = "special_tokens_map.json";
 
 struct token_shape {
     uint8_t special;
@@ -319,7 +320,8 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
     const char *text = json_string_value(content);
     size_t size = json_string_length(content);
     struct added_token *same = size ? added_list_find(&t->added, text, size) : NULL;
-    if (size == 0 || (same && name != file_name))
+    int takes = name == file_name || (name == config_name && t->kind != MODEL_SENTENCEPIECE);
+    if (size == 0 || (same && !takes))
         return 0;
     struct added_token token = {0};
     if (read_flag(value, "single_word", &token.single_word, e) < 0 ||
@@ -332,7 +334,7 @@ static int add_token(struct tokenizer *t, const json_t *value, size_t n_model, i
         return -1;
     if (t->kind == MODEL_SENTENCEPIECE)
         token.normalized = 0; // they are cut out of the text before the model sees it
-    if (same) {               // declared twice in one list: the later flags hold
+    if (same) {               // declared twice: the later flags hold
         token.content = same->content;
         token.size = size;
         token.id = same->id;
@@ -371,11 +373,11 @@ static int64_t declared_id(const struct tokenizer *t, const char *number, size_t
     return id;
 }
 
-// Tokens that only tokenizer_config.json declares, in the order of their numbers there.
-static int read_config_tokens(struct tokenizer *t, const json_t *config, size_t n_model,
-                              struct err *e)
+// added_tokens_decoder: tokens in the order of their numbers there. Beside a tokenizer.json, that
+// of tokenizer_config.json also says which flags its tokens have.
+static int read_numbered(struct tokenizer *t, const json_t *list, size_t n_model, const char *name,
+                         struct err *e)
 {
-    json_t *list = json_object_get(config, "added_tokens_decoder");
     size_t n = json_object_size(list), i = 0;
     if (!n)
         return 0;
@@ -383,17 +385,168 @@ static int read_config_tokens(struct tokenizer *t, const json_t *config, size_t 
     json_t *value;
     if (!keys)
         return -1;
-    json_object_foreach(list, key, value) keys[i++] = key;
+    json_object_foreach((json_t *)list, key, value) keys[i++] = key;
     qsort(keys, n, sizeof *keys, by_number);
     int result = 0;
     for (i = 0; result == 0 && i < n; i++)
         result = add_token(t, json_object_get(list, keys[i]), n_model,
-                           declared_id(t, keys[i], n_model), "tokenizer_config.json", e);
+                           declared_id(t, keys[i], n_model), name, e);
     free(keys);
     return result;
 }
 
-static int read_added(struct tokenizer *t, const json_t *root, const json_t *config, struct err *e)
+// Reads DIR/NAME where it exists; *out stays NULL otherwise.
+static int read_optional(const char *directory, const char *name, json_t **out, struct err *e)
+{
+    *out = NULL;
+    char *path = io_path(directory, name, e);
+    if (!path)
+        return -1;
+    if (io_exists(AT_FDCWD, path)) {
+        *out = json_parse_file(AT_FDCWD, path, CONFIG_MAX_BYTES, e);
+        if (!*out) {
+            free(path);
+            return -1;
+        }
+    }
+    free(path);
+    return 0;
+}
+
+// A token by its role, which makes it special, or of a list: a string, or an object with flags.
+static int add_special(struct tokenizer *t, const json_t *value, int role, size_t n_model,
+                       const char *name, struct err *e)
+{
+    if (!json_is_string(value) && !json_is_object(value))
+        return 0;
+    json_t *token = json_is_string(value) ? json_pack("{s:O, s:b}", "content", value, "special", 1)
+                                          : json_copy((json_t *)value);
+    int result = !token || (role && json_object_set_new(token, "special", json_true()) < 0)
+                     ? err_memory(e, 64, "special tokens")
+                     : 0;
+    const json_t *content = json_object_get(token, "content");
+    if (result == 0 &&
+        !(json_is_string(content) &&
+          added_list_find(&t->added, json_string_value(content), json_string_length(content))))
+        result = add_token(t, token, n_model, -1, name, e);
+    json_decref(token);
+    return result;
+}
+
+static const char *const roles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                    "pad_token", "cls_token", "mask_token"};
+enum { ROLES = sizeof roles / sizeof *roles };
+
+// Roles of the model's own, such as `image_token`.
+static int is_other_role(const char *key, const json_t *value)
+{
+    static const char end[] = "_token";
+    size_t n = strlen(key);
+    if (n < sizeof end || strcmp(key + n - (sizeof end - 1), end) != 0 || !json_is_string(value))
+        return 0;
+    for (size_t i = 0; i < ROLES; i++)
+        if (!strcmp(roles[i], key))
+            return 0;
+    return 1;
+}
+
+// In the order of transformers: by role, by roles of the model's own, and without one.
+static int add_roles(struct tokenizer *t, const json_t *config, size_t n_model, const char *name,
+                     struct err *e)
+{
+    const char *key;
+    json_t *v, *extra = json_object_get(config, "extra_special_tokens");
+    if (!json_array_size(extra) && !json_object_size(extra)) // its name before transformers 5
+        extra = json_object_get(config, "additional_special_tokens");
+    for (size_t i = 0; i < ROLES; i++)
+        if (add_special(t, json_object_get(config, roles[i]), 1, n_model, name, e) < 0)
+            return -1;
+    json_object_foreach((json_t *)config, key, v)
+    {
+        if (is_other_role(key, v) && add_special(t, v, 1, n_model, name, e) < 0)
+            return -1;
+    }
+    json_object_foreach(extra, key, v)
+    {
+        if (add_special(t, v, 1, n_model, name, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < json_array_size(extra); i++)
+        if (add_special(t, json_array_get(extra, i), 0, n_model, name, e) < 0)
+            return -1;
+    return 0;
+}
+
+// added_tokens.json of older directories: {"token": id}, in the order of the ids.
+static int add_unflagged(struct tokenizer *t, const json_t *list, size_t n_model, struct err *e)
+{
+    const char *key;
+    json_t *id, *decoder = json_object();
+    int result = decoder ? 0 : err_memory(e, 64, "added tokens");
+    json_object_foreach((json_t *)list, key, id)
+    {
+        char number[32];
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(id));
+        if (result == 0 && (!json_is_integer(id) || json_integer_value(id) < 0))
+            result = err_set(e, STATUS_FAILED, "added_tokens.json: key `%s`: not an id", key);
+        if (result == 0 &&
+            json_object_set_new(decoder, number, json_pack("{s:s}", "content", key)) < 0)
+            result = err_memory(e, 64, "added tokens");
+    }
+    if (result == 0)
+        result = read_numbered(t, decoder, n_model, "added_tokens.json", e);
+    json_decref(decoder);
+    return result;
+}
+
+// The files beside a tokenizer.json that declare tokens.
+struct token_files {
+    json_t *config;   // tokenizer_config.json; without added_tokens_decoder, with what
+                      // special_tokens_map.json says in its place
+    json_t *numbered; // added_tokens.json, which counts then
+};
+static const char decoder_key[] = "added_tokens_decoder";
+
+static void token_files_release(struct token_files *d)
+{
+    json_decref(d->config);
+    json_decref(d->numbered);
+}
+
+static int token_files_read(struct token_files *d, const char *directory, struct err *e)
+{
+    json_t *map;
+    d->numbered = NULL;
+    if (read_optional(directory, config_name, &d->config, e) < 0)
+        return -1;
+    if (json_object_get(d->config, decoder_key))
+        return 0;
+    if (!json_is_object(d->config)) {
+        json_decref(d->config);
+        d->config = json_object();
+    }
+    if (read_optional(directory, map_name, &map, e) < 0)
+        return -1;
+    int result = json_is_object(map) && json_object_update(d->config, map) < 0
+                     ? err_memory(e, 64, "special tokens")
+                     : read_optional(directory, "added_tokens.json", &d->numbered, e);
+    json_decref(map);
+    return result;
+}
+
+// What AutoTokenizer adds to the tokens of tokenizer.json.
+static int read_declared(struct tokenizer *t, const struct token_files *d, size_t n_model,
+                         struct err *e)
+{
+    json_t *list = json_object_get(d->config, decoder_key);
+    if (read_numbered(t, list, n_model, config_name, e) < 0 ||
+        (!list && add_unflagged(t, d->numbered, n_model, e) < 0))
+        return -1;
+    return add_roles(t, d->config, n_model, config_name, e);
+}
+
+static int read_added(struct tokenizer *t, const json_t *root, const struct token_files *d,
+                      struct err *e)
 {
     size_t n_model = t->kind == MODEL_UNIGRAM ? t->unigram.n : vocabulary_count(&t->tokens);
     size_t i;
@@ -404,7 +557,7 @@ static int read_added(struct tokenizer *t, const json_t *root, const json_t *con
         if (add_token(t, value, n_model, -1, file_name, e) < 0)
             return -1;
     }
-    return read_config_tokens(t, config, n_model, e);
+    return read_declared(t, d, n_model, e);
 }
 
 static int build_matchers(struct tokenizer *t, struct err *e)
@@ -491,24 +644,6 @@ static int build_shapes(struct tokenizer *t, struct err *e)
     return 0;
 }
 
-// Reads DIR/NAME where it exists; *out stays NULL otherwise.
-static int read_optional(const char *directory, const char *name, json_t **out, struct err *e)
-{
-    *out = NULL;
-    char *path = io_path(directory, name, e);
-    if (!path)
-        return -1;
-    if (io_exists(AT_FDCWD, path)) {
-        *out = json_parse_file(AT_FDCWD, path, CONFIG_MAX_BYTES, e);
-        if (!*out) {
-            free(path);
-            return -1;
-        }
-    }
-    free(path);
-    return 0;
-}
-
 // `eos_token`: a string, or an object with `content`.
 static int64_t token_of(const struct tokenizer *t, const json_t *config, const char *key)
 {
@@ -538,8 +673,7 @@ static int64_t id_of(const struct tokenizer *t, const json_t *config, const char
 static int read_ends(struct tokenizer *t, const char *directory, const json_t *config,
                      struct err *e)
 {
-    static const char *const names[] = {"special_tokens_map.json", "generation_config.json",
-                                        "config.json"};
+    static const char *const names[] = {map_name, "generation_config.json", "config.json"};
     t->eos = token_of(t, config, "eos_token");
     for (int i = 0; i < 3; i++) {
         json_t *other;
@@ -552,39 +686,26 @@ static int read_ends(struct tokenizer *t, const char *directory, const json_t *c
     return 0;
 }
 
-static int check_affixes(const struct tokenizer *t, struct err *e)
-{
-    size_t size;
-    for (size_t i = 0; i < t->post.n_prefix + t->post.n_suffix; i++) {
-        uint32_t id =
-            i < t->post.n_prefix ? t->post.prefix[i] : t->post.suffix[i - t->post.n_prefix];
-        if (!vocabulary_text(&t->tokens, id, &size))
-            return err_set(e, STATUS_FAILED, "%s: key `post_processor`: token %u does not exist",
-                           file_name, id);
-    }
-    return 0;
-}
-
 static int read_parts(struct tokenizer *t, const json_t *root, const struct tables *tables,
                       const char *directory, struct err *e)
 {
-    json_t *config;
+    struct token_files d = {0};
     if (normalizer_parse(json_object_get(root, "normalizer"), file_name, &t->normalizer, e) < 0 ||
         pretokenizer_parse(json_object_get(root, "pre_tokenizer"), file_name, &t->pretokenizer, e) <
             0 ||
         postprocessor_parse(&t->post, json_object_get(root, "post_processor"), file_name, e) < 0 ||
         decoder_parse(json_object_get(root, "decoder"), file_name, &t->decoder, e) < 0 ||
-        read_model(t, root, tables, e) < 0 ||
-        read_optional(directory, "tokenizer_config.json", &config, e) < 0)
+        read_model(t, root, tables, e) < 0)
         return -1;
-    int result = read_added(t, root, config, e);
+    int result = token_files_read(&d, directory, e);
     if (result == 0)
-        result = read_ends(t, directory, config, e);
-    json_decref(config);
+        result = read_added(t, root, &d, e);
+    if (result == 0)
+        result = read_ends(t, directory, d.config, e);
+    token_files_release(&d);
     if (result == 0 && t->tokens.n_ids == 0)
         result = err_set(e, STATUS_FAILED, "%s: key `vocab`: empty", file_name);
-    return result < 0 || check_affixes(t, e) < 0 || build_matchers(t, e) < 0 ? -1
-                                                                             : build_shapes(t, e);
+    return result < 0 || build_matchers(t, e) < 0 ? -1 : build_shapes(t, e);
 }
 
 static int read_json(struct tokenizer *t, const char *directory, const struct buffer *text,
@@ -610,83 +731,22 @@ static int read_json(struct tokenizer *t, const char *directory, const struct bu
 
 // ---- tokenizer.model ----------------------------------------------------------------------------
 
-// A special token by its role: a string, or an object with flags.
-static int add_role(struct tokenizer *t, const json_t *value, const char *name, struct err *e)
-{
-    json_t *token = json_is_string(value) ? json_pack("{s:O, s:b}", "content", value, "special", 1)
-                                          : json_pack("{s:b}", "special", 1);
-    if (!token)
-        return err_memory(e, 64, "special tokens");
-    int result = json_is_object(value) && json_object_update(token, (json_t *)value) < 0
-                     ? err_memory(e, 64, "special tokens")
-                     : 0;
-    if (result == 0 && json_object_set_new(token, "special", json_true()) < 0)
-        result = err_memory(e, 64, "special tokens");
-    if (result == 0)
-        result = add_token(t, token, t->sentencepiece.n, -1, name, e);
-    json_decref(token);
-    return result;
-}
-
-static int add_roles(struct tokenizer *t, const json_t *config, const char *name, struct err *e)
-{
-    static const char *const roles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                        "pad_token", "cls_token", "mask_token"};
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        const json_t *v = json_object_get(config, roles[i]);
-        if ((json_is_string(v) || json_is_object(v)) && add_role(t, v, name, e) < 0)
-            return -1;
-    }
-    size_t i;
-    json_t *v;
-    json_array_foreach(json_object_get(config, "additional_special_tokens"), i, v)
-    {
-        if ((json_is_string(v) || json_is_object(v)) && add_role(t, v, name, e) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-// added_tokens.json of older directories: {"token": id}, in the order of the ids.
-static int add_numbered(struct tokenizer *t, const json_t *list, struct err *e)
-{
-    const char *key;
-    json_t *id, *decoder = json_object(), *config = json_object();
-    int result = decoder && config ? 0 : err_memory(e, 64, "added tokens");
-    json_object_foreach((json_t *)list, key, id)
-    {
-        char number[32];
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(id));
-        if (result == 0 && (!json_is_integer(id) || json_integer_value(id) < 0))
-            result = err_set(e, STATUS_FAILED, "added_tokens.json: key `%s`: not an id", key);
-        if (result == 0 &&
-            json_object_set_new(decoder, number, json_pack("{s:s}", "content", key)) < 0)
-            result = err_memory(e, 64, "added tokens");
-    }
-    if (result == 0 && json_object_set(config, "added_tokens_decoder", decoder) < 0)
-        result = err_memory(e, 64, "added tokens");
-    if (result == 0)
-        result = read_config_tokens(t, config, t->sentencepiece.n, e);
-    json_decref(decoder);
-    json_decref(config);
-    return result;
-}
-
 // Who is asked for added tokens: tokenizer_config.json, else added_tokens.json; then what has a
 // role there or in special_tokens_map.json.
 static int read_model_added(struct tokenizer *t, const char *directory, const json_t *config,
                             struct err *e)
 {
     json_t *map, *numbered;
-    if (read_config_tokens(t, config, t->sentencepiece.n, e) < 0 ||
+    size_t n_model = t->sentencepiece.n;
+    if (read_numbered(t, json_object_get(config, decoder_key), n_model, config_name, e) < 0 ||
         read_optional(directory, "added_tokens.json", &numbered, e) < 0)
         return -1;
-    int result = t->added.n ? 0 : add_numbered(t, numbered, e);
+    int result = t->added.n ? 0 : add_unflagged(t, numbered, n_model, e);
     json_decref(numbered);
-    if (result < 0 || add_roles(t, config, "tokenizer_config.json", e) < 0 ||
-        read_optional(directory, "special_tokens_map.json", &map, e) < 0)
+    if (result < 0 || add_roles(t, config, n_model, config_name, e) < 0 ||
+        read_optional(directory, map_name, &map, e) < 0)
         return -1;
-    result = add_roles(t, map, "special_tokens_map.json", e);
+    result = add_roles(t, map, n_model, map_name, e);
     json_decref(map);
     return result;
 }
@@ -739,7 +799,7 @@ static int read_sentencepiece(struct tokenizer *t, const char *directory, const 
     t->kind = MODEL_SENTENCEPIECE;
     if (sentencepiece_init(&t->sentencepiece, data->data, data->size, model_name, &t->tokens, e) <
             0 ||
-        read_optional(directory, "tokenizer_config.json", &config, e) < 0)
+        read_optional(directory, config_name, &config, e) < 0)
         return -1;
     int result = read_around_model(t, directory, config, e);
     json_decref(config);
@@ -1212,11 +1272,27 @@ static void extend_offsets(struct token_list *out, size_t first, const char *tex
     }
 }
 
+// Files may name an id that the vocabulary lacks, as long as nobody asks for it.
+static int check_affixes(const struct tokenizer *t, struct err *e)
+{
+    size_t size;
+    for (size_t i = 0; i < t->post.n_prefix + t->post.n_suffix; i++) {
+        uint32_t id =
+            i < t->post.n_prefix ? t->post.prefix[i] : t->post.suffix[i - t->post.n_prefix];
+        if (!vocabulary_text(&t->tokens, id, &size))
+            return err_set(e, STATUS_FAILED, "%s: key `post_processor`: token %u does not exist",
+                           file_name, id);
+    }
+    return 0;
+}
+
 int tokenizer_encode_by(const struct tokenizer *t, struct tokenizer_worker *w, const char *text,
                         size_t size, unsigned flags, struct token_list *out, struct err *e)
 {
     if (size >= UINT32_MAX)
         return err_set(e, STATUS_FAILED, "a text of %zu bytes is too long", size);
+    if (flags & TOKENIZER_SPECIAL && check_affixes(t, e) < 0)
+        return -1;
     if (strcmp(w->fingerprint, t->fingerprint) != 0) {
         bpe_scratch_release(&w->bpe);
         sentencepiece_scratch_release(&w->sentencepiece);

@@ -166,11 +166,8 @@ static int unite_vocabularies(struct pairer *p, struct err *e)
     if (header_check_tokenizer(demos, h->tokenizer, stream_reader_name(p->demos.pass.reader), e) <
         0)
         return -1;
-    if (h->vocab_size >= 0 && demos->vocab_size >= 0 && h->vocab_size != demos->vocab_size)
-        return err_set(e, STATUS_STREAM, "%s: vocab_size %lld, in %s it is %lld",
-                       stream_reader_name(p->samples.reader), (long long)h->vocab_size,
-                       stream_reader_name(p->demos.pass.reader), (long long)demos->vocab_size);
-    if (h->vocab_size < 0)
+    // A model's embedding often has rows beyond its tokenizer's ids, and sometimes fewer.
+    if (h->vocab_size < 0 || (demos->vocab_size >= 0 && h->vocab_size < demos->vocab_size))
         h->vocab_size = demos->vocab_size;
     if (!h->tokenizer && demos->tokenizer && !(h->tokenizer = strdup(demos->tokenizer)))
         return err_memory(e, strlen(demos->tokenizer), "a fingerprint");

@@ -715,9 +715,7 @@ static void what_changes_numbers_is_refused(void)
         {"olmo", "{'rms_norm_eps':1e-5}", "`rms_norm_eps`"},
         {"olmo", "{'clip_qkv':-1}", "`clip_qkv`"},
         {"nanochat", "{'final_logit_softcapping':0}", "`final_logit_softcapping`"},
-        {"opt", "{'layer_norm_eps':1e-5}", "`layer_norm_eps`"},
         {"opt", "{'word_embed_proj_dim':0}", "`word_embed_proj_dim`"},
-        {"opt", "{'scale_embeddings':true}", "`scale_embeddings`"},
         {"opt", "{'rope_theta':10000}", "`rope_theta`"},
         {"nemotron", "{'num_key_value_heads':'-'}", "`num_key_value_heads` is missing"},
         {"nemotron", "{'kv_channels':16}", "`kv_channels`: 16, where this model has 8"},
@@ -742,7 +740,6 @@ static void what_changes_numbers_is_refused(void)
         {"exaone4", "{'sliding_window':null}", "`sliding_window`"},
         {"cohere2", "{'sliding_window':null}", "`sliding_window`"},
         {"cohere2", "{'use_parallel_block':false}", "`use_parallel_block`"},
-        {"cohere2", "{'use_qk_norm':true}", "`use_qk_norm`"},
         {"cohere2", "{'rotary_pct':0.5}", "`rotary_pct`"},
         {"cohere2", "{'use_embedding_sharing':false}", "`use_embedding_sharing`"},
         {"granitemoehybrid", "{'layer_types':'-'}", "mamba in all layers"},
@@ -754,20 +751,21 @@ static void what_changes_numbers_is_refused(void)
         {"gemma3-folder", "{'text_config':'-'}", "`text_config` is missing"},
         {"gemma3-folder", "{'text_config':{'model_type':'llama'}}",
          "`text_config`: its `model_type`"},
-        {"gemma3-folder", "{'audio_config':{'layers':3}}", "`audio_config`"},
         {"mistral3", "{'quantization_config':{'quant_method':'fp8'}}", "`quantization_config`"},
         {"mistral3", "{'architectures':['Mistral3ForSequenceClassification']}", "`architectures`"},
-        // keys of other families, and of none
+        // keys that transformers reads for the family or for all, and this version does not
+        {"llama-old", "{'is_causal':false}", "`is_causal`"},
+        {"llama-old", "{'per_layer_config':{'1':{'hidden_size':8}}}", "`per_layer_config`"},
+        {"llama-old", "{'attention_chunk_size':4}", "`attention_chunk_size`"},
+        {"gpt2", "{'reorder_and_upcast_attn':7}", "`reorder_and_upcast_attn`"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'linear','factor':2,'beta_fast':'x'}}",
+         "`beta_fast`"},
+        {"llama-old", "{'a b':1}", "`a b`"},
         {"llama-old", "{'sliding_window':8}", "`sliding_window`"},
-        {"llama-old", "{'residual_multiplier':0.5}", "`residual_multiplier`"},
-        {"llama-old", "{'num_experts':8}", "`num_experts`"},
-        {"llama-old", "{'a_new_idea':true}", "`a_new_idea`"},
-        {"llama-old", "{'a_new_idea':0}", "`a_new_idea`"},
         {"llama-old", "{'layer_types':['full_attention','sliding_attention','full_attention']}",
          "`layer_types`"},
         {"llama-old", "{'pruned_heads':{'0':[1]}}", "`pruned_heads`"},
         {"llama-old", "{'is_encoder_decoder':true}", "`is_encoder_decoder`"},
-        {"mistral", "{'attention_bias':true}", "`attention_bias`"},
         {"gemma", "{'use_bidirectional_attention':true}", "`use_bidirectional_attention`"},
         {"gpt2", "{'add_cross_attention':true}", "`add_cross_attention`"},
         {"gpt2", "{'rope_theta':10000}", "`rope_theta`"},
@@ -775,15 +773,12 @@ static void what_changes_numbers_is_refused(void)
         {"gpt2", "{'num_key_value_heads':2}", "`num_key_value_heads`"},
         {"gpt2", "{'head_dim':8}", "`head_dim`"},
         {"phi3", "{'full_attn_mod':2}", "`full_attn_mod`"},
-        {"phi3", "{'lm_head_bias':true}", "`lm_head_bias`"},
         {"stablelm", "{'rotary_scaling_factor':2.0}", "`rotary_scaling_factor`"},
         {"stablelm", "{'head_dim':16}", "`head_dim`"},
         {"starcoder2", "{'norm_type':'rmsnorm'}", "`norm_type`"},
         {"starcoder2", "{'mlp_type':'gated'}", "`mlp_type`"},
         {"starcoder2", "{'scale_attn_weights':false}", "`scale_attn_weights`"},
         {"starcoder2", "{'layer_norm_epsilon':0.001}", "`layer_norm_epsilon`"},
-        {"falcon-7b", "{'apply_residual_connection_post_layernorm':true}",
-         "`apply_residual_connection_post_layernorm`"},
         {"falcon-7b", "{'num_ln_in_parallel_attn':2}", "`num_ln_in_parallel_attn`"},
         {"falcon-40b", "{'num_ln_in_parallel_attn':3}", "`num_ln_in_parallel_attn`"},
         {"falcon-40b", "{'parallel_attn':false}", "`parallel_attn`"},
@@ -855,6 +850,46 @@ static void what_changes_numbers_is_refused(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refuses(cases[i].name, cases[i].changes, cases[i].reason);
+}
+
+// Keys that transformers does not read for the family change no number there either: they are
+// named.
+static void what_nobody_reads_is_let_through(void)
+{
+    static const struct {
+        const char *name, *changes, *named;
+    } cases[] = {
+        {"llama-old", "{}", ""},
+        {"llama-old", "{'is_llama_config':true,'rope_interleaved':false}", "is_llama_config"},
+        {"llama-old", "{'activation':'swiglu','num_experts':8}", "activation, num_experts"},
+        {"llama-old", "{'a_new_idea':0}", "a_new_idea"},
+        {"llama-old", "{'rope_scaling':{'rope_type':'linear','factor':2,'finetuned':true}}",
+         "finetuned"},
+        {"mistral", "{'attention_bias':true}", "attention_bias"},
+        {"cohere2", "{'use_qk_norm':true}", "use_qk_norm"},
+        {"gpt2", "{'scale_embeddings':true}", "scale_embeddings"},
+        {"opt", "{'layer_norm_eps':1e-5}", "layer_norm_eps"},
+        {"phi3", "{'lm_head_bias':true}", "lm_head_bias"},
+        {"gemma3-folder", "{'audio_config':{'layers':3}}", "audio_config"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_config c;
+        takes(&c, cases[i].name, cases[i].changes);
+        if (strcmp(c.unread, cases[i].named) != 0)
+            printf("# %s with %s: '%s'\n", cases[i].name, cases[i].changes, c.unread);
+        CHECK(!strcmp(c.unread, cases[i].named));
+        config_release(&c);
+    }
+    // A long list ends with dots.
+    char changes[4096] = "{";
+    for (int i = 0; i < 60; i++)
+        snprintf(changes + strlen(changes), sizeof changes - strlen(changes), "%s'unknown_%d':%d",
+                 i ? "," : "", i, i);
+    struct model_config c;
+    takes(&c, "llama-old", strcat(changes, "}"));
+    size_t n = strlen(c.unread);
+    CHECK(n > 350 && n < sizeof c.unread && !strcmp(c.unread + n - 5, ", ..."));
+    config_release(&c);
 }
 
 // Keys that hub files have and no number depends on, and unknown ones that are switched off.
@@ -967,6 +1002,7 @@ int main(void)
     RUN(rotary_types);
     RUN(rotary_keys);
     RUN(what_changes_numbers_is_refused);
+    RUN(what_nobody_reads_is_let_through);
     RUN(what_changes_nothing_is_taken);
     RUN(padding_and_stops);
     RUN(names_of_tensors);

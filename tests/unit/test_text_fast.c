@@ -2,7 +2,9 @@
 // Each fast path of tokenizing against the plain one beside it.
 #include "test.h"
 
+#include "base/json.h"
 #include "base/json_read.h"
+#include "base/json_wide.h"
 #include "tokenize/bpe.h"
 #include "tokenize/normalizer.h"
 #include "tokenize/pattern.h"
@@ -587,6 +589,38 @@ static void json_records(void)
     json_decref(x);
 }
 
+// Whole numbers of any size come back as they were written.
+static void wide_numbers(void)
+{
+    static const char *const same[] = {
+        "[9223372036854775807,9223372036854775808,-9223372036854775808,-9223372036854775809]",
+        "{\"a\":{\"b\":[1,10000000000000000000000000000000000000000]},\"\\\"\":\"x\"}",
+        "18446744073709551616"};
+    struct err e;
+    struct buffer out;
+    buffer_init(&out, 0);
+    for (size_t i = 0; i < COUNT(same); i++) {
+        json_t *value = json_read_exact(same[i], strlen(same[i]));
+        buffer_clear(&out);
+        CHECK(value && json_print(value, &out, &e) == 0 && out.size == strlen(same[i]) &&
+              !memcmp(out.data, same[i], out.size));
+        CHECK(json_has_wide(value));
+        json_decref(value);
+    }
+    // Python reads no more digits, and no number begins with a 0.
+    char digits[JSON_WIDE_DIGITS + 2];
+    memset(digits, '1', sizeof digits);
+    digits[sizeof digits - 1] = 0;
+    CHECK(!json_read_exact(digits, JSON_WIDE_DIGITS + 1));
+    json_t *most = json_read_exact(digits, JSON_WIDE_DIGITS);
+    CHECK(json_wide_digits(most) && strlen(json_wide_digits(most)) == JSON_WIDE_DIGITS);
+    json_decref(most);
+    digits[0] = '0';
+    CHECK(!json_read_exact(digits, 30) &&
+          !json_parse_exact("[018446744073709551616]", 23, "x", &e));
+    buffer_release(&out);
+}
+
 // A warm cache gives what a cold one gives, and long runs take no more than their share.
 static void long_texts(void)
 {
@@ -633,6 +667,7 @@ int main(void)
     RUN(characters_in_nfc);
     RUN(normal_form);
     RUN(json_records);
+    RUN(wide_numbers);
     RUN(long_texts);
     return test_end();
 }

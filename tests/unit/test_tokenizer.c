@@ -475,6 +475,113 @@ static void config_beside_a_model(void)
     free(from);
 }
 
+// Writes TEXT to DIR/NAME, or removes it where TEXT is NULL.
+static void put(const char *directory, const char *name, const char *text)
+{
+    char path[96];
+    struct err e;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if (text)
+        CHECK(io_write_file(AT_FDCWD, path, text, strlen(text), &e) == 0);
+    else
+        unlink(path);
+}
+
+static const char small_json[] =
+    "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"x\":2,\" \":3,\"<\":4,\">\":5},"
+    "\"merges\":[]},\"added_tokens\":[{\"id\":6,\"content\":\"<a>\",\"special\":true},{\"id\":7,"
+    "\"content\":\"<b>\",\"special\":true}]%s}";
+
+// What AutoTokenizer makes of the files beside a tokenizer.json (transformers 5.24 gives these
+// ids).
+static void config_beside_a_json(void)
+{
+    static const struct {
+        const char *config, *map, *numbered, *text, *ids;
+        int eos;
+    } rows[] = {
+        {"{}", NULL, NULL, "a<x>b", "0 4 2 5 1", -1},
+        {"{\"extra_special_tokens\":[\"<x>\"]}", NULL, NULL, "a<x>b", "0 8 1", -1},
+        {"{\"additional_special_tokens\":[\"<x>\"],\"extra_special_tokens\":[]}", NULL, NULL,
+         "a<x>b", "0 8 1", -1},
+        {"{\"additional_special_tokens\":[\"<x>\"],\"extra_special_tokens\":[\"xx\"]}", NULL, NULL,
+         "a<x>xx", "0 4 2 5 8", -1},
+        {"{\"extra_special_tokens\":{\"image_token\":\"<x>\"}}", NULL, NULL, "a<x>b", "0 8 1", -1},
+        {"{\"image_token\":\"<x>\",\"image_name\":\"xx\"}", NULL, NULL, "a<x>xx", "0 8 2 2", -1},
+        {"{\"extra_special_tokens\":[\"<a>\",\"xx\"],\"pad_token\":\"<x>\",\"eos_token\":\"aa\"}",
+         NULL, NULL, "<a><x>xxaa", "6 9 10 8", 8},
+        {"{\"eos_token\":{\"__type\":\"AddedToken\",\"content\":\"<x>\",\"lstrip\":true}}", NULL,
+         NULL, "a <x> b", "0 8 3 1", 8},
+        {"{\"eos_token\":\"<a>\"}", "{\"eos_token\":\"<x>\"}", NULL, "<x>", "8", 8},
+        {"{\"eos_token\":\"<a>\",\"added_tokens_decoder\":{}}", "{\"eos_token\":\"<x>\"}", NULL,
+         "<x>", "4 2 5", 6},
+        {"{}", NULL, "{\"<x>\":8}", "a<x>b", "0 8 1", -1},
+        {"{\"added_tokens_decoder\":{}}", NULL, "{\"<x>\":8}", "a<x>b", "0 4 2 5 1", -1},
+        {"{\"added_tokens_decoder\":{\"6\":{\"content\":\"<a>\",\"special\":true,\"lstrip\":true,"
+         "\"rstrip\":true}}}",
+         NULL, NULL, "b <a> b <b> b", "1 6 1 3 7 3 1", -1},
+        {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"<b>\",\"single_word\":true}}}", NULL,
+         NULL, "a<b> <b>", "0 4 1 5 3 7", -1},
+        {"{\"added_tokens_decoder\":{\"99\":{\"content\":\"xx\"},\"8\":{\"content\":\"<x>\"}}}",
+         NULL, NULL, "<x>xx", "8 9", -1},
+    };
+    char directory[] = "/tmp/test_tokenizer.XXXXXX", json[512];
+    struct err e;
+    CHECK(mkdtemp(directory) != NULL);
+    snprintf(json, sizeof json, small_json, "");
+    put(directory, "tokenizer.json", json);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char got[64] = "";
+        struct token_list l;
+        token_list_init(&l);
+        put(directory, "tokenizer_config.json", rows[i].config);
+        put(directory, "special_tokens_map.json", rows[i].map);
+        put(directory, "added_tokens.json", rows[i].numbered);
+        struct tokenizer *t = tokenizer_open(directory, &e);
+        CHECK(t && tokenizer_encode(t, rows[i].text, strlen(rows[i].text), 0, &l, &e) == 0);
+        for (size_t k = 0; k < l.n; k++)
+            snprintf(got + strlen(got), sizeof got - strlen(got), k ? " %u" : "%u", l.id[k]);
+        if (strcmp(got, rows[i].ids) != 0)
+            printf("# %s: %s\n", rows[i].config, got);
+        CHECK(!strcmp(got, rows[i].ids) && t && tokenizer_eos(t) == rows[i].eos);
+        token_list_release(&l);
+        tokenizer_close(t);
+    }
+    put(directory, "tokenizer.json", NULL);
+    put(directory, "tokenizer_config.json", NULL);
+    put(directory, "added_tokens.json", NULL);
+    put(directory, "special_tokens_map.json", NULL);
+    rmdir(directory);
+}
+
+// A post-processor may name an id that the vocabulary lacks, until somebody asks for it.
+static void affix_that_is_not_there(void)
+{
+    static const char *const parts[] = {
+        ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+        "\"id\":"
+        "\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[77]}}}",
+        ",\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"<a>\",6],\"sep\":[\"<s>\",77]"
+        "}"};
+    for (size_t i = 0; i < 2; i++) {
+        char directory[] = "/tmp/test_tokenizer.XXXXXX", json[640];
+        struct err e;
+        struct token_list l;
+        CHECK(mkdtemp(directory) != NULL);
+        snprintf(json, sizeof json, small_json, parts[i]);
+        put(directory, "tokenizer.json", json);
+        struct tokenizer *t = tokenizer_open(directory, &e);
+        token_list_init(&l);
+        CHECK(t && tokenizer_encode(t, "ab", 2, 0, &l, &e) == 0 && l.n == 2);
+        CHECK(t && tokenizer_encode(t, "ab", 2, TOKENIZER_SPECIAL, &l, &e) < 0 &&
+              strstr(e.text, "token 77 does not exist"));
+        token_list_release(&l);
+        tokenizer_close(t);
+        put(directory, "tokenizer.json", NULL);
+        rmdir(directory);
+    }
+}
+
 // Files that are cut short or spoilt anywhere are refused or read, never more.
 static void spoilt_models(void)
 {
@@ -662,6 +769,8 @@ int main(void)
     RUN(parts_one_by_one);
     RUN(ids_of_model_fixtures);
     RUN(config_beside_a_model);
+    RUN(config_beside_a_json);
+    RUN(affix_that_is_not_there);
     RUN(spoilt_models);
     RUN(annotators_spell_by_character);
     RUN(broken_bytes_are_replaced);
