@@ -34,7 +34,7 @@ limited() {
     case $status in
     0) ended=yes ;;
     4) [ "$(wc -l <said)" -eq 1 ] && grep -qE 'out of memory|Cannot allocate memory|cannot start thread|MiB are available$' said ;;
-    127) grep -q 'shared libraries' said ;;
+    127) grep -qE 'shared libraries|cannot allocate TLS' said ;;
     *) false ;;
     esac || {
         echo "$kib KiB: $*: status $status: $(cat said)"

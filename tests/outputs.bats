@@ -164,21 +164,21 @@ untouched() { # the input, and no left-over
     }
     declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
     for name in dense-reward logprob novelty rollout tok 'reward-train --score'; do
-        command=($name ${operands[$name]-})
+        read -ra command <<<"$name ${operands[$name]-}"
         name=${name%% *}
         late $where "${command[@]}" -o $where
     done
     for name in dense-reward sft-train reward-train pair-train 'pair-train --online' reinforce-step; do
-        command=($name ${operands[$name]-})
+        read -ra command <<<"$name ${operands[$name]-}"
         name=${name%% *}
         late $where "${command[@]}" -o out --metrics $where
     done
     for name in "$tree"/bin/toks-commands/*.c; do
         name=$(basename "$name" .c)
-        command=(toks "$name" ${operands[$name]-})
+        read -ra command <<<"toks $name ${operands[$name]-}"
         case $name in
         split) command+=(-n 2) ;;
-        annotate) command+=(-o $where -- cat) ;;
+        annotate) command+=(-o "$where" -- cat) ;;
         esac
         name="toks $name"
         if [ "$name" = 'toks split' ]; then late $where.000.toks "${command[@]}" -o $where; else late $where "${command[@]}" -o $where; fi
@@ -207,17 +207,17 @@ untouched() { # the input, and no left-over
 }
 
 @test "pipelines: a file that will be written at the end is tried at the start" {
-    local script option needed most operands n=0 tree=$BATS_TEST_DIRNAME/../pipelines
+    local script option needed most given n=0 tree=$BATS_TEST_DIRNAME/../pipelines
     for script in "$tree"/* "$tree"/studies/*; do
         [ -f "$script" ] && [ -x "$script" ] || continue
-        operands=()
+        given=()
         mapfile -t needed < <(sed "/^.rounds_options/r $tree/lib/rounds.bash" "$script" |
             sed -nE "s/^(rounds_options=.)? +(-., )?(--[a-z-]+) [A-Z]+ .*  text!  .*/\3\nx/p")
         most=$(sed -nE "s/^%operands ([0-9]+) .*/\1/p" "$script")
-        while [ "${#operands[@]}" -lt "${most:-0}" ]; do operands+=(x); done
+        while [ "${#given[@]}" -lt "${most:-0}" ]; do given+=(x); done
         while read -r option; do
             echo "$script $option"
-            run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${operands[@]}"
+            run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${given[@]}"
             [ "$output" = "${script##*/}: /nowhere/out: No such file or directory" ]
             n=$((n + 1))
         done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file  .*/\2/p; s/^%common .*metrics.*/--metrics/p' "$script")

@@ -187,11 +187,11 @@ static int add_sums(const struct run *r, int at, json_t *state, int living, stru
     json_t *before = files && living ? sums_before(r, e) : json_null();
     json_t *metrics = files && before ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
     int result = metrics ? 0 : -1;
-    if (result == 0 && (json_object_set(state, files_key, files) < 0 ||
-                        json_object_set(state, before_key, before) < 0 ||
-                        json_object_set(state, metrics_key, metrics) < 0 ||
-                        (isfinite(r->loss) &&
-                         json_object_set_new(state, loss_key, json_real(r->loss)) < 0)))
+    if (result == 0 &&
+        (json_object_set(state, files_key, files) < 0 ||
+         json_object_set(state, before_key, before) < 0 ||
+         json_object_set(state, metrics_key, metrics) < 0 ||
+         (isfinite(r->loss) && json_object_set_new(state, loss_key, json_real(r->loss)) < 0)))
         result = err_memory(e, 0, "a state");
     json_decref(files);
     json_decref(before);
