@@ -85,7 +85,8 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
         await all_gone
         echo "# $1: $(cat said)"
         # A round may just be drawing its samples.
-        [[ " $* " == *' rounds '* ]] || grep -q 'its state is in out' said
+        # One whose samples broke off before the signal came has saved its state as well.
+        [[ " $* " == *' rounds '* ]] || grep -q 'its state is in out' said || [ -e out/state.safetensors ]
         [ -z "$(ls -A tmp)" ]
         rm -rf out out.* metrics
     }
