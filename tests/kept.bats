@@ -56,7 +56,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
             rm -rf out out.*
             begin "$P/rft" -m sft -o out --rounds 1 "${endless[@]}" demos.jsonl -- --save-steps 1
             await has_lines out.rounds/1/policy.jsonl 3
-            [ "$(find tmp -mindepth 1 -maxdepth 1 | wc -l)" -eq 1 ]
+            [ "$(find tmp -mindepth 1 -maxdepth 1 -type d | wc -l)" -eq 1 ]
             hit=$pid
             [ "$victim" = script ] || hit=$(child_of "$hit")
             [ "$victim" != shell ] || hit=$(child_of "$hit")
@@ -69,7 +69,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
             [ "$status" -eq "$([ "$victim $signal" = 'script KILL' ] && echo 137 || echo 75)" ]
             grep -q 'its state is in out.rounds/1/policy' said
             [ -e out.rounds/1/policy/state.safetensors ] && [ ! -e out.rounds/1/policy.lock ]
-            [ -z "$(ls -A tmp)" ]
+            [ -z "$(find tmp -mindepth 1 -type d)" ]
         done
     done
 }
@@ -87,7 +87,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
         # A round may just be drawing its samples.
         # One whose samples broke off before the signal came has saved its state as well.
         [[ " $* " == *' rounds '* ]] || grep -q 'its state is in out' said || [ -e out/state.safetensors ]
-        [ -z "$(ls -A tmp)" ]
+        [ -z "$(find tmp -mindepth 1 -type d)" ]
         rm -rf out out.* metrics
     }
     killed dpr metrics -m sft "${few[@]}" --metrics metrics --save-steps 1 demos.jsonl
