@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/model_folder.h"
+#include "base/listing.h"
 #include "base/touched.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,17 +49,19 @@ int model_folder_is_part(const char *name)
 int model_folder_note(int at, struct err *e)
 {
     struct stat st;
-    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0, more = 0;
     DIR *listing = fd < 0 ? NULL : fdopendir(fd);
-    const struct dirent *entry;
+    const char *name;
     if (!listing) { // which may be forbidden
         if (fd >= 0)
             close(fd);
         return 0;
     }
-    while (result == 0 && (entry = readdir(listing)))
-        if (model_folder_is_part(entry->d_name) && fstatat(at, entry->d_name, &st, 0) == 0)
-            result = touched_input(&st, entry->d_name, e);
+    while (result == 0 && (more = listing_next(listing, &name)) > 0)
+        if (model_folder_is_part(name) && fstatat(at, name, &st, 0) == 0)
+            result = touched_input(&st, name, e);
+    if (more < 0)
+        result = err_errno(e, "model directory");
     closedir(listing);
     return result;
 }

@@ -10,7 +10,8 @@ const char *const importance_modes[] = {"truncate", "mask", NULL};
 static double bounded(const struct importance *w, double log_ratio, struct importance_stats *stats)
 {
     double ratio = exp(log_ratio);
-    int low = ratio<w->low, high = ratio> w->high;
+    int low = ratio < w->low;
+    int high = ratio > w->high;
     stats->ratios++;
     stats->outside += (size_t)(low || high);
     if (w->mode == IMPORTANCE_MASK)

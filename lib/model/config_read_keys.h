@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Keys of config.json that transformers 5.24.0 reads. Written by config_read_keys.py.
+// Keys of config.json that transformers 5.24.0 reads. Written by .ci/config_read_keys.py.
 #ifndef MODEL_CONFIG_READ_KEYS_H
 #define MODEL_CONFIG_READ_KEYS_H
 

@@ -33,6 +33,7 @@ struct reinforce_run {
     struct importance importance;
     struct token_columns drawn; // of samples of another distribution: drawn_find
     float *weight;              // [n_tokens of the batch], where the loss has weights
+    size_t weight_capacity;
     struct reinforce_columns column;
     struct trainer_example *example;
 };
@@ -254,9 +255,7 @@ static int weighs(const struct reinforce_run *r)
 static int make_examples(struct reinforce_run *r, struct importance_stats *drawn, struct err *e)
 {
     const struct frame *f = &r->batch;
-    free(r->weight);
-    r->weight = NULL;
-    if (weighs(r) && !(r->weight = mem_alloc(f->n_tokens, sizeof *r->weight, "weights", e)))
+    if (weighs(r) && MEM_GROW(r->weight, r->weight_capacity, f->n_tokens, "weights", e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_sequences; i++) {
         struct trainer_example *x = &r->example[i];

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Prints lib/model/config_read_keys.h: which keys of config.json the classes of transformers read.
 
-    python3 lib/model/config_read_keys.py | clang-format --assume-filename=lib/model/x.h >keys
+    python3 .ci/config_read_keys.py | clang-format --assume-filename=lib/model/x.h >keys
     mv keys lib/model/config_read_keys.h
 
 Needs transformers, whose version it notes. A key counts as read if the family's configuration
@@ -19,7 +19,7 @@ import textwrap
 import transformers
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "model")
 ROOT = os.path.dirname(transformers.__file__)
 SHARED = ["masking_utils.py", "cache_utils.py", "modeling_layers.py", "modeling_rope_utils.py",
           "modeling_flash_attention_utils.py", "integrations/sdpa_attention.py",
@@ -31,7 +31,7 @@ NAME = r'"([a-z_][a-z_0-9]*)"'
 
 
 def families():
-    with open(os.path.join(HERE, "family.c"), encoding="utf-8") as source:
+    with open(os.path.join(MODEL, "family.c"), encoding="utf-8") as source:
         return sorted(set(re.findall(r'\.model_type = "([a-z0-9_]+)"', source.read())))
 
 
