@@ -97,6 +97,9 @@ refused() { # PATTERN OBJECT
     refused '*`outputs`: beside other samples*' "{$p,\"outputs\":[],\"choices\":[]}"
     refused '*`outputs`: not a list with a sample' "{$p,\"outputs\":[]}"
     refused '*`id`: neither*' "{\"id\":1.5,$p,\"completion_ids\":[5],\"logprobs\":[-1]}"
+    # A whole number of any size is a name.
+    echo "{\"id\":123456789012345678901234567890,$p,\"completion_ids\":[5],\"logprobs\":[-1]}" >in
+    [ "$(view <("${tok[@]}" in) | jq -r .prompt)" = 123456789012345678901234567890 ]
     printf 'text\n' >in
     fails 1 '*in:1: not a JSON object' "${tok[@]}" in
     : >in

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "convert/samples.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "convert/kept_fields.h"
 #include "data/corpus.h"
 #include "data/id_set.h"
+#include "data/record.h"
 #include "data/sample_group.h"
 #include "stream/writer.h"
 #include "tokenize/tokenizer.h"
@@ -51,7 +53,7 @@ static int open_stream(struct samples_job *j, const json_t *first, struct err *e
         return -1;
     h->tokenizer = strdup(tokenizer_fingerprint(j->tokenizer));
     if (!h->tokenizer)
-        return err_memory(e, 24, "a header");
+        return err_memory(e, FINGERPRINT_MAX, "a header");
     h->vocab_size = (int64_t)tokenizer_size(j->tokenizer);
     if (header_add_provenance(h, "tok", j->o->argc, j->o->argv, j->o->seed, NULL, e) < 0 ||
         frame_init(&j->frame, h, e) < 0)
@@ -96,19 +98,18 @@ static int check_vocabulary(const struct samples_job *j, const uint32_t *id, siz
     return 0;
 }
 
+// As its first object is called: a key that is null or empty counts as absent.
 static int name_prompt(struct samples_job *j, const json_t *object, struct err *e)
 {
-    const json_t *v = json_object_get(object, "id");
-    if (!v)
-        v = json_object_get(object, "request_id");
-    buffer_clear(&j->id);
-    if (json_is_string(v) && json_string_length(v))
-        return buffer_append(&j->id, json_string_value(v), json_string_length(v), e);
-    if (v && !json_is_integer(v) && !json_is_null(v))
-        return err_set(e, STATUS_FAILED, "key `id`: neither text nor a whole number");
-    return buffer_printf(&j->id, e, "%lld",
-                         json_is_integer(v) ? (long long)json_integer_value(v)
-                                            : (long long)j->objects);
+    static const char *const keys[] = {"id", "request_id"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(object, keys[i]);
+        if (json_is_real(v))
+            return err_set(e, STATUS_FAILED, "key `%s`: neither text nor a whole number", keys[i]);
+        if (v && !json_is_null(v) && (!json_is_string(v) || json_string_length(v)))
+            return record_id_of(v, keys[i], 0, &j->id, e);
+    }
+    return record_id_of(NULL, "id", j->objects, &j->id, e);
 }
 
 // Goes on with the prompt before, or begins another one.

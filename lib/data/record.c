@@ -227,10 +227,8 @@ int record_read(struct record *r, const struct record_settings *s, const json_t 
     }
 }
 
-int record_id(const struct record_settings *s, const json_t *object, size_t number,
-              struct buffer *id, struct err *e)
+int record_id_of(const json_t *v, const char *key, size_t number, struct buffer *id, struct err *e)
 {
-    const json_t *v = object ? record_field(s, object, "id") : NULL;
     buffer_clear(id);
     if (!v)
         return buffer_printf(id, e, "%zu", number);
@@ -238,6 +236,12 @@ int record_id(const struct record_settings *s, const json_t *object, size_t numb
         return buffer_append(id, json_string_value(v), json_string_length(v), e);
     if (json_is_number(v) || json_wide_digits(v))
         return json_print(v, id, e);
-    return err_set(e, STATUS_FAILED, "key `%s`: neither a string nor a number",
-                   record_field_name(s, "id"));
+    return err_set(e, STATUS_FAILED, "key `%s`: neither a string nor a number", key);
+}
+
+int record_id(const struct record_settings *s, const json_t *object, size_t number,
+              struct buffer *id, struct err *e)
+{
+    const json_t *v = object ? record_field(s, object, "id") : NULL;
+    return record_id_of(v, record_field_name(s, "id"), number, id, e);
 }

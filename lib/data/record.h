@@ -53,6 +53,9 @@ MUST_CHECK int record_turns(const struct record_settings *s, const json_t *objec
 // The record's id: the field `id` (a string or number), else its number. Replaces *id.
 MUST_CHECK int record_id(const struct record_settings *s, const json_t *object, size_t number,
                          struct buffer *id, struct err *e);
+// The same of the value `v` of a key; NULL: the number.
+MUST_CHECK int record_id_of(const json_t *v, const char *key, size_t number, struct buffer *id,
+                            struct err *e);
 
 // The parts that render chats (record_chat.c) and that read ids (record_tokens.c).
 MUST_CHECK int record_read_messages(struct record *r, const struct record_settings *s,
