@@ -654,7 +654,8 @@ int policy_is_followed(const struct policy_lock *l)
     return is_locked(l->fd, BYTE_FOLLOWED) != 0;
 }
 
-// POLICY_NOT_THERE: no trainer has it; -1: *e says why it cannot be opened.
+// NOT_THERE: no trainer has it; -1: *e says why it cannot be opened.
+enum { NOT_THERE = -2 };
 static int open_lock(const char *path, struct err *e)
 {
     char *name = directory_beside(path, ".lock", e);
@@ -662,7 +663,7 @@ static int open_lock(const char *path, struct err *e)
         return -1;
     int fd = open(name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
-        fd = errno == ENOENT ? POLICY_NOT_THERE : err_errno(e, name);
+        fd = errno == ENOENT ? NOT_THERE : err_errno(e, name);
     free(name);
     return fd;
 }
@@ -672,7 +673,7 @@ static int is_live(const char *path, struct err *e)
 {
     int fd = open_lock(path, e);
     if (fd < 0)
-        return fd == POLICY_NOT_THERE ? 0 : -1;
+        return fd == NOT_THERE ? 0 : -1;
     int live = is_locked(fd, BYTE_READY);
     if (live < 0)
         err_errno(e, path);
@@ -689,8 +690,7 @@ int policy_attach(const char *path, struct err *e)
         err_errno(e, path);
         close(fd);
     }
-    return fd == POLICY_NOT_THERE ? err_set(e, STATUS_FAILED, "%s: the trainer has exited", path)
-                                  : -1;
+    return fd == NOT_THERE ? err_set(e, STATUS_FAILED, "%s: the trainer has exited", path) : -1;
 }
 
 static void short_sleep(int round)
@@ -700,15 +700,18 @@ static void short_sleep(int round)
     nanosleep(&t, NULL);
 }
 
-int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown,
+// Opens PATH, or PATH/previous, if its note says `generation`: its descriptor, NOT_THERE, or -1
+// with *e. Of PATH, where there is a note: whether it is finished, and its generation. A note that
+// cannot be read may just be going.
+static int open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown,
                            struct err *e)
 {
     struct err ignored;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? POLICY_NOT_THERE : err_errno(e, path);
+        return errno == ENOENT ? NOT_THERE : err_errno(e, path);
     struct directory_note note;
-    int found = POLICY_NOT_THERE;
+    int found = NOT_THERE;
     if (io_exists(fd, directory_note_name) && directory_read_note(fd, &note, &ignored) == 0) {
         *finished = note.finished;
         *shown = note.generation;
@@ -737,12 +740,11 @@ int policy_follow(const char *path, uint64_t *generation, int start, struct err 
         int live = is_live(path, e);
         int finished = 0;
         uint64_t shown = UINT64_MAX;
-        int fd = live < 0 ? -1 : POLICY_NOT_THERE;
+        int fd = live < 0 ? -1 : NOT_THERE;
         if (live >= 0 && (!start || live)) {
-            fd = policy_open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown,
-                                        e);
-            if (fd == POLICY_NOT_THERE && start && shown != UINT64_MAX)
-                fd = policy_open_generation(path, shown, &finished, &shown, e);
+            fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown, e);
+            if (fd == NOT_THERE && start && shown != UINT64_MAX)
+                fd = open_generation(path, shown, &finished, &shown, e);
         }
         if (fd == -1)
             return -1;

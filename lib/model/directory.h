@@ -86,11 +86,6 @@ MUST_CHECK int policy_lock_take(struct policy_lock *l, const char *path, struct 
 // Tells followers that the directory now shows the generation to start from.
 MUST_CHECK int policy_lock_ready(struct policy_lock *l, struct err *e);
 void policy_lock_release(struct policy_lock *l); // and removes the file
-enum { POLICY_NOT_THERE = -2 };
-// Opens PATH, or PATH/previous, if its note says `generation`: its descriptor, POLICY_NOT_THERE, or
-// -1 with *e. Of PATH, where there is a note: whether it is finished, and its generation.
-int policy_open_generation(const char *path, uint64_t generation, int *finished, uint64_t *shown,
-                           struct err *e);
 // Whether somebody follows the policy right now.
 int policy_is_followed(const struct policy_lock *l);
 // Tells the trainer that this process follows its policy; a descriptor to close at the end, or -1.

@@ -323,10 +323,6 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
         p->aside = 1;
     }
     p->created = !exists || p->aside;
-    // A run that was killed, or failed, just before this.
-    if (resumed && (leave_behind(p, run_state, e) < 0 ||
-                    (!p->run.o->metrics && leave_behind(p, run_metrics_name, e) < 0)))
-        return -1;
     int finished = 0;
     int shows = resumed ? shows_generation(p, &finished, e) : 0;
     if (shows < 0)

@@ -152,14 +152,46 @@ static json_t *sums_of_generation(const struct run *r, int at, struct err *e)
     return NULL;
 }
 
-// Of the generation before, wherever it is: one without files, where it is nowhere.
+// Whether the directory is the generation before; -1: *e.
+static int is_before(const struct run *r, int at, struct err *e)
+{
+    struct directory_note note;
+    int there = io_look(at, directory_note_name, e);
+    if (there <= 0 || directory_read_note(at, &note, e) < 0)
+        return there > 0 ? -1 : there;
+    int is = note.generation + 1 == (uint64_t)r->trainer.step;
+    directory_release_note(&note);
+    return is;
+}
+
+// Opens the generation before, OUT or OUT/previous; -1 with *found 0 where it is nowhere. This run
+// alone replaces them: what cannot be read there is an error.
+static int open_before(const struct run *r, int *found, struct err *e)
+{
+    int fd = open(r->o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int below = 0; fd >= 0; below++) {
+        *found = is_before(r, fd, e);
+        if (*found > 0)
+            return fd;
+        int next = *found < 0 || below
+                       ? -1
+                       : openat(fd, directory_previous, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int why = *found < 0 || below ? ENOENT : errno;
+        close(fd);
+        fd = next;
+        errno = why;
+        if (*found < 0)
+            return err_prefix(e, "%s", r->o->output);
+    }
+    *found = errno == ENOENT ? 0 : -1;
+    return *found < 0 ? err_errno(e, r->o->output) : -1;
+}
+
+// Of the generation before: one without files, where it is nowhere.
 static json_t *sums_before(const struct run *r, struct err *e)
 {
-    int finished;
-    uint64_t shown, step = (uint64_t)r->trainer.step;
-    int fd = step ? policy_open_generation(r->o->output, step - 1, &finished, &shown, e)
-                  : POLICY_NOT_THERE;
-    if (fd < 0 && fd != POLICY_NOT_THERE)
+    int found, fd = open_before(r, &found, e);
+    if (found < 0)
         return NULL;
     json_t *sums = fd < 0 ? json_object() : sums_of_generation(r, fd, e);
     if (fd >= 0)
