@@ -2,7 +2,7 @@
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
 
 # Names are given as they are: a dollar in one would be make's, which can run commands.
-$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR KILLS SEED,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
+$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR KILLS SEED FAULTS FAULT_RUNS,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
 	it would be taken for a variable of make: write the name without, or set it in config.mak)))
 VERSION := 0.2.0
 -include config.mak
@@ -229,12 +229,14 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libcore.a
 # Each system call and each piece of memory of a small run fails once: a run for each; and power cuts.
 # FAULTS="sft-train toks-cat" takes some cases of tests/faults/cases.bash.
 FAULT_RUNS ?= 2000
+faults: export FAULTS := $(FAULTS)
+faults: export FAULT_RUNS := $(FAULT_RUNS)
 faults:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs
-	@export BIN="$$(cd '$(BINDIR)' && pwd)"; status=0; \
-		$(ALONE) tests/faults/run --most $(FAULT_RUNS) $(FAULTS) || status=1; \
-		$(ALONE) tests/faults/run --cut --most $(FAULT_RUNS) $(FAULTS) || status=1; exit $$status
+	@export BIN="$$(cd '$(BINDIR)' && pwd)"; status=0; set -f; \
+		$(ALONE) tests/faults/run --most "$$FAULT_RUNS" $$FAULTS || status=1; \
+		$(ALONE) tests/faults/run --cut --most "$$FAULT_RUNS" $$FAULTS || status=1; exit $$status
 
 # What goes where; install and uninstall read the same list: MODE, SOURCE, folder under PREFIX, NAME.
 # DESTDIR and PREFIX may hold spaces: only the shell sees them.

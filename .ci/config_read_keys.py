@@ -97,7 +97,7 @@ def main():
         sources = sources + [code]
     print("// SPDX-License-Identifier: MIT")
     print(f"// Keys of config.json that transformers {transformers.__version__} reads. Written by "
-          "config_read_keys.py.")
+          ".ci/config_read_keys.py.")
     print("#ifndef MODEL_CONFIG_READ_KEYS_H\n#define MODEL_CONFIG_READ_KEYS_H\n")
     print("static const struct read_keys {")
     print("    const char *family, *keys; // in order, with a blank between")

@@ -7,10 +7,7 @@ load engine
 setup() {
     engine_setup
     cp -r "$model" base && chmod -R u+w base
-    "$BIN/toks" view demos.toks | jq -c 'if has("token")
-        then del(.mask) + {mask: .mask} + {pair: .id, role: "demo"}, del(.mask) + {mask: .mask} + {pair: .id, role: "sample"}
-        else .columns += [{name: "pair", type: "string", per: "sequence"}, {name: "role", type: "string", per: "sequence"}] end' |
-        jq -c 'select(.id != "none")' | "$BIN/toks" view -b >pairs.toks
+    demo_pairs >pairs.toks
     "$BIN/rollout" -q -m base -n 2 --batch-size 2 --steps 2 --max-new-tokens 4 prompts.toks |
         "$BIN/logprob" -q -m base --as sft | "$BIN/dense-reward" -q --floor 0 --baseline none sft none >round.toks
 }

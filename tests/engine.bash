@@ -38,6 +38,14 @@ prompts() {
 END
 }
 
+# A stream of pairs: each demonstration that trains, with itself as the sample.
+demo_pairs() {
+    "$BIN/toks" view demos.toks | jq -c 'if has("token")
+        then select(.id != "none") | .pair = .id[:1] | ., (.id += "2" | .role = "sample") | .role //= "demo"
+        else .columns += [{name: "pair", type: "string", per: "sequence"}, {name: "role", type: "string", per: "sequence"}] end' |
+        "$BIN/toks" view -b
+}
+
 # A GPT-2 with the vocabulary of the tests' model: its positions are learned, and end.
 learned_model() { # DIR POSITIONS
     mkdir "$1.config"

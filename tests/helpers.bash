@@ -46,6 +46,16 @@ holders() { # FILE: the numbers of all who have it open
     find /proc/[0-9]*/fd -lname "$(realpath "$1")" -printf '%h\n' 2>/dev/null | cut -d/ -f3 | sort -u
 }
 
+# In the file's folder: demonstrations of the task sort, a model of its shape, and one trained on them.
+sorters() {
+    local pipelines=$BATS_TEST_DIRNAME/../pipelines
+    cd "$BATS_FILE_TMPDIR" || return
+    PATH=$(cd "$BIN" && pwd):$PATH
+    "$pipelines/tasks/sort/generate" --n 24 --seed 1 >demos.jsonl
+    model init -q "$pipelines/tasks/sort/model" -o base --seed 1
+    "$pipelines/sft" -m base -o sft --seed 1 demos.jsonl -- -q --max-steps 4 --batch-size 4
+}
+
 # ---- runs that are struck at a known point: strike.c ----
 
 # LOG SIGNAL POINT COMMAND...: becomes the command, which gets the signal there (0: never), with all

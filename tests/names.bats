@@ -11,11 +11,7 @@ P=$BATS_TEST_DIRNAME/../pipelines
 odd=$'-a b;>INJ;$(touch INJ)`touch INJ`"it\'s"\\\n\e[31m%d #&|*'
 
 setup_file() {
-    cd "$BATS_FILE_TMPDIR" || return
-    PATH=$(cd "$BIN" && pwd):$PATH
-    "$P/tasks/sort/generate" --n 24 --seed 1 >demos.jsonl
-    model init -q "$P/tasks/sort/model" -o base --seed 1
-    "$P/sft" -m base -o sft --seed 1 demos.jsonl -- -q --max-steps 4 --batch-size 4
+    sorters
 }
 
 setup() {

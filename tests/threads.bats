@@ -9,10 +9,7 @@ load engine
 setup() {
     engine_setup
     cp -r "$model" base && chmod -R u+w base
-    "$BIN/toks" view demos.toks | jq -c 'if has("token")
-        then select(.id != "none") | .pair = .id[:1] | ., (.id += "2" | .role = "sample") | .role //= "demo"
-        else .columns += [{name: "pair", type: "string", per: "sequence"}, {name: "role", type: "string", per: "sequence"}] end' |
-        "$BIN/toks" view -b >pairs.toks
+    demo_pairs >pairs.toks
 }
 
 # COMMAND...: with -o and --threads; what it writes is the same for 1 to 4 of them, and nothing is said.

@@ -15,3 +15,11 @@ int listing_next(DIR *directory, const char **name)
         *name = entry->d_name;
     return entry ? 1 : errno ? -1 : 0;
 }
+
+int listing_has(const char *const *names, const char *name)
+{
+    for (; names && *names; names++)
+        if (!strcmp(*names, name))
+            return 1;
+    return 0;
+}

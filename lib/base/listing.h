@@ -8,5 +8,7 @@
 // The next name besides `.` and `..`: 1, with *name good until the next call; 0 at the end; -1 with
 // errno where the directory cannot be read.
 int listing_next(DIR *directory, const char **name);
+// Whether the name is among those, which NULL ends; NULL: none.
+int listing_has(const char *const *names, const char *name);
 
 #endif

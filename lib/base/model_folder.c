@@ -39,11 +39,10 @@ int model_folder_is_part(const char *name)
                                         "chat_template.jinja",
                                         "chat_template.json",
                                         "README.md",
-                                        "LICENSE"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(name, known[i]))
-            return 1;
-    return model_folder_is_weights(name) || has_suffix(name, ".index.json");
+                                        "LICENSE",
+                                        NULL};
+    return listing_has(known, name) || model_folder_is_weights(name) ||
+           has_suffix(name, ".index.json");
 }
 
 int model_folder_note(int at, struct err *e)

@@ -133,13 +133,11 @@ static int is_ours(int at, const char *name, const char *model)
                                       "state.safetensors.new",
                                       "start",
                                       "ema",
-                                      "half"};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        if (!strcmp(name, own[i]))
-            return 1;
+                                      "half",
+                                      NULL};
     // Models are kept under numbers.
-    return model_folder_is_part(name) || !name[strspn(name, "0123456789.eE+-")] ||
-           looks_kept(at, name) || is_in(model, name);
+    return listing_has(own, name) || model_folder_is_part(name) ||
+           !name[strspn(name, "0123456789.eE+-")] || looks_kept(at, name) || is_in(model, name);
 }
 
 static int look_inside(struct standing *s, int fd, const char *path, const struct claim *c,

@@ -101,17 +101,11 @@ static int is_filled(const char *path)
     return 0;
 }
 
-static int is_sign(const char *name)
-{
-    return !strcmp(name, directory_note_name) || !strcmp(name, directory_marker) ||
-           !strcmp(name, directory_old);
-}
-
 // The directory with all it holds, fine if it does not exist. What tells that it is ours goes last:
 // what a failure or a kill leaves can be removed later.
 int directory_remove(const char *path, struct err *e)
 {
-    static const char *const sign[] = {directory_note_name, directory_marker, directory_old};
+    static const char *const sign[] = {directory_note_name, directory_marker, directory_old, NULL};
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), result = 0, more = 0;
     if (fd < 0)
         return errno == ENOENT ? 0 : err_errno(e, path);
@@ -123,11 +117,11 @@ int directory_remove(const char *path, struct err *e)
         return -1;
     }
     while (result == 0 && (more = listing_next(listing, &name)) > 0)
-        if (!is_sign(name))
+        if (!listing_has(sign, name))
             result = io_remove_tree(fd, name, e);
     if (more < 0)
         result = err_errno(e, path);
-    for (size_t i = 0; i < sizeof sign / sizeof *sign && result == 0; i++)
+    for (size_t i = 0; sign[i] && result == 0; i++)
         result = io_remove_tree(fd, sign[i], e);
     closedir(listing);
     return result == 0 ? io_remove_tree(AT_FDCWD, path, e) : -1;

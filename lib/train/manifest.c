@@ -14,14 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int is_in(const char *const *list, const char *name)
-{
-    for (; list && *list; list++)
-        if (!strcmp(*list, name))
-            return 1;
-    return 0;
-}
-
 // A file of the run's own: no input of the command, since the run writes it too (base/touched.h).
 static int open_own(int at, const char *name, struct err *e)
 {
@@ -132,7 +124,7 @@ static int add_tree(json_t *sums, int at, const char *prefix, const char *const 
         return -1;
     }
     while (result == 0 && (more = listing_next(directory, &entry)) > 0)
-        if (!is_in(skip, entry))
+        if (!listing_has(skip, entry))
             result = add_entry(sums, at, entry, prefix, e);
     if (more < 0)
         result = err_errno(e, *prefix ? prefix : "a folder");
