@@ -152,6 +152,20 @@ leaves_nothing() {
     leaves_nothing 'INT HUP' "$BIN/toks" head -n 2 demos.toks -o out
 }
 
+@test "the last of a session whom a signal ends takes the board of progress away" {
+    mkdir tmp
+    mkfifo pipe
+    exec 8<>pipe
+    # Nobody but these is in the session.
+    env -u XDG_RUNTIME_DIR TMPDIR="$PWD/tmp" setsid -w bash -c '
+        toks tee copy <pipe | cat & await() { until "$@"; do sleep 0.02; done; }
+        await compgen -G "tmp/densepath-*"
+        pkill -TERM -s 0 -x toks
+        wait' >said 2>&1 3>&- 8>&-
+    exec 8>&-
+    [ -z "$(ls -A tmp)" ]
+}
+
 @test "a file too large for its limit: an error with its name, and nothing left" {
     long_records long.toks 150
     cp long.toks old

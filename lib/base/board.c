@@ -233,7 +233,7 @@ static void draw(struct board *b, const char *message, size_t size, double now)
 }
 
 // Ctrl-C, Ctrl-Z: the shell's prompt must not stand above old lines.
-void board_erase(void)
+static void erase(void)
 {
     put("\r\033[J", 4);
 }
@@ -241,7 +241,7 @@ void board_erase(void)
 static void erase_and_suspend(int signal_number)
 {
     (void)signal_number;
-    board_erase();
+    erase();
     raise(SIGSTOP);
 }
 
@@ -358,6 +358,23 @@ static void leave_board(struct board *b)
         others += b->slot[i].state == SLOT_LIVE;
     if (others)
         write_board(me.fd, b);
+    else
+        unlink(me.path);
+}
+
+void board_end(void)
+{
+    static struct board b; // a handler's stack may be small
+    int others = 0;
+    if (me.show)
+        erase();
+    if (me.fd < 0 || enter(me.fd, 50) < 0 || read_board(me.fd, &b) < 0)
+        return;
+    b.slot[me.slot].state = SLOT_FREE;
+    for (int i = 0; i < SLOTS; i++)
+        others += b.slot[i].state == SLOT_LIVE;
+    if (others)
+        write_board(me.fd, &b);
     else
         unlink(me.path);
 }

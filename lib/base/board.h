@@ -29,8 +29,8 @@ struct board_line {
 void board_join(int show);
 // `records` that were written in all; 0: as the line said. Idempotent.
 void board_leave(int64_t records);
-// Takes the lines from the screen: for the handler of a signal that ends the program.
-void board_erase(void);
+// For the handler of a signal that ends the program: takes the lines from the screen and leaves.
+void board_end(void);
 // 1 when stderr is a terminal that lines can be drawn on.
 int board_terminal(void);
 // Sets the line; draws all of them unless that was done less than a tenth of a second ago.

@@ -32,6 +32,7 @@ struct keeper {
     int status;     // of the child, as waitpid tells it
     int ended;      // it has
     int ending;     // and so must all others
+    int number;     // of the signal that told so, or 0
     int saved;      // one of them has ended with its state saved
     pid_t *told;
     size_t n_told, room;
@@ -157,7 +158,8 @@ static void keep(struct keeper *k)
     for (;;) {
         struct timespec pause = {0, LOOK_AGAIN_MS * 1000000L};
         int number = sigtimedwait(&k->watched, NULL, k->ending ? &pause : NULL);
-        k->ending |= number > 0 && number != SIGCHLD;
+        if (number > 0 && number != SIGCHLD)
+            k->ending = k->number = number;
         int more = reap(k);
         if (!more || (k->ended && !k->ending))
             return;
@@ -201,16 +203,19 @@ static int outcome(const struct keeper *k)
 {
     if (k->saved)
         return STATUS_AGAIN;
-    if (!WIFSIGNALED(k->status))
+    // What was told to end, and broke off, has no status of its own.
+    int broke_off = WIFEXITED(k->status) && WEXITSTATUS(k->status) == STATUS_FAILED;
+    int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : broke_off ? k->number : 0;
+    if (!number)
         return WEXITSTATUS(k->status);
     sigset_t one;
     sigemptyset(&one);
-    sigaddset(&one, WTERMSIG(k->status));
-    signal(WTERMSIG(k->status), SIG_DFL);
+    sigaddset(&one, number);
+    signal(number, SIG_DFL);
     prctl(PR_SET_DUMPABLE, 0); // the child has left a core, if anyone
-    raise(WTERMSIG(k->status));
+    raise(number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
-    return 128 + WTERMSIG(k->status);
+    return 128 + number;
 }
 
 // The folder is not of this process's making: a script may need none.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/option.h"
+#include "base/board.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "base/nearest.h"
@@ -561,6 +562,7 @@ int common_apply(const struct common *c, int stop_signals)
     struct err e;
     message_quiet(c->quiet);
     signals_init(stop_signals);
+    signals_before_end(board_end);
     if (threads_set((int)c->threads, &e) < 0 || output_try(c->metrics, 1, &e) < 0 ||
         (!c->is_directory && output_try(c->output, 0, &e) < 0))
         return message_fail(&e);

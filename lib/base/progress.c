@@ -3,7 +3,6 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +29,6 @@ void progress_init(struct progress *p, const char *unit, int64_t total)
                                  : PROGRESS_PLAIN;
     if (p->form != PROGRESS_OFF)
         board_join(p->form == PROGRESS_TERMINAL);
-    if (p->form == PROGRESS_TERMINAL)
-        signals_before_end(board_erase);
     p->due = -INFINITY;
     progress_update(p, 0, "%s", "");
 }
