@@ -153,15 +153,18 @@ leaves_nothing() {
 }
 
 @test "the last of a session whom a signal ends takes the board of progress away" {
+    local status=0
     mkdir tmp
     mkfifo pipe
     exec 8<>pipe
+    export -f await
     # Nobody but these is in the session.
     env -u XDG_RUNTIME_DIR TMPDIR="$PWD/tmp" setsid -w bash -c '
-        toks tee copy <pipe | cat & await() { until "$@"; do sleep 0.02; done; }
+        "$0" tee copy <pipe > >(cat) & pid=$!
         await compgen -G "tmp/densepath-*"
-        pkill -TERM -s 0 -x toks
-        wait' >said 2>&1 3>&- 8>&-
+        kill -TERM $pid
+        wait $pid' "$BIN/toks" >said 2>&1 3>&- 8>&- || status=$?
+    [ "$status" -eq 143 ]
     exec 8>&-
     [ -z "$(ls -A tmp)" ]
 }
