@@ -152,6 +152,18 @@ leaves_nothing() {
     leaves_nothing 'INT HUP' "$BIN/toks" head -n 2 demos.toks -o out
 }
 
+@test "a signal at any change of the board of progress leaves none behind" {
+    touch points said
+    mkfifo pipe
+    exec 8<>pipe
+    unset XDG_RUNTIME_DIR
+    # In the folder where nothing may be left.
+    export TMPDIR=$PWD STRIKE_LOCKS=1
+    # shellcheck disable=SC2016
+    leaves_nothing 'HUP TERM INT' bash -c 'exec "$0" tee out <demos.toks >pipe 8>&-' "$BIN/toks"
+    grep '^lock .*densepath-' points
+}
+
 @test "the last of a session whom a signal ends takes the board of progress away" {
     local status=0
     mkdir tmp

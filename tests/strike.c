@@ -8,6 +8,7 @@
 // STRIKE_SIGNAL  number of the signal
 // STRIKE_WHOM    `self`, the process; `leader`, that of its session; else all of its session
 // STRIKE_READS   set: what is read comes byte by byte, as it may from a pipe
+// STRIKE_LOCKS   set: a lock is a point too, and so is a write at a place
 // STRIKE_NAMED   set: no file is made without a name, as on some file systems
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -180,4 +181,22 @@ int openat(int at, const char *path, int flags, ...)
         point("open", path);
     }
     return REAL(int, openat, int, const char *, int, ...)(at, path, flags, mode);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
+{
+    if (getenv("STRIKE_LOCKS"))
+        point_at("pwrite", fd);
+    return REAL(ssize_t, pwrite, int, const void *, size_t, off_t)(fd, data, size, at);
+}
+
+int fcntl(int fd, int command, ...)
+{
+    va_list more;
+    va_start(more, command);
+    void *argument = va_arg(more, void *);
+    va_end(more);
+    if (command == F_OFD_SETLK && getenv("STRIKE_LOCKS"))
+        point_at("lock", fd);
+    return REAL(int, fcntl, int, int, ...)(fd, command, argument);
 }

@@ -283,22 +283,24 @@ static void describe_process(void)
     me.own.output = pipe_at(STDOUT_FILENO);
 }
 
-// Opens and locks the board. /tmp is everyone's: nothing but a file of our own will do. -1: none.
-static int open_board(int flags, int tries)
+// Opens and locks the board at me.path. /tmp is everyone's: nothing but a file of our own will do.
+// -1, in *fd too: none. *fd is set before the lock is taken, so that a handler finds who has it.
+static int open_board(int *fd, int flags, int tries)
 {
     struct stat st;
-    fill_path();
     for (int i = 0; i < 3; i++) {
-        int fd = open(me.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0600);
-        if (fd < 0)
+        *fd = open(me.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0600);
+        if (*fd < 0)
             return -1;
-        int ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
-        if (ours && enter(fd, tries) == 0) {
-            if (fstat(fd, &st) == 0 && st.st_nlink == 1)
-                return fd;
+        int ours = fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
+        if (ours && enter(*fd, tries) == 0) {
+            if (fstat(*fd, &st) == 0 && st.st_nlink == 1)
+                return 0;
             ours = st.st_nlink == 0; // removed meanwhile by the last to leave: make a new one
         }
-        close(fd);
+        int failed = *fd;
+        *fd = -1;
+        close(failed);
         if (!ours)
             return -1;
     }
@@ -334,15 +336,17 @@ void board_join(int show)
         watch_suspension();
     if (!me.show && !me.own.input && !me.own.output)
         return; // nobody to tell anything
-    int fd = open_board(O_CREAT, 10);
-    if (fd >= 0 && read_board(fd, &b) == 0 && (me.slot = take_slot(&b, fd)) >= 0) {
-        me.fd = fd;
+    fill_path();
+    if (open_board(&me.fd, O_CREAT, 10) < 0)
+        return;
+    if (read_board(me.fd, &b) == 0 && (me.slot = take_slot(&b, me.fd)) >= 0) {
         b.slot[me.slot] = me.own;
-        write_board(fd, &b);
-        lock(fd, F_UNLCK, 0);
+        write_board(me.fd, &b);
+        lock(me.fd, F_UNLCK, 0);
         atexit(leave_at_exit);
-    } else if (fd >= 0) {
-        close(fd);
+    } else {
+        close(me.fd);
+        me.fd = -1;
     }
 }
 
@@ -368,15 +372,20 @@ void board_end(void)
     int others = 0;
     if (me.show)
         erase();
-    if (me.fd < 0 || enter(me.fd, 50) < 0 || read_board(me.fd, &b) < 0)
+    // The signal may have come while it joined: then the file may be there and its slot not.
+    int fd = me.fd;
+    int entered = fd >= 0 ? enter(fd, 50) : me.joined && *me.path ? open_board(&fd, 0, 50) : -1;
+    if (entered < 0 || read_board(fd, &b) < 0)
         return;
-    b.slot[me.slot].state = SLOT_FREE;
+    if (me.slot >= 0)
+        b.slot[me.slot].state = SLOT_FREE;
     for (int i = 0; i < SLOTS; i++)
         others += b.slot[i].state == SLOT_LIVE;
     if (others)
-        write_board(me.fd, &b);
+        write_board(fd, &b);
     else
         unlink(me.path);
+    lock(fd, F_UNLCK, 0); // what else the handler does may take longer than others wait
 }
 
 void board_leave(int64_t records)
@@ -489,8 +498,10 @@ void board_message(const char *text, size_t size)
         if (!me.joined)
             describe_process();
         int fd = me.fd >= 0 && enter(me.fd, 50) == 0 ? me.fd : -1;
-        if (me.fd < 0)
-            fd = open_board(0, 50);
+        if (me.fd < 0) {
+            fill_path();
+            open_board(&fd, 0, 50);
+        }
         done = fd >= 0 && message_above(fd, text, size) == 0;
         if (fd >= 0 && fd != me.fd)
             close(fd);
