@@ -162,6 +162,16 @@ leaves_nothing() {
     # shellcheck disable=SC2016
     leaves_nothing 'HUP TERM INT' bash -c 'exec "$0" tee out <demos.toks >pipe 8>&-' "$BIN/toks"
     grep '^lock .*densepath-' points
+    # Nor does the end of the reader, which had been there.
+    mkfifo gone
+    : <gone &
+    exec 7>gone
+    wait $!
+    got=0
+    setsid -w "$BIN/toks" tee out <demos.toks >&7 || got=$?
+    [ "$got" -eq 141 ]
+    exec 7>&-
+    [ -z "$(compgen -G 'densepath-*')" ]
 }
 
 @test "the last of a session whom a signal ends takes the board of progress away" {

@@ -99,9 +99,7 @@ void signals_before_end(void (*fn)(void))
 
 int signals_exit_status(int status)
 {
-    if (status == STATUS_PIPE) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (status == STATUS_PIPE)
+        end(SIGPIPE);
     return status;
 }

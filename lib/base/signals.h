@@ -18,7 +18,7 @@ MUST_CHECK int signals_check_stop(struct err *e);
 int signals_stop_fd(void);
 // Calls fn in the handler of a signal that ends the program: one function, safe there.
 void signals_before_end(void (*fn)(void));
-// main's last act for a program that failed with STATUS_PIPE: dies of SIGPIPE, silently.
+// main's last act for a program that failed with STATUS_PIPE: dies of SIGPIPE, silently, as above.
 int signals_exit_status(int status);
 
 #endif
