@@ -400,17 +400,11 @@ static int read_optional(const char *directory, const char *name, json_t **out, 
 {
     *out = NULL;
     char *path = io_path(directory, name, e);
-    if (!path)
-        return -1;
-    if (io_exists(AT_FDCWD, path)) {
+    int there = path ? io_look(AT_FDCWD, path, e) : -1;
+    if (there > 0)
         *out = json_parse_file(AT_FDCWD, path, CONFIG_MAX_BYTES, e);
-        if (!*out) {
-            free(path);
-            return -1;
-        }
-    }
     free(path);
-    return 0;
+    return there < 0 || (there > 0 && !*out) ? -1 : 0;
 }
 
 // A token by its role, which makes it special, or of a list: a string, or an object with flags.
@@ -834,7 +828,7 @@ static int note_folder(const char *directory, struct err *e)
         return 0; // who reads its files tells
     int result = model_folder_note(at, e);
     close(at);
-    return result;
+    return result < 0 ? err_prefix(e, "%s", directory) : 0;
 }
 
 static int read_files(struct tokenizer *t, const char *directory, struct err *e)

@@ -168,23 +168,21 @@ static int is_before(const struct run *r, int at, struct err *e)
 // alone replaces them: what cannot be read there is an error.
 static int open_before(const struct run *r, int *found, struct err *e)
 {
-    int fd = open(r->o->output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int below = 0; fd >= 0; below++) {
-        *found = is_before(r, fd, e);
-        if (*found > 0)
-            return fd;
-        int next = *found < 0 || below
-                       ? -1
-                       : openat(fd, directory_previous, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        int why = *found < 0 || below ? ENOENT : errno;
-        close(fd);
-        fd = next;
-        errno = why;
-        if (*found < 0)
-            return err_prefix(e, "%s", r->o->output);
+    char *previous = io_path(r->o->output, directory_previous, e);
+    const char *const path[] = {r->o->output, previous};
+    int fd = -1, result = previous ? 0 : -1;
+    for (int i = 0; result == 0 && i < 2; i++) {
+        fd = open(path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            result = errno == ENOENT ? 0 : err_errno(e, path[i]);
+        else if ((result = is_before(r, fd, e)) < 0)
+            err_prefix(e, "%s", path[i]);
+        if (fd >= 0 && result <= 0)
+            close(fd);
     }
-    *found = errno == ENOENT ? 0 : -1;
-    return *found < 0 ? err_errno(e, r->o->output) : -1;
+    free(previous);
+    *found = result;
+    return result > 0 ? fd : -1;
 }
 
 // Of the generation before: one without files, where it is nowhere.
