@@ -6,7 +6,7 @@
 # there, or of the folder where they were installed with it, else of PATH.
 set -euo pipefail
 
-pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+pipelines=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 if [[ -n ${BIN-} ]]; then
     PATH=$(cd -- "$BIN" && pwd):$PATH
 elif [[ -x $pipelines/../bin/toks ]]; then
@@ -23,8 +23,9 @@ export LC_ALL=C
 
 me=${0##*/}
 
-# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends.
-if [[ -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
+# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends. One
+# that starts nothing that lasts sources this with --without-keeper.
+if [[ ${1-} != --without-keeper && -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
     exec densepath --keep "$BASH" "$0" "$@"
 fi
 kept=${DENSEPATH_KEPT-}

@@ -8,7 +8,7 @@
 # shellcheck source=pipelines/lib/pipeline.bash
 # The stage that sources this has set them.
 # shellcheck disable=SC2154
-source "$(dirname "${BASH_SOURCE[0]}")/../../lib/pipeline.bash"
+source "${BASH_SOURCE[0]%/*}/../../lib/pipeline.bash"
 
 # Options of every trainer. What was interrupted goes on from its last state.
 # shellcheck disable=SC2034
