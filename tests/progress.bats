@@ -135,6 +135,22 @@ second_on_terminal() { # COLUMNS
     [ -z "$(ls runtime)" ]
 }
 
+@test "the closing line of a run that goes on has the speed of this run" {
+    local at train=(sft-train -m "$model" --batch-size 4 --max-steps 101 --save-steps 100 --metrics log -o out demos.toks)
+    struck KILL 0 "${train[@]}"
+    [ "$got" -eq 0 ]
+    # Before the line of the update after the state.
+    at=$(awk '$1 == "write" && $2 == "log" && ++n == 101 { print NR }' points)
+    rm -r out
+    struck KILL "$at" "${train[@]}"
+    [ "$got" -eq 137 ]
+    "${train[@]}" --resume 2>said
+    grep -q '^sft-train: going on after update 100$' said
+    # It took longer than its one update did.
+    jq -se --argjson speed "$(sed -nE 's,^sft-train: out: .* ([0-9]+) tokens/s$,\1,p' said)" '
+        (.[-1].num_tokens - .[-2].num_tokens) as $own | $own > 0 and $speed <= $own / .[-1].step_time + 1' log
+}
+
 @test "where no board can be made, a program shows its own line" {
     chmod 500 runtime
     TMPDIR=/nonexistent on_terminal 100 'XDG_RUNTIME_DIR=/proc rollout -m $model many.toks >x.toks'
