@@ -21,7 +21,7 @@ setup() {
 # Runs a command on a terminal of its own; the transcript goes to `transcript`, every state of the
 # screen to `screens`.
 on_terminal() { # COLUMNS COMMAND
-    printf 'stty cols %s rows 40\n%s\n' "$1" "$2" >job
+    { printf 'stty cols %s rows 40\n' "$1" && declare -f await && printf '%s\n' "$2"; } >job
     script -qec "bash job" transcript.raw </dev/null >/dev/null || return
     # Without the first and the last line, and the line break before it, which are of script itself.
     sed '1d;$d' transcript.raw | head -c -1 >transcript
@@ -87,7 +87,8 @@ second_on_terminal() { # COLUMNS
 }
 
 @test "a pipeline on a terminal: other programs' messages stay too" {
-    on_terminal 100 "{ until grep -aqs dense-reward runtime/* || [ -e over ]; do sleep .02; done; echo 'from elsewhere' >&2; } &
+    on_terminal 100 "seen() { grep -aqs dense-reward runtime/* || [ -e over ]; }
+        { await seen; echo 'from elsewhere' >&2; } &
         $main_job; : >over; wait"
     grep -qx 'from elsewhere' left
     run ! grep -E 'elapsed|^$' left
@@ -104,7 +105,8 @@ second_on_terminal() { # COLUMNS
     mkfifo input
     on_terminal 100 'logprob -m $model --as sft input >out.toks & dead=$!
         exec 3>input
-        until grep -aqs logprob runtime/*; do sleep .05; done
+        seen() { grep -aqs logprob runtime/*; }
+        await seen
         rollout -m $model many.toks >first.toks
         kill -9 $dead; wait $dead
         echo killed
