@@ -488,7 +488,7 @@ steps() {
         status=0
         "$BIN/dense-reward" "${paper[@]}" --baseline loo s h cut.toks -o out 2>err || status=$?
         mapfile line <err # with its line break
-        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ $line == *$'\n' ]] && [ ! -e out ] || {
+        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ ${line[0]} == *$'\n' ]] && [ ! -e out ] || {
             echo "cut at $i: status $status"
             cat err
             false
@@ -500,7 +500,7 @@ steps() {
         status=0
         "$BIN/dense-reward" "${paper[@]}" --baseline loo s h bad.toks -o out 2>err || status=$?
         mapfile line <err # with its line break
-        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ $line == *$'\n' ]] && [ ! -e out ] || {
+        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ ${line[0]} == *$'\n' ]] && [ ! -e out ] || {
             echo "flipped at $i: status $status"
             cat err
             false

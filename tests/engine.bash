@@ -118,7 +118,7 @@ damage_refused() { # WHAT COMMAND...
     shift
     "$@" damaged >/dev/null 2>said || got=$?
     mapfile line <said # with its line break
-    if [ "$got" -ne 3 ] || [ "${#line[@]}" -ne 1 ] || [[ $line != *damaged*$'\n' ]]; then
+    if [ "$got" -ne 3 ] || [ "${#line[@]}" -ne 1 ] || [[ ${line[0]} != *damaged*$'\n' ]]; then
         echo "$what: status $got: $(cat said)"
         return 1
     fi

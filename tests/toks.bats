@@ -145,7 +145,7 @@ refuse() {
     [ "$status" -eq 3 ] || echo "$1 $2: status $status"
     mapfile line < said # with its line break
     [ "${#line[@]}" -eq 1 ] || echo "$1 $2: $(cat said)"
-    case ${line-} in
+    case ${line[0]-} in
         "toks $1: $2: "*$'\n') ;;
         *) echo "$1 $2: $(cat said)" ;;
     esac
