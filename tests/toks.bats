@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # toks, and the stream's test vectors.
 bats_require_minimum_version 1.5.0
 load helpers
