@@ -263,7 +263,7 @@ install: programs
 	@echo "installed in $$ROOT" | tr '\001-\011\013-\037\177' '?'
 uninstall:
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
-		rm -f "$$ROOT/$$3/$$4"; shift 4; done
+		printf '%s\0' "$$ROOT/$$3/$$4"; shift 4; done | xargs -0 rm -f
 	@for name in $(COMPLETED); do rm -f "$$ROOT/share/bash-completion/completions/$$name" \
 		"$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done
 	@for d in $(SHARE) share/doc/densepath; do \

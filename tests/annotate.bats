@@ -155,7 +155,7 @@ scores() { # STREAM: are they 1 .. 40?
 @test "a command that writes for ever without a line break, or behind its last answer" {
     bad 'wrote more than 64 MiB without a line break' --timeout 0 -- cat /dev/zero
     bad 'gave no answer for 0.5 seconds' --timeout 0.5 -- \
-        sh -c 'while :; do printf x; sleep 0.05; done'
+        sh -c 'i=0; while [ $((i += 1)) -lt 6000 ]; do printf x; sleep 0.05; done'
     bad 'gave more answers than there were records' --timeout 0 -- sh -c './good; cat /dev/zero'
     bad 'gave more answers than there were records' --timeout 0 -- sh -c './good; yes'
     # An answer may come in many pieces.
@@ -252,7 +252,8 @@ SH
     [ "$status" -eq 1 ]
     one_line
     # Two runs at a time.
-    "$toks" annotate -q --journal k -o no in.toks -- sh -c ': >begun; until [ -e go ]; do sleep 0.02; done; ./good' &
+    export -f await
+    "$toks" annotate -q --journal k -o no in.toks -- bash -c ': >begun; await test -e go && ./good' &
     await test -e begun
     run --separate-stderr "$toks" annotate --journal k -o no in.toks -- ./good
     [ "$status" -eq 1 ]
@@ -262,12 +263,13 @@ SH
 }
 
 @test "killed in the middle: the journal has what was answered, the command is gone" {
+    export -f await
     cat > slow <<'SH'
-#!/bin/sh
+#!/bin/bash
 n=0
 ./good | while read -r line; do
     n=$((n + 1))
-    [ "$n" -le 5 ] || until [ -e go ]; do sleep 0.02; done
+    [ "$n" -le 5 ] || await test -e go
     echo "$line"
 done
 SH

@@ -28,7 +28,7 @@ programs='init average sft-train reward-train pair-train online reinforce-step'
 
 # Names and bytes of all that is there.
 everything() {
-    find . -printf '%p %y ' \( -type f -exec cksum {} \; -o -printf '\n' \) | sort
+    { find . -printf '%p %y\n' && find . -type f -exec cksum {} +; } | sort
 }
 
 # COMMAND...: nothing is other afterwards.

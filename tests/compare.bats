@@ -15,7 +15,7 @@ setup() {
 }
 
 teardown() { # no run outlives a test that fails
-    [ -z "${pid-}" ] || kill "$pid" 2>/dev/null || true
+    [ -z "${pid-}" ] || { pkill -CONT -s "$pid" || true; kill "$pid" 2>/dev/null || true; }
 }
 
 tiny=(DEMONSTRATIONS=96 HELD_OUT=10 STOP_RULE=40 MAX_NEW_TOKENS=12 SELECT_FROM=48 BEST_OF=2 PRECHECK=3
@@ -195,10 +195,17 @@ counted() { # of $stderr
     alone() { flock -n out true; }
     begin
     await trains
+    # Both wait for seconds before they give up: meanwhile it rests.
+    pkill -STOP -s "$pid" -x sft-train
+    local other status_of_other=0
+    "$P/comparison/arms/stage" -o out/seed-1/sft.done -s out/inputs/sft.sh out/seed-1/demos.toks >other.said 2>&1 3>&- &
+    other=$!
     run -1 compare --seeds 1 --arms sft
     [[ $output == "compare: out: another run is at work there"* ]]
-    run -1 "$P/comparison/arms/stage" -o out/seed-1/sft.done -s out/inputs/sft.sh out/seed-1/demos.toks
-    [[ $output == "stage: out/seed-1/sft: another run is at work there"* ]]
+    wait "$other" || status_of_other=$?
+    [ "$status_of_other" -eq 1 ]
+    [[ $(cat other.said) == "stage: out/seed-1/sft: another run is at work there"* ]]
+    pkill -CONT -s "$pid" -x sft-train
     trains
     [ -e out/seed-1/sft.metrics.jsonl ]
     kill -0 "$pid"

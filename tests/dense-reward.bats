@@ -487,7 +487,8 @@ steps() {
         head -c "$i" in.toks >cut.toks
         status=0
         "$BIN/dense-reward" "${paper[@]}" --baseline loo s h cut.toks -o out 2>err || status=$?
-        [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
+        mapfile line <err # with its line break
+        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ ${line[0]} == *$'\n' ]] && [ ! -e out ] || {
             echo "cut at $i: status $status"
             cat err
             false
@@ -498,7 +499,8 @@ steps() {
             tail -c +$((i + 2)) in.toks; } >bad.toks
         status=0
         "$BIN/dense-reward" "${paper[@]}" --baseline loo s h bad.toks -o out 2>err || status=$?
-        [ "$status" -eq 3 ] && [ "$(wc -l <err)" -eq 1 ] && [ ! -e out ] || {
+        mapfile line <err # with its line break
+        [ "$status" -eq 3 ] && [ "${#line[@]}" -eq 1 ] && [[ ${line[0]} == *$'\n' ]] && [ ! -e out ] || {
             echo "flipped at $i: status $status"
             cat err
             false

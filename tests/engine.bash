@@ -114,10 +114,11 @@ survives_damage() {
 }
 
 damage_refused() { # WHAT COMMAND...
-    local what=$1 got=0
+    local what=$1 got=0 line
     shift
     "$@" damaged >/dev/null 2>said || got=$?
-    if [ "$got" -ne 3 ] || [ "$(wc -l <said)" -ne 1 ] || ! grep -q damaged said; then
+    mapfile line <said # with its line break
+    if [ "$got" -ne 3 ] || [ "${#line[@]}" -ne 1 ] || [[ ${line[0]} != *damaged*$'\n' ]]; then
         echo "$what: status $got: $(cat said)"
         return 1
     fi

@@ -19,7 +19,11 @@ setup() {
     "$P/sft" -m base -o sft --seed 1 demos.jsonl -- -q --max-steps 4 --batch-size 4
     local name folder pids=()
     declare -A kept=([dpr]=.rounds [vote]=.rounds [rft]=.rounds [best-of-sft]=.rounds [irft]=.stages [crossfit]='')
-    declare -A more=([dpr]="--mode rounds" [rft]=--overwrite [best-of-sft]=--overwrite [vote]='--answer cat' [irft]='--resume')
+    # As small as can be: one that is not refused ends soon, and is seen.
+    local few="--steps 1 --batch-size 2 --max-new-tokens 4"
+    declare -A more=([dpr]="--mode rounds -n 2 $few" [rft]="--overwrite --rounds 1 --reward-batch-size 2 $few"
+        [best-of-sft]='--overwrite --rounds 1 --prompts 2 -n 2 --max-new-tokens 4' [vote]="--answer cat -n 2 $few"
+        [irft]="--resume --stages 1 $few" [crossfit]='--folds 2')
     for name in "${!kept[@]}"; do
         folder=of-$name${kept[$name]}
         mkdir "$folder"

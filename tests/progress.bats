@@ -21,7 +21,7 @@ setup() {
 # Runs a command on a terminal of its own; the transcript goes to `transcript`, every state of the
 # screen to `screens`.
 on_terminal() { # COLUMNS COMMAND
-    printf 'stty cols %s rows 40\n%s\n' "$1" "$2" >job
+    { printf 'stty cols %s rows 40\n' "$1" && declare -f await && printf '%s\n' "$2"; } >job
     script -qec "bash job" transcript.raw </dev/null >/dev/null || return
     # Without the first and the last line, and the line break before it, which are of script itself.
     sed '1d;$d' transcript.raw | head -c -1 >transcript
@@ -87,7 +87,8 @@ second_on_terminal() { # COLUMNS
 }
 
 @test "a pipeline on a terminal: other programs' messages stay too" {
-    on_terminal 100 "{ until grep -aqs dense-reward runtime/* || [ -e over ]; do sleep .02; done; echo 'from elsewhere' >&2; } &
+    on_terminal 100 "seen() { grep -aqs dense-reward runtime/* || [ -e over ]; }
+        { await seen; echo 'from elsewhere' >&2; } &
         $main_job; : >over; wait"
     grep -qx 'from elsewhere' left
     run ! grep -E 'elapsed|^$' left
@@ -104,7 +105,8 @@ second_on_terminal() { # COLUMNS
     mkfifo input
     on_terminal 100 'logprob -m $model --as sft input >out.toks & dead=$!
         exec 3>input
-        until grep -aqs logprob runtime/*; do sleep .05; done
+        seen() { grep -aqs logprob runtime/*; }
+        await seen
         rollout -m $model many.toks >first.toks
         kill -9 $dead; wait $dead
         echo killed
@@ -133,6 +135,22 @@ second_on_terminal() { # COLUMNS
     # None before half a minute.
     run ! grep -E ' 0:[0-2][0-9] elapsed|[[:cntrl:]]' log
     [ -z "$(ls runtime)" ]
+}
+
+@test "the closing line of a run that goes on has the speed of this run" {
+    local at train=(sft-train -m "$model" --batch-size 4 --max-steps 101 --save-steps 100 --metrics log -o out demos.toks)
+    struck KILL 0 "${train[@]}"
+    [ "$got" -eq 0 ]
+    # Before the line of the update after the state.
+    at=$(awk '$1 == "write" && $2 == "log" && ++n == 101 { print NR }' points)
+    rm -r out
+    struck KILL "$at" "${train[@]}"
+    [ "$got" -eq 137 ]
+    "${train[@]}" --resume 2>said
+    grep -q '^sft-train: going on after update 100$' said
+    # It took longer than its one update did.
+    jq -se --argjson speed "$(sed -nE 's,^sft-train: out: .* ([0-9]+) tokens/s$,\1,p' said)" '
+        (.[-1].num_tokens - .[-2].num_tokens) as $own | $own > 0 and $speed <= $own / .[-1].step_time + 1' log
 }
 
 @test "where no board can be made, a program shows its own line" {

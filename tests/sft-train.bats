@@ -112,10 +112,11 @@ same_as_straight() {
     cat >stop <<'END'
 "$@" --save-steps 3 --max-steps 1000000000 --metrics log -o out demos.toks 2>/dev/null 3>&- &
 pid=$!
-while [ ! -e log ] || [ "$(wc -l <log)" -lt 5 ]; do sleep 0.02; done
+await has_lines log 5
 kill -9 $pid
 wait $pid
 END
+    export -f await has_lines
     run -137 bash stop "${train[@]}"
     [ -e out.partial/state.safetensors ]
     local again=("${train[@]}" --resume --max-steps 1000000000 -o out)
@@ -161,7 +162,7 @@ END
     # A resumed run has the lines of one that was never stopped: what is behind the state goes.
     "${train[@]}" --max-steps 1000000000 --save-steps 4 -o stopped demos.toks 2>/dev/null 3>&- &
     local pid=$! log=stopped.partial/metrics.jsonl
-    while [ ! -e stopped.partial/state.safetensors ]; do sleep 0.02; done
+    await test -e stopped.partial/state.safetensors
     kill -TERM $pid
     wait $pid || true
     local lines
@@ -170,7 +171,7 @@ END
     printf '{"st' >>$log # half a line
     "${train[@]}" --max-steps 1000000000 --save-steps 4 --resume -o stopped demos.toks 2>/dev/null 3>&- &
     pid=$!
-    until [ "$(wc -l <$log)" -gt $((lines + 3)) ]; do sleep 0.02; done
+    await has_lines $log $((lines + 4))
     kill -TERM $pid
     wait $pid || true
     jq -se '[.[].step] == [range(1; length + 1)]' $log

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # Signals: a long step is given up, the state of the last update is saved; what ends a program
 # leaves nothing behind.
 # shellcheck disable=SC2030,SC2031,SC2154

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# long
 # toks, and the stream's test vectors.
 bats_require_minimum_version 1.5.0
 load helpers
@@ -140,12 +141,13 @@ sweep() { # SCRIPT
         declare -f call
         cat <<'EOF'
 refuse() {
-    local status=0
+    local status=0 line
     call "$1" "$2" -o out/x 2> said > /dev/null || status=$?
     [ "$status" -eq 3 ] || echo "$1 $2: status $status"
-    [ "$(wc -l < said)" -eq 1 ] || echo "$1 $2: $(cat said)"
-    case $(cat said) in
-        "toks $1: $2: "*) ;;
+    mapfile line < said # with its line break
+    [ "${#line[@]}" -eq 1 ] || echo "$1 $2: $(cat said)"
+    case ${line[0]-} in
+        "toks $1: $2: "*$'\n') ;;
         *) echo "$1 $2: $(cat said)" ;;
     esac
     set -- out/*

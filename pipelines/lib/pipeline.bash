@@ -6,7 +6,7 @@
 # there, or of the folder where they were installed with it, else of PATH.
 set -euo pipefail
 
-pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+pipelines=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 if [[ -n ${BIN-} ]]; then
     PATH=$(cd -- "$BIN" && pwd):$PATH
 elif [[ -x $pipelines/../bin/toks ]]; then
@@ -23,8 +23,9 @@ export LC_ALL=C
 
 me=${0##*/}
 
-# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends.
-if [[ -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
+# The script goes on under a keeper (lib/base/keeper.h): what it starts ends with it, however it ends. One
+# that starts nothing that lasts sources this with --without-keeper.
+if [[ ${1-} != --without-keeper && -z ${DENSEPATH_KEPT-} && ${BASH_SOURCE[-1]} == "$0" ]] && command -v densepath >/dev/null; then
     exec densepath --keep "$BASH" "$0" "$@"
 fi
 kept=${DENSEPATH_KEPT-}
@@ -299,6 +300,27 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
         dense-reward "${hush[@]}" --threads "$threads" --floor "$floor" --baseline none "$@" sft "$names"
 }
 
+# Whether a stream may have a column NAME, by its header: false only where it has none.
+names_column() { # NAME HEADER
+    [[ $1 == *[!a-z0-9-]* || $2 == *"\"name\":\"$1\""* ]]
+}
+
+# STREAM, a file, without the columns step and NAME, where it has them. Jq takes longer to begin than all
+# that is done here, so that it is called for the rare case alone. For `step`, as rollout has it, a
+# pattern will do: a comma stands before it, and behind a comma of a text no quotes that are not masked.
+unstepped() { # STREAM NAME
+    local header step=',{"name":"step","type":"u32","per":"sequence"}'
+    header=$(toks view -H "$1") || exit
+    header=${header/"$step"/}
+    if names_column "$2" "$header" || names_column step "$header"; then
+        toks view "$1" | jq -c --arg name "$2" '
+            if has("token") then del(.step, .[$name])
+            else .columns |= map(select(.name != "step" and .name != $name)) end'
+    else
+        toks view "$1" | sed "1s/$step//; 1!s/,\"step\":[0-9]*//"
+    fi | toks view -b
+}
+
 # Asks COMMAND, a shell command, about the completions of STREAM: it reads them as decode gives them,
 # one JSON object per line, and gives them back in their order, each with the member NAME (KIND: number
 # or string). A command that dies, is silent for $timeout seconds, drops records or puts them
@@ -310,9 +332,7 @@ ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
     folder=$(mktemp -d "$work/ask.XXXXXX")
     asked=$folder/asked.toks
     # Nobody waits for a step's answers: records are asked about in parts of any size.
-    toks view "$2" | jq -c --arg name "$3" '
-        if has("token") then del(.step, .[$name])
-        else .columns |= map(select(.name != "step" and .name != $name)) end' | toks view -b -o "$asked"
+    unstepped "$2" "$3" >"$asked"
     toks annotate "${hush[@]}" -m "$1" -c "$3:$4" --timeout "$timeout" --journal "$6" "$asked" -- \
         bash -o pipefail -c "$5" || fail "the command has not answered for all records: $5"
     rm -r "$folder"
@@ -320,22 +340,28 @@ ask() { # MODEL STREAM NAME KIND COMMAND JOURNAL
 
 # The stream with the column NAME that COMMAND answers, as ask has it, in place of one of that name.
 with_column() { # MODEL STREAM NAME number|string COMMAND JOURNAL
-    local folder answered
+    local folder answered header
     folder=$(mktemp -d "$work/answer.XXXXXX")
     answered=$folder/answered.toks
     ask "$@" >"$answered"
-    toks view "$2" | jq -c --arg name "$3" '
-        if has("token") then del(.[$name]) else .columns |= map(select(.name != $name)) end' |
-        toks view -b | toks join - "$answered" -c "$3"
+    header=$(toks view -H "$2") || exit
+    if names_column "$3" "$header"; then
+        toks view "$2" | jq -c --arg name "$3" '
+            if has("token") then del(.[$name]) else .columns |= map(select(.name != $name)) end' | toks view -b
+    else
+        cat -- "$2"
+    fi | toks join - "$answered" -c "$3"
     rm -r "$folder"
 }
 
-# The completions of STREAM with what COMMAND answers, JSON lines, each with a number `score`.
-scored() { # MODEL STREAM COMMAND JOURNAL
+# The completions of STREAM with what COMMAND answers, JSON lines, each with a number `score`: `scores` in
+# a FILTER of jq, all of them without one.
+scored() { # MODEL STREAM COMMAND JOURNAL [FILTER [JQ-ARGUMENT...]]
     ask "$1" "$2" score number "$3" "$4" >/dev/null
-    strict_jq 'the command' -c 'select(has("answer")).answer
-        | if .score == null then error("record \(.id): the score is null") else . end
-        | .score |= (numbers // if . then 1 else 0 end)' "$4"
+    strict_jq 'the command' -cn '
+        def scores: inputs | select(has("answer")).answer
+            | if .score == null then error("record \(.id): the score is null") else . end
+            | .score |= (numbers // if . then 1 else 0 end);'"${5-scores}" "${@:6}" "$4"
 }
 
 # A journal's name: another command has another one.

@@ -267,7 +267,7 @@ static void begin_reading(int fd, int said)
     if (!m || ftruncate(fd, 0) < 0 || dup2(said, STDERR_FILENO) < 0 || threads_set(2, &e) < 0)
         _exit(99);
     struct cut c = {.data = m->data};
-    alarm(600); // a signal that is lost is no hang
+    alarm(60); // a signal that is lost is no hang
     threads_for(2, 1, read_what_is_gone, &c);
     _exit(98);
 }

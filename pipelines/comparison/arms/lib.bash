@@ -8,7 +8,7 @@
 # shellcheck source=pipelines/lib/pipeline.bash
 # The stage that sources this has set them.
 # shellcheck disable=SC2154
-source "$(dirname "${BASH_SOURCE[0]}")/../../lib/pipeline.bash"
+source "${BASH_SOURCE[0]%/*}/../../lib/pipeline.bash"
 
 # Options of every trainer. What was interrupted goes on from its last state.
 # shellcheck disable=SC2034
@@ -50,18 +50,21 @@ measured() { # MODEL
 
 # $A.tsv of all that: the means of the members of the answers, `score` as sampled and greedy.
 rows() { # TASK MEMBER...
-    local name=$1 kind
+    local name=$1 kind files=()
     shift
     for kind in sampled greedy; do
-        [[ ! -e $A.answers.$kind ]] || jq -rn --arg kind "$kind" '
-            reduce inputs as $r ({};
-                reduce $ARGS.positional[] as $m (.;
-                    if ($r[$m] | type) == "number" then .[$m] += [$r[$m]] else . end))
-            | . as $all | $ARGS.positional[]
-            | if $all[.] == null then empty
-              else [(if . == "score" then $kind else "\(.) \($kind)" end), ($all[.] | add / length)] end
-            | @tsv' --args "$@" <"$A.answers.$kind"
-    done >"$A.answers.rows"
+        [[ ! -e $A.answers.$kind ]] || files+=("$A.answers.$kind")
+    done
+    : >"$A.answers.rows"
+    ((!${#files[@]})) || jq -rn '
+        reduce inputs as $r ({};
+            (input_filename | split(".") | last) as $kind
+            | reduce $ARGS.positional[] as $m (.;
+                if ($r[$m] | type) == "number" then .[$kind][$m] += [$r[$m]] else . end))
+        | . as $all | ("sampled", "greedy") as $kind | $ARGS.positional[]
+        | if $all[$kind][.] == null then empty
+          else [(if . == "score" then $kind else "\(.) \($kind)" end), ($all[$kind][.] | add / length)] end
+        | @tsv' "${files[@]}" --args "$@" >"$A.answers.rows"
     [[ ! -e $A.answers.measured ]] || cat -- "$A.answers.measured" >>"$A.answers.rows"
     [[ -s $A.answers.rows ]] || fail "nothing was measured"
     awk -v OFS='\t' -v task="$name" -v arm="${A##*/}" -v seed="$seed" '{ print task, arm, seed, $0 }' \
