@@ -85,14 +85,22 @@ static int check_indexed(struct model *m, const json_t *map, struct err *e)
     return 0;
 }
 
+static int missing(const struct model *m, const char *name, struct err *e)
+{
+    err_set(e, STATUS_FAILED, "%s: %s", name, strerror(ENOENT));
+    return model_folder_explain(m->path, e);
+}
+
 static int open_shards(struct model *m, struct err *e)
 {
     int single = io_look(m->directory, single_name, e);
     int indexed = single < 0 ? -1 : io_look(m->directory, index_name, e);
     if (indexed < 0)
         return -1;
-    if (single || !indexed)
+    if (single)
         return add_shard(m, single_name, e);
+    if (!indexed)
+        return missing(m, single_name, e);
     json_t *index = json_parse_file(m->directory, index_name, INDEX_LIMIT, e);
     if (!index)
         return -1;
@@ -153,13 +161,15 @@ static int read_files(struct model *m, enum head_kind wanted, struct err *e)
     struct file_mark now;
     if (model_folder_note(m->directory, e) < 0)
         return -1;
-    if (config_is_there(m->directory, e) < 0 || read_config_text(m, e) < 0 ||
-        config_read(&m->config, m->directory, e) < 0)
+    int there = io_look(m->directory, config_name, e);
+    if (there <= 0)
+        return there < 0 ? -1 : missing(m, config_name, e);
+    if (read_config_text(m, e) < 0 || config_read(&m->config, m->directory, e) < 0)
         return -1;
     m->family = m->config.family;
     if (check_head(m, wanted, e) < 0 || open_shards(m, e) < 0)
         return -1;
-    int there = mark_config(m, &now, e);
+    there = mark_config(m, &now, e);
     if (there > 0 && !file_mark_same(&now, &m->config_mark))
         return file_mark_changed(config_name, e);
     return there < 0 ? -1 : 0;
@@ -193,6 +203,7 @@ static struct model *open_path(const char *path, enum head_kind wanted, struct e
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         err_errno(e, path);
+        model_folder_explain(path, e);
         return NULL;
     }
     return open_with_head(fd, path, wanted, e);

@@ -113,9 +113,16 @@ need_file() { # WHAT PATH
     # What is read more than once, and looked into first, cannot be a pipe.
     [[ -f $2 ]] || fail "$2: not a regular file ($1)"
 }
+# Why the programs do not take it for a model's directory.
+no_model() { # DIR
+    local said
+    said=$(model info -- "$1" 2>&1 >/dev/null) || :
+    said=${said##*$'\n'}
+    printf '%s\n' "${said#"model info: $1: "}"
+}
 need_model() { # WHAT DIR
     [[ -n ${2-} ]] || usage_error "$1 is missing"
-    [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
+    [[ -r $2/config.json ]] || fail "$2: not a model directory ($1): $(no_model "$2")"
 }
 
 # What reinforce-step would refuse only when the samples are drawn: others than the policy's own.
