@@ -104,7 +104,7 @@ renamed() { # DIR FILTER
     cp -r "$model" $root/snapshots/abc
     echo abc >$root/refs/main
     says 1 "$root: config.json: No such file or directory: a folder of the hub's cache: its model is -m $root/snapshots/abc" model info $root
-    model info "$PWD/$root/snapshots/abc" >info
+    "$BIN/model" info $root/snapshots/abc -o /dev/null
     found="org/name: No such file or directory: the hub's cache has a model of this name: -m"
     HF_HUB_CACHE=$PWD/hub says 1 "$found $PWD/$root/snapshots/abc" model info org/name
     HF_HOME=$PWD says 1 "$found $PWD/$root/snapshots/abc" sft-train -m org/name -o out demos.toks
@@ -227,4 +227,56 @@ renamed() { # DIR FILTER
             [[ $word != --* ]] || grep -qx -- "${word#--}" options || { echo "$program has no $word"; return 1; }
         done
     done <commands
+}
+
+# ---- options ----
+
+@test "options: those of other trainers are answered with ours, or with why there is none; each exists" {
+    says 2 "unknown option '--per_device_train_batch_size': here it is --batch-size (records per update, over all devices and accumulation) (see \`sft-train --help\`)" \
+        sft-train --per_device_train_batch_size 8
+    says 2 "unknown option '--learning_rate': is --learning-rate meant? (see \`sft-train --help\`)" sft-train --learning_rate=1
+    # What is more than the beginning of one of ours.
+    says 2 "unknown option '--lr': here it is --learning-rate (see \`sft-train --help\`)" sft-train --lr 1e-5
+    says 2 "unknown option '--max_seq_length': here it is --max-length of tok (see \`sft-train --help\`)" sft-train --max_seq_length 512
+    says 2 "unknown option '--bf16': this version computes in fp32 (see \`sft-train --help\`)" sft-train --bf16
+    says 2 "unknown option '--actor_rollout_ref.actor.optim.lr': here it is --learning-rate (see \`reinforce-step --help\`)" \
+        reinforce-step --actor_rollout_ref.actor.optim.lr=1e-6
+    says 2 "unknown option '--beta': here it is --kl (NAME:COEF) (see \`reinforce-step --help\`)" reinforce-step --beta 0.04
+    says 2 "unknown option '--num_generations': is --num-generations meant? (see \`rollout --help\`)" rollout --num_generations 4
+    says 2 "unknown option '--max_completion_length': here it is --max-new-tokens (see \`rollout --help\`)" rollout --max_completion_length 9
+    P=$BATS_TEST_DIRNAME/../pipelines
+    says 2 "unknown option '--output_dir': here it is --output (see \`dpr --help\`)" "$P/dpr" --output_dir x
+    says 2 "unknown option '--per_device_train_batch_size': here it is --batch-size (records per update, over all devices and accumulation) of sft-train, whose options stand after -- (see \`sft --help\`)" \
+        "$P/sft" --per_device_train_batch_size 8
+    says 2 "unknown option '--weight_decay': it is sft-train's, whose options stand after -- (see \`sft --help\`)" "$P/sft" --weight_decay 0
+    says 2 "unknown option '--max_steps': here it is --steps (see \`dpr --help\`)" "$P/dpr" --max_steps 9
+    echo 'num_epochs = 3' >c
+    says 2 "c:1: sft-train has no option 'num_epochs': here it is --num-train-epochs" sft-train --config c
+    echo 'nothing_like_it = 3' >c
+    says 2 "c:1: sft-train has no option 'nothing_like_it'" sft-train --config c
+}
+
+@test "options: each row of the table of other names leads to an option that is there" {
+    local theirs ours where program rows=0
+    sed -n 's/^    {"\([^"]*\)", \("[^"]*"\|NULL\), \("[^"]*"\|TRAINER\|NULL\),.*/\1 \2 \3/p' \
+        "$BATS_TEST_DIRNAME/../lib/base/foreign_option.c" | tr -d '"' | sed 's/TRAINER/sft-train/' >table
+    [ "$(wc -l <table)" -eq "$(grep -c '^    {"' "$BATS_TEST_DIRNAME/../lib/base/foreign_option.c")" ]
+    for program in $(cut -d' ' -f3 table | sort -u); do
+        [[ $program != NULL ]] || continue
+        densepath "$program" --list-options | cut -f1 >"options.$program"
+    done
+    while read -r theirs ours where; do
+        rows=$((rows + 1))
+        if [[ $ours == NULL ]]; then
+            [[ $where == NULL ]]
+        else
+            grep -qx -- "$ours" "options.$where" || { echo "$where has no --$ours ($theirs)"; return 1; }
+        fi
+        run -2 --separate-stderr sft-train "--${theirs//-/_}=1"
+        [[ $stderr == "sft-train: unknown option '--${theirs//-/_}': "* ]] || [[ $theirs =~ ^(temperature|beta)$ ]] || {
+            echo "$theirs: $stderr"
+            return 1
+        }
+    done <table
+    [ "$rows" -gt 150 ]
 }
