@@ -5,7 +5,7 @@
 #include <string.h>
 
 // By name, or with a colon at the end by what stands before NAME. %s: NAME.
-static const struct maker {
+static const struct column_maker {
     const char *column, *how;
 } rows[] = {
     {"mask", "tok writes it, and rollout"},

@@ -263,15 +263,28 @@ is_stream() { # FILE: a binary token stream, not text
     [[ $1 == *.toks || $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]]
 }
 
-# Demonstrations as a token stream: a stream passes, records are tokenised. More arguments are
-# options of tok.
+# The options of tok that the script was given, of `%records` in its table.
+records=()
+
+# Ends the script where these options have nothing to say: no FILE (empty: there is none) has records.
+need_records() { # FILE...
+    local file
+    ((${#records[@]})) || return 0
+    for file; do
+        if [[ -n $file ]] && ! is_stream "$file"; then return 0; fi
+    done
+    usage_error "${records[0]%%=*} is for records, and what is read is a token stream already"
+}
+
+# Demonstrations as a token stream: a stream passes, records are tokenised, as the script's options say.
+# More arguments are options of tok.
 as_stream() { # MODEL FILE [OPTION...]
     local model=$1 file=$2
     shift 2
     if is_stream "$file"; then
         cat -- "$file"
     else
-        tok "${hush[@]}" -m "$model" "$@" -- "$file"
+        tok "${hush[@]}" -m "$model" "${records[@]}" "$@" -- "$file"
     fi
 }
 
