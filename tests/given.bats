@@ -229,6 +229,55 @@ renamed() { # DIR FILTER
     done <commands
 }
 
+# ---- long records ----
+
+@test "records longer than the positions: learned ones end, with record, length, limit and way out" {
+    learned_model short 12
+    way='20 tokens are more than the model'\''s 12 positions (tok --max-length 12, with --truncation)'
+    says 1 "demos.toks: record \`e\`: $way" logprob -q -m short --as m demos.toks
+    says 1 "demos.toks: record \`e\`: $way" sft-train -q -m short -o out demos.toks
+    says 1 "demos.toks: record \`e\`: $way" novelty -q -m short --demonstrations demos.toks demos.toks
+    echo '{"id":"p","token":[1,5,5,5,5,5,5,5,5,5,5,5,5]}' | toks view -b -o p.toks
+    says 1 'p.toks: record `p`: a prompt of 13 tokens leaves no room in 12 positions (tok --prompts --max-length N, with --truncation)' \
+        rollout -q -m short p.toks
+}
+
+@test "records longer than the positions: rotary ones go on, with a warning" {
+    cp -r "$model" rotary
+    jq '.max_position_embeddings = 12' "$model/config.json" >rotary/config.json
+    warning='warning: demos.toks: record `e`: 20 tokens are more than the 12 positions that the model was made for (max_position_embeddings); tok --max-length and rollout --max-new-tokens bound them'
+    warns() { # COMMAND...: once, and does it
+        run -0 --separate-stderr "$@"
+        [[ $stderr == "${1}: $warning" ]] || { echo "$*: $stderr"; return 1; }
+    }
+    "$BIN/logprob" -q -m "$model" --as m demos.toks -o scored.toks
+    warns logprob -q -m rotary --as m -o again.toks demos.toks
+    toks view scored.toks | jq -c '.["logp:m"] // empty' >want
+    toks view again.toks | jq -c '.["logp:m"] // empty' | cmp - want
+    warns sft-train -q -m rotary -o sft --max-steps 1 demos.toks
+    warns novelty -q -m rotary --demonstrations demos.toks -o novel.toks demos.toks
+    warning=${warning/demos.toks/standard input}
+    demo_pairs >pairs.toks
+    warns reward-train -q -m rotary -o rewards --max-steps 1 <pairs.toks
+    warns reward-train -q --score -m rewards -o scored <demos.toks
+    logprob -q -m "$model" --as m pairs.toks -o pairs.scored.toks
+    warns pair-train -q -m rotary -o pairs --max-steps 1 <pairs.scored.toks
+    run -0 --separate-stderr rollout -q -m rotary --max-new-tokens 20 --temperature 1 -n 9 -o samples.toks prompts.toks
+    [[ $stderr == "rollout: warning: prompts.toks: record \`"*"\`: "*" tokens are more than the 12 positions that"* ]]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    toks view samples.toks | jq -c 'if has("token") then .advantage = [.mask[] | if . == 1 then 1 else 0 end]
+        else .columns += [{name: "advantage", type: "f32", per: "token"}] end' | toks view -b -o learn.toks
+    run -0 --separate-stderr reinforce-step -q -m rotary -o policy --max-steps 1 --batch-size 63 learn.toks
+    [[ $stderr == "reinforce-step: warning: learn.toks: record \`"* ]]
+    # Positions that are stretched are another matter, and so is what is as long as they are.
+    jq '.rope_scaling = {rope_type: "linear", factor: 4}' rotary/config.json >config && cp config rotary/config.json
+    logprob -m rotary --as m demos.toks -o /dev/null 2>err
+    run ! grep warning err
+    jq '.max_position_embeddings = 20' "$model/config.json" >rotary/config.json
+    logprob -m rotary --as m demos.toks -o /dev/null 2>err
+    run ! grep warning err
+}
+
 # ---- options ----
 
 @test "options: those of other trainers are answered with ours, or with why there is none; each exists" {
@@ -261,8 +310,7 @@ renamed() { # DIR FILTER
     sed -n 's/^    {"\([^"]*\)", \("[^"]*"\|NULL\), \("[^"]*"\|TRAINER\|NULL\),.*/\1 \2 \3/p' \
         "$BATS_TEST_DIRNAME/../lib/base/foreign_option.c" | tr -d '"' | sed 's/TRAINER/sft-train/' >table
     [ "$(wc -l <table)" -eq "$(grep -c '^    {"' "$BATS_TEST_DIRNAME/../lib/base/foreign_option.c")" ]
-    for program in $(cut -d' ' -f3 table | sort -u); do
-        [[ $program != NULL ]] || continue
+    for program in $(cut -d' ' -f3 table | sort -u | grep -v NULL); do
         densepath "$program" --list-options | cut -f1 >"options.$program"
     done
     while read -r theirs ours where; do
