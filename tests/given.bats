@@ -278,6 +278,32 @@ renamed() { # DIR FILTER
     run ! grep warning err
 }
 
+# ---- places ----
+
+@test "folders that are not there, for outputs and inputs; an empty name" {
+    says 1 'no/such/x.toks: No such file or directory: there is no folder no/such' toks cat -o no/such/x.toks demos.toks
+    says 1 'no/such: No such file or directory: there is no folder no' sft-train -m "$model" -o no/such demos.toks
+    says 1 'no/such/: No such file or directory: there is no folder no' model init "$model" -o no/such/
+    says 1 'demos.toks/x: Not a directory: there is no folder demos.toks' sft-train -m "$model" -o demos.toks/x demos.toks
+    says 1 'no/m.jsonl: No such file or directory: there is no folder no' sft-train -m "$model" -o out --metrics no/m.jsonl demos.toks
+    says 1 'no/x.jsonl: No such file or directory: there is no folder no' toks cat no/x.jsonl
+    says 1 'x.jsonl: No such file or directory' toks cat x.jsonl
+    says 1 ': No such file or directory: the name is empty' model info ''
+    [ ! -e out ]
+    [ ! -e no ]
+}
+
+@test "pipelines name the program that writes a column, too" {
+    P=$BATS_TEST_DIRNAME/../pipelines
+    says 1 'demos.toks: no column reward (dense-reward writes it, reward-train --score, novelty, toks gain)' \
+        "$P/ranking" -m "$model" --score cat demos.toks
+    says 1 'demos.toks: no column logp:half (logprob --as half writes it)' \
+        "$P/plot" gap --columns half,sft -o g A=demos.toks
+    logprob -q -m "$model" --as half -o half.toks demos.toks
+    says 1 'half.toks: no column logp:sft (logprob --as sft writes it)' \
+        "$P/plot" gap --columns half,sft -o g A=half.toks
+}
+
 # ---- options ----
 
 @test "options: those of other trainers are answered with ours, or with why there is none; each exists" {

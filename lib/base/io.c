@@ -40,7 +40,7 @@ int io_open_input(const char *path, struct err *e)
         fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     if (fd < 0)
-        return err_errno(e, path);
+        return place_missing(e, path);
     struct stat st;
     int result = fstat(fd, &st);
     if (result == 0 && S_ISDIR(st.st_mode))
@@ -252,7 +252,7 @@ int output_try(const char *path, int in_place, struct err *e)
     char *target = place_of(path, &number, e);
     if (!target)
         return -1;
-    int result = number < 0 && try_place(path, target, in_place) < 0 ? err_errno(e, path) : 0;
+    int result = number < 0 && try_place(path, target, in_place) < 0 ? place_missing(e, path) : 0;
     free(target);
     return result;
 }

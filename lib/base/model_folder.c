@@ -368,7 +368,9 @@ int model_folder_explain(const char *path, struct err *e)
     char way[WAY_SIZE] = "";
     struct stat st;
     int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at >= 0)
+    if (!*path)
+        snprintf(way, sizeof way, "the name is empty");
+    else if (at >= 0)
         say_folder(at, path, way);
     else if (stat(path, &st) == 0)
         say_file(path, way);

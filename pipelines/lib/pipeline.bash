@@ -125,6 +125,13 @@ need_model() { # WHAT DIR
     [[ -r $2/config.json ]] || fail "$2: not a model directory ($1): $(no_model "$2")"
 }
 
+# STREAM has the column of tokens; toks knows who writes it (lib/stream/maker.c).
+need_column() { # STREAM COLUMN
+    local said
+    said=$(toks head -q -n 1 -- "$1" | toks select -q --by "sum:$2" --top 1 2>&1 >/dev/null) || :
+    [[ $said != *'the stream has no column'* ]] || fail "$1: no column $2 (${said##* (}"
+}
+
 # What reinforce-step would refuse only when the samples are drawn: others than the policy's own.
 need_own_samples() { # TEMPERATURE OPTION-OF-REINFORCE-STEP...
     local option
