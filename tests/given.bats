@@ -113,6 +113,7 @@ renamed() { # DIR FILTER
     says 1 "$found $PWD/.cache/huggingface/$root/snapshots/abc" model info org/name
     mv hub/models--org--name hub/models--word
     says 1 "has a model of this name: -m $PWD/.cache/huggingface/hub/models--word/snapshots/abc" model info word
+    says 1 "hub: config.json: No such file or directory: the hub's cache: a model in it is a folder models--ORG--NAME" model info hub
     # A ref to what is not there, and none.
     echo gone >hub/models--word/refs/main
     way='or fetch the model again (`hf download`)'
@@ -278,6 +279,38 @@ renamed() { # DIR FILTER
     run ! grep warning err
 }
 
+@test "records longer than the positions: tok says so, with the first of them" {
+    cp -r "$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model" base
+    for n in 1 30 50; do
+        jq -nc --argjson n "$n" '{id: "r\($n)", prompt: ("1+2=" * $n), completion: "3"}'
+    done >r.jsonl
+    warned() { # WARNING TOK-OPTION...
+        tok -q -m base -o r.toks "${@:2}" r.jsonl 2>err
+        echo "$1" | diff - err
+    }
+    jq '.max_position_embeddings = 80' base/config.json >config && cp config base/config.json
+    way='(--max-length 80 refuses or, with --truncation, cuts them)'
+    warned "tok: warning: 2 records are longer than the 80 positions of base/config.json, first record \`r30\` with 122 tokens $way"
+    # Prompts, the other key, and a model within another.
+    jq '.n_positions = 80 | del(.max_position_embeddings)' config >base/config.json
+    warned "tok: warning: 2 records are longer than the 80 positions of base/config.json, first record \`r30\` with 120 tokens $way" --prompts
+    jq '{text_config: .}' config >base/config.json
+    warned "tok: warning: 2 records are longer than the 80 positions of base/config.json, first record \`r30\` with 122 tokens $way"
+    cp config base/config.json
+    says 1 'r.jsonl:2: record `r30`: 122 tokens are more than --max-length 80 (--truncation)' tok -q -m base --max-length 80 -o r.toks r.jsonl
+    silent() {
+        tok -q -m base -o r.toks "$@" r.jsonl 2>err
+        [ ! -s err ]
+    }
+    silent --max-length 80 --truncation left
+    jq '.rope_scaling = {rope_type: "yarn", factor: 4}' config >base/config.json
+    silent
+    jq 'del(.max_position_embeddings)' config >base/config.json
+    silent
+    rm base/config.json
+    silent
+}
+
 # ---- places ----
 
 @test "folders that are not there, for outputs and inputs; an empty name" {
@@ -327,6 +360,8 @@ renamed() { # DIR FILTER
     says 2 "unknown option '--max_steps': here it is --steps (see \`dpr --help\`)" "$P/dpr" --max_steps 9
     echo 'num_epochs = 3' >c
     says 2 "c:1: sft-train has no option 'num_epochs': here it is --num-train-epochs" sft-train --config c
+    printf 'model: base\n' >c
+    says 2 'c:1: not of the form `name = value` (YAML and JSON are not read)' sft-train --config c
     echo 'nothing_like_it = 3' >c
     says 2 "c:1: sft-train has no option 'nothing_like_it'" sft-train --config c
 }

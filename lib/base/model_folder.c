@@ -113,7 +113,7 @@ struct contents {
     char other[NAME_SIZE];       // weights in another form
     char safetensors[NAME_SIZE]; // the first by name that is no adapter
     char inner[NAME_SIZE];       // a folder with a config.json: the last checkpoint, or the first
-    int adapter, config, index, weights, tokenizer, snapshots, sharded, n;
+    int cache, adapter, config, index, weights, tokenizer, snapshots, sharded, n;
 };
 
 static void keep_first(char *kept, const char *name)
@@ -136,6 +136,7 @@ static void take_folder(int at, const char *name, struct contents *c)
     char config[NAME_SIZE + 16];
     snprintf(config, sizeof config, "%s/config.json", name);
     c->snapshots |= !strcmp(name, "snapshots");
+    c->cache |= !strncmp(name, "models--", 8);
     c->sharded |= !strncmp(name, "global_step", 11);
     if (!io_exists(at, config))
         return;
@@ -253,6 +254,8 @@ static void say_folder(int at, const char *path, char *way)
     else if (c.config && (c.weights || c.index))
         snprintf(way, WAY_SIZE, "%s",
                  c.tokenizer ? "" : "take that of the model that it was made from");
+    else if (!c.config && c.cache)
+        snprintf(way, WAY_SIZE, "the hub's cache: a model in it is a folder models--ORG--NAME");
     else if (!c.config && *c.inner)
         snprintf(way, WAY_SIZE, "a folder with a model in it: -m %s/%s", path, c.inner);
     else if (!strncmp(c.safetensors, "model-", 6))

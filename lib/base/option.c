@@ -501,7 +501,8 @@ static int apply_config(const struct program *p, const char *path, struct err *e
             continue;
         char *equals = strchr(line, '=');
         if (!equals)
-            return err_set(e, STATUS_USAGE, "%s:%d: not of the form `name = value`", path, number);
+            return err_set(e, STATUS_USAGE, "%s:%d: not of the form `name = value`%s", path, number,
+                           strchr(line, ':') ? " (YAML and JSON are not read)" : "");
         *equals = 0;
         char *name = trim(line), *value = trim(equals + 1);
         const struct option_spec *o = find_option(p, name);
