@@ -252,23 +252,39 @@ static int add_common(struct script *s, char *names, struct err *e)
     return 0;
 }
 
+static size_t count_words(const char *words)
+{
+    size_t n = 0;
+    for (const char *at = words; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        n++;
+    return n;
+}
+
+// Whether the first word of NAME is one of the words.
+static int has_word(const char *words, const char *name)
+{
+    size_t n = strcspn(name, " ");
+    for (const char *at = words; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        if (strcspn(at, " ") == n && !strncmp(at, name, n))
+            return 1;
+    return 0;
+}
+
 // Options of tok that say how records are read: all go into one array, as tok takes them. `names`:
 // those that are wanted; NULL: all.
 static int add_records(struct script *s, char *names, struct err *e)
 {
     static const char *const rows[] = {
-        "--format "
-        "auto|text|messages|prompt-completion|instruction|sharegpt|preference|pretokenized  "
-        "records  choice  how records are written",
+        ("--format "
+         "auto|text|messages|prompt-completion|instruction|sharegpt|preference|pretokenized  "
+         "records  choice  how records are written"),
         "--sample-by line|paragraph|document  records  choice  what a record of plain text is",
         "--fields OURS=THEIRS,...  records  text  names of fields",
         "--roles OURS=THEIRS,...  records  text  names of roles",
-        "--instruction-prompt alpaca|stanford|chat  records  choice  what an instruction record "
-        "becomes",
+        "--instruction-prompt alpaca|stanford|chat  records  choice  what instructions become",
         "--join-parts  records  flag  a content of parts is one text",
         "--on-bad-record error|drop  records  choice  what becomes of a broken one",
-        "--on-left-out warn|error  records  choice  what becomes of one of which the template "
-        "leaves something out",
+        "--on-left-out warn|error  records  choice  of what a template does not write",
         "--chat-template FILE  records  text  a template in place of the model's",
         "--now YYYY-MM-DDTHH:MM:SS  records  text  the time, for templates that ask for it",
         "--train-on default|completion|all|assistant  records  choice  which tokens are trained",
@@ -280,14 +296,11 @@ static int add_records(struct script *s, char *names, struct err *e)
         "--truncation error|drop|left|right  records  choice  what becomes of longer ones",
         "--on-untrained error|drop  records  choice  what becomes of one with nothing to train",
     };
+    size_t wanted = names ? count_words(names) : sizeof rows / sizeof *rows, got = 0;
     if (add_heading(s, "Records, as for tok", e) < 0)
         return -1;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        size_t n = strcspn(rows[i] + 2, " ");
-        const char *at = names;
-        while (at && (strcspn(at, " ") != n || strncmp(at, rows[i] + 2, n) != 0))
-            at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL;
-        if (names && !at)
+        if (names && !has_word(names, rows[i] + 2))
             continue;
         char *line = strdup(rows[i]);
         if (!line)
@@ -295,8 +308,9 @@ static int add_records(struct script *s, char *names, struct err *e)
         if (add_row(s, line, e) < 0)
             return -1;
         s->row[s->n - 1].is_record = 1;
+        got++;
     }
-    return 0;
+    return got == wanted ? 0 : broken(e, names);
 }
 
 static int read_operands(struct script *s, char *text, struct err *e)
