@@ -247,28 +247,30 @@ renamed() { # DIR FILTER
     cp -r "$model" rotary
     jq '.max_position_embeddings = 12' "$model/config.json" >rotary/config.json
     warning='warning: demos.toks: record `e`: 20 tokens are more than the 12 positions that the model was made for (max_position_embeddings); tok --max-length and rollout --max-new-tokens bound them'
-    warns() { # COMMAND...: once, and does it
+    warns() { # COMMAND...: once, and does it; not with -q
         run -0 --separate-stderr "$@"
-        [[ $stderr == "${1}: $warning" ]] || { echo "$*: $stderr"; return 1; }
+        [ "$(grep warning <<<"$stderr")" = "$1: $warning" ] || { echo "$*: $stderr"; return 1; }
     }
+    run -0 --separate-stderr logprob -q -m rotary --as m -o again.toks demos.toks
+    [ -z "$stderr" ]
     "$BIN/logprob" -q -m "$model" --as m demos.toks -o scored.toks
-    warns logprob -q -m rotary --as m -o again.toks demos.toks
+    warns logprob -m rotary --as m -o again.toks demos.toks
     toks view scored.toks | jq -c '.["logp:m"] // empty' >want
     toks view again.toks | jq -c '.["logp:m"] // empty' | cmp - want
-    warns sft-train -q -m rotary -o sft --max-steps 1 demos.toks
-    warns novelty -q -m rotary --demonstrations demos.toks -o novel.toks demos.toks
+    warns sft-train -m rotary -o sft --max-steps 1 demos.toks
+    warns novelty -m rotary --demonstrations demos.toks -o novel.toks demos.toks
     warning=${warning/demos.toks/standard input}
     demo_pairs >pairs.toks
-    warns reward-train -q -m rotary -o rewards --max-steps 1 <pairs.toks
-    warns reward-train -q --score -m rewards -o scored <demos.toks
+    warns reward-train -m rotary -o rewards --max-steps 1 <pairs.toks
+    warns reward-train --score -m rewards -o scored <demos.toks
     logprob -q -m "$model" --as m pairs.toks -o pairs.scored.toks
-    warns pair-train -q -m rotary -o pairs --max-steps 1 <pairs.scored.toks
-    run -0 --separate-stderr rollout -q -m rotary --max-new-tokens 20 --temperature 1 -n 9 -o samples.toks prompts.toks
+    warns pair-train -m rotary -o pairs --max-steps 1 <pairs.scored.toks
+    run -0 --separate-stderr rollout -m rotary --max-new-tokens 20 --temperature 1 -n 9 -o samples.toks prompts.toks
     [[ $stderr == "rollout: warning: prompts.toks: record \`"*"\`: "*" tokens are more than the 12 positions that"* ]]
-    [ "${#stderr_lines[@]}" -eq 1 ]
+    [ "$(grep -c warning <<<"$stderr")" -eq 1 ]
     toks view samples.toks | jq -c 'if has("token") then .advantage = [.mask[] | if . == 1 then 1 else 0 end]
         else .columns += [{name: "advantage", type: "f32", per: "token"}] end' | toks view -b -o learn.toks
-    run -0 --separate-stderr reinforce-step -q -m rotary -o policy --max-steps 1 --batch-size 63 learn.toks
+    run -0 --separate-stderr reinforce-step -m rotary -o policy --max-steps 1 --batch-size 63 learn.toks
     [[ $stderr == "reinforce-step: warning: learn.toks: record \`"* ]]
     # Positions that are stretched are another matter, and so is what is as long as they are.
     jq '.rope_scaling = {rope_type: "linear", factor: 4}' rotary/config.json >config && cp config rotary/config.json

@@ -26,7 +26,7 @@ static size_t made_for(const struct model *m)
 void long_record_warn(const struct model *m, size_t tokens, const char *where, const char *name)
 {
     static int told;
-    if (told || tokens <= made_for(m))
+    if (told || message_is_quiet() || tokens <= made_for(m))
         return;
     told = 1;
     message_warn(
