@@ -83,6 +83,9 @@ renamed() { # DIR FILTER
     cp "$model/config.json" run/checkpoint-20
     says 1 'run: config.json: No such file or directory: a folder with a model in it: -m run/checkpoint-20' model info run
     says 1 'none: config.json: No such file or directory: the directory is empty' model info none
+    mkdir words
+    echo '{}' >words/tokenizer.json
+    says 1 'words: config.json: No such file or directory: a tokenizer without a model' model info words
     cp "$model/model.safetensors" alone
     says 1 "the model's config.json has to be there too" model info alone
     says 1 "neither tokenizer.json nor tokenizer.model is there: take that of the model that it was made from" \

@@ -240,45 +240,60 @@ static void say_adapter(int at, char *way)
     json_decref(j);
 }
 
+// Of a folder without weights that are read: those that are there.
+static int say_other_weights(const struct contents *c, char *way)
+{
+    const struct other_form *form = other_form(c->other);
+    if (!strncmp(c->safetensors, "model-", 6))
+        snprintf(way, WAY_SIZE, "there is %s: the index that names the parts has to be there too",
+                 c->safetensors);
+    else if (*c->safetensors)
+        snprintf(way, WAY_SIZE,
+                 "there is %s: weights are read from model.safetensors, in transformers' layout",
+                 c->safetensors);
+    else if (form)
+        snprintf(way, WAY_SIZE, "%s (%s) is not read: %s", c->other, form->form, form->way);
+    else if (c->sharded)
+        snprintf(way, WAY_SIZE,
+                 "a training state of DeepSpeed: zero_to_fp32.py, which it saves beside it, makes "
+                 "weights of it");
+    return *way != 0;
+}
+
+// Of a folder without its config.json.
+static void say_unconfigured(const char *path, const struct contents *c, char *way)
+{
+    if (c->cache)
+        snprintf(way, WAY_SIZE, "the hub's cache: a model in it is a folder models--ORG--NAME");
+    else if (*c->inner)
+        snprintf(way, WAY_SIZE, "a folder with a model in it: -m %s/%s", path, c->inner);
+    else if (c->weights)
+        snprintf(way, WAY_SIZE,
+                 "weights alone do not say how they are put together: the model's config.json has "
+                 "to be there too");
+    else if (!say_other_weights(c, way) && c->tokenizer)
+        snprintf(way, WAY_SIZE, "a tokenizer without a model");
+    else if (!c->n)
+        snprintf(way, WAY_SIZE, "the directory is empty");
+}
+
 // What a folder is whose config.json, weights or tokenizer are missing.
 static void say_folder(int at, const char *path, char *way)
 {
     struct contents c;
-    const struct other_form *form;
     if (read_contents(at, &c) < 0)
         return;
+    int has_weights = c.weights || c.index;
     if (c.snapshots)
         say_snapshot(path, way);
-    else if (c.adapter && !c.weights && !c.index && !*c.safetensors && !*c.other)
+    else if (c.adapter && !has_weights && !*c.safetensors && !*c.other)
         say_adapter(at, way);
-    else if (c.config && (c.weights || c.index))
-        snprintf(way, WAY_SIZE, "%s",
-                 c.tokenizer ? "" : "take that of the model that it was made from");
-    else if (!c.config && c.cache)
-        snprintf(way, WAY_SIZE, "the hub's cache: a model in it is a folder models--ORG--NAME");
-    else if (!c.config && *c.inner)
-        snprintf(way, WAY_SIZE, "a folder with a model in it: -m %s/%s", path, c.inner);
-    else if (!strncmp(c.safetensors, "model-", 6))
-        snprintf(way, WAY_SIZE, "there is %s: the index that names the parts has to be there too",
-                 c.safetensors);
-    else if (*c.safetensors && !c.weights)
-        snprintf(way, WAY_SIZE,
-                 "there is %s: weights are read from model.safetensors, in transformers' layout",
-                 c.safetensors);
-    else if ((form = other_form(c.other)))
-        snprintf(way, WAY_SIZE, "%s (%s) is not read: %s", c.other, form->form, form->way);
-    else if (c.sharded)
-        snprintf(way, WAY_SIZE,
-                 "a training state of DeepSpeed: zero_to_fp32.py, which it saves beside it, makes "
-                 "weights of it");
-    else if (!c.n)
-        snprintf(way, WAY_SIZE, "the directory is empty");
-    else if (c.config)
+    else if (!c.config)
+        say_unconfigured(path, &c, way);
+    else if (has_weights && !c.tokenizer)
+        snprintf(way, WAY_SIZE, "take that of the model that it was made from");
+    else if (!has_weights && !say_other_weights(&c, way))
         snprintf(way, WAY_SIZE, "a configuration without weights: `model init` makes new ones");
-    else if (c.weights)
-        snprintf(way, WAY_SIZE,
-                 "weights alone do not say how they are put together: the model's config.json has "
-                 "to be there too");
 }
 
 // Whether the directory of the file is a model's, with weights that are read; then it is in
