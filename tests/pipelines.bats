@@ -431,7 +431,20 @@ of_their_own='demo|multiple-choice|perplexity|plot'
     echo 'fields = prompt=question,completion=answer' >config
     "$P/select" -m a --select-only --stream s.toks --top 3 --config config renamed.jsonl
     [ "$(toks view s.toks | jq -c 'select(.token)' | wc -l)" -eq 3 ]
+    # Records that are compressed are records.
+    zstd -q same.jsonl
+    gzip -k same.jsonl
+    for packed in same.jsonl.zst same.jsonl.gz; do
+        rm -rf b
+        "$P/sft" -m "$D/base" -o b --keep half --format prompt-completion "$packed" -- "${few[@]}"
+        cmp a/model.safetensors b/model.safetensors
+    done
     tok -q -m "$D/base" same.jsonl -o same.toks
+    mv same.toks same.stream
+    "$P/sft" -m "$D/base" -o c --keep half same.stream -- "${few[@]}"
+    cmp a/model.safetensors c/model.safetensors
+    rm -r c
+    mv same.stream same.toks
     run -2 --separate-stderr "$P/sft" -m "$D/base" -o c --now 2025-01-31T10:00:00 same.toks
     [ "$stderr" = "sft: --now is for records, and what is read is a token stream already (see sft --help)" ]
     [ ! -e c ]

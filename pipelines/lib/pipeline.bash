@@ -267,7 +267,12 @@ need_setting() { # NAME=VALUE
 }
 
 is_stream() { # FILE: a binary token stream, not text
-    [[ $1 == *.toks || $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]]
+    local said
+    [[ $1 != *.toks ]] || return 0
+    [[ $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]] || return
+    # Records can be compressed so as well.
+    said=$(toks head -q -n 1 -- "$1" 2>&1 >/dev/null) || :
+    [[ $said != *'`tok -m MODEL`'* ]]
 }
 
 # The options of tok that the script was given, of `%records` in its table.
