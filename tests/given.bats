@@ -83,6 +83,11 @@ renamed() { # DIR FILTER
     cp "$model/config.json" run/checkpoint-20
     says 1 'run: config.json: No such file or directory: a folder with a model in it: -m run/checkpoint-20' model info run
     says 1 'none: config.json: No such file or directory: the directory is empty' model info none
+    mkdir going.partial
+    says 1 'going: No such file or directory' model info going
+    : >going.partial/densepath.partial
+    says 1 'going/: No such file or directory: the run that makes it has not ended: it is in going.partial (--resume goes on with it)' \
+        logprob -m going/ --as m demos.toks
     mkdir words
     echo '{}' >words/tokenizer.json
     says 1 'words: config.json: No such file or directory: a tokenizer without a model' model info words

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/model.h"
+#include "model/directory.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -198,12 +199,29 @@ static struct model *open_with_head(int directory, const char *path, enum head_k
     return NULL;
 }
 
+// PATH is not there: what is, a run that makes it and was stopped or is at work, or something else.
+static void explain_absent(const char *path, struct err *e)
+{
+    struct err ignored;
+    char *partial = directory_beside(path, directory_partial, &ignored);
+    char *marker = partial ? io_path(partial, directory_marker, &ignored) : NULL;
+    size_t n = strlen(e->text);
+    if (marker && io_exists(AT_FDCWD, marker))
+        snprintf(e->text + n, sizeof e->text - n,
+                 ": the run that makes it has not ended: it is in %s (--resume goes on with it)",
+                 partial);
+    else
+        model_folder_explain(path, e);
+    free(marker);
+    free(partial);
+}
+
 static struct model *open_path(const char *path, enum head_kind wanted, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         err_errno(e, path);
-        model_folder_explain(path, e);
+        explain_absent(path, e);
         return NULL;
     }
     return open_with_head(fd, path, wanted, e);
