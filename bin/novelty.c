@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // novelty: rewards tokens that lead to states like those of the demonstrations.
 #include "base/io.h"
+#include "infer/long_record.h"
 #include "base/option.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
@@ -83,6 +84,7 @@ static int visit_frame(struct familiarity *r, states_visit *visit, struct err *e
     struct sequence *sequence = record_sequences(f, r->mask, &r->arena, NULL, e);
     if (!sequence)
         return -1;
+    long_record_look(r->states.pass.model, f, stream_reader_name(r->pass.reader));
     if (states_run(&r->states, sequence, f->n_sequences, visit, r, &where, e) == 0)
         return 0;
     return err_prefix(e, "%s: %s", stream_reader_name(r->pass.reader),

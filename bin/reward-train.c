@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // reward-train: trains a reward model on pairs; scores streams with it; measures given rewards.
 #include "base/json.h"
+#include "infer/long_record.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
 #include "base/signals.h"
@@ -116,6 +117,7 @@ static int score_frame(struct reward_scorer *scorer, struct frame *f, const stru
     float *weight = attention ? arena_alloc(arena, wanted, sizeof *weight, e) : NULL;
     if (!reward || (attention && !weight))
         return -1;
+    long_record_look(scorer->pass.model, f, where);
     if (reward_scorer_run(scorer, sequence, f->n_sequences, reward, weight, &at, e) < 0)
         return err_prefix(e, "%s: %s", where, frame_record(f, at < f->n_sequences ? at : 0).text);
     store(f, c, sequence, reward, weight);

@@ -122,6 +122,41 @@ END
         "$tok" -q -m "$model" --chat-template thinks.jinja c.jsonl
 }
 
+@test "roles of messages that templates do not know are refused by name, before their answers are lost" {
+    echo "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" >any.jinja
+    role() { # USER ASSISTANT
+        echo "{\"messages\":[{\"role\":\"$1\",\"content\":\"q\"},{\"role\":\"$2\",\"content\":\"a\"}]}" >r.jsonl
+    }
+    refused() { # NAME MESSAGE OURS
+        fails 1 "tok: r.jsonl:1: *message $2: role \`$1\` is not known to chat templates (--roles $3=$1, or $1=$1 if it is to stay)" \
+            "$tok" -q -m "$model" --chat-template "${4-any.jinja}" r.jsonl
+    }
+    role user assistant
+    want=$("$tok" -q -m "$model" --chat-template any.jinja --render r.jsonl)
+    for name in User USER human Human; do
+        role $name assistant
+        refused $name 0 user
+    done
+    for name in Assistant ASSISTANT gpt GPT bot chatgpt; do
+        role user $name
+        refused $name 1 assistant
+        [ "$("$tok" -q -m "$model" --chat-template any.jinja --roles assistant=$name --render r.jsonl)" = "$want" ]
+    done
+    "$tok" -q -m "$model" --chat-template any.jinja --roles bot=chatgpt --train-on all --render r.jsonl -o /dev/null
+    # A template that knows the name has it.
+    role human assistant
+    echo "{% for m in messages %}{{ 'H' if m.role == 'human' else 'A' }}{{ m.content }}{% endfor %}" >knows.jinja
+    "$tok" -q -m "$model" --chat-template knows.jinja --render r.jsonl | grep -qF Hq
+    echo "{# a human #}{% for m in messages %}{{ m.content }}{% endfor %}" >speaks.jinja
+    refused human 0 user speaks.jinja
+    # Others pass; where nobody is the assistant, nothing would be trained.
+    role developer assistant
+    "$tok" -q -m "$model" --chat-template any.jinja r.jsonl -o /dev/null
+    role q a
+    fails 1 'tok: r.jsonl:1: *nothing to train, as no message has the role `assistant`: --roles assistant=THEIRS says who it is (--on-untrained drop)' \
+        "$tok" -q -m "$model" --chat-template any.jinja r.jsonl
+}
+
 @test "the template that rendered the records is in the header, and saved with the model" {
     base=$BATS_TEST_DIRNAME/../pipelines/tasks/annotators/model
     mkdir base

@@ -237,6 +237,23 @@ END
     [[ $output == *"option '--to' is one of several: --top-k, --top-p"* ]]
 }
 
+@test "options of pipelines: those of records are an array for tok, all of them or some" {
+    make_script
+    sed -i 's/^%purpose/%records\n&/; s/^declare -p .*/declare -p records/' try
+    [ "$(try -m a x)" = 'declare -a records=()' ]
+    [ "$(try -m a x --now=2025-01-31T10:00:00 --fields "prompt=it's" --join-parts)" = \
+        "declare -a records=([0]=\"--fields=prompt=it's\" [1]=\"--join-parts\" [2]=\"--now=2025-01-31T10:00:00\")" ]
+    run -2 --separate-stderr try -m a x --turns some
+    [ "$stderr" = "try: --turns: 'some' is not one of together|each (see \`try --help\`)" ]
+    sed -i 's/^%records/& now turns/' try
+    [ "$(try -m a x --turns each)" = 'declare -a records=([0]="--turns=each")' ]
+    run -2 --separate-stderr try -m a x --roles a=b
+    [[ $stderr == "try: unknown option '--roles'"* ]]
+    sed -i 's/^%records.*/%records now then/' try
+    run -1 --separate-stderr try -m a x
+    [ "$stderr" = 'try: the table of options cannot be read at `now then`' ]
+}
+
 @test "options of pipelines: --help, --version and --list-options come of the table" {
     make_script
     run -0 --separate-stderr try --help

@@ -202,17 +202,29 @@ all_equal() { # TABLE
 # ---- what files hold ----
 
 @test "files that are no text are called by their name" {
-    named() { # BYTES PATTERN
+    named() { # BYTES PATTERN [WAY]
         printf "$1" >f
-        fails 1 "tok: f: $2; wanted are JSON lines, a JSON array or UTF-8 text" "$tok" -q -m "$model" f
+        fails 1 "tok: f: $2; wanted are JSON lines, a JSON array or UTF-8 text${3:+: $3}" "$tok" -q -m "$model" f
     }
-    named 'PAR1\x15\x04' 'a Parquet file'
-    named 'ARROW1\0\0' 'an Arrow file'
-    named '\xff\xff\xff\xff\x10' 'an Arrow stream'
-    named 'PK\x03\x04' 'a zip archive'
-    named '\xfd7zXZ\0' 'compressed by xz'
-    named 'BZh91AY' 'compressed by bzip2'
-    named '\xff\xfea\0' 'UTF-16'
+    local json='to_json() of the datasets library writes JSON lines'
+    named 'PAR1\x15\x04' 'a Parquet file' "$json"
+    named 'ARROW1\0\0' 'an Arrow file' "$json"
+    named '\xff\xff\xff\xff\x10' 'an Arrow stream' "$json"
+    named 'PK\x03\x04' 'a zip archive' 'unpack it'
+    named '\xfd7zXZ\0' 'compressed by xz' '`xz -dc` unpacks it'
+    named 'BZh91AY' 'compressed by bzip2' '`bzip2 -dc` unpacks it'
+    named '\xff\xfea\0' 'UTF-16' '`iconv -f UTF-16 -t UTF-8` converts it'
+    named '%%PDF-1.7' 'a PDF document'
+    named 'SQLite format 3\0' 'an SQLite database'
+    named 'GGUF\3\0' 'a GGUF file'
+    named '\x40\0\0\0\0\0\0\0{"a"' 'a safetensors file'
+    named 'version https://git-lfs.x/spec/v1\n' 'a pointer of Git LFS' '`git lfs pull` fetches the file'
+    echo '{"text":"a"}' >a.jsonl
+    tar cf a.tar a.jsonl
+    gzip a.tar
+    fails 1 'tok: a.tar.gz: a tar archive; *: unpack it' "$tok" -q -m "$model" a.tar.gz
+    # Text that may be meant as such.
+    printf '<html>\n' | "$tok" -q -m "$model" -o /dev/null
     "$tok" -q -m "$model" "$records/text.jsonl" -o s.toks
     fails 1 'tok: s.toks: a token stream (tok -d reads it); wanted are*' "$tok" -q -m "$model" s.toks
     printf 'question,answer\n1,2\n' >t.csv

@@ -69,12 +69,19 @@ commands_of() { # PROGRAM
         <(cd "$man" && printf '%s\n' densepath-*.1 | sed 's/^densepath-\(.*\)\.1$/\1/' | sort)
 }
 
-# Those that every pipeline has stand in densepath(1).
+# Those that every pipeline has stand in densepath(1), and those of records that many have.
 @test "each pipeline's page has the options of its table, and no others" {
+    sed '/^\.Sh OPTIONS OF RECORDS/,/^\.Sh ENVIRONMENT/d' "$man/densepath.1" >every.1
     for page in "$man"/densepath-*.1; do
         name=${page##*/} && name=${name%.1}
         script=$(find "$tree"/pipelines{,/studies} -maxdepth 1 -name "${name#densepath-}")
-        diff <(listed "$script" | sort -u) <({ documented "$name" && documented densepath; } | sort -u) ||
+        if grep -qx %records "$script"; then
+            grep -q 'OPTIONS OF RECORDS' "$page"
+            documented densepath >shared
+        else
+            man=. documented every >shared
+        fi
+        diff <(listed "$script" | sort -u) <({ documented "$name" && cat shared; } | sort -u) ||
             { echo "$name.1 and the pipeline know different options"; return 1; }
     done
 }

@@ -160,7 +160,7 @@ untouched() { # the input, and no left-over
         local named=$1
         shift
         run -1 --separate-stderr timeout -s KILL 60 "$@" <never 3>&- 8>&-
-        [ "$stderr" = "$name: $named: No such file or directory" ]
+        [ "$stderr" = "$name: $named: No such file or directory: there is no folder /nowhere" ]
     }
     declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
     for name in dense-reward logprob novelty rollout tok 'reward-train --score'; do
@@ -218,7 +218,7 @@ untouched() { # the input, and no left-over
         while read -r option; do
             echo "$script $option"
             run -1 "$script" "$option" /nowhere/out "${needed[@]}" "${given[@]}"
-            [ "$output" = "${script##*/}: /nowhere/out: No such file or directory" ]
+            [ "$output" = "${script##*/}: /nowhere/out: No such file or directory: there is no folder /nowhere" ]
             n=$((n + 1))
         done < <(sed -nE 's/^ +(-., )?(--[a-z-]+) [A-Z]+ +[a-z_]+ +file  .*/\2/p; s/^%common .*metrics.*/--metrics/p' "$script")
     done

@@ -362,3 +362,92 @@ rewards() { # REFERENCE STREAM
     echo '{"x":1}' >unknown.jsonl
     run -1 "$P/realdata" -o out "${small[@]}" "$D/base" unknown.jsonl
 }
+
+# ---- options of tok ----
+
+# Pipelines that call tok on texts of their own making, or to decode: nothing is to be said of records.
+of_their_own='demo|multiple-choice|perplexity|plot'
+
+@test "each pipeline that reads records as tok does gives tok the options for it" {
+    local name tok bin=$PWD/bin operands
+    mkdir bin
+    tok=$(cd "$BIN" && pwd)
+    ln -s "$tok"/* bin
+    rm bin/tok
+    # What it is told, one word a line; then it has failed.
+    printf '#!/bin/bash\nprintf "%%s\\n" "$@" >>%q\nexit 1\n' "$PWD/told" >bin/tok
+    chmod +x bin/tok
+    head -12 "$D/demos.jsonl" >few.jsonl
+    echo '{"question_id":1,"turns":["a"]}' >questions.jsonl
+    echo '{{ messages }}' >'my template.jinja'
+    all=(--format=prompt-completion '--fields=prompt=my question' --roles=user=Q --instruction-prompt=chat --join-parts --on-bad-record=drop
+        --on-left-out=error '--chat-template=my template.jinja' --now=2025-01-31T10:00:00 --train-on=all --turns=each --boundary=separate
+        --special-tokens=no --duplicate-bos-eos=keep --sample-by=document --max-length=50 --truncation=left --on-untrained=drop)
+    for name in $(cd "$P" && find . -maxdepth 1 -type f -printf '%f\0' | xargs -0 grep -lE '\bas_stream\b|\btok "' | sort); do
+        [[ ! $name =~ ^($of_their_own)$ ]] || continue
+        options=("${all[@]}") operands=(-m "$D/sft" -o "out-$name" few.jsonl)
+        case $name in
+        best-of | evaluate | precheck | picture) operands=(-m "$D/sft" few.jsonl) ;;
+        crossfit) operands=(-m "$D/base" -o "out-$name" few.jsonl) ;;
+        mig) operands+=(--gold completion --end ',') ;;
+        reinforce) operands+=(--reward 'novelty') ;;
+        win-rate) operands=(--prompts few.jsonl --judge cat "$D/sft" "$D/base") ;;
+        export)
+            operands=(mt-bench -m "$D/sft" questions.jsonl)
+            options=(--on-left-out=error '--chat-template=my template.jinja' --now=2025-01-31T10:00:00 --special-tokens=no)
+            ;;
+        realdata)
+            operands=(-o "out-$name" "$D/base" few.jsonl)
+            options=(--roles=user=Q --join-parts --on-left-out=error '--chat-template=my template.jinja' --now=2025-01-31T10:00:00 --train-on=all)
+            ;;
+        esac
+        case $name in evaluate | precheck | mig | prefix-rft) operands+=(--score cat) ;; vote) operands+=(--answer cat) ;; esac
+        : >told
+        run ! env BIN="$bin" "$P/$name" "${options[@]}" "${operands[@]}"
+        printf '%s\n' "${options[@]}" | sort >given
+        grep -xF -f given told | sort -u | diff given - || {
+            echo "$name: $output"
+            return 1
+        }
+    done
+}
+
+@test "the options of records are tok's, in name, argument and choices, and all of them" {
+    "$P/sft" --list-options | cut -f1,3 | sort >ours
+    tok --list-options | cut -f1,3 | sort >theirs
+    # Those that say what tok writes are the pipelines' own business.
+    grep -vE '^(model|prompts|samples|add-generation-prompt|continue-final-message|offsets|keep-columns|decode|skip-special-tokens|pieces|show|render|output|threads|seed|config|quiet|verbose)\b' theirs >wanted
+    [ "$(wc -l <wanted)" -eq 18 ]
+    comm -12 ours theirs | grep -vE '^(model|threads|seed|config|quiet|verbose|output)\b' | diff wanted -
+}
+
+@test "options of records: what they do, and where they have nothing to do" {
+    jq -c '{question: .prompt, answer: .completion}' "$D/demos.jsonl" | head -8 >renamed.jsonl
+    head -8 "$D/demos.jsonl" >same.jsonl
+    few=(-q --max-steps 1 --batch-size 4)
+    "$P/sft" -m "$D/base" -o a --keep half --fields prompt=question,completion=answer renamed.jsonl -- "${few[@]}"
+    "$P/sft" -m "$D/base" -o b --keep half same.jsonl -- "${few[@]}"
+    cmp a/model.safetensors b/model.safetensors
+    echo 'fields = prompt=question,completion=answer' >config
+    "$P/select" -m a --select-only --stream s.toks --top 3 --config config renamed.jsonl
+    [ "$(toks view s.toks | jq -c 'select(.token)' | wc -l)" -eq 3 ]
+    # Records that are compressed are records.
+    zstd -q same.jsonl
+    gzip -k same.jsonl
+    for packed in same.jsonl.zst same.jsonl.gz; do
+        rm -rf b
+        "$P/sft" -m "$D/base" -o b --keep half --format prompt-completion "$packed" -- "${few[@]}"
+        cmp a/model.safetensors b/model.safetensors
+    done
+    tok -q -m "$D/base" same.jsonl -o same.toks
+    mv same.toks same.stream
+    "$P/sft" -m "$D/base" -o c --keep half same.stream -- "${few[@]}"
+    cmp a/model.safetensors c/model.safetensors
+    rm -r c
+    mv same.stream same.toks
+    run -2 --separate-stderr "$P/sft" -m "$D/base" -o c --now 2025-01-31T10:00:00 same.toks
+    [ "$stderr" = "sft: --now is for records, and what is read is a token stream already (see sft --help)" ]
+    [ ! -e c ]
+    run -2 "$P/sft" -m "$D/base" -o c --train-on none same.jsonl
+    [[ $output == "sft: --train-on: 'none' is not one of default|completion|all|assistant"* ]]
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/io.h"
+#include "base/file_kind.h"
 #include "base/litter.h"
 #include "base/listing.h"
 #include "base/place.h"
@@ -23,6 +24,12 @@ const char *io_name(const char *path)
     return !path || !strcmp(path, "-") ? "standard input" : path;
 }
 
+static int refuse_directory(int fd, const char *path, struct err *e)
+{
+    const char *way = io_exists(fd, "config.json") ? ": a model's goes to -m" : "";
+    return err_set(e, STATUS_FAILED, "%s: %s%s", path, strerror(EISDIR), way);
+}
+
 int io_open_input(const char *path, struct err *e)
 {
     int fd;
@@ -33,14 +40,13 @@ int io_open_input(const char *path, struct err *e)
         fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     if (fd < 0)
-        return err_errno(e, path);
+        return place_missing(e, path);
     struct stat st;
     int result = fstat(fd, &st);
-    if (result == 0 && S_ISDIR(st.st_mode)) {
-        errno = EISDIR;
-        result = -1;
-    }
-    result = result < 0 ? err_errno(e, path) : touched_input(&st, path, e);
+    if (result == 0 && S_ISDIR(st.st_mode))
+        result = refuse_directory(fd, path, e);
+    else
+        result = result < 0 ? err_errno(e, path) : touched_input(&st, path, e);
     if (result < 0)
         close(fd);
     return result < 0 ? -1 : fd;
@@ -139,7 +145,7 @@ int io_read_regular(int at, const char *path, struct buffer *out, struct err *e)
         return -1;
     int result = io_read_fd(fd, path, out, e);
     close(fd);
-    return result;
+    return result < 0 ? -1 : file_kind_fetched(out->data, out->size, path, e);
 }
 
 const char *output_name(const struct output *o)
@@ -246,7 +252,7 @@ int output_try(const char *path, int in_place, struct err *e)
     char *target = place_of(path, &number, e);
     if (!target)
         return -1;
-    int result = number < 0 && try_place(path, target, in_place) < 0 ? err_errno(e, path) : 0;
+    int result = number < 0 && try_place(path, target, in_place) < 0 ? place_missing(e, path) : 0;
     free(target);
     return result;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/option.h"
 #include "base/board.h"
+#include "base/foreign_option.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "base/nearest.h"
@@ -296,44 +297,6 @@ static char *trim(char *s)
     return s;
 }
 
-// The text of the file stays for the life of the process: option values point into it.
-static int apply_config(const struct program *p, const char *path, struct err *e)
-{
-    static struct buffer text;
-    buffer_init(&text, 1 << 20);
-    if (io_read_file(path, &text, e) < 0) {
-        buffer_release(&text);
-        return -1;
-    }
-    int number = 0;
-    for (char *next = text.data, *line; (line = strsep(&next, "\n"));) {
-        number++;
-        line = trim(line);
-        if (!*line || *line == '#')
-            continue;
-        char *equals = strchr(line, '=');
-        if (!equals)
-            return err_set(e, STATUS_USAGE, "%s:%d: not of the form `name = value`", path, number);
-        *equals = 0;
-        char *name = trim(line), *value = trim(equals + 1);
-        const struct option_spec *o = find_option(p, name);
-        if (!o || !strcmp(name, "config"))
-            return err_set(e, STATUS_USAGE, "%s:%d: %s has no option '%s'", path, number, p->name,
-                           name);
-        if (o->kind == OPTION_FLAG) {
-            int on;
-            if (set_yesno(value, &on) < 0)
-                return err_set(e, STATUS_USAGE, "%s:%d: '%s' is neither yes nor no", path, number,
-                               value);
-            if (!on)
-                continue;
-        }
-        if (set_value(o, value, e) < 0)
-            return err_prefix(e, "%s:%d", path, number);
-    }
-    return 0;
-}
-
 struct getopt_tables {
     struct option longs[OPTIONS_MAX + 4];
     char shorts[2 * OPTIONS_MAX + 8];
@@ -435,26 +398,131 @@ static int names_with(const struct program *p, const char *name, size_t n, char 
     return many;
 }
 
-// WORD is `--name` or `--name=value`.
-static int unknown_option(const struct program *p, const char *word)
+// The first row of another trainer's option NAME whose option the table of P has.
+static const struct foreign_option *foreign_row(const struct program *p, const char *name)
 {
-    char name[64], names[256];
-    int n = (int)strcspn(word + 2, "=");
-    snprintf(name, sizeof name, "%.*s", n, word + 2);
-    if (n > 0 && names_with(p, name, strlen(name), names, sizeof names) > 1)
-        return program_usage(p, "option '--%s' is one of several: %s", name, names);
-    if (p->rest && has_option(p->rest, name))
-        return program_usage(p, "unknown option '--%s': it is %s's, whose options stand after --",
-                             name, p->rest);
+    const struct foreign_option *o = NULL;
+    while ((o = foreign_option_next(name, o)) && !(o->ours && find_option(p, o->ours)))
+        ;
+    return o;
+}
+
+// The same of the program that takes the words after --.
+static const struct foreign_option *foreign_row_of_rest(const struct program *p, const char *name)
+{
+    const struct foreign_option *o = NULL;
+    while ((o = foreign_option_next(name, o)) &&
+           !(o->ours && p->rest && has_option(p->rest, o->ours)))
+        ;
+    return o;
+}
+
+// What another trainer's option is called here, as text; 0: nothing is known of it.
+static int foreign_text(const struct program *p, const char *name, char *out, size_t size)
+{
+    const struct foreign_option *own = foreign_row(p, name);
+    const struct foreign_option *rest = own ? NULL : foreign_row_of_rest(p, name);
+    const struct foreign_option *o = own ? own : rest ? rest : foreign_option_next(name, NULL);
+    if (!o)
+        return 0;
+    if (!o->ours)
+        return snprintf(out, size, "%s", o->why);
+    return snprintf(out, size, "here it is --%s%s%s%s%s%s%s", o->ours, o->why ? " (" : "",
+                    o->why ? o->why : "", o->why ? ")" : "", own ? "" : " of ",
+                    own    ? ""
+                    : rest ? p->rest
+                           : o->where,
+                    rest ? ", whose options stand after --" : "");
+}
+
+// The option of this program that is most like NAME, or NULL.
+static const char *nearest_option(const struct program *p, const char *name)
+{
     struct nearest nearest;
     nearest_init(&nearest, name);
     for (const struct option_spec *o = p->options; o->kind != OPTION_END; o++)
         if (o->kind != OPTION_GROUP)
             nearest_try(&nearest, o->name);
-    if (nearest_name(&nearest))
-        return program_usage(p, "unknown option '--%s': is --%s meant?", name,
-                             nearest_name(&nearest));
+    return nearest_name(&nearest);
+}
+
+// Names of other programs are often written with `_`.
+static void dashed(const char *name, char *out, size_t size)
+{
+    snprintf(out, size, "%s", name);
+    for (char *at = out; (at = strchr(at, '_'));)
+        *at = '-';
+}
+
+// What may be meant by NAME, as text; 0: nothing is near.
+static int option_advice(const struct program *p, const char *name, char *out, size_t size)
+{
+    char with_dashes[64];
+    dashed(name, with_dashes, sizeof with_dashes);
+    if (find_option(p, with_dashes))
+        return snprintf(out, size, "is --%s meant?", with_dashes);
+    if (p->rest && !foreign_row(p, name) && has_option(p->rest, with_dashes))
+        return snprintf(out, size, "it is %s's, whose options stand after --", p->rest);
+    int n = foreign_text(p, name, out, size);
+    const char *near = n ? NULL : nearest_option(p, name);
+    return near ? snprintf(out, size, "is --%s meant?", near) : n;
+}
+
+// WORD is `--name` or `--name=value`.
+static int unknown_option(const struct program *p, const char *word)
+{
+    char name[64], text[256];
+    int n = (int)strcspn(word + 2, "=");
+    snprintf(name, sizeof name, "%.*s", n, word + 2);
+    // What has a meaning elsewhere is no abbreviation here.
+    if (n > 0 && !foreign_option_next(name, NULL) &&
+        names_with(p, name, strlen(name), text, sizeof text) > 1)
+        return program_usage(p, "option '--%s' is one of several: %s", name, text);
+    if (option_advice(p, name, text, sizeof text))
+        return program_usage(p, "unknown option '--%s': %s", name, text);
     return program_usage(p, "unknown option '%s'", word);
+}
+
+// The text of the file stays for the life of the process: option values point into it.
+static int apply_config(const struct program *p, const char *path, struct err *e)
+{
+    static struct buffer text;
+    buffer_init(&text, 1 << 20);
+    if (io_read_file(path, &text, e) < 0) {
+        buffer_release(&text);
+        return -1;
+    }
+    char advice[256];
+    int number = 0;
+    for (char *next = text.data, *line; (line = strsep(&next, "\n"));) {
+        number++;
+        line = trim(line);
+        if (!*line || *line == '#')
+            continue;
+        char *equals = strchr(line, '=');
+        if (!equals)
+            return err_set(e, STATUS_USAGE, "%s:%d: not of the form `name = value`%s", path, number,
+                           strchr(line, ':') ? " (YAML and JSON are not read)" : "");
+        *equals = 0;
+        char *name = trim(line), *value = trim(equals + 1);
+        const struct option_spec *o = find_option(p, name);
+        if (!o || !strcmp(name, "config")) {
+            int known = !o && option_advice(p, name, advice, sizeof advice);
+            return err_set(e, STATUS_USAGE, "%s:%d: %s has no option '%s'%s%s", path, number,
+                           p->name, name, known ? ": " : "", known ? advice : "");
+        }
+        if (o->kind == OPTION_FLAG) {
+            int on;
+            if (set_yesno(value, &on) < 0)
+                return err_set(e, STATUS_USAGE, "%s:%d: '%s' is neither yes nor no", path, number,
+                               value);
+            if (!on)
+                continue;
+        }
+        if (set_value(o, value, e) < 0)
+            return err_prefix(e, "%s:%d", path, number);
+    }
+    return 0;
 }
 
 static int parse(const struct program *p, struct getopt_tables *t, int argc, char **argv,

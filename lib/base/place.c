@@ -126,3 +126,30 @@ int place_errno(struct err *e, int at, const char *path)
 {
     return err_errno(e, placed(at, path).text);
 }
+
+// The folder that PATH, with slashes at its end or not, is in; from the heap, or NULL.
+static char *folder_around(const char *path)
+{
+    struct err ignored;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *bare = strndup(path, n), *folder = bare ? place_folder(bare, &ignored) : NULL;
+    free(bare);
+    return folder;
+}
+
+int place_missing(struct err *e, const char *path)
+{
+    int why = errno;
+    struct stat st;
+    char *folder = why == ENOENT || why == ENOTDIR ? folder_around(path) : NULL;
+    int there = !folder || (stat(folder, &st) == 0 && S_ISDIR(st.st_mode));
+    errno = why;
+    err_errno(e, path);
+    size_t n = strlen(e->text);
+    if (!there)
+        snprintf(e->text + n, sizeof e->text - n, ": there is no folder %s", folder);
+    free(folder);
+    return -1;
+}

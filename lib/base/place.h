@@ -24,5 +24,7 @@ struct placed {
 };
 struct placed placed(int at, const char *path);
 int place_errno(struct err *e, int at, const char *path); // err_errno with that
+// err_errno of PATH, which could not be opened or made, and that its folder is not there, if so.
+int place_missing(struct err *e, const char *path);
 
 #endif

@@ -20,7 +20,8 @@ struct script_row {
     const char *choices[CHOICES_MAX + 1];
     struct option_texts texts;
     int flag, required, may_be_empty;
-    int is_file; // that the script writes
+    int is_file;   // that the script writes
+    int is_record; // one of tok's
 };
 
 struct script {
@@ -251,6 +252,67 @@ static int add_common(struct script *s, char *names, struct err *e)
     return 0;
 }
 
+static size_t count_words(const char *words)
+{
+    size_t n = 0;
+    for (const char *at = words; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        n++;
+    return n;
+}
+
+// Whether the first word of NAME is one of the words.
+static int has_word(const char *words, const char *name)
+{
+    size_t n = strcspn(name, " ");
+    for (const char *at = words; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        if (strcspn(at, " ") == n && !strncmp(at, name, n))
+            return 1;
+    return 0;
+}
+
+// Options of tok that say how records are read: all go into one array, as tok takes them. `names`:
+// those that are wanted; NULL: all.
+static int add_records(struct script *s, char *names, struct err *e)
+{
+    static const char *const rows[] = {
+        ("--format "
+         "auto|text|messages|prompt-completion|instruction|sharegpt|preference|pretokenized  "
+         "records  choice  how records are written"),
+        "--sample-by line|paragraph|document  records  choice  what a record of plain text is",
+        "--fields OURS=THEIRS,...  records  text  names of fields",
+        "--roles OURS=THEIRS,...  records  text  names of roles",
+        "--instruction-prompt alpaca|stanford|chat  records  choice  what instructions become",
+        "--join-parts  records  flag  a content of parts is one text",
+        "--on-bad-record error|drop  records  choice  what becomes of a broken one",
+        "--on-left-out warn|error  records  choice  of what a template does not write",
+        "--chat-template FILE  records  text  a template in place of the model's",
+        "--now YYYY-MM-DDTHH:MM:SS  records  text  the time, for templates that ask for it",
+        "--train-on default|completion|all|assistant  records  choice  which tokens are trained",
+        "--turns together|each  records  choice  a record of a chat, or one of each answer",
+        "--boundary joint|separate  records  choice  how prompt and completion meet",
+        "--special-tokens yes|no  records  choice  whether a tokenizer's own are added",
+        "--duplicate-bos-eos once|keep  records  choice  one that is there already",
+        "--max-length N  records  int 0  tokens per record; 0: any number",
+        "--truncation error|drop|left|right  records  choice  what becomes of longer ones",
+        "--on-untrained error|drop  records  choice  what becomes of one with nothing to train",
+    };
+    size_t wanted = names ? count_words(names) : sizeof rows / sizeof *rows, got = 0;
+    if (add_heading(s, "Records, as for tok", e) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (names && !has_word(names, rows[i] + 2))
+            continue;
+        char *line = strdup(rows[i]);
+        if (!line)
+            return err_memory(e, 0, "options");
+        if (add_row(s, line, e) < 0)
+            return -1;
+        s->row[s->n - 1].is_record = 1;
+        got++;
+    }
+    return got == wanted ? 0 : broken(e, names);
+}
+
 static int read_operands(struct script *s, char *text, struct err *e)
 {
     char *low = strsep(&text, " "), *high = strsep(&text, " ");
@@ -267,6 +329,8 @@ static int read_directive(struct script *s, char *line, struct err *e)
     char *text = line, *name = strsep(&text, " ");
     if (!strcmp(name, "%common"))
         return begin_options(s, e) < 0 ? -1 : add_common(s, text, e);
+    if (!strcmp(name, "%records"))
+        return begin_options(s, e) < 0 ? -1 : add_records(s, text, e);
     if (!strcmp(name, "%operands") && text)
         return read_operands(s, text, e);
     if (!strcmp(name, "%rest"))
@@ -415,14 +479,35 @@ static int put_row(struct buffer *out, const struct script_row *row, struct err 
                : buffer_string(out, "\n", e);
 }
 
+// The options of tok that were given, as its words.
+static int put_records(struct buffer *out, const struct script *s, struct err *e)
+{
+    int any = 0, result = 0;
+    for (int i = 0; i < s->n && result == 0; i++) {
+        const struct script_row *row = &s->row[i];
+        if (!row->is_record)
+            continue;
+        result = any++ ? 0 : buffer_string(out, "records=(", e);
+        if (result == 0 && (row->flag || row->text))
+            result = buffer_printf(out, e, "--%s", row->spec.name);
+        if (result == 0 && row->text && (result = buffer_string(out, "=", e)) == 0)
+            result = put_quoted(out, row->text, e);
+        if (result == 0)
+            result = buffer_string(out, " ", e);
+    }
+    return result == 0 && any ? buffer_string(out, ")\n", e) : result;
+}
+
 static int put_all(const struct script *s, const struct operands *operands, int out, struct err *e)
 {
     struct buffer text;
     int result = 0;
     buffer_init(&text, 0);
     for (int i = 0; result == 0 && i < s->n; i++)
-        if (s->row[i].variable)
+        if (s->row[i].variable && !s->row[i].is_record)
             result = put_row(&text, &s->row[i], e);
+    if (result == 0)
+        result = put_records(&text, s, e);
     if (result == 0)
         result = put_list(&text, "operands", operands->text, operands->n, e);
     if (result == 0)

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "convert/kept_fields.h"
+#include "convert/positions.h"
 #include "convert/marked.h"
 #include "data/id_set.h"
 #include "data/left_out.h"
@@ -51,6 +52,9 @@ struct encode_job {
     struct progress progress;
     uint64_t in, written, tokens, trained; // records; tokens
     uint64_t too_long, untrained, bad;     // records left out
+    size_t positions, first_length;        // of the model; of the first record that is longer
+    struct shown first_long;
+    uint64_t beyond; // such records
     uint64_t cut, fused, doubled, end_by_id, empty_answer, quoted_calls, no_stop;
     uint64_t left_out[LEFT_KINDS]; // records, by what their template does not write
     int64_t stop;     // the special token of the first record that has one untrained, or -1
@@ -259,6 +263,10 @@ static void count(struct encode_job *j, const struct batch_record *r)
     j->fused += (uint64_t)x->fused;
     j->doubled += (uint64_t)x->doubled;
     j->end_by_id += (uint64_t)x->end_by_id;
+    if (j->positions && x->tokens.n > j->positions && !j->beyond++) {
+        j->first_length = x->tokens.n;
+        j->first_long = batch_record_name(r);
+    }
     j->no_stop += x->no_stop >= 0;
     if (j->stop < 0 && x->no_stop >= 0 && x->no_stop != EXAMPLE_NO_STOP)
         j->stop = x->no_stop;
@@ -451,6 +459,12 @@ static void warn(const struct encode_job *j)
         message_warn("the assistant's turns end with %s, but generation stops at %s: let it stop "
                      "at the former (eos_token_id in generation_config.json)",
                      spell(j, j->turn_end).text, spell(j, j->examples.end).text);
+    if (j->beyond)
+        message_warn("%" PRIu64
+                     " records are longer than the %zu positions of %s/config.json, first %s "
+                     "with %zu tokens (--max-length %zu refuses or, with --truncation, cuts them)",
+                     j->beyond, j->positions, j->o->model, j->first_long.text, j->first_length,
+                     j->positions);
     if (j->quoted_calls)
         message_warn("%" PRIu64 " records: the template writes arguments of tool calls, which are "
                      "JSON text there, as a quoted string (make them objects)",
@@ -527,6 +541,7 @@ static int settings(struct encode_job *j, struct err *e)
     j->tokenizer = tokenizer_open(j->o->model, e);
     if (!j->tokenizer || example_settings_init(&j->examples, j->tokenizer, e) < 0)
         return -1;
+    j->positions = positions_named(j->o->model);
     j->examples.boundary = j->o->boundary;
     j->examples.truncation = j->o->truncation;
     j->examples.max_length = j->o->max_length;

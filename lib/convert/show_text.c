@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/show_text.h"
 #include "convert/spelling.h"
+#include "stream/maker.h"
 #include "stream/filter.h"
 
 // Records skip .. skip+n-1; the stream is read to its end, so that it is proved whole.
@@ -21,8 +22,7 @@ static int show_column(const struct stream_reader *r, const char *by, struct err
     const struct stream_header *h = stream_reader_header(r);
     int i = header_find(h, by);
     if (i < 0)
-        return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`", stream_reader_name(r),
-                       by);
+        return maker_missing(stream_reader_name(r), by, e);
     if (h->column[i].per != PER_TOKEN)
         return err_set(e, STATUS_STREAM, "%s: column `%s` has one value a record, not one a token",
                        stream_reader_name(r), by);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_kind.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/json_read.h"
@@ -108,29 +109,19 @@ static int claims_json(const char *path)
     return 0;
 }
 
-// Files that data sets come in and that are no text: they are said by name, not as broken text.
-static const char *foreign(const char *text, size_t size)
+// What is no text is said by name, not as broken text. `size` bytes are there.
+static int refuse_foreign(const struct corpus *c, const char *text, size_t size, struct err *e)
 {
-    static const struct {
-        const char *sign, *name;
-        size_t size;
-    } known[] = {
-        {"TKSH", "a token stream (tok -d reads it)", 4},
-        {"PAR1", "a Parquet file", 4},
-        {"ARROW1", "an Arrow file", 6},
-        {"\xFF\xFF\xFF\xFF", "an Arrow stream", 4},
-        {"PK\3\4", "a zip archive", 4},
-        {"\xFD"
-         "7zXZ",
-         "compressed by xz", 5},
-        {"BZh", "compressed by bzip2", 3},
-        {"\xFF\xFE", "UTF-16", 2},
-        {"\xFE\xFF", "UTF-16", 2},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (size >= known[i].size && !memcmp(text, known[i].sign, known[i].size))
-            return known[i].name;
-    return NULL;
+    const struct file_kind *kind = file_kind(text, size);
+    const char *name = kind && kind->use != FILE_KIND_TEXT ? kind->name : NULL;
+    const char *way = name && kind->way ? kind->way : "";
+    if (size >= 4 && !memcmp(text, "TKSH", 4))
+        name = "a token stream (tok -d reads it)";
+    if (!name)
+        return 0;
+    return err_set(e, STATUS_FAILED,
+                   "%s: %s; wanted are JSON lines, a JSON array or UTF-8 text%s%s", c->file, name,
+                   *way ? ": " : "", way);
 }
 
 static int open_next(struct corpus *c, struct err *e)
@@ -145,10 +136,8 @@ static int open_next(struct corpus *c, struct err *e)
     int more = fill(c, e);
     if (more <= 0)
         return more;
-    const char *other = foreign(c->block, c->end);
-    if (other)
-        return err_set(e, STATUS_FAILED,
-                       "%s: %s; wanted are JSON lines, a JSON array or UTF-8 text", c->file, other);
+    if (refuse_foreign(c, c->block, c->end, e) < 0)
+        return -1;
     skip_mark(c);
     // Blanks at the beginning of plain text belong to it: look without taking them where the block
     // shows the first sign.

@@ -354,8 +354,12 @@ int example_make(struct example *x, const struct example_settings *s, struct tok
     if (r->is_prompt)
         return x->tokens.n ? 0 : untrained(x, s, "the prompt has no tokens", e);
     if (x->trained == 0)
-        return untrained(
-            x, s, wanted ? "nothing is left to train after truncation" : "nothing to train", e);
+        return untrained(x, s,
+                         wanted         ? "nothing is left to train after truncation"
+                         : r->no_answer ? "nothing to train, as no message has the role "
+                                          "`assistant`: --roles assistant=THEIRS says who it is"
+                                        : "nothing to train",
+                         e);
     look_for_stops(x, s, r);
     return 0;
 }

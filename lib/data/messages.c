@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "data/chat.h"
 
 json_t *messages_slice(const json_t *list, size_t begin, size_t end)
 {
@@ -104,6 +105,25 @@ static const char *known_role_like(const char *name)
     return known_as(name, strcasecmp);
 }
 
+// Names that data sets have for roles and chat templates hardly ever: what templates do not know
+// they write as it is, or leave out, and the answers of such a one would not be trained.
+static int is_foreign(const struct record_settings *s, const char *name)
+{
+    static const char *const foreign[] = {"human", "gpt", "chatgpt", "bing", "bard", "bot"};
+    const char *like = known_role_like(name);
+    int is = like && !known_role(name);
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        is |= !strcmp(foreign[i], name);
+    if (!is || !s->chat)
+        return is;
+    // A template that compares with it is one of the exceptions.
+    const char *source = json_string_value(chat_source(s->chat));
+    for (const char *at = source; at && (at = strstr(at, name)); at++)
+        if (at > source && (at[-1] == '\'' || at[-1] == '"') && at[strlen(name)] == at[-1])
+            return 0;
+    return 1;
+}
+
 // What a role is called for the template; NULL with *e filled. `from`: the key that held it.
 static const char *template_role(const struct record_settings *s, const char *name, int from,
                                  size_t i, struct err *e)
@@ -111,6 +131,15 @@ static const char *template_role(const struct record_settings *s, const char *na
     for (int k = 0; k < s->roles.n; k++)
         if (!strcmp(s->roles.theirs[k], name))
             return s->roles.ours[k];
+    if (!from && s->format != RECORD_SHAREGPT && is_foreign(s, name)) {
+        const char *ours = known_role_like(name);
+        err_set(e, STATUS_FAILED,
+                "message %zu: role `%s` is not known to chat templates (--roles %s=%s, or %s=%s if "
+                "it is to "
+                "stay)",
+                i, name, ours, name, name, name);
+        return NULL;
+    }
     if (!from && s->format != RECORD_SHAREGPT)
         return name;
     const char *known = known_role(name);

@@ -58,7 +58,7 @@ static void begin(struct record *r, const struct record_settings *s)
     r->spans.n = 0;
     r->prompt_size = 0;
     r->has_spans = r->is_chat = r->is_tokens = 0;
-    r->empty_answer = r->quoted_calls = 0;
+    r->no_answer = r->empty_answer = r->quoted_calls = 0;
     r->left_out = 0;
     r->n = 0;
     r->open_end = r->is_prompt = s->prompts;

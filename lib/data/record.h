@@ -27,6 +27,7 @@ struct record {
     size_t n, id_capacity, mask_capacity;
     size_t turn; // with settings for each turn: which answer of the chat it is, from 0
     // What should be said of it.
+    int no_answer;     // a chat in which nobody is the assistant
     int empty_answer;  // the completion, or an answer of the assistant, is empty
     unsigned left_out; // what the template does not write (left_out.h)
     int quoted_calls;  // it writes arguments that are JSON text as a quoted string

@@ -199,6 +199,14 @@ static int apply_weights(struct record *r, const struct record_settings *s,
 #define WEIGHTED "messages with loss weights (--train-on assistant and --turns each go by them)"
 
 // The whole chat with what is trained of it.
+static int has_answer(const json_t *messages)
+{
+    for (size_t i = 0; i < json_array_size(messages); i++)
+        if (message_is_assistant(json_array_get(messages, i)))
+            return 1;
+    return 0;
+}
+
 static int render_whole(struct record *r, const struct record_settings *s, struct chat_job *j,
                         struct err *e)
 {
@@ -208,6 +216,7 @@ static int render_whole(struct record *r, const struct record_settings *s, struc
     else if (messages_weighted(j->q.messages, &weighted, e) < 0)
         return -1;
     r->has_spans = record_train_of(s) == RECORD_TRAIN_ASSISTANT;
+    r->no_answer = r->has_spans && !has_answer(j->q.messages);
     if (weighted && !r->has_spans)
         return err_set(e, STATUS_FAILED, WEIGHTED);
     j->q.add_generation_prompt = s->add_generation_prompt;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "infer/logprob.h"
+#include "infer/long_record.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
 #include "infer/record_sequence.h"
@@ -109,6 +110,7 @@ static int make_sequences(struct logprob *r, const struct frame *f, struct seque
                           size_t *wanted, struct err *e)
 {
     struct sequence *s = record_sequences(f, asked_mask(r), &r->arena, wanted, e);
+    long_record_look(r->model, f, r->where);
     *out = s;
     if (!s || !r->o->values)
         return s ? 0 : -1;

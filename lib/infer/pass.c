@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "infer/pass.h"
+#include "infer/long_record.h"
 
 #include <assert.h>
 #include <string.h>
@@ -70,8 +71,7 @@ static int check(const struct pass *p, const struct sequence *s, struct err *e)
     if (batch_check_tokens(s->token, s->n, p->model->config.vocab, e) < 0)
         return -1;
     if (rows_of(p, s) > p->positions)
-        return err_set(e, STATUS_FAILED, "%zu tokens are more than the model's %zu positions",
-                       s->n - s->beyond, p->positions);
+        return long_record_refuse(s->n - s->beyond, p->positions, e);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/number.h"
 #include "base/progress.h"
+#include "infer/long_record.h"
 #include "infer/prompts.h"
 #include "model/describe.h"
 #include "model/directory.h"
@@ -191,6 +192,7 @@ static int write_sample(struct rollout *r, const struct request *q, size_t i, ui
         frame_set_string(f, c->finish, finish, strlen(finish), e) < 0 ||
         prompts_fill(&r->prompts, q->owner, f, e) < 0)
         return -1;
+    long_record_look(r->model, f, prompts_name(&r->prompts));
     r->records++;
     r->tokens += s->n;
     return stream_writer_add(r->writer, f, 0, e);

@@ -408,22 +408,9 @@ static int read_folder(struct model_config *c, const json_t *j, struct err *e)
     return result;
 }
 
-int config_is_there(int at, struct err *e)
-{
-    static const char adapter[] = "adapter_config.json";
-    if (io_exists(at, file) || !io_exists(at, adapter))
-        return 0; // who reads the file tells
-    return err_set(e, STATUS_FAILED,
-                   "%s without %s: this is an adapter (LoRA, PEFT): merge it into its base model "
-                   "first",
-                   adapter, file);
-}
-
 int config_read(struct model_config *c, int at, struct err *e)
 {
     memset(c, 0, sizeof *c);
-    if (config_is_there(at, e) < 0)
-        return -1;
     json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
     if (!j)
         return -1;

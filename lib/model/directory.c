@@ -567,6 +567,8 @@ static int take_lock(struct policy_lock *l, const char *path, struct err *e)
 {
     struct stat st;
     l->fd = open(l->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (l->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return place_missing(e, path);
     if (l->fd < 0)
         return err_errno(e, l->path);
     int known = fstat(l->fd, &st) == 0;

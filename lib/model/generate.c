@@ -245,7 +245,9 @@ int generator_add(struct generator *g, const uint32_t *prompt, size_t n_prompt, 
     if (n_prompt == 0)
         return err_set(e, STATUS_FAILED, "the prompt has no tokens");
     if (n_prompt >= g->max_length)
-        return err_set(e, STATUS_FAILED, "a prompt of %zu tokens leaves no room in %zu positions",
+        return err_set(e, STATUS_FAILED,
+                       "a prompt of %zu tokens leaves no room in %zu positions (tok --prompts "
+                       "--max-length N, with --truncation)",
                        n_prompt, g->max_length);
     if (batch_check_tokens(prompt, n_prompt, g->engine[0].model->config.vocab, e) < 0 ||
         reach_samples(g, n_prompt, e) < 0)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/model.h"
+#include "model/directory.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -85,14 +86,22 @@ static int check_indexed(struct model *m, const json_t *map, struct err *e)
     return 0;
 }
 
+static int missing(const struct model *m, const char *name, struct err *e)
+{
+    err_set(e, STATUS_FAILED, "%s: %s", name, strerror(ENOENT));
+    return model_folder_explain(m->path, e);
+}
+
 static int open_shards(struct model *m, struct err *e)
 {
     int single = io_look(m->directory, single_name, e);
     int indexed = single < 0 ? -1 : io_look(m->directory, index_name, e);
     if (indexed < 0)
         return -1;
-    if (single || !indexed)
+    if (single)
         return add_shard(m, single_name, e);
+    if (!indexed)
+        return missing(m, single_name, e);
     json_t *index = json_parse_file(m->directory, index_name, INDEX_LIMIT, e);
     if (!index)
         return -1;
@@ -153,13 +162,15 @@ static int read_files(struct model *m, enum head_kind wanted, struct err *e)
     struct file_mark now;
     if (model_folder_note(m->directory, e) < 0)
         return -1;
-    if (config_is_there(m->directory, e) < 0 || read_config_text(m, e) < 0 ||
-        config_read(&m->config, m->directory, e) < 0)
+    int there = io_look(m->directory, config_name, e);
+    if (there <= 0)
+        return there < 0 ? -1 : missing(m, config_name, e);
+    if (read_config_text(m, e) < 0 || config_read(&m->config, m->directory, e) < 0)
         return -1;
     m->family = m->config.family;
     if (check_head(m, wanted, e) < 0 || open_shards(m, e) < 0)
         return -1;
-    int there = mark_config(m, &now, e);
+    there = mark_config(m, &now, e);
     if (there > 0 && !file_mark_same(&now, &m->config_mark))
         return file_mark_changed(config_name, e);
     return there < 0 ? -1 : 0;
@@ -188,11 +199,29 @@ static struct model *open_with_head(int directory, const char *path, enum head_k
     return NULL;
 }
 
+// PATH is not there: what is, a run that makes it and was stopped or is at work, or something else.
+static void explain_absent(const char *path, struct err *e)
+{
+    struct err ignored;
+    char *partial = directory_beside(path, directory_partial, &ignored);
+    char *marker = partial ? io_path(partial, directory_marker, &ignored) : NULL;
+    size_t n = strlen(e->text);
+    if (marker && io_exists(AT_FDCWD, marker))
+        snprintf(e->text + n, sizeof e->text - n,
+                 ": the run that makes it has not ended: it is in %s (--resume goes on with it)",
+                 partial);
+    else
+        model_folder_explain(path, e);
+    free(marker);
+    free(partial);
+}
+
 static struct model *open_path(const char *path, enum head_kind wanted, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         err_errno(e, path);
+        explain_absent(path, e);
         return NULL;
     }
     return open_with_head(fd, path, wanted, e);

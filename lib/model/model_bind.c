@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/model_bind.h"
+#include "model/misnamed.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -145,8 +146,7 @@ static int add_parameter(struct model *m, enum tensor_role role, int layer, int 
     p.file = find_role(m, role, l, h, &p.entry);
     if (!p.file) {
         char name[NAME_SIZE];
-        return err_set(e, STATUS_FAILED, "tensor `%s` is missing",
-                       family_name(&m->config, role, l, h, name, sizeof name));
+        return misnamed_missing(m, family_name(&m->config, role, l, h, name, sizeof name), e);
     }
     p.name = p.entry->name;
     if (check_parameter(&p, e) < 0)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model/safetensors.h"
+#include "base/file_kind.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/json_read.h"
@@ -290,6 +291,8 @@ static int read_start(struct safetensors *s, struct err *e)
 {
     s->map = s->file->data;
     s->size = s->file->size;
+    if (file_kind_fetched(s->map, s->size, s->path, e) < 0)
+        return -1;
     if (s->size < 8)
         return bad(e, s, NULL, "too short for a safetensors file");
     uint64_t header = 0;

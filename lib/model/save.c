@@ -2,6 +2,7 @@
 // Writing model directories: the same layout that was read, byte for byte where values are the
 // same.
 #include "model/model.h"
+#include "base/model_folder.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -556,8 +557,10 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     if (save_dtype && find_dtype(save_dtype, &type, e) < 0)
         return -1;
     int from = open(config_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (from < 0)
-        return err_errno(e, config_directory);
+    if (from < 0) {
+        err_errno(e, config_directory);
+        return model_folder_explain(config_directory, e);
+    }
     struct plan plan = {0};
     struct kept kept;
     if (kept_read(&kept, from, e) < 0) {
@@ -565,6 +568,8 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
         return err_prefix(e, "%s", config_directory);
     }
     int result = config_read(&c, from, e);
+    if (result < 0 && !io_exists(from, config_name))
+        model_folder_explain(config_directory, e);
     if (result < 0)
         err_prefix(e, "%s", config_directory);
     else if (!save_dtype)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "reward/reward_columns.h"
+#include "stream/maker.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static int require_numbers(const struct reward_columns *c, const struct stream_h
     const char *where = c->where;
     int i = header_find(h, name);
     if (i < 0)
-        return err_set(e, STATUS_STREAM, "%s: there is no column `%s`", where, name);
+        return maker_missing(where, name, e);
     if (h->column[i].type == COLUMN_STRING)
         return err_set(e, STATUS_STREAM, "%s: column `%s` holds text, not numbers", where, name);
     if (tokens_only && h->column[i].per != PER_TOKEN)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "stream/maker.h"
 #include "stream/header.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -155,7 +156,7 @@ int header_require(const struct stream_header *h, const char *name, enum column_
 {
     int i = header_find(h, name);
     if (i < 0)
-        return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`", where, name);
+        return maker_missing(where, name, e);
     const struct column *c = &h->column[i];
     if (c->type != type || c->per != per)
         return err_set(e, STATUS_STREAM, "%s: column `%s` is %s per %s, not %s per %s", where, name,

@@ -589,6 +589,18 @@ static int infer_pairs(struct scanner *s, struct stream_header *h, struct buffer
     return take(s, '}') ? 0 : bad(s, "`,` or `}` was expected");
 }
 
+// Records that tok reads are JSON lines too: no `token` is a sign of them, whatever else is wrong.
+static int without_token(const struct stream_header *h, const char *line, size_t size,
+                         struct err *e)
+{
+    static const char key[] = "\"token\"";
+    struct err why = *e;
+    if (header_find(h, "token") >= 0 || memmem(line, size, key, sizeof key - 1))
+        return -1;
+    return err_set(e, STATUS_STREAM,
+                   "%s (of the records of a data set `tok -m MODEL` makes a stream)", why.text);
+}
+
 int jsonl_infer_columns(struct stream_header *h, const char *line, size_t size, struct err *e)
 {
     struct scanner s = {line, line, line + size, e};
@@ -600,6 +612,10 @@ int jsonl_infer_columns(struct stream_header *h, const char *line, size_t size, 
         result = infer_pairs(&s, h, &key, &scratch);
     buffer_release(&key);
     buffer_release(&scratch);
+    if (result == 0 && header_find(h, "token") < 0)
+        result = err_set(e, STATUS_STREAM, "no `token`");
+    if (result < 0 && e->status == STATUS_STREAM)
+        return without_token(h, line, size, e);
     if (result == 0)
         result = header_place_first(h, e);
     if (result < 0 && e->status != STATUS_MEMORY)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "stream/reader.h"
+#include "base/file_kind.h"
 #include "base/utf8.h"
 #include "stream/parts.h"
 #include "stream/jsonl.h"
@@ -487,6 +488,28 @@ static int is_jsonl(unsigned char first)
     return first == '{' || first == ' ' || first == '\t' || first == '\r' || first == '\n';
 }
 
+// FIRST begins something else. What stands behind it is looked at as far as it is there.
+static int refuse_foreign(struct stream_reader *r, unsigned char first, struct err *e)
+{
+    char head[FILE_KIND_BYTES] = {(char)first};
+    int64_t more = source_read(&r->source, head + 1, sizeof head - 1, e);
+    if (more < 0)
+        return -1;
+    const struct file_kind *kind = file_kind(head, (size_t)more + 1);
+    if (kind && kind->use == FILE_KIND_WEIGHTS)
+        return err_set(e, STATUS_STREAM,
+                       "not a token stream: %s, as models have: their directory goes to -m",
+                       kind->name);
+    if (kind && kind->use == FILE_KIND_POINTER)
+        return err_set(e, STATUS_STREAM, "not a token stream: %s: %s", kind->name, kind->way);
+    return err_set(
+        e, STATUS_STREAM,
+        "not a token stream, nor its JSONL twin%s%s%s%s%s; `tok -m MODEL` makes one of JSON "
+        "lines or text",
+        kind ? ", but " : "", kind ? kind->name : "", kind && kind->way ? " (" : "",
+        kind && kind->way ? kind->way : "", kind && kind->way ? ")" : "");
+}
+
 static int open_stream(struct stream_reader *r, struct err *e)
 {
     unsigned char head[BLOCK_HEAD];
@@ -502,7 +525,7 @@ static int open_stream(struct stream_reader *r, struct err *e)
         return buffer_append(&r->text, head, 1, e) < 0 ? -1 : open_jsonl(r, e);
     }
     if (head[0] != TAG_HEADER[0])
-        return err_set(e, STATUS_STREAM, "not a token stream, nor its JSONL twin");
+        return refuse_foreign(r, head[0], e);
     if (read_head(r, head, 1, &b, e) < 0 || begin_stream(r, head, &b, &r->header, e) < 0)
         return -1;
     r->have_header = 1;

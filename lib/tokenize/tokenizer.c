@@ -839,9 +839,11 @@ static int read_files(struct tokenizer *t, const char *directory, struct err *e)
     int result = buffer_reserve(&data, 1, e);
     if (result == 0)
         result = read_either(directory, &data, &found, e);
-    if (result >= 0 && !found)
-        result = err_set(e, STATUS_FAILED, "%s: no tokenizer: neither %s nor %s is there",
-                         directory, file_name, model_name);
+    if (result >= 0 && !found) {
+        err_set(e, STATUS_FAILED, "%s: no tokenizer: neither %s nor %s is there", directory,
+                file_name, model_name);
+        result = model_folder_explain(directory, e);
+    }
     if (result >= 0) {
         hash_fingerprint(hash_bytes(data.data, data.size), t->fingerprint);
         result =

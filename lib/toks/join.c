@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "toks/join.h"
+#include "stream/maker.h"
 #include "stream/parts.h"
 
 #include <inttypes.h>
@@ -43,8 +44,7 @@ static int check_names(const struct joiner *j, const char *names, struct err *e)
         size_t n = strcspn(names, ",");
         snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), names);
         if (header_find(&j->right.header, name) < 0)
-            return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`",
-                           stream_reader_name(j->right.reader), name);
+            return maker_missing(stream_reader_name(j->right.reader), name, e);
         if (!names[n])
             return 0;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "toks/select.h"
+#include "stream/maker.h"
 #include "base/intern.h"
 #include "base/number.h"
 #include "base/rng.h"
@@ -49,7 +50,7 @@ static int scorer_init(struct record_value *s, const char *by, const struct stre
         s->how = BY_MEAN, name += 5;
     s->column = header_find(h, name);
     if (s->column < 0)
-        return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`", where, name);
+        return maker_missing(where, name, e);
     const struct column *c = &h->column[s->column];
     if (c->type == COLUMN_STRING)
         return err_set(e, STATUS_STREAM, "%s: column `%s` holds texts, not numbers", where, name);
@@ -136,7 +137,7 @@ static int selector_init(struct selector *k, const struct selection *p,
         return 0;
     k->per = header_find(h, p->per);
     if (k->per < 0)
-        return err_set(e, STATUS_STREAM, "%s: the stream has no column `%s`", where, p->per);
+        return maker_missing(where, p->per, e);
     const struct column *c = &h->column[k->per];
     if (c->per != PER_SEQUENCE || (c->type != COLUMN_STRING && c->type != COLUMN_U32))
         return err_set(e, STATUS_STREAM, "%s: column `%s` makes no groups: it is %s per %s", where,

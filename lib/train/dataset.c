@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/dataset.h"
+#include "infer/long_record.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "infer/record_sequence.h"
@@ -61,10 +62,10 @@ int token_columns_check(const struct token_columns *c, const struct frame *f, si
                         size_t vocab, size_t positions, const char *where, struct err *e)
 {
     size_t n = frame_length(f, i);
-    if (n > positions + 1)
-        return err_set(e, STATUS_FAILED,
-                       "%s: %s: %zu tokens are more than the model's %zu positions", where,
-                       frame_record(f, i).text, n, positions);
+    if (n > positions + 1) {
+        long_record_refuse(n, positions, e);
+        return err_prefix(e, "%s: %s", where, frame_record(f, i).text);
+    }
     if (batch_check_tokens(f->column[COLUMN_TOKEN].u32 + f->start[i], n, vocab, e) < 0)
         return err_prefix(e, "%s: %s", where, frame_record(f, i).text);
     const uint8_t *trained = f->column[c->mask].u8 + f->start[i];
@@ -172,6 +173,9 @@ static int read_all(struct dataset *d, struct stream_reader *r, const struct dat
                                     stream_reader_name(r), e) < 0 ||
                 keep_record(d, &f, i, source, e) < 0)
                 more = -1;
+            else if (wish->model)
+                long_record_warn(wish->model, frame_length(&f, i), stream_reader_name(r),
+                                 frame_record(&f, i).text);
     frame_release(&f);
     header_release(&header);
     return more;

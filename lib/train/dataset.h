@@ -47,7 +47,8 @@ struct dataset_wish {
     const char *const
         *text;     // columns of text, one string a sequence: from `first_text` on in `all`
     size_t n_text; // with any, records without a trained token are kept too
-    size_t vocab, positions; // what the model can take
+    size_t vocab, positions;   // what the model can take
+    const struct model *model; // whose records may be longer than it was made for; NULL: none
 };
 // Reads `path` to its proven end. A record beyond what the model can take is refused by its id, and
 // so is one that lacks what the loss needs; a stream without a trained token is refused.

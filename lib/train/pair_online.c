@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/pair_online.h"
+#include "infer/long_record.h"
 #include "train/checkpoint.h"
 #include "train/pair_stats.h"
 #include "train/pairs.h"
@@ -159,6 +160,7 @@ static int use_record(void *arg, size_t i, struct err *e)
     const char *where = r->publisher.source.where;
     if (token_columns_check(&r->columns, f, i, m->config.vocab, model_positions(m), where, e) < 0)
         return -1;
+    long_record_warn(m, frame_length(f, i), where, frame_record(f, i).text);
     struct trainer_example x = token_columns_example(&r->columns, f, i);
     if (!sequence_wanted(&x.sequence))
         return pairs_refuse_untrained(f, i, where, e);

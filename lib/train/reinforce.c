@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/reinforce.h"
+#include "infer/long_record.h"
 #include "base/number.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
@@ -313,6 +314,7 @@ static int use_record(void *arg, size_t i, struct err *e)
         (weighs(r) && drawn_check(&r->drawn, &s->frame, i, s->where, e) < 0) ||
         frame_append(&r->batch, &s->frame, i, e) < 0)
         return -1;
+    long_record_warn(m, frame_length(&s->frame, i), s->where, frame_record(&s->frame, i).text);
     return r->batch.n_sequences == (size_t)r->batch_size ? update(r, e) : 0;
 }
 

@@ -94,7 +94,8 @@ static int read_pairs(struct reward_run *r, struct pairs *p, const char *path, s
 {
     const struct model *m = r->result.run.model;
     // The last token passes through the model too: one position less than a language model's.
-    struct dataset_wish wish = {.vocab = m->config.vocab, .positions = model_positions(m) - 1};
+    struct dataset_wish wish = {
+        .vocab = m->config.vocab, .positions = model_positions(m) - 1, .model = m};
     if (pairs_read(p, path, wish, e) < 0)
         return -1;
     return header_check_tokenizer(&p->data.stream, r->o->result.run.tokenizer, io_name(path), e);

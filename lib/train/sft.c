@@ -83,7 +83,7 @@ static int open_data(struct sft_run *r, const char *input, struct err *e)
     const struct run_options *o = &r->o->result.run;
     const struct model *m = r->result.run.model;
     struct dataset_wish wish = {
-        .loss = &r->loss, .vocab = m->config.vocab, .positions = model_positions(m)};
+        .loss = &r->loss, .vocab = m->config.vocab, .positions = model_positions(m), .model = m};
     if (dataset_read(&r->data, input, &wish, e) < 0 ||
         header_check_tokenizer(&r->data.stream, o->tokenizer, io_name(input), e) < 0)
         return -1;

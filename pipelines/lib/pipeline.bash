@@ -114,9 +114,23 @@ need_file() { # WHAT PATH
     # What is read more than once, and looked into first, cannot be a pipe.
     [[ -f $2 ]] || fail "$2: not a regular file ($1)"
 }
+# Why the programs do not take it for a model's directory.
+no_model() { # DIR
+    local said
+    said=$(model info -- "$1" 2>&1 >/dev/null) || :
+    said=${said##*$'\n'}
+    printf '%s\n' "${said#"model info: $1: "}"
+}
 need_model() { # WHAT DIR
     [[ -n ${2-} ]] || usage_error "$1 is missing"
-    [[ -r $2/config.json ]] || fail "$2: not a model directory ($1)"
+    [[ -r $2/config.json ]] || fail "$2: not a model directory ($1): $(no_model "$2")"
+}
+
+# STREAM has the column of tokens; toks knows who writes it (lib/stream/maker.c).
+need_column() { # STREAM COLUMN
+    local said
+    said=$(toks head -q -n 1 -- "$1" | toks select -q --by "sum:$2" --top 1 2>&1 >/dev/null) || :
+    [[ $said != *'the stream has no column'* ]] || fail "$1: no column $2 (${said##* (}"
 }
 
 # What reinforce-step would refuse only when the samples are drawn: others than the policy's own.
@@ -254,18 +268,36 @@ need_setting() { # NAME=VALUE
 }
 
 is_stream() { # FILE: a binary token stream, not text
-    [[ $1 == *.toks || $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]]
+    local said
+    [[ $1 != *.toks ]] || return 0
+    [[ $(od -An -tx1 -N4 <"$1" | tr -d ' \n') == 28b52ffd ]] || return
+    # Records can be compressed so as well.
+    said=$(toks head -q -n 1 -- "$1" 2>&1 >/dev/null) || :
+    [[ $said != *'`tok -m MODEL`'* ]]
 }
 
-# Demonstrations as a token stream: a stream passes, records are tokenised. More arguments are
-# options of tok.
+# The options of tok that the script was given, of `%records` in its table.
+records=()
+
+# Ends the script where these options have nothing to say: no FILE (empty: there is none) has records.
+need_records() { # FILE...
+    local file
+    ((${#records[@]})) || return 0
+    for file; do
+        if [[ -n $file ]] && ! is_stream "$file"; then return 0; fi
+    done
+    usage_error "${records[0]%%=*} is for records, and what is read is a token stream already"
+}
+
+# Demonstrations as a token stream: a stream passes, records are tokenised, as the script's options say.
+# More arguments are options of tok.
 as_stream() { # MODEL FILE [OPTION...]
     local model=$1 file=$2
     shift 2
     if is_stream "$file"; then
         cat -- "$file"
     else
-        tok "${hush[@]}" -m "$model" "$@" -- "$file"
+        tok "${hush[@]}" -m "$model" "${records[@]}" "$@" -- "$file"
     fi
 }
 
