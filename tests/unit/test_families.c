@@ -800,7 +800,7 @@ static void claims(void)
 static void reward_models(void)
 {
     static const char *const names[] = {"gpt2",       "phi",    "gpt_neox", "llama-yarn",
-                                        "falcon-40b", "gemma3", "opt-350m"};
+                                        "falcon-40b", "gemma3", "opt-350m", "gemma3-folder"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct scratch d, to;
         scratch_make(&d);
@@ -818,7 +818,8 @@ static void reward_models(void)
         scratch_remove(&d);
         scratch_remove(&to);
     }
-    static const char *const without[] = {"granite", "mistral3", "gemma3-folder"};
+    static const char *const without[] = {"granite",  "granitemoehybrid", "cohere",  "cohere2",
+                                          "ernie4_5", "nanochat",         "mistral3"};
     for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
         struct scratch d, to;
         scratch_make(&d);
