@@ -654,6 +654,7 @@ static const struct family families[] = {
               [ROLE_DOWN] = "model.layers.%d.mlp.c_proj.weight",
               [ROLE_DOWN_BIAS] = "model.layers.%d.mlp.c_proj.bias"},
      .eps_key = "norm_epsilon",
+     .ignored = {"rms_norm_eps"},
      .default_activation = "gelu_pytorch_tanh",
      .default_eps = 1e-5,
      .default_kv_heads = 2,

@@ -542,6 +542,37 @@ static void defaults_of_transformers(void)
     scratch_remove(&d);
 }
 
+// Configurations that public code, tests and documentation print: read, or refused for what they
+// say.
+static void published(void)
+{
+    struct scratch d;
+    scratch_make(&d);
+    json_t *all = json_parse_file(AT_FDCWD, "tests/fixtures/published.json", 1 << 20, &e), *one;
+    size_t i;
+    json_array_foreach(all, i, one)
+    {
+        struct model_config c;
+        const char *reason = json_string_value(json_object_get(one, "refused"));
+        const char *line = json_string_value(json_object_get(one, "read"));
+        char text[5000];
+        int result = read_object(&c, &d, json_object_get(one, "config"));
+        if (result == 0)
+            line_of(&c, text, sizeof text); // `read` has the first layers
+        if (result == 0 ? !line || strncmp(line, text, strlen(line)) != 0
+                        : !reason || !strstr(e.text, reason)) {
+            printf("# %s: %s\n", json_string_value(json_object_get(one, "name")),
+                   result < 0 ? e.text : text);
+            CHECK(!"as it says");
+        }
+        if (result == 0)
+            config_release(&c);
+    }
+    CHECK(i > 35);
+    json_decref(all);
+    scratch_remove(&d);
+}
+
 static void windows(void)
 {
     static const struct {
@@ -1128,6 +1159,7 @@ int main(void)
     RUN(norms_and_ends);
     RUN(absent_keys);
     RUN(defaults_of_transformers);
+    RUN(published);
     RUN(windows);
     RUN(rotary_types);
     RUN(rotary_keys);
