@@ -4,13 +4,15 @@
 
     python3 .ci/config_read_keys.py | clang-format --assume-filename=lib/model/x.h >keys
     mv keys lib/model/config_read_keys.h
+    python3 .ci/config_read_keys.py --defaults >tests/fixtures/config_defaults.json
 
-Needs transformers, whose version it notes. A key counts as read if the family's configuration
+and, for the tests, what an absent key means to them. Needs transformers, whose version it notes. A key counts as read if the family's configuration
 class declares or takes it, or its configuration or modelling code names it as one; what all
 families share is in a row of its own. A name too many does no harm: it is refused as before.
 """
 import dataclasses
 import inspect
+import json
 import os
 import re
 import sys
@@ -81,7 +83,31 @@ def row(name, keys):
     return f'    {{"{name}",\n' + "\n".join(lines) + "},"
 
 
+def plain(value):
+    return value is None or isinstance(value, (bool, int, float, str, list))
+
+
+def defaults(family):
+    """What the class declares, and the rotary positions of an empty configuration."""
+    cls = CONFIG_MAPPING[family]
+    shared = {f.name for f in dataclasses.fields(PretrainedConfig)} - {"tie_word_embeddings"}
+    out = {f.name: f.default for f in dataclasses.fields(cls)
+           if f.name not in shared and plain(f.default)}
+    for key in ("pad_token_id", "bos_token_id", "eos_token_id"):  # some are lists made anew
+        out[key] = getattr(cls(), key)
+    rope = getattr(cls(), "rope_parameters", None)
+    return dict(sorted(out.items()), **({"rope_parameters": rope} if rope else {}))
+
+
+def print_defaults():
+    rows = [f' "{family}": {json.dumps(defaults(family))}' for family in families()]
+    print("{\n" + ",\n".join(rows) + "\n}")
+
+
 def main():
+    if sys.argv[1:] == ["--defaults"]:
+        print_defaults()
+        return
     shared = [text(os.path.join(ROOT, f)) for f in SHARED if os.path.exists(os.path.join(ROOT, f))]
     base = text(os.path.join(ROOT, "configuration_utils.py"))
     begin = base.index("def __post_init__")

@@ -27,3 +27,13 @@ fidelity() { # PART
 @test "reference sampling distributions" {
     fidelity sampling
 }
+
+@test "reference models of the tree, two of them" {
+    run "$BATS_TEST_DIRNAME/fidelity/families" mistral3 opt-350m
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(cut -f 2 <<<"$output" | sort -u | xargs)" = 'mistral3 opt-350m' ]
+    [ "$(cut -f 3 <<<"$output" | cut -d ' ' -f 1 | sort -u | xargs)" = \
+        'adamw_large_eps entropy files gradients greedy logits logprob loss' ]
+    awk -F '\t' '$4 != $5 || $4 == 0 { bad = 1 } END { exit bad }' <<<"$output"
+}

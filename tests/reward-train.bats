@@ -340,3 +340,23 @@ END
     leaves_nothing fails 1 'not finite|not a finite' "$BIN/reward-train" -q -m "$model" --optim sgd \
         --learning-rate 1e6 --weight-decay 1e6 --max-grad-norm 0 --max-steps 100 -o out pairs.toks
 }
+
+@test "reward-train: the text model of a folder, and families for which transformers has no class" {
+    local reference=$BATS_TEST_DIRNAME/fixtures/reference family
+    sed 's/\b3[0-9]\b/3/g; s/\b2[0-9]\b/4/g; s/\b1[89]\b/5/g' pairs.jsonl | "$BIN/toks" view -b - >low.toks
+    "$BIN/reward-train" -q -m "$reference/gemma3/model" -o rm --max-steps 2 low.toks
+    jq -e '.architectures == ["Gemma3ForSequenceClassification"] and .id2label == {"0": "LABEL_0"}' rm/config.json
+    "${score[@]}" -m rm low.toks | records - | jq -se 'length == 10 and all(.score != null and .score != 0)'
+    cmp <(jq .text_config rm/config.json) <(jq .text_config "$reference/gemma3/model/config.json")
+    jq '.text_config.pad_token_id = null | .pad_token_id = 4' rm/config.json >config.json # which says nothing
+    cp -r "$reference/gemma3/model" other
+    jq '.architectures = ["Gemma3ForConditionalGeneration"]' config.json >other/config.json
+    "$BIN/reward-train" -q -m other -o rm --overwrite --max-steps 1 low.toks
+    jq -e '.text_config.pad_token_id == 4' rm/config.json
+    for family in cohere2 ernie4_5 granitemoehybrid mistral3 nanochat; do
+        fails 1 "reference/$family/model: transformers has no reward models of type $family" \
+            "$BIN/reward-train" -q -m "$reference/$family/model" -o none low.toks
+        [ ! -e none ]
+        [ ! -e none.partial ]
+    done
+}

@@ -70,8 +70,9 @@ static int read_head(struct model_config *c, struct config_keys *k, struct err *
     if (!classifier)
         return 0;
     if (!family_architecture(c, HEAD_REWARD))
-        return err_set(e, STATUS_FAILED, "%s: key `architectures`: %s has no reward models", file,
-                       c->model_type);
+        return err_set(e, STATUS_FAILED,
+                       "%s: key `architectures`: transformers has no reward models of type %s",
+                       file, c->model_type);
     int64_t labels = 2; // of transformers, where the file names none
     if (keys_int(k, "num_labels", &labels, e) < 0)
         return -1;
@@ -299,6 +300,8 @@ static int read_layers(struct model_config *c, struct config_keys *k, struct err
     return 0;
 }
 
+// The stops. The class's own, which most families have, are none where the file lacks the key:
+// transformers generates by what the files say.
 static int read_eos(struct model_config *c, const json_t *j, const char *name, struct err *e)
 {
     const json_t *eos = json_object_get(j, "eos_token_id");
@@ -321,12 +324,13 @@ static int read_eos(struct model_config *c, const json_t *j, const char *name, s
 // torch's padding_idx counts from the end where it is negative.
 static int read_padding(struct model_config *c, struct config_keys *k, struct err *e)
 {
-    int64_t id = -1, vocab = (int64_t)c->vocab;
+    int64_t id = (int64_t)c->family->default_padding - 1, vocab = (int64_t)c->vocab;
     int state = keys_int(k, "pad_token_id", &id, e);
     if (state < 0)
         return -1;
+    int named = state == KEY_FOUND || (state == KEY_ABSENT && c->family->default_padding);
     c->padding = -1;
-    if (state == KEY_FOUND && !c->family->no_padding && id >= -vocab && id < vocab)
+    if (named && !c->family->no_padding && id >= -vocab && id < vocab)
         c->padding = id < 0 ? id + vocab : id;
     return 0;
 }

@@ -29,6 +29,7 @@ static int is_of_images(const char *key)
         "spatial_merge_size",
         "vision_feature_layer",
         "initializer_range",
+        "pad_token_id", // the text model's counts, or its class's
     };
     return is_one_of(key, keys, sizeof keys / sizeof *keys);
 }
@@ -36,8 +37,8 @@ static int is_of_images(const char *key)
 // What stands outside counts, whatever the text model's own keys say.
 static int is_of_folder(const char *key)
 {
-    static const char *const keys[] = {"architectures", "dtype", "torch_dtype", "eos_token_id",
-                                       tied_key};
+    static const char *const keys[] = {"architectures", "dtype",      "torch_dtype", "eos_token_id",
+                                       "id2label",      "num_labels", tied_key};
     return is_one_of(key, keys, sizeof keys / sizeof *keys);
 }
 
@@ -67,10 +68,13 @@ json_t *config_flatten(const json_t *config, const struct family_wrapper *wrappe
     }
     json_t *flat = json_copy(text);
     json_object_set_new(flat, tied_key,
-                        json_true()); // in these classes, where it is absent outside
+                        json_true());  // in these classes, where it is absent outside
+    json_object_del(flat, "id2label"); // whatever it holds itself
+    json_object_del(flat, "num_labels");
     json_object_foreach((json_t *)config, key, value)
     {
-        if (!is_of_images(key) && (is_of_folder(key) || !json_object_get(flat, key)))
+        int counts = is_of_folder(key) ? !json_is_null(value) : !json_object_get(flat, key);
+        if (!is_of_images(key) && counts)
             json_object_set(flat, key, value);
     }
     json_object_set_new(flat, type_key, json_string(type));

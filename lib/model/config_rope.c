@@ -258,6 +258,14 @@ struct outer {
     double theta, partial, original;
 };
 
+static int read_outer(struct outer *o, struct config_keys *k, struct err *e)
+{
+    int state = keys_real(k, "partial_rotary_factor", &o->partial, e);
+    if (state == KEY_NULL) // the whole head, where absent means a part of it
+        o->partial = 1;
+    return state < 0 || keys_real(k, "rope_theta", &o->theta, e) < 0 ? -1 : 0;
+}
+
 // GPT-NeoX spells them its own way; the usual spelling may stand beside it and say the same.
 static int read_neox(struct outer *o, struct config_keys *k, struct err *e)
 {
@@ -276,9 +284,7 @@ int rope_read(struct model_config *c, struct config_keys *k, struct err *e)
     struct outer o = {.theta = f->default_theta > 0 ? f->default_theta : 10000,
                       .partial = f->partial_rope ? f->default_partial : 1,
                       .original = f->default_original};
-    if (f->neox_rope_keys ? read_neox(&o, k, e) < 0
-                          : keys_real(k, "rope_theta", &o.theta, e) < 0 ||
-                                keys_real(k, "partial_rotary_factor", &o.partial, e) < 0)
+    if (f->neox_rope_keys ? read_neox(&o, k, e) < 0 : read_outer(&o, k, e) < 0)
         return -1;
     if (keys_real(k, "original_max_position_embeddings", &o.original, e) < 0)
         return -1;

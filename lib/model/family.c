@@ -108,9 +108,10 @@
     }
 
 #define GLM_KEYS                                                                                   \
-    .default_kv_heads = 2, .default_head_dim = 128, .default_eps = 1.5625e-7,                      \
-    .default_positions = 131072, .switches = {{"attention_bias", 1, PART_QKV_BIAS}},               \
-    .partial_rope = 1, .default_partial = 0.5, .rope_interleaved = 1
+    .default_padding = FAMILY_TOKEN(151329), .default_kv_heads = 2, .default_head_dim = 128,       \
+    .default_eps = 1.5625e-7, .default_positions = 131072,                                         \
+    .switches = {{"attention_bias", 1, PART_QKV_BIAS}}, .partial_rope = 1, .default_partial = 0.5, \
+    .rope_interleaved = 1
 
 static const struct family families[] = {
     {.model_type = "arcee",
@@ -123,6 +124,7 @@ static const struct family families[] = {
      .switches = {ATTENTION_BIAS, MLP_BIAS}},
     {.model_type = "cohere",
      .architecture = {[HEAD_VOCABULARY] = "CohereForCausalLM"},
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
               LLAMA_OUT_BIAS, LLAMA_MLP, QWEN3_HEAD_NORMS},
@@ -139,6 +141,7 @@ static const struct family families[] = {
      .special = special_cohere},
     {.model_type = "cohere2",
      .architecture = {[HEAD_VOCABULARY] = "Cohere2ForCausalLM"},
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
               LLAMA_OUT_BIAS, LLAMA_MLP},
@@ -154,6 +157,7 @@ static const struct family families[] = {
      .special = special_cohere2},
     {.model_type = "ernie4_5",
      .architecture = {[HEAD_VOCABULARY] = "Ernie4_5ForCausalLM"},
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
@@ -206,6 +210,7 @@ static const struct family families[] = {
               [ROLE_MLP_NORM_BIAS] = "transformer.h.%d.ln_mlp.bias"}},
     {.model_type = "gemma",
      .architecture = ARCHITECTURES("Gemma"),
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
      .default_activation = "gelu_pytorch_tanh",
@@ -218,6 +223,7 @@ static const struct family families[] = {
      .special = special_gemma},
     {.model_type = "gemma2",
      .architecture = ARCHITECTURES("Gemma2"),
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {GEMMA2_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
      .activation_key = "hidden_activation",
@@ -232,6 +238,7 @@ static const struct family families[] = {
     {.model_type = "gemma3_text",
      .architecture = {[HEAD_VOCABULARY] = "Gemma3ForCausalLM",
                       [HEAD_REWARD] = "Gemma3TextForSequenceClassification"},
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {GEMMA2_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               QWEN3_HEAD_NORMS},
@@ -370,6 +377,7 @@ static const struct family families[] = {
      .special = special_granitemoehybrid},
     {.model_type = "hunyuan_v1_dense",
      .architecture = ARCHITECTURES("HunYuanDenseV1"),
+     .default_padding = FAMILY_TOKEN(0),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
               LLAMA_MLP, [ROLE_QUERY_NORM] = "model.layers.%d.self_attn.query_layernorm.weight",
@@ -400,6 +408,7 @@ static const struct family families[] = {
      .special = special_ministral},
     {.model_type = "ministral3",
      .architecture = ARCHITECTURES("Ministral3"),
+     .default_padding = FAMILY_TOKEN(11),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_MLP},
      .ignored = {"layer_types"},
@@ -419,6 +428,7 @@ static const struct family families[] = {
     // No norm has a tensor.
     {.model_type = "nanochat",
      .architecture = {[HEAD_VOCABULARY] = "NanoChatForCausalLM"},
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS,
               LLAMA_OUT_BIAS, [ROLE_EMBEDDING_NORM] = "", [ROLE_QUERY_NORM] = "",
@@ -449,6 +459,7 @@ static const struct family families[] = {
      .default_partial = 0.5},
     {.model_type = "olmo",
      .architecture = ARCHITECTURES("Olmo"),
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {LLAMA_ENDS, BARE_NORMS, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP},
      .eps_key = "",
@@ -460,6 +471,7 @@ static const struct family families[] = {
      .special = special_olmo},
     {.model_type = "olmo2",
      .architecture = ARCHITECTURES("Olmo2"),
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
               LLAMA_MLP, QWEN3_HEAD_NORMS, POST_NORMS},
@@ -469,6 +481,7 @@ static const struct family families[] = {
      .head_norm = HEAD_NORM_WIDE},
     {.model_type = "olmo3",
      .architecture = ARCHITECTURES("Olmo3"),
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {LLAMA_ENDS, LLAMA_FINAL_NORM, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS,
               LLAMA_MLP, QWEN3_HEAD_NORMS, POST_NORMS},
@@ -480,6 +493,7 @@ static const struct family families[] = {
     // Norms of a layer stand before both parts, or behind both: special_opt takes the others away.
     {.model_type = "opt",
      .architecture = ARCHITECTURES("OPT"),
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {[ROLE_EMBEDDING] = "model.decoder.embed_tokens.weight",
               [ROLE_PROJECT_IN] = "model.decoder.project_in.weight",
@@ -559,6 +573,7 @@ static const struct family families[] = {
      .default_partial = 0.5},
     {.model_type = "phi3",
      .architecture = ARCHITECTURES("Phi3"),
+     .default_padding = FAMILY_TOKEN(32000),
      .base = "model.",
      .name = {LLAMA_NAMES, [ROLE_QKV] = "model.layers.%d.self_attn.qkv_proj.weight",
               [ROLE_ATTENTION_OUT] = "model.layers.%d.self_attn.o_proj.weight", PHI3_MLP},
@@ -590,6 +605,7 @@ static const struct family families[] = {
      .special = special_qwen},
     {.model_type = "seed_oss",
      .architecture = ARCHITECTURES("SeedOss"),
+     .default_padding = FAMILY_TOKEN(1),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
@@ -601,6 +617,7 @@ static const struct family families[] = {
                   MLP_BIAS}},
     {.model_type = "smollm3",
      .architecture = ARCHITECTURES("SmolLM3"),
+     .default_padding = FAMILY_TOKEN(128004),
      .base = "model.",
      .name = {LLAMA_NAMES, LLAMA_ATTENTION, LLAMA_QKV_BIAS, LLAMA_OUT_BIAS, LLAMA_MLP,
               LLAMA_MLP_BIAS},
@@ -637,6 +654,7 @@ static const struct family families[] = {
               [ROLE_DOWN] = "model.layers.%d.mlp.c_proj.weight",
               [ROLE_DOWN_BIAS] = "model.layers.%d.mlp.c_proj.bias"},
      .eps_key = "norm_epsilon",
+     .ignored = {"rms_norm_eps"},
      .default_activation = "gelu_pytorch_tanh",
      .default_eps = 1e-5,
      .default_kv_heads = 2,
@@ -650,8 +668,13 @@ static const struct family families[] = {
 enum { FAMILIES = sizeof families / sizeof *families };
 
 static const struct family_wrapper wrappers[] = {
-    {"gemma3", {"gemma3_text"}, "Gemma3ForConditionalGeneration"},
-    {"mistral3", {"mistral", "ministral3"}, "Mistral3ForConditionalGeneration"},
+    {"gemma3",
+     {"gemma3_text"},
+     {[HEAD_VOCABULARY] = "Gemma3ForConditionalGeneration",
+      [HEAD_REWARD] = "Gemma3ForSequenceClassification"}},
+    {"mistral3",
+     {"mistral", "ministral3"},
+     {[HEAD_VOCABULARY] = "Mistral3ForConditionalGeneration"}},
 };
 enum { WRAPPERS = sizeof wrappers / sizeof *wrappers };
 const char family_wrapped[] = "language_model.", family_wrapped_base[] = "model.language_model.";
@@ -666,9 +689,7 @@ const struct family_wrapper *family_find_wrapper(const char *model_type)
 
 const char *family_architecture(const struct model_config *c, enum head_kind head)
 {
-    if (!c->wrapper)
-        return c->family->architecture[head];
-    return head == HEAD_VOCABULARY ? c->wrapper->architecture : NULL;
+    return c->wrapper ? c->wrapper->architecture[head] : c->family->architecture[head];
 }
 
 const struct family *family_find(const char *model_type)
@@ -697,12 +718,17 @@ int family_is_per_head(const struct family *f, enum tensor_role role)
     return number && strstr(number + 2, "%d");
 }
 
+int family_is_wrapped(const struct model_config *c, enum tensor_role role)
+{
+    return c->wrapper && role != ROLE_REWARD_HEAD;
+}
+
 const char *family_name(const struct model_config *c, enum tensor_role role, size_t layer,
                         size_t head, char *out, size_t size)
 {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    int begin = snprintf(out, size, "%s", c->wrapper ? family_wrapped : "");
+    int begin = snprintf(out, size, "%s", family_is_wrapped(c, role) ? family_wrapped : "");
     snprintf(out + begin, size - (size_t)begin, c->family->name[role], (int)layer, (int)head);
 #pragma GCC diagnostic pop
     return out;

@@ -29,6 +29,8 @@ enum {
 };
 enum { FAMILY_SWITCHES = 3, FAMILY_IGNORED = 24, WRAPPER_TYPES = 2 };
 
+#define FAMILY_TOKEN(id) ((id) + 1)
+
 struct family {
     const char *model_type;
     const char *architecture[HEAD_KINDS]; // in config.json; NULL: transformers has none
@@ -50,6 +52,7 @@ struct family {
     // Keys that its files have and its class does not read. One that ends in `_`: all that begin
     // so.
     const char *ignored[FAMILY_IGNORED];
+    uint32_t default_padding;     // the token, as FAMILY_TOKEN; 0: none
     int no_padding;               // pad_token_id means nothing to the embedding
     int scaled_init;              // what adds to the residual stream begins smaller (GPT-2)
     int no_kv_heads, no_head_dim; // there are no such keys: heads, hidden / heads
@@ -87,7 +90,7 @@ struct family {
 struct family_wrapper {
     const char *model_type;
     const char *text_type[WRAPPER_TYPES]; // what it may hold; the first where it does not say
-    const char *architecture;
+    const char *architecture[HEAD_KINDS];
 };
 extern const char family_wrapped[], family_wrapped_base[];
 
@@ -104,6 +107,8 @@ static inline const struct family *family_variant(const struct family *f)
 const char *family_list(char *out, size_t size);
 // Whether the heads of the role's norm have a tensor each.
 int family_is_per_head(const struct family *f, enum tensor_role role);
+// Whether the role's tensor has a multimodal folder's prefix.
+int family_is_wrapped(const struct model_config *c, enum tensor_role role);
 // The name of a tensor; `layer` and `head` are used where the role has such.
 const char *family_name(const struct model_config *c, enum tensor_role role, size_t layer,
                         size_t head, char *out, size_t size);

@@ -42,7 +42,7 @@ static const struct safetensors *find_role(const struct model *m, enum tensor_ro
     family_name(&m->config, role, layer, head, name, sizeof name);
     const struct safetensors *s = find_entry(m, name, entry);
     size_t base = strlen(f->base);
-    if (m->config.wrapper) {
+    if (family_is_wrapped(&m->config, role)) {
         other_wrapped(f, name, other, sizeof other);
         return s ? s : find_entry(m, other, entry);
     }

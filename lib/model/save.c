@@ -314,8 +314,10 @@ static int write_reward_config(const struct model *m, int to, int64_t pad, struc
     json_object_del(config, "num_labels");
     json_object_set_new(config, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
     json_object_set_new(config, "label2id", json_pack("{s:i}", "LABEL_0", 0));
-    if (pad >= 0 && !json_is_integer(json_object_get(config, "pad_token_id")))
-        json_object_set_new(config, "pad_token_id", json_integer(pad));
+    // In a multimodal folder the text model's key counts.
+    json_t *keys = m->config.wrapper ? json_object_get(config, "text_config") : config;
+    if (pad >= 0 && !json_is_integer(json_object_get(keys, "pad_token_id")))
+        json_object_set_new(keys, "pad_token_id", json_integer(pad));
     int result = write_json(to, config_name, config, e);
     json_decref(config);
     return result;
@@ -389,8 +391,8 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
                                      .bytes = m->config.end_width * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
     if (!family_architecture(&m->config, HEAD_REWARD))
-        return err_set(e, STATUS_FAILED, "%s: models of type %s have no reward models", m->path,
-                       m->config.model_type);
+        return err_set(e, STATUS_FAILED, "%s: transformers has no reward models of type %s",
+                       m->path, m->config.model_type);
     if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
         return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
     int result = write_kept(m, to, e);

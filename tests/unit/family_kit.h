@@ -108,7 +108,8 @@ KIT json_t *small_config(const struct small_family *f)
     static const char common[] =
         "{'vocab_size':37,'hidden_size':32,'intermediate_size':20,'num_hidden_layers':2,"
         "'num_attention_heads':4,'num_key_value_heads':2,'max_position_embeddings':64,"
-        "'tie_word_embeddings':false,'initializer_range':0.25,'eos_token_id':2,%s}";
+        "'tie_word_embeddings':false,'initializer_range':0.25,'eos_token_id':2,'pad_token_id':null,"
+        "%s}";
     char text[2048];
     snprintf(text, sizeof text, common, f->json);
     for (char *at = text; *at; at++)

@@ -39,15 +39,21 @@ static json_t *changed(const char *name, const char *changes)
     return config;
 }
 
+static int read_object(struct model_config *c, const struct scratch *d, const json_t *config)
+{
+    char *text = json_dumps(config, 0);
+    put(d->fd, "config.json", text);
+    int result = config_read(c, d->fd, &e);
+    free(text);
+    return result;
+}
+
 static int read_changed(struct model_config *c, const char *name, const char *changes)
 {
     struct scratch d;
     scratch_make(&d);
     json_t *config = changed(name, changes);
-    char *text = json_dumps(config, 0);
-    put(d.fd, "config.json", text);
-    int result = config_read(c, d.fd, &e);
-    free(text);
+    int result = read_object(c, &d, config);
     json_decref(config);
     scratch_remove(&d);
     return result;
@@ -350,7 +356,18 @@ static void folders(void)
     CHECK_TEXT(family_name(&c, ROLE_QUERY, 1, 0, name, sizeof name),
                "language_model.model.layers.1.self_attn.q_proj.weight");
     CHECK_TEXT(family_architecture(&c, HEAD_VOCABULARY), "Gemma3ForConditionalGeneration");
-    CHECK(family_architecture(&c, HEAD_REWARD) == NULL);
+    CHECK_TEXT(family_architecture(&c, HEAD_REWARD), "Gemma3ForSequenceClassification");
+    config_release(&c);
+    takes(&c, "gemma3-folder",
+          "{'architectures':['Gemma3ForSequenceClassification'],'id2label':{'0':'x'}}");
+    CHECK(c.head == HEAD_REWARD && !c.has[ROLE_HEAD]);
+    CHECK_TEXT(family_name(&c, ROLE_REWARD_HEAD, 0, 0, name, sizeof name), "score.weight");
+    config_release(&c);
+    // Stops that are null outside are those of the text model; its padding counts, or its class's.
+    takes(&c, "gemma3-folder",
+          "{'eos_token_id':null,'pad_token_id':7,'text_config':{'vocab_size':48,'hidden_size':24,"
+          "'intermediate_size':40,'num_hidden_layers':3,'eos_token_id':9}}");
+    CHECK(c.n_eos == 1 && is_eos(&c, 9) && c.padding == 0);
     config_release(&c);
     // As sparse as the files of the hub.
     takes(&c, "gemma3-folder",
@@ -361,6 +378,7 @@ static void folders(void)
     CHECK(c.rope[0].theta == 1e6 && c.rope[0].factor == 8 && c.rope[1].theta == 1e4);
     config_release(&c);
     takes(&c, "mistral3", NULL);
+    CHECK(family_architecture(&c, HEAD_REWARD) == NULL);
     CHECK(!c.tied && c.query_beta == 0.2 && c.n_eos == 1);
     config_release(&c);
     // Absent outside it is true, whatever the text model says.
@@ -433,6 +451,126 @@ static void absent_keys(void)
         }
         config_release(&c);
     }
+}
+
+// Keys that say together where a rotary position turns to.
+static const char *const rotary[] = {"rope_parameters",       "rope_scaling", "rope_theta",
+                                     "partial_rotary_factor", "rotary_pct",   "rotary_emb_base",
+                                     "rope_local_base_freq"};
+
+static void drop(json_t *config, const char *key)
+{
+    json_object_del(config, key);
+    for (size_t i = 0; !strcmp(key, rotary[0]) && i < sizeof rotary / sizeof *rotary; i++)
+        json_object_del(config, rotary[i]);
+}
+
+// Whether all that was read is the same.
+static int same_config(const struct model_config *a, const struct model_config *b)
+{
+    struct model_config x = *a, y = *b;
+    if (a->layers != b->layers || a->n_ropes != b->n_ropes ||
+        memcmp(a->layer, b->layer, a->layers * sizeof *a->layer) != 0)
+        return 0;
+    x.layer = y.layer = NULL;
+    for (size_t i = 0; i < a->n_ropes; i++) {
+        if (!a->rope[i].short_factor != !b->rope[i].short_factor)
+            return 0;
+        x.rope[i].short_factor = y.rope[i].short_factor = NULL;
+        x.rope[i].long_factor = y.rope[i].long_factor = NULL;
+    }
+    return !memcmp(&x, &y, sizeof x);
+}
+
+// Without the key, and with what transformers' class has for it.
+static void check_default(const struct scratch *d, const char *name, const json_t *config,
+                          const char *key, json_t *value, size_t *compared)
+{
+    struct model_config without, with;
+    json_t *a = json_copy((json_t *)config), *b = json_copy((json_t *)config);
+    drop(a, key);
+    drop(b, key);
+    json_object_set(b, key, value);
+    int result = read_object(&without, d, a);
+    int missing = result < 0 && strstr(e.text, "is missing"); // which is never wrong
+    int other = read_object(&with, d, b);
+    if (result == 0 && other == 0 && same_config(&without, &with))
+        (*compared)++;
+    else if (!missing && (result == 0 || other == 0)) {
+        printf("# %s without %s: %s\n", name, key, result < 0 || other < 0 ? e.text : "another");
+        CHECK(!"the default");
+    }
+    if (result == 0)
+        config_release(&without);
+    if (other == 0)
+        config_release(&with);
+    json_decref(a);
+    json_decref(b);
+}
+
+// tests/fixtures/config_defaults.json is written by .ci/config_read_keys.py.
+static void defaults_of_transformers(void)
+{
+    struct scratch d;
+    struct dirent **entry;
+    scratch_make(&d);
+    json_t *all = json_parse_file(AT_FDCWD, "tests/fixtures/config_defaults.json", 1 << 20, &e);
+    int n = scandir(CONFIGS, &entry, NULL, alphasort);
+    size_t compared = 0, families = 0;
+    for (int i = 0; i < n; i++) {
+        char name[100];
+        size_t length = strlen(entry[i]->d_name);
+        snprintf(name, sizeof name, "%.*s", length > 5 ? (int)length - 5 : 0, entry[i]->d_name);
+        free(entry[i]);
+        json_t *config = *name && name[0] != '.' ? changed(name, "{'vocab_size':300000}") : NULL;
+        const json_t *type = json_object_get(config, "model_type");
+        json_t *defaults = json_object_get(all, type ? json_string_value(type) : ""), *value;
+        const char *key;
+        families += defaults != NULL;
+        json_object_foreach(defaults, key, value)
+        {
+            if (strcmp(key, "eos_token_id") != 0) // padding_and_stops
+                check_default(&d, name, config, key, value, &compared);
+        }
+        json_decref(config);
+    }
+    CHECK(families > 40 && compared > 600);
+    printf("# %zu defaults of %zu configurations\n", compared, families);
+    if (n >= 0)
+        free(entry);
+    json_decref(all);
+    scratch_remove(&d);
+}
+
+// Configurations that public code, tests and documentation print: read, or refused for what they
+// say.
+static void published(void)
+{
+    struct scratch d;
+    scratch_make(&d);
+    json_t *all = json_parse_file(AT_FDCWD, "tests/fixtures/published.json", 1 << 20, &e), *one;
+    size_t i;
+    json_array_foreach(all, i, one)
+    {
+        struct model_config c;
+        const char *reason = json_string_value(json_object_get(one, "refused"));
+        const char *line = json_string_value(json_object_get(one, "read"));
+        char text[5000];
+        int result = read_object(&c, &d, json_object_get(one, "config"));
+        if (result == 0)
+            line_of(&c, text, sizeof text); // `read` has the first layers
+        if (result == 0 ? !line || strncmp(line, text, strlen(line)) != 0
+                        : !reason || !strstr(e.text, reason)) {
+            printf("# %s: %s\n", json_string_value(json_object_get(one, "name")),
+                   result < 0 ? e.text : text);
+            CHECK(!"as it says");
+        }
+        if (result == 0)
+            config_release(&c);
+    }
+    CHECK(i > 35);
+    json_decref(all);
+    scratch_remove(&d);
 }
 
 static void windows(void)
@@ -651,6 +789,7 @@ static void rotary_keys(void)
         {"nemotron", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
         {"ernie4_5", "{'rope_parameters':'-'}", ROPE_DEFAULT, 500000, 1, 64, 1, 8},
         {"glm", "{'partial_rotary_factor':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 4},
+        {"glm", "{'partial_rotary_factor':null}", ROPE_DEFAULT, 10000, 1, 64, 1, 8},
         {"gpt_neox", "{'rotary_pct':'-'}", ROPE_DEFAULT, 10000, 1, 64, 1, 2},
         // an odd number of dimensions is rounded up
         {"gpt_neox", "{'hidden_size':40}", ROPE_DEFAULT, 10000, 1, 64, 1, 6},
@@ -752,7 +891,19 @@ static void what_changes_numbers_is_refused(void)
         {"gemma3-folder", "{'text_config':{'model_type':'llama'}}",
          "`text_config`: its `model_type`"},
         {"mistral3", "{'quantization_config':{'quant_method':'fp8'}}", "`quantization_config`"},
-        {"mistral3", "{'architectures':['Mistral3ForSequenceClassification']}", "`architectures`"},
+        {"mistral3", "{'architectures':['Mistral3ForSequenceClassification']}",
+         "reward models of type ministral3"},
+        {"cohere", "{'architectures':['CohereForSequenceClassification']}",
+         "reward models of type cohere"},
+        {"cohere2", "{'architectures':['Cohere2ForSequenceClassification']}",
+         "reward models of type cohere2"},
+        {"ernie4_5", "{'architectures':['Ernie4_5ForSequenceClassification']}",
+         "reward models of type ernie4_5"},
+        {"granitemoehybrid", "{'architectures':['GraniteMoeHybridForSequenceClassification']}",
+         "reward models of type granitemoehybrid"},
+        {"nanochat", "{'architectures':['NanoChatForSequenceClassification']}",
+         "reward models of type nanochat"},
+        {"gemma3-folder", "{'architectures':['Gemma3ForSequenceClassification']}", "2 labels"},
         // keys that transformers reads for the family or for all, and this version does not
         {"llama-old", "{'is_causal':false}", "`is_causal`"},
         {"llama-old", "{'per_layer_config':{'1':{'hidden_size':8}}}", "`per_layer_config`"},
@@ -946,6 +1097,15 @@ static void padding_and_stops(void)
     takes(&c, "llama-old", NULL);
     CHECK(c.padding == -1 && c.n_eos == 3 && is_eos(&c, 4) && !is_eos(&c, 1));
     config_release(&c);
+    takes(&c, "glm4", "{'vocab_size':160000,'eos_token_id':'-','pad_token_id':'-'}");
+    CHECK(c.n_eos == 0 && c.padding == 151329); // stops are those of the files alone
+    config_release(&c);
+    takes(&c, "glm4", "{'vocab_size':160000,'pad_token_id':null}");
+    CHECK(c.padding == -1);
+    config_release(&c);
+    takes(&c, "glm4", "{'pad_token_id':'-'}"); // beyond the vocabulary
+    CHECK(c.padding == -1);
+    config_release(&c);
     takes(&c, "llama-old", "{'pad_token_id':-1}"); // torch counts from the end
     CHECK(c.padding == 47);
     config_release(&c);
@@ -998,6 +1158,8 @@ int main(void)
     RUN(folders);
     RUN(norms_and_ends);
     RUN(absent_keys);
+    RUN(defaults_of_transformers);
+    RUN(published);
     RUN(windows);
     RUN(rotary_types);
     RUN(rotary_keys);
