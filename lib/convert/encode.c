@@ -6,7 +6,7 @@
 #include "base/progress.h"
 #include "convert/kept_fields.h"
 #include "convert/marked.h"
-#include "data/id_set.h"
+#include "base/id_set.h"
 #include "data/left_out.h"
 #include "data/record_batch.h"
 #include "stream/writer.h"
