@@ -343,9 +343,12 @@ rewards() { # REFERENCE STREAM
     run -2 "$P/plot" curves --text file.jsonl
 }
 
-@test "realdata: absent input is skipped, known forms of data are trained on" {
-    run -0 "$P/realdata" -o out nowhere "$D/demos.jsonl"
-    [[ $output == *"nowhere is not there: skipped" ]]
+@test "realdata: absent input is an error, known forms of data are trained on" {
+    run -1 "$P/realdata" -o out nowhere "$D/demos.jsonl"
+    [ "$output" = "realdata: nowhere: No such file or directory" ]
+    run -1 "$P/realdata" -o out "$D/base" nosuch.jsonl
+    [ "$output" = "realdata: nosuch.jsonl: No such file or directory" ]
+    run -2 "$P/realdata" -o out --max-length 40 --max-new-tokens 40 "$D/base" "$D/demos.jsonl"
     [ ! -e out ]
     small=(--max-length 30 --max-new-tokens 8 --steps 2 --threads 1)
     run -0 "$P/realdata" -o out "${small[@]}" "$D/base" "$D/demos.jsonl"
@@ -359,6 +362,14 @@ rewards() { # REFERENCE STREAM
         run -0 "$P/realdata" -o out "${small[@]}" --records 40 --steps 1 "$D/base" $data
         [[ $output == "36 records to train on, 4 held out"* ]]
     done
+    # Chats; and no record has more tokens than the model has positions.
+    cp -r "$D/base" chatty
+    echo '{% for m in messages %}{{ m.content }}{% if m.role == "assistant" %}{{ eos_token }}{% endif %}{% endfor %}' >chatty/chat_template.jinja
+    jq '.max_position_embeddings = 29' "$D/base/config.json" >chatty/config.json
+    jq -c '{messages: [{role: "user", content: .prompt}, {role: "assistant", content: .completion}]}' "$D/demos.jsonl" >chats.jsonl
+    run -0 "$P/realdata" -o out "${small[@]}" --records 40 --steps 1 chatty chats.jsonl
+    [[ $output == *"realdata: chatty has 29 positions: records are cut there, not at 30 tokens"*"36 records to train on, 4 held out"* ]]
+    toks view out/train.toks | jq -se 'map(.token // [] | length) | max == 29'
     echo '{"x":1}' >unknown.jsonl
     run -1 "$P/realdata" -o out "${small[@]}" "$D/base" unknown.jsonl
 }
