@@ -290,7 +290,7 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
     [[ ${stderr_lines[0]} == "compare: mine: 44 demonstrations, 4 more for the stop rule, 11 tests;"* ]]
     [ "$(cut -f1 out/results.tsv | sort -u)" = mine ]
     [[ $output == *"names: sft (SFT), cold (SFT at low temperature)"* ]]
-    [[ ${lines[-1]} == "highest: "* || ${lines[-1]} == "every arm scores the same"* ]]
+    [[ $output == *$'\nhighest: '* || ${lines[-1]} == "every arm scores the same"* ]]
     [ "$(jq -r .prompt out/seed-1/test.jsonl | paste -sd,)" = "$(seq -s '>,' 200 210)>" ]
     cat out/seed-1/{demos,stop}.jsonl | jq -r .prompt | sort | cmp - <(seq -f '%g>' 100 147)
     jq -se 'length == 11 and all(has("right")) and all(.score == (.completion | length) - 3)' out/seed-1/sft.answers.greedy
@@ -332,18 +332,20 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
 @test "table: the best arm in words that the seeds allow; two seeds have no interval" {
     printf 't\t%s\t%s\tsampled\t%s\n' sft 1 0.1 sft 2 0.2 sft 3 0.15 a 1 0.2 a 2 0.3 a 3 0.26 b 1 0.1 b 2 0.2 b 3 0.16 >results.tsv
     run -0 "$P/table" results.tsv
-    [ "${lines[-1]}" = 'highest: a, sampled 0.253, +0.103 ± 0.014 over SFT: better (not corrected for being the best of 3)' ]
+    [ "${lines[-2]}" = 'highest: a, sampled 0.253, +0.103 ± 0.014 over SFT: better' ]
+    [ "${lines[-1]}" = '  (not corrected for being the best of 3)' ]
     grep -v $'\ta\t' results.tsv >two.tsv
     run -0 "$P/table" two.tsv
     [ "${lines[-1]}" = 'highest: b, sampled 0.153, +0.003 ± 0.014 over SFT: not told apart' ]
     grep -v $'\t3\t' results.tsv | "$P/table" >said
     grep -qx '  a                        0.25 0.20..0.30 +0.10 +0.10..+0.10 -' said
     run ! grep '±' said
+    [ "$(head -1 said)" = '2 seeds; too few for an interval: mean lowest..highest; differences paired by seed' ]
     [ "$(tail -1 said)" = 'highest: a, sampled 0.250, +0.100 over SFT: not told apart: 2 seeds are too few' ]
     # As many seeds as there are may be shown so.
     "$P/table" --spread range --against sft results.tsv | grep -qx '  b                        0.15 0.10..0.20 +0.00 +0.00..+0.01'
     sed 's/0\.[0-9]*$/0/' results.tsv | "$P/table" | tail -1 |
-        grep -qx 'every arm scores the same, 0.000, on every seed: look at what `score` gets (compare --check)'
+        grep -qx 'every arm scores the same, 0.000: look at what `score` gets (compare --check)'
     sed 's/sampled/loss ↓/' results.tsv | "$P/table" | tail -1 | grep -qx 'lowest: SFT (sft), loss ↓ 0.150'
 }
 

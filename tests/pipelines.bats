@@ -329,6 +329,14 @@ rewards() { # REFERENCE STREAM
     [ "$(head -c 4 curves.png | tail -c 3)" = PNG ]
     run -0 "$P/plot" curves --text "seed=$D/sft.jsonl"
     [[ $output == *"update"* && $output == *"***"* ]]
+    [ "$(LC_ALL=C.UTF-8 wc -L <<<"$output")" -le 79 ]
+    # A name has the colour of its place in the list, and one place in the legend.
+    "$P/plot" curves -o second --colour one --colour seed --level limit=2 --level limit=3 "seed=$D/sft.jsonl"
+    [ "$(grep -c '>limit<\|>limit$\|limit</' second.svg)" -eq 1 ]
+    [ "$(grep -c "<path stroke='rgb(217, 115,  13)'" second.svg)" -eq 1 ]
+    [ "$(grep -c "<path stroke='rgb( 47, 143,  78)' stroke-dasharray" second.svg)" -eq 2 ]
+    run ! grep -q "<path stroke='rgb( 31" second.svg
+    grep -q "<path stroke='rgb( 31,  95, 168)'" curves.svg
     run -1 "$P/plot" curves --text --y nothing "seed=$D/sft.jsonl"
     tok -q -m "$D/sft" "$A/examples.jsonl" | logprob -q -m "$D/sft" --as sft |
         logprob -q -m "$D/sft/half" --as reference | dense-reward -q --floor 0 --baseline none sft reference -o three.toks

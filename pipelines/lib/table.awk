@@ -92,13 +92,16 @@ function measure_of(a, m, minus,    i, s, v, sum, squares) {
 }
 # With two seeds Student's t is 12.7, and what it makes of scores between 0 and 1 says nothing.
 function few() { return spread == "range" || n_seeds[task] == 2 }
+function short(v, minus) {
+    v = sprintf(minus == "" ? "%.2f" : "%+.2f", v)
+    return v == "-0.00" ? "+0.00" : v
+}
 function cell(a, m, minus) {
     measure_of(a, m, minus)
     if (!n || a == minus)
         return "-"
     if (few() && claims == "")
-        return sprintf(minus == "" ? "%.2f" : "%+.2f", mean) (n < 2 ? "" : \
-            sprintf(minus == "" ? " %.2f..%.2f" : " %+.2f..%+.2f", lowest, highest))
+        return short(mean, minus) (n < 2 ? "" : " " short(lowest, minus) ".." short(highest, minus))
     return sprintf(minus == "" ? "%.3f%s" : "%+.3f%s", mean, half < 0 ? "" : sprintf(" ± %.3f", half))
 }
 function named(a) { return a in title ? title[a] : a }
@@ -126,8 +129,10 @@ function pad(text, to) { return text sprintf("%" (to > width(text) ? to - width(
 function print_text(    i, b, k, a, m, line) {
     if (n_tasks > 1)
         printf "%s%s: ", (at > 1 ? "\n" : ""), task
-    printf "%d seed%s; mean %s; differences are paired by seed\n", n_seeds[task], \
-        n_seeds[task] == 1 ? "" : "s", few() ? "lowest..highest seed" : "± half the 95 % interval"
+    printf "%d seed%s; %s; differences paired by seed\n", n_seeds[task], n_seeds[task] == 1 ? "" : "s", \
+        n_seeds[task] == 1 ? "too few for an interval" : \
+        n_seeds[task] == 2 ? "too few for an interval: mean lowest..highest" : \
+        few() ? "mean lowest..highest" : "mean ± half the 95 % interval"
     gap = few() ? 19 : 17
     for (k = 1; k <= n_measures[task]; k++) {
         m = measure[task, k]
@@ -212,7 +217,7 @@ function print_best(    i, a, m, sign, best, top, told, same, verdict, asked_arm
         return
     printf "\n%s", n_tasks > 1 ? task ": " : ""
     if (same) {
-        printf "every arm scores the same, %.3f, on every seed: look at what `score` gets (compare --check)\n", top * sign
+        printf "every arm scores the same, %.3f: look at what `score` gets (compare --check)\n", top * sign
         return
     }
     measure_of(best, m, "")
@@ -226,7 +231,7 @@ function print_best(    i, a, m, sign, best, top, told, same, verdict, asked_arm
             told = told sprintf(", %+.3f%s over %s: %s", mean, n < 3 || few() ? "" : sprintf(" ± %.3f", half), \
                 named(base[1]), verdict)
         if (verdict == "better")
-            told = told " (not corrected for being the best of " asked_arms ")"
+            told = told "\n  (not corrected for being the best of " asked_arms ")"
     }
     print told
 }
