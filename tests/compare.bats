@@ -323,6 +323,7 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
     check again "again/score: is not executable"
     rm again/test.jsonl
     check again "again: not a task (neither recipe.mk nor demos.jsonl and test.jsonl)"
+    check nosuch "nosuch: neither a folder here nor one of the tasks annotators "
     # One that generates its tests from those that are trained on.
     make_task task
     printf '#!/bin/bash\nfor a; do shift; [ "$a" = --held-out ] || set -- "$@" "$a"; done\nexec %q "$@"\n' "$A/generate" >task/generate
