@@ -41,6 +41,7 @@ static const struct toks_command commands[] = {
     {"stat", toks_stat, "count records, tokens and values"},
     {"check", toks_check, "check that streams are complete"},
     {"cat", toks_cat, "put streams one after the other"},
+    {"mix", toks_mix, "mix streams by weights"},
     {"tee", toks_tee, "pass a stream on and keep a copy"},
     {"split", toks_split, "cut into several"},
     {"join", toks_join, "add columns of another stream"},

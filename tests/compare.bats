@@ -33,7 +33,7 @@ make_task() { # NAME
 }
 
 compare() { # what is the same in all calls
-    "$P/compare" -o out --task task "${tiny[@]}" "$@"
+    "$P/compare" -o out --tasks task "${tiny[@]}" "$@"
 }
 
 # bats test_tags=slow
@@ -124,7 +124,7 @@ counted() { # of $stderr
     make_task task
     run -0 --separate-stderr "$P/compare" -o out --tasks ./task,./stories --seeds 1 --arms sft,mig "${tiny[@]}"
     [ "$(cut -f1,2 out/results.tsv | sort -u | paste -sd' ')" = $'stories\tsft task\tmig task\tsft' ]
-    run -2 --separate-stderr "$P/compare" -o one --task ./stories --seeds 1 --arms sft,mig "${tiny[@]}"
+    run -2 --separate-stderr "$P/compare" -o one --tasks ./stories --seeds 1 --arms sft,mig "${tiny[@]}"
     [[ $stderr == *"there is no arm 'mig'"* ]]
 }
 
@@ -168,7 +168,7 @@ counted() { # of $stderr
 
 @test "what was interrupted goes on where it was" {
     make_task task
-    long=("$P/compare" -o out --task task "${tiny[@]}" --seeds 1 --arms sft
+    long=("$P/compare" -o out --tasks task "${tiny[@]}" --seeds 1 --arms sft
         'SFT=--batch-size 8 --learning-rate 1e-3 --save-steps 5')
     struck KILL 0 "${long[@]}"
     mv out whole
@@ -187,7 +187,7 @@ counted() { # of $stderr
     make_task task
     steps=1000000
     begin() { # what would never end; its leader's number is in $pid
-        setsid "$P/compare" -o out --task task "${tiny[@]}" --seeds 1 --arms sft -j 2 \
+        setsid "$P/compare" -o out --tasks task "${tiny[@]}" --seeds 1 --arms sft -j 2 \
             "SFT=--batch-size 8 --learning-rate 1e-3 --max-steps $steps --save-steps 1" >/dev/null 2>said 3>&- &
         pid=$!
     }
@@ -272,6 +272,89 @@ END
     [ "$(cut -f1 out/results.tsv | sort | uniq -c | awk '{ print $1 $2 }' | paste -sd' ')" = '9other 4task' ]
     awk -F'\t' '$1 == "other" { x[$4] = $5 } END { exit !(x["sampled"] == 2 * x["length sampled"]) }' out/results.tsv
     [[ $output == *"other: 1 seed;"*"loss ↓"*"SFT "*"3.000"* ]]
+}
+
+words() { # FOLDER: a task of two files: a word backwards, or half of the time as it is
+    mkdir "$1"
+    for i in {100..147}; do
+        printf '{"prompt":"%s>","completion":"%s"}\n' "$i" "$([ $((i % 2)) = 0 ] && echo "$i" | rev || echo "$i")"
+    done >"$1/demos.jsonl"
+    # Any form of JSON; the right answer has a name of its own.
+    for i in {200..211}; do printf '{"prompt":"%s>",\n"right":"%s"}\n' "$i" "$(echo "$i" | rev)"; done | jq -s . >"$1/test.jsonl"
+    printf '#!/bin/sh\nexec jq -c ".score = ((.completion | length) - (.right | length))" "$@"\n' >"$1/score"
+    chmod +x "$1/score"
+}
+
+@test "a task of two files and a score: checked, compared, the tests' other members kept" {
+    words mine
+    run -0 --separate-stderr "$P/compare" --check --tasks mine
+    [[ $stderr == "compare: mine: 44 demonstrations, 4 more for the stop rule, 12 tests;"*"made anew"*"also reads right" ]]
+    [[ $output == *"in both         0 prompts"*"score reads     id, prompt, completion, right"*"all is well"* ]]
+    few=(-o out --quick --tasks mine --seeds 1 'SFT=--batch-size 16 --max-steps 3 --learning-rate 1e-3' PRECHECK=2)
+    # It wins over the tasks of --quick, and is named before the start; a recipe says what it wants.
+    echo 'HELD_OUT := 11' >mine/recipe.mk
+    run -0 --separate-stderr "$P/compare" "${few[@]}" --arms sft,cold
+    [[ ${stderr_lines[0]} == "compare: mine: 44 demonstrations, 4 more for the stop rule, 11 tests;"* ]]
+    [ "$(cut -f1 out/results.tsv | sort -u)" = mine ]
+    [[ $output == *"names: sft (SFT), cold (SFT at low temperature)"* ]]
+    [[ $output == *$'\nhighest: '* || ${lines[-1]} == "every arm scores the same"* ]]
+    [ "$(jq -r .prompt out/seed-1/test.jsonl | paste -sd,)" = "$(seq -s '>,' 200 210)>" ]
+    cat out/seed-1/{demos,stop}.jsonl | jq -r .prompt | sort | cmp - <(seq -f '%g>' 100 147)
+    jq -se 'length == 11 and all(has("right")) and all(.score == (.completion | length) - 3)' out/seed-1/sft.answers.greedy
+    # Other records make everything again.
+    sed -i s/100/999/ mine/demos.jsonl
+    run -0 --separate-stderr "$P/compare" "${few[@]}" --arms sft
+    [[ $stderr == *"seed 1: SFT"* ]]
+    grep -q 999 out/seed-1/demos.jsonl
+    run -0 --separate-stderr "$P/compare" --check --tasks ./mine/ -m out/seed-1/sft
+    [[ $stderr == *"11 tests; model $PWD/out/seed-1/sft; "* ]]
+}
+
+@test "compare --check: what would go wrong is said" {
+    words mine
+    words again
+    check() { # TASK MESSAGE...
+        run -1 --separate-stderr "$P/compare" -q --check --tasks "$1" DEMONSTRATIONS=40 HELD_OUT=12
+        for message in "${@:2}"; do [[ $stderr == *"$message"* ]] || false; done
+    }
+    head -3 mine/demos.jsonl | cat - <(jq -c '.[]' mine/test.jsonl) | jq -c '.completion = "no"' >more
+    mv more mine/test.jsonl
+    printf '{"prompt":"%s","completion":"b"}\n' "$(head -c 600 /dev/zero | tr '\0' a)" >>mine/demos.jsonl
+    printf '#!/bin/sh\nexec jq -c ".score = (if .completion == .right then 1 else 0 end)"\n' >mine/score
+    check mine "3 prompts of the tests are also trained on" \
+        "the tests' own answers score 0: does score look where the answer is?" \
+        "a demonstration has 602 tokens and the model 512 positions"
+    printf '#!/bin/sh\nexec jq -c .\n' >again/score
+    check again 'does not give each record back with a number "score"'
+    chmod -x again/score
+    check again "again/score: is not executable"
+    rm again/test.jsonl
+    check again "again: not a task (neither recipe.mk nor demos.jsonl and test.jsonl)"
+    check nosuch "nosuch: neither a folder here nor one of the tasks annotators "
+    # One that generates its tests from those that are trained on.
+    make_task task
+    printf '#!/bin/bash\nfor a; do shift; [ "$a" = --held-out ] || set -- "$@" "$a"; done\nexec %q "$@"\n' "$A/generate" >task/generate
+    check task "12 prompts of the tests are also trained on"
+}
+
+@test "table: the best arm in words that the seeds allow; two seeds have no interval" {
+    printf 't\t%s\t%s\tsampled\t%s\n' sft 1 0.1 sft 2 0.2 sft 3 0.15 a 1 0.2 a 2 0.3 a 3 0.26 b 1 0.1 b 2 0.2 b 3 0.16 >results.tsv
+    run -0 "$P/table" results.tsv
+    [ "${lines[-2]}" = 'highest: a, sampled 0.253, +0.103 ± 0.014 over SFT: better' ]
+    [ "${lines[-1]}" = '  (not corrected for being the best of 3)' ]
+    grep -v $'\ta\t' results.tsv >two.tsv
+    run -0 "$P/table" two.tsv
+    [ "${lines[-1]}" = 'highest: b, sampled 0.153, +0.003 ± 0.014 over SFT: not told apart' ]
+    grep -v $'\t3\t' results.tsv | "$P/table" >said
+    grep -qx '  a                        0.25 0.20..0.30 +0.10 +0.10..+0.10 -' said
+    run ! grep '±' said
+    [ "$(head -1 said)" = '2 seeds; too few for an interval: mean lowest..highest; differences paired by seed' ]
+    [ "$(tail -1 said)" = 'highest: a, sampled 0.250, +0.100 over SFT: not told apart: 2 seeds are too few' ]
+    # As many seeds as there are may be shown so.
+    "$P/table" --spread range --against sft results.tsv | grep -qx '  b                        0.15 0.10..0.20 +0.00 +0.00..+0.01'
+    sed 's/0\.[0-9]*$/0/' results.tsv | "$P/table" | tail -1 |
+        grep -qx 'every arm scores the same, 0.000: look at what `score` gets (compare --check)'
+    sed 's/sampled/loss ↓/' results.tsv | "$P/table" | tail -1 | grep -qx 'lowest: SFT (sft), loss ↓ 0.150'
 }
 
 @test "table: means, Student's intervals, paired differences" {

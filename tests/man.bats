@@ -387,6 +387,12 @@ run_examples() { # PAGE [SECTION [FILTER]]
     for f in table.txt reward.html plots/{score,reward,gap,sft-loss,dpr-reward}.{svg,png}; do
         [ -s "shown/$f" ]
     done
+    # It fits a terminal, has a line per result, and a name has one colour in all pictures.
+    [ "$(LC_ALL=C.UTF-8 wc -L <shown.txt)" -le 80 ]
+    grep -A 1 -x 'SFT on the best third' shown.txt | grep -q '^  sampled [-+0-9.e]*, above in [01] of 1 seeds: one seed decides nothing$'
+    for f in score dpr-reward; do grep -q "<path stroke='rgb(217, 115,  13)'" "shown/plots/$f.svg"; done
+    for f in score sft-loss; do grep -q "<path stroke='rgb( 31,  95, 168)'" "shown/plots/$f.svg"; done
+    run ! grep -q "<path stroke='rgb( 31" shown/plots/dpr-reward.svg
 }
 @test "examples of densepath-plot.1" {
     command -v gnuplot >/dev/null || skip 'needs gnuplot'

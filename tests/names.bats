@@ -34,7 +34,7 @@ tiny=(--seeds 1 --arms sft -j 1 HELD_OUT=4 STOP_RULE=4 VALIDATION=4 PRECHECK=2 D
         "$P/compare" -q -o "$out" --tasks sort "${tiny[@]}" >table
         grep -q '^  SFT ' table
         cmp <(cut -f 1-4 ./"$out"/results.tsv) <(cut -f 1-4 ./"$odd"/results.tsv)
-        [ -e ./"$out"/sort/seed-1/sft/config.json ]
+        [ -e ./"$out"/seed-1/sft/config.json ]
     done
     # What is there is found again.
     "$P/compare" -o "it's" --tasks sort "${tiny[@]}" 2>said >table
@@ -42,7 +42,7 @@ tiny=(--seeds 1 --arms sft -j 1 HELD_OUT=4 STOP_RULE=4 VALIDATION=4 PRECHECK=2 D
     mkdir -- "$odd tree"
     cp -r "$P" "./$odd tree/pipelines"
     cp -r "$BIN" "./$odd tree/programs"
-    BIN="$odd tree/programs" ./"$odd tree"/pipelines/compare -q -o plain --task "./$odd tree/pipelines/tasks/sort" \
+    BIN="$odd tree/programs" ./"$odd tree"/pipelines/compare -q -o plain --tasks "./$odd tree/pipelines/tasks/sort" \
         "${tiny[@]}" >table
     grep -q '^  SFT ' table
     nothing_ran
@@ -55,8 +55,8 @@ tiny=(--seeds 1 --arms sft -j 1 HELD_OUT=4 STOP_RULE=4 VALIDATION=4 PRECHECK=2 D
         [ "${#stderr_lines[@]}" -eq 1 ]
         [[ $stderr != *$'\e'* ]]
     }
-    refused "$P/compare" -o out --task 'a;>INJ' "${tiny[@]}"
-    refused "$P/compare" -o out --task sort "${tiny[@]}" 'CONTINUED=;touch INJ'
+    refused "$P/compare" -o out --tasks 'a;>INJ' "${tiny[@]}"
+    refused "$P/compare" -o out --tasks sort "${tiny[@]}" 'CONTINUED=;touch INJ'
     refused "$P/compare" -o out --tasks sort "${tiny[@]}" 'DPR=$(shell touch INJ)'
     refused "$P/compare" -o out --tasks sort "${tiny[@]}" 'DPR=`touch INJ`'
     refused "$P/compare" -o out --tasks sort "${tiny[@]}" "BASE=$odd"

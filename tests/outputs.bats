@@ -162,7 +162,7 @@ untouched() { # the input, and no left-over
         run -1 --separate-stderr timeout -s KILL 60 "$@" <never 3>&- 8>&-
         [ "$stderr" = "$name: $named: No such file or directory: there is no folder /nowhere" ]
     }
-    declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
+    declare -A operands=([dense-reward]="a b" [tok]="-m none" [pair]=never [mix]=never [join]='in.toks -' [gain]='in.toks -' [tee]=copy)
     for name in dense-reward logprob novelty rollout tok 'reward-train --score'; do
         read -ra command <<<"$name ${operands[$name]-}"
         name=${name%% *}

@@ -329,6 +329,14 @@ rewards() { # REFERENCE STREAM
     [ "$(head -c 4 curves.png | tail -c 3)" = PNG ]
     run -0 "$P/plot" curves --text "seed=$D/sft.jsonl"
     [[ $output == *"update"* && $output == *"***"* ]]
+    [ "$(LC_ALL=C.UTF-8 wc -L <<<"$output")" -le 79 ]
+    # A name has the colour of its place in the list, and one place in the legend.
+    "$P/plot" curves -o second --colour one --colour seed --level limit=2 --level limit=3 "seed=$D/sft.jsonl"
+    [ "$(grep -c '>limit<\|>limit$\|limit</' second.svg)" -eq 1 ]
+    [ "$(grep -c "<path stroke='rgb(217, 115,  13)'" second.svg)" -eq 1 ]
+    [ "$(grep -c "<path stroke='rgb( 47, 143,  78)' stroke-dasharray" second.svg)" -eq 2 ]
+    run ! grep -q "<path stroke='rgb( 31" second.svg
+    grep -q "<path stroke='rgb( 31,  95, 168)'" curves.svg
     run -1 "$P/plot" curves --text --y nothing "seed=$D/sft.jsonl"
     tok -q -m "$D/sft" "$A/examples.jsonl" | logprob -q -m "$D/sft" --as sft |
         logprob -q -m "$D/sft/half" --as reference | dense-reward -q --floor 0 --baseline none sft reference -o three.toks
@@ -343,9 +351,12 @@ rewards() { # REFERENCE STREAM
     run -2 "$P/plot" curves --text file.jsonl
 }
 
-@test "realdata: absent input is skipped, known forms of data are trained on" {
-    run -0 "$P/realdata" -o out nowhere "$D/demos.jsonl"
-    [[ $output == *"nowhere is not there: skipped" ]]
+@test "realdata: absent input is an error, known forms of data are trained on" {
+    run -1 "$P/realdata" -o out nowhere "$D/demos.jsonl"
+    [ "$output" = "realdata: nowhere: not a model directory (the model): No such file or directory" ]
+    run -1 "$P/realdata" -o out "$D/base" nosuch.jsonl
+    [ "$output" = "realdata: nosuch.jsonl: No such file or directory (the data set)" ]
+    run -2 "$P/realdata" -o out --max-length 40 --max-new-tokens 40 "$D/base" "$D/demos.jsonl"
     [ ! -e out ]
     small=(--max-length 30 --max-new-tokens 8 --steps 2 --threads 1)
     run -0 "$P/realdata" -o out "${small[@]}" "$D/base" "$D/demos.jsonl"
@@ -359,6 +370,14 @@ rewards() { # REFERENCE STREAM
         run -0 "$P/realdata" -o out "${small[@]}" --records 40 --steps 1 "$D/base" $data
         [[ $output == "36 records to train on, 4 held out"* ]]
     done
+    # Chats; and no record has more tokens than the model has positions.
+    cp -r "$D/base" chatty
+    echo '{% for m in messages %}{{ m.content }}{% if m.role == "assistant" %}{{ eos_token }}{% endif %}{% endfor %}' >chatty/chat_template.jinja
+    jq '.max_position_embeddings = 29' "$D/base/config.json" >chatty/config.json
+    jq -c '{messages: [{role: "user", content: .prompt}, {role: "assistant", content: .completion}]}' "$D/demos.jsonl" >chats.jsonl
+    run -0 "$P/realdata" -o out "${small[@]}" --records 40 --steps 1 chatty chats.jsonl
+    [[ $output == *"realdata: chatty has 29 positions: records are cut there, not at 30 tokens"*"36 records to train on, 4 held out"* ]]
+    toks view out/train.toks | jq -se 'map(.token // [] | length) | max == 29'
     echo '{"x":1}' >unknown.jsonl
     run -1 "$P/realdata" -o out "${small[@]}" "$D/base" unknown.jsonl
 }

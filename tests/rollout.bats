@@ -149,6 +149,22 @@ setup() {
     leaves_nothing fails 3 "tokenizer" "$BIN/rollout" -q -m with -o out tokenizer
 }
 
+@test "rollout: answers are no prompts, and no two prompts have one id" {
+    "${draw[@]}" prompts.toks >samples.toks
+    for more in "" "--steps 2"; do
+        # shellcheck disable=SC2086
+        leaves_nothing fails 3 'samples.toks: record `.*holds an answer.*tok --prompts' "${draw[@]}" $more -o out samples.toks
+        # shellcheck disable=SC2086
+        leaves_nothing fails 3 'second prompt with this id.*toks cat' "${draw[@]}" $more -o out \
+            <(cat prompts.toks prompts.toks)
+    done
+    # A mask without a trained token is that of prompts.
+    records prompts.toks | jq -c '.mask = (.token | map(0))' >masked
+    cmp <("${draw[@]}" prompts.toks | records -) <("${draw[@]}" masked | records -)
+    "$BIN/toks" cat --ids prefix prompts.toks prompts.toks | "${draw[@]}" >out
+    [ "$(records out | jq -r .prompt | sort -u | wc -l)" -eq "$(($(records prompts.toks | wc -l) * 2))" ]
+}
+
 @test "rollout: a damaged stream (some bytes)" {
     head -3 prompts.jsonl | "$BIN/toks" view -b >small.toks
     survives_damage small.toks 11 "${draw[@]}" --threads 1 -o out

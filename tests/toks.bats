@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-COMMANDS="view head stat check cat tee split join pair annotate shuf sample select show"
+COMMANDS="view head stat check cat mix tee split join pair annotate shuf sample select show"
 VECTORS="$BATS_TEST_DIRNAME/../formats/vectors"
 
 setup() {
@@ -43,13 +43,14 @@ call() { # COMMAND INPUT [OPTION...]
         join) "$toks" join "$@" "$input" "${other:-in.toks}" ;;
         annotate) "$toks" annotate -c mark "$@" "$input" -- jq -c '{id, mark: 1}' ;;
         tee) "$toks" tee "$@" kept "$input" ;;
+        mix) "$toks" mix -q "$@" "$input" ;;
         pair) "$toks" pair -q "$@" "$input" samples.jsonl ;;
         sample) "$toks" sample -n half "$@" "$input" ;;
         select) "$toks" select --by score --top half "$@" "$input" ;;
         *) "$toks" "$command" "$@" "$input" ;;
     esac
 }
-WRITERS="view head cat tee split join pair annotate shuf sample select"
+WRITERS="view head cat mix tee split join pair annotate shuf sample select"
 
 one_line() { # the last `run --separate-stderr` said one line on stderr
     [ "$(printf '%s\n' "$stderr" | wc -l)" -eq 1 ]
@@ -352,19 +353,93 @@ EOF
     [ "$status" -eq 3 ]
     one_line
     [[ $stderr == *"two.jsonl: tokenizer xxh3:2 here and xxh3:1"* ]]
-    "$toks" cat in.toks one.jsonl | "$toks" view --header | jq -e '.tokenizer == "xxh3:1"'
+    "$toks" cat --ids keep in.toks one.jsonl | "$toks" view --header | jq -e '.tokenizer == "xxh3:1"'
     echo '{"id":"x","token":[1]}' > narrow.jsonl
     run --separate-stderr bash -c "'$toks' cat in.toks narrow.jsonl > /dev/null"
     [ "$status" -eq 3 ]
     one_line
     "$toks" head -n 1 in.toks > a.toks
     "$toks" head -n 2 in.toks > b.toks
-    "$toks" cat a.toks b.toks a.toks | "$toks" view --header | jq -e '.provenance | length == 2'
-    [ "$(ids <("$toks" cat a.toks b.toks))" = "r0 r0 r1" ]
+    "$toks" cat --ids keep a.toks b.toks a.toks | "$toks" view --header | jq -e '.provenance | length == 2'
+    [ "$(ids <("$toks" cat --ids keep a.toks b.toks))" = "r0 r0 r1" ]
     # `step` decides over frames, across the streams too.
     printf '{"id":"a","token":[1],"step":1}\n' > s.jsonl
-    "$toks" cat s.jsonl s.jsonl > s.toks
+    "$toks" cat --ids keep s.jsonl s.jsonl > s.toks
     "$toks" view s.toks | "$toks" view -b | cmp - s.toks
+}
+
+@test "cat: ids that would meet are refused, or kept apart with what refers to them" {
+    printf '{"id":"%s","token":[1],"prompt":"p","pair":"x","step":1,"other":"1"}\n' 1 2 > a.jsonl
+    printf '{"id":"%s","token":[2],"prompt":"p","pair":"","step":1,"other":"1"}\n' 3 2 > b.jsonl
+    run --separate-stderr "$toks" cat a.jsonl b.jsonl -o both.toks
+    [ "$status" -eq 3 ]
+    one_line
+    [[ $stderr == *'b.jsonl: record `2`: a second one with this id ('*"--ids prefix"* ]]
+    [ ! -e both.toks ]
+    "$toks" cat --ids prefix a.jsonl b.jsonl a.jsonl > both.toks
+    [ "$(ids both.toks)" = "1:1 1:2 2:3 2:2 3:1 3:2" ]
+    [ "$("$toks" view both.toks | jq -rs '.[1:] | map(.prompt) | join(" ")')" = "1:p 1:p 2:p 2:p 3:p 3:p" ]
+    [ "$("$toks" view both.toks | jq -rs '.[1:] | map(.pair) | join(" ")')" = "1:x 1:x   3:x 3:x" ]
+    "$toks" view both.toks | jq -se '.[1:] | all(.other == "1")'
+    "$toks" view both.toks | "$toks" view -b | cmp - both.toks
+    # A renamed id may be another's.
+    printf '{"id":"%s","token":[1]}\n' 2:1 > c.jsonl
+    printf '{"id":"%s","token":[1]}\n' 1 1:2:1 > d.jsonl
+    "$toks" cat --ids prefix c.jsonl d.jsonl | "$toks" cat | cmp - <("$toks" cat --ids prefix c.jsonl d.jsonl)
+    # One stream is put together with nothing.
+    cat a.jsonl a.jsonl | "$toks" cat > one.toks
+    [ "$(ids one.toks)" = "1 2 1 2" ]
+}
+
+@test "mix: the shares of the weights, from the seed, no record twice unless asked for" {
+    seq 60 | sed 's/.*/{"id":"&","token":[1]}/' > a.jsonl
+    seq 20 | sed 's/.*/{"id":"&","token":[2]}/' > b.jsonl
+    "$toks" view -b a.jsonl -o a.toks
+    "$toks" view -b b.jsonl -o b.toks
+    of() { ids "$1" | tr ' ' '\n' | sed -n "s/^$2://p"; } # STREAM SOURCE: its ids there
+    run --separate-stderr "$toks" mix a.toks:2 b.toks:1 -o m.toks
+    [ "$status" -eq 0 ]
+    [ "$stderr" = "toks mix: a.toks: 40 of 60 records
+toks mix: b.toks: 20 of 20 records" ]
+    of m.toks 2 | cmp - <(seq 20)
+    # Each once, in its order, not simply the first ones; the streams alternate.
+    of m.toks 1 | sort -nc
+    [ "$(of m.toks 1 | uniq | wc -l)" -eq 40 ]
+    [ "$(of m.toks 1 | tail -1)" -gt 40 ]
+    [ "$(ids m.toks | tr ' ' '\n' | cut -d: -f1 | uniq | wc -l)" -gt 10 ]
+    # The same bytes from pipes, up to the names; other records with another seed.
+    "$toks" mix -q <(cat a.toks):2 <(cat b.toks):1 | ids - | cmp - <(ids m.toks)
+    "$toks" mix -q a.toks:2 b.toks:1 | cmp - m.toks
+    run cmp <("$toks" mix -q --seed 1 a.toks:2 b.toks:1 | ids -) <(ids m.toks)
+    [ "$status" -eq 1 ]
+    # Counts add up; a weight may be any number, 1 is left out.
+    [ "$("$toks" mix -q -n 10 a.toks:0.5 b.toks | ids - | tr ' ' '\n' | grep -c ^2:)" -eq 7 ]
+    [ "$("$toks" mix -q a.toks:0.3 b.toks:0.1 | ids - | wc -w)" -eq 80 ]
+    run --separate-stderr "$toks" mix -n 100 a.toks b.toks -o x.toks
+    [ "$status" -eq 1 ]
+    one_line
+    [[ $stderr == *"b.toks: 50 records are wanted and there are 20: --repeat starts it over"* ]]
+    [ ! -e x.toks ]
+    # Started over: whole passes first, and other names.
+    "$toks" mix --repeat -n 100 a.toks b.toks -o x.toks 2> said
+    grep -qx 'toks mix: b.toks: 50 records, each of 20 about 2.5 times' said
+    of x.toks 2 | sed -n 1,20p | cmp - <(seq 20)
+    of x.toks 2 | sed -n 21,40p | cmp - <(seq -f %g.1 20)
+    [ "$(of x.toks 2 | grep -c '\.2$')" -eq 10 ]
+    [ "$("$toks" mix -q --repeat a.toks b.toks | ids - | wc -w)" -eq 120 ]
+    # Ids as they are, if they differ.
+    run --separate-stderr "$toks" mix -q --ids unique a.toks b.toks -o y.toks
+    [ "$status" -eq 3 ]
+    one_line
+    [ "$("$toks" mix -q --ids keep a.toks b.toks | ids - | tr -d ' ' | tr -d '[:digit:]')" = "" ]
+    printf '{"id":"1","token":[1],"pair":"1"}\n' > pair.jsonl
+    run --separate-stderr "$toks" mix pair.jsonl
+    [ "$status" -eq 3 ]
+    [[ $stderr == *"mix before they are paired"* ]]
+    for wrong in a.toks:0 a.toks:-1 a.toks:1e99 :3; do
+        run --separate-stderr "$toks" mix "$wrong"
+        [ "$status" -eq 2 ] || false
+    done
 }
 
 @test "tee: a copy, when the stream has gone out whole" {

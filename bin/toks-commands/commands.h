@@ -32,6 +32,7 @@ int toks_head(struct call *c);
 int toks_stat(struct call *c);
 int toks_check(struct call *c);
 int toks_cat(struct call *c);
+int toks_mix(struct call *c);
 int toks_tee(struct call *c);
 int toks_split(struct call *c);
 int toks_join(struct call *c);

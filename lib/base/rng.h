@@ -12,7 +12,7 @@ enum rng_use {
     RNG_SAMPLE = 1,  // a: hash of the prompt id, b: sample number mixed with the generation
     RNG_SHUFFLE = 2, // a: epoch
     RNG_INIT = 3,    // a: hash of the tensor's name
-    RNG_RECORDS = 4, // toks shuf, toks sample
+    RNG_RECORDS = 4, // toks shuf, sample, prefix, mix
     RNG_TEST = 5,
 };
 

@@ -7,7 +7,7 @@
 #include "convert/kept_fields.h"
 #include "convert/positions.h"
 #include "convert/marked.h"
-#include "data/id_set.h"
+#include "base/id_set.h"
 #include "data/left_out.h"
 #include "data/record_batch.h"
 #include "stream/writer.h"

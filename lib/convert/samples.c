@@ -4,7 +4,7 @@
 #include "base/progress.h"
 #include "convert/kept_fields.h"
 #include "data/corpus.h"
-#include "data/id_set.h"
+#include "base/id_set.h"
 #include "data/record.h"
 #include "data/sample_group.h"
 #include "stream/writer.h"

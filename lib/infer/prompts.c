@@ -8,15 +8,21 @@
 int prompts_open(struct prompts *p, const char *path, struct err *e)
 {
     memset(p, 0, sizeof *p);
+    id_set_init(&p->ids);
     p->reader = stream_reader_open(path, e);
     if (!p->reader || header_copy(&p->header, stream_reader_header(p->reader), e) < 0)
         return -1;
+    p->mask = header_find(&p->header, "mask");
+    if (p->mask >= 0 &&
+        (p->header.column[p->mask].type != COLUMN_U8 || p->header.column[p->mask].per != PER_TOKEN))
+        p->mask = -1;
     return frame_init(&p->frame, &p->header, e);
 }
 
 void prompts_close(struct prompts *p)
 {
     frame_release(&p->frame);
+    id_set_release(&p->ids);
     if (p->header.column)
         header_release(&p->header);
     stream_reader_close(p->reader);
@@ -121,10 +127,46 @@ static int copy_record(struct prompts *p, size_t index, struct prompt **out, str
     return 1;
 }
 
+static int has_answer(const struct prompts *p, size_t i)
+{
+    const struct frame *f = &p->frame;
+    return p->mask >= 0 &&
+           memchr(f->column[p->mask].u8 + f->start[i], 1, frame_length(f, i)) != NULL;
+}
+
+static int check_prompt(struct prompts *p, size_t i, struct err *e)
+{
+    size_t size;
+    const char *id = frame_string(&p->frame, COLUMN_ID, i, &size);
+    struct shown record = frame_record(&p->frame, i);
+    if (has_answer(p, i))
+        return err_set(e, STATUS_STREAM,
+                       "%s: %s holds an answer (tokens of mask 1), and samples would go on behind "
+                       "it: `tok --prompts` makes prompts of demonstrations",
+                       prompts_name(p), record.text);
+    int fresh = id_set_add(&p->ids, id, size, e);
+    if (fresh)
+        return fresh < 0 ? -1 : 0;
+    return err_set(e, STATUS_STREAM,
+                   "%s: %s: a second prompt with this id: samples are told apart by it (`toks cat "
+                   "--ids prefix` keeps those of several streams apart)",
+                   prompts_name(p), record.text);
+}
+
+// The next frame of prompts: 1, 0 at the proven end, -1.
+static int read_frame(struct prompts *p, struct err *e)
+{
+    int more = stream_reader_next(p->reader, &p->frame, e);
+    for (size_t i = 0; more > 0 && i < p->frame.n_sequences; i++)
+        if (check_prompt(p, i, e) < 0)
+            return -1;
+    return more;
+}
+
 int prompts_next(struct prompts *p, struct prompt **out, struct err *e)
 {
     while (p->next == p->frame.n_sequences) {
-        int more = p->ended ? 0 : stream_reader_next(p->reader, &p->frame, e);
+        int more = p->ended ? 0 : read_frame(p, e);
         if (more <= 0) {
             p->ended |= more == 0;
             return more;
@@ -140,7 +182,7 @@ int prompts_load(struct prompts *p, struct err *e)
     if (frame_init(&all, &p->header, e) < 0)
         return -1;
     int more = 1;
-    while (more > 0 && (more = stream_reader_next(p->reader, &p->frame, e)) > 0)
+    while (more > 0 && (more = read_frame(p, e)) > 0)
         for (size_t i = 0; i < p->frame.n_sequences && more > 0; i++)
             if (frame_append(&all, &p->frame, i, e) < 0)
                 more = -1;

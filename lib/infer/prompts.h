@@ -3,6 +3,7 @@
 #ifndef INFER_PROMPTS_H
 #define INFER_PROMPTS_H
 
+#include "base/id_set.h"
 #include "stream/reader.h"
 
 struct prompt {
@@ -19,6 +20,8 @@ struct prompts {
     struct stream_reader *reader;
     struct stream_header header; // of the stream
     struct frame frame;          // being read, or all of them
+    struct id_set ids;           // of those read so far
+    int mask;                    // column, or -1
     size_t next;                 // in frame
     uint64_t number;
     int loaded, ended;
@@ -38,7 +41,9 @@ MUST_CHECK int prompts_add_columns(struct prompts *p, struct stream_header *h, s
 MUST_CHECK int prompts_fill(const struct prompts *p, const struct prompt *q, struct frame *to,
                             struct err *e);
 
-// The next prompt: 1 (the caller frees it with prompts_free), 0 at the proven end, -1.
+// The next prompt: 1 (the caller frees it with prompts_free), 0 at the proven end, -1. Refused are
+// a second prompt of one id, since samples are told apart by it, and a record with an answer (a
+// trained token), behind which sampling would go on.
 MUST_CHECK int prompts_next(struct prompts *p, struct prompt **out, struct err *e);
 // Reads all of them; none is an error.
 MUST_CHECK int prompts_load(struct prompts *p, struct err *e);

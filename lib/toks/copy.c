@@ -154,42 +154,28 @@ int copy_head(const char *input, const char *output, uint64_t n, uint64_t skip, 
 
 // ---- cat
 
-static int unite_headers(struct stream_header *to, const struct stream_reader *reader,
-                         struct err *e)
-{
-    const struct stream_header *from = stream_reader_header(reader);
-    if (header_agree(to, from, e) < 0)
-        return err_prefix(e, "%s", stream_reader_name(reader));
-    if (!to->tokenizer && from->tokenizer && !(to->tokenizer = strdup(from->tokenizer)))
-        return err_memory(e, strlen(from->tokenizer), "a fingerprint");
-    if (to->vocab_size < 0)
-        to->vocab_size = from->vocab_size;
-    if (to->sampling && !(from->sampling && json_equal(to->sampling, from->sampling))) {
-        json_decref(to->sampling);
-        to->sampling = NULL;
-    }
-    return header_add_lines(to, from, e);
-}
-
 // With `step` a frame is written as it comes; where a step goes on in the next stream that would
 // not be canonical.
-static int cat_frame(struct stream_filter *p, int alone, struct err *e)
+static int cat_frame(struct stream_filter *p, struct merge *m, int stream, int alone, struct err *e)
 {
+    struct frame *f;
+    if (merge_frame(m, &p->frame, stream, stream_reader_name(p->reader), &f, e) < 0)
+        return -1;
     if (alone || header_step(&p->header) < 0)
-        return filter_write(p, e);
-    for (size_t i = 0; i < p->frame.n_sequences; i++)
-        if (stream_writer_add(p->writer, &p->frame, i, e) < 0)
+        return stream_writer_frame(p->writer, f, e);
+    for (size_t i = 0; i < f->n_sequences; i++)
+        if (stream_writer_add(p->writer, f, i, e) < 0)
             return -1;
     return 0;
 }
 
-static int cat_all(struct stream_filter *p, struct stream_reader **readers, int n,
+static int cat_all(struct stream_filter *p, struct merge *m, struct stream_reader **readers, int n,
                    const char *output, struct err *e)
 {
     for (int i = 1; i < n; i++)
-        if (unite_headers(&p->header, readers[i], e) < 0)
+        if (merge_header(&p->header, readers[i], e) < 0)
             return -1;
-    if (filter_start(p, output, e) < 0)
+    if (merge_start(m, &p->header, e) < 0 || filter_start(p, output, e) < 0)
         return -1;
     for (int i = 0; i < n; i++) {
         int more;
@@ -199,7 +185,7 @@ static int cat_all(struct stream_filter *p, struct stream_reader **readers, int 
             readers[i] = NULL;
         }
         while ((more = filter_next(p, e)) > 0)
-            if (cat_frame(p, n == 1, e) < 0)
+            if (cat_frame(p, m, i + 1, n == 1, e) < 0)
                 return -1;
         if (more < 0)
             return -1;
@@ -207,22 +193,26 @@ static int cat_all(struct stream_filter *p, struct stream_reader **readers, int 
     return filter_end(p, e);
 }
 
-int copy_cat(char **inputs, int n, const char *output, struct err *e)
+int copy_cat(char **inputs, int n, enum merge_ids ids, const char *output, struct err *e)
 {
     struct stream_filter p;
+    struct merge m;
     struct stream_reader **readers = mem_alloc((size_t)n + 1, sizeof *readers, "streams", e);
     if (!readers)
         return -1;
+    // One stream is not put together with anything.
+    merge_init(&m, n < 2 && ids == MERGE_UNIQUE ? MERGE_KEEP : ids);
     int result = filter_open(&p, n ? inputs[0] : NULL, e);
     for (int i = 1; i < n && result == 0; i++) {
         readers[i] = stream_reader_open(inputs[i], e);
         result = readers[i] ? 0 : -1;
     }
     if (result == 0)
-        result = cat_all(&p, readers, n ? n : 1, output, e);
+        result = cat_all(&p, &m, readers, n ? n : 1, output, e);
     for (int i = 1; i < n; i++)
         stream_reader_close(readers[i]);
     free(readers);
+    merge_release(&m);
     filter_release(&p);
     return result;
 }

@@ -5,6 +5,7 @@
 #define TOKS_COPY_H
 
 #include "stream/filter.h"
+#include "toks/merge.h"
 
 // The JSONL twin, or its first line alone.
 MUST_CHECK int copy_to_jsonl(const char *input, const char *output, int header_only, struct err *e);
@@ -15,8 +16,8 @@ MUST_CHECK int copy_tee(const char *input, const char *output, const char *file,
 // `n` records after the first `skip`. With `stop` the rest is not read, and not proved whole.
 MUST_CHECK int copy_head(const char *input, const char *output, uint64_t n, uint64_t skip, int stop,
                          const struct provenance *line, struct err *e);
-// Several streams as one. Their provenance lines are united; sampling settings stay when all have
-// the same.
-MUST_CHECK int copy_cat(char **inputs, int n, const char *output, struct err *e);
+// Several streams as one, one after the other.
+MUST_CHECK int copy_cat(char **inputs, int n, enum merge_ids ids, const char *output,
+                        struct err *e);
 
 #endif

@@ -2,7 +2,7 @@
 # The comparison on one task as a graph: what is there and was made from the same is not made again.
 # `compare` runs it; by hand: make -f pipelines/comparison/compare.mk OUT=out/compare SEEDS='1 2 3' -j2
 #
-# A task is a directory with
+# A task is a directory with demos.jsonl, test.jsonl and score: see files.mk; or with
 #   model/      configuration and tokenizer of a model, initialised for each seed; or BASE := DIR in
 #               recipe.mk, a model to start from
 #   generate    --n N --seed N [--held-out]: demonstrations as JSONL
@@ -10,8 +10,9 @@
 #               names
 #   measure     may be absent: -m MODEL prints lines NAME<TAB>VALUE of what is measured on the
 #               model itself; it runs in the folder of the seed
-#   recipe.mk   sizes and settings; WITHOUT: patterns of arms that are left out; MEASURES [score]; KEEP_COLUMNS: members of the held-out records
-#               that `score` needs; PRIMARY [sampled]: the measure that tuning looks at
+#   recipe.mk   sizes and settings; WITHOUT: patterns of arms that are left out; MEASURES [score];
+#               KEEP_COLUMNS: members of the held-out records that `score` gets beside prompt and
+#               completion [all]; PRIMARY [sampled]: the measure that tuning looks at
 #
 # An arm is a file of arms/: see arms/README.md.
 #
@@ -47,7 +48,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all known absent prepare FORCE
+.PHONY: all known absent sizes prepare FORCE
 all:
 
 , := ,
@@ -63,11 +64,45 @@ $(TASKS):
 	@$(MAKE) --no-print-directory -f $(PIPELINES)/comparison/compare.mk TASK=$@ OUT=$(OUT)/$(notdir $@) TASKS= SEVERAL=yes $(filter prepare,$(MAKECMDGOALS))
 else
 
+FILES := $(if $(wildcard $(TASK)/generate),,$(TASK))
+ifneq ($(FILES),)
+include $(PIPELINES)/comparison/files.mk
+-include $(TASK)/recipe.mk
+else
 include $(TASK)/recipe.mk
+ifndef KEEP_COLUMNS
+KEEP_COLUMNS := $(shell $(TASK)/generate --held-out --n 1 --seed 1 2>/dev/null | $(PIPELINES)/comparison/records fields 2>/dev/null)
+endif
+endif
 NAME       ?= $(lastword $(notdir $(abspath $(TASK))))
 MEASURES   ?= score
 PRIMARY    ?= sampled
 VALIDATION ?= $(HELD_OUT)
+MODEL      := $(or $(BASE),$(patsubst %/config.json,%,$(wildcard $(TASK)/model/config.json)),$(if $(FILES),$(PIPELINES)/comparison/model,$(TASK)/model))
+
+# A look in a few minutes. A model that is there already keeps its rates.
+QUICK ?= no
+ifeq ($(QUICK),yes)
+least = $(shell echo $$(($(1) < $(2) ? $(1) : $(2))))
+HELD_OUT  := $(if $(FILES),$(call least,100,$(HELD_OUT)),100)
+STOP_RULE := $(if $(FILES),$(call least,100,$(STOP_RULE)),100)
+PRECHECK  := 10
+BEST_OF   := 4
+ifdef BASE
+QUICKER = $(subst $(1) $(call after,$(1),$(2)),$(1) $(3),$(2))
+SFT       += --max-steps 100
+CONTINUED += --max-steps 10
+DPR       := $(call QUICKER,--steps,$(DPR),10)
+else
+SFT       := --batch-size 64 --max-steps $(if $(FILES),400 --lr-scheduler-type linear,100) --learning-rate 3e-3 --warmup-steps 20
+CONTINUED := --batch-size 128 --max-steps 10 --learning-rate 3e-4
+DPR       := --steps 10 --batch-size 32 -n 4 --learning-rate 3e-4
+endif
+endif
+
+# What `compare` says before it starts: demonstrations, tests, stop rule, model, members kept.
+sizes:
+	@printf '%s\t' $(NAME) $(DEMONSTRATIONS) $(HELD_OUT) $(STOP_RULE) $(MODEL) '$(if $(BASE),start,fresh)' '$(or $(KEEP_COLUMNS),-)' && echo '$(MAX_NEW_TOKENS)'
 
 # The model that the task starts from, when it is not there.
 absent:
@@ -102,7 +137,12 @@ $(OUT)/inputs/sums: FORCE
 	@mkdir -p $(@D)
 	@$(PIPELINES)/comparison/arms/inputs --sums $(TASK) >$@
 
-text.task     = $(TASK)/generate --n $(DEMONSTRATIONS) --held-out $(HELD_OUT) $(STOP_RULE) $(VALIDATION)
+PARTS = $(TASK) $(DEMONSTRATIONS) $(HELD_OUT) $(STOP_RULE) $(VALIDATION)
+ifneq ($(FILES),)
+text.task = $(RECORDS) $(PARTS) $(shell cat $(TASK)/demos.jsonl $(TASK)/test.jsonl | cksum)
+else
+text.task = $(TASK)/generate --n $(DEMONSTRATIONS) --held-out $(HELD_OUT) $(STOP_RULE) $(VALIDATION)
+endif
 text.base     = model init $(BASE)
 text.precheck = precheck $(PRECHECK) $(MAX_NEW_TOKENS) $(FLOOR) $(TASK)/score
 text.results  = $(NAME) $(SEEDS) $(ARMS) $(TUNE) $(GRID)
@@ -124,6 +164,11 @@ prepare: $(call inputs,task base precheck results score $(MADE))
 
 # ---- data and the fresh model ----
 
+ifneq ($(FILES),)
+$(foreach p,demos test stop valid,$(OUT)/seed-%/$p.jsonl): $(call inputs,task)
+	@mkdir -p $(@D)
+	@for part in demos test stop valid; do $(RECORDS) $$part $(PARTS) >$(@D)/$$part.jsonl; done
+else
 $(OUT)/seed-%/demos.jsonl: $(call inputs,task)
 	@mkdir -p $(@D)
 	@$(TASK)/generate --n $(DEMONSTRATIONS) --seed $* >$@
@@ -140,16 +185,17 @@ $(OUT)/seed-%/stop.jsonl: $(OUT)/seed-%/held-out.jsonl
 
 $(OUT)/seed-%/valid.jsonl: $(OUT)/seed-%/held-out.jsonl
 	@sed "1,$$(($(HELD_OUT) + $(STOP_RULE)))d" $< >$@
+endif
 
-$(OUT)/seed-%/base.done: $(call inputs,base) $(wildcard $(or $(BASE),$(TASK)/model)/*)
+$(OUT)/seed-%/base.done: $(call inputs,base) $(wildcard $(MODEL)/*)
 	@mkdir -p $(@D)
 	@rm -rf $(@D)/base
 ifdef BASE
 	@cp -rL $(BASE) $(@D)/base && chmod -R u+w $(@D)/base
 else
-	@model init -q $(TASK)/model -o $(@D)/base --seed $*
+	@model init -q $(MODEL) -o $(@D)/base --seed $*
 endif
-	@cat $(@D)/base/* | sha256sum >$@
+	@find $(@D)/base -type f -print0 | sort -z | xargs -0 cat | sha256sum >$@
 
 $(OUT)/seed-%/demos.toks: $(OUT)/seed-%/demos.jsonl $(OUT)/seed-%/base.done
 	@tok -q -m $(@D)/base $(TOK_DEMOS) $< -o $@
@@ -193,9 +239,11 @@ $(foreach a,$(TUNED),$(eval $(call trial,$a)))
 
 # ---- before any update, and the score of what was drawn for each ----
 
-$(OUT)/seed-%/precheck.tsv: $(call inputs,precheck) $(OUT)/seed-%/sft.done $(OUT)/seed-%/stop.jsonl
+# Of two files, tests alone need to have what the score reads.
+ASKED_BEFORE := $(if $(FILES),test,stop)
+$(OUT)/seed-%/precheck.tsv: $(call inputs,precheck) $(OUT)/seed-%/sft.done $(OUT)/seed-%/$(ASKED_BEFORE).jsonl
 	@[ -e $(@D)/sft.done ] || exit 0; $(PIPELINES)/comparison/arms/say $(if $(QUIET),,'$(of)seed $*: check before any update'); \
-		sed -n '1,$(PRECHECK)p' $(@D)/stop.jsonl >$(@D)/precheck.jsonl; \
+		sed -n '1,$(PRECHECK)p' $(@D)/$(ASKED_BEFORE).jsonl >$(@D)/precheck.jsonl; \
 		precheck -m $(@D)/sft --reference 0.25,half,0.75 --floor $(FLOOR) --score '$(TASK)/score' \
 		--max-new-tokens $(MAX_NEW_TOKENS) $(addprefix --keep-columns ,$(KEEP_COLUMNS)) --tsv $@ \
 		--seed $* --threads $(THREADS) $(@D)/precheck.jsonl >$(@D)/precheck.txt

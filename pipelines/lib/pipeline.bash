@@ -110,10 +110,12 @@ need_number() {
 }
 need_file() { # WHAT PATH
     [[ -n ${2-} ]] || usage_error "$1 is missing"
+    [[ -e $2 ]] || fail "$2: No such file or directory ($1)"
     [[ -r $2 ]] || fail "$2: cannot read $1"
     # What is read more than once, and looked into first, cannot be a pipe.
     [[ -f $2 ]] || fail "$2: not a regular file ($1)"
 }
+
 # Why the programs do not take it for a model's directory.
 no_model() { # DIR
     local said

@@ -78,6 +78,8 @@ function measure_of(a, m, minus,    i, s, v, sum, squares) {
             continue
         v = x[task, a, s, m] - (minus == "" ? 0 : x[task, minus, s, m])
         n++
+        lowest = n == 1 || v < lowest ? v : lowest
+        highest = n == 1 || v > highest ? v : highest
         sum += v
         better += v > 0
         worse += v < 0
@@ -88,10 +90,18 @@ function measure_of(a, m, minus,    i, s, v, sum, squares) {
         squares += (values[i] - mean) ^ 2
     half = n > 1 ? student_half(squares, n) : -1
 }
+# With two seeds Student's t is 12.7, and what it makes of scores between 0 and 1 says nothing.
+function few() { return spread == "range" || n_seeds[task] == 2 }
+function short(v, minus) {
+    v = sprintf(minus == "" ? "%.2f" : "%+.2f", v)
+    return v == "-0.00" ? "+0.00" : v
+}
 function cell(a, m, minus) {
     measure_of(a, m, minus)
     if (!n || a == minus)
         return "-"
+    if (few() && claims == "")
+        return short(mean, minus) (n < 2 ? "" : " " short(lowest, minus) ".." short(highest, minus))
     return sprintf(minus == "" ? "%.3f%s" : "%+.3f%s", mean, half < 0 ? "" : sprintf(" ± %.3f", half))
 }
 function named(a) { return a in title ? title[a] : a }
@@ -115,17 +125,20 @@ function width(text) { # in characters
     gsub(/[\200-\277]/, "", text)
     return length(text)
 }
-function pad(text, to) { return text sprintf("%" (to - width(text)) "s", "") }
+function pad(text, to) { return text sprintf("%" (to > width(text) ? to - width(text) : 1) "s", "") }
 function print_text(    i, b, k, a, m, line) {
     if (n_tasks > 1)
         printf "%s%s: ", (at > 1 ? "\n" : ""), task
-    printf "%d seed%s; mean ± half the 95 %% interval; differences are paired by seed\n", n_seeds[task], \
-        n_seeds[task] == 1 ? "" : "s"
+    printf "%d seed%s; %s; differences paired by seed\n", n_seeds[task], n_seeds[task] == 1 ? "" : "s", \
+        n_seeds[task] == 1 ? "too few for an interval" : \
+        n_seeds[task] == 2 ? "too few for an interval: mean lowest..highest" : \
+        few() ? "mean lowest..highest" : "mean ± half the 95 % interval"
+    gap = few() ? 19 : 17
     for (k = 1; k <= n_measures[task]; k++) {
         m = measure[task, k]
-        line = pad("\n" (m == "sampled" ? "sampled at temperature 1" : m), 29) pad("score", 17)
+        line = pad("\n" (m == "sampled" ? "sampled at temperature 1" : m), 28) pad("score", few() ? 16 : 17)
         for (b = 1; b <= bases; b++)
-            line = line pad("- " named(base[b]), 17)
+            line = line pad("- " named(base[b]), gap)
         if (beside != "")
             line = line "before"
         sub(/ +$/, "", line)
@@ -134,9 +147,9 @@ function print_text(    i, b, k, a, m, line) {
             a = arm[task, i]
             if (k > 1 && !((task, a) in there))
                 continue
-            line = pad("  " named(a), 28) pad((task, a) in there ? cell(a, m, "") : "missing", 17)
+            line = pad("  " named(a), 27) pad((task, a) in there ? cell(a, m, "") : "missing", few() ? 16 : 17)
             for (b = 1; b <= bases; b++)
-                line = line pad(cell(a, m, base[b]), 17)
+                line = line pad(cell(a, m, base[b]), gap)
             if (beside != "")
                 line = line next_to(a, m)
             measure_of(a, m, "")
@@ -146,19 +159,84 @@ function print_text(    i, b, k, a, m, line) {
             print line
         }
     }
+    print_cost()
+    print_names()
+    print_best()
+}
+function print_cost(    i, k, line) {
     if (cost == "")
         return
-    printf "\n%s%s%s%s%s%s%s\n", pad("cost, mean per seed", 28), pad("tokens: trained", 17), \
-        pad("sampled", 11), pad("scored", 11), pad("updates", 9), pad("CPU s", 9), "MiB"
+    printf "\n%s%s%s%s%s%s%s\n", pad("cost, mean per seed", 27), pad("tokens: trained", 16), \
+        pad("sampled", 9), pad("scored", 9), pad("updates", 8), pad("CPU s", 7), "MiB"
     for (i = 1; i <= arms[task]; i++) {
         a = arm[task, i]
-        line = pad("  " named(a), 28)
-        split("17 11 11 9 9 7", wide, " ")
+        line = pad("  " named(a), 27)
+        split("16 9 9 8 7 7", wide, " ")
         for (k = 1; k <= 6; k++)
             line = line pad(spending(a, k), wide[k])
         sub(/ +$/, "", line)
         print line
     }
+}
+# What --arms calls them.
+function print_names(    i, a, line, word) {
+    if (asked == "")
+        return
+    line = "\nnames:"
+    for (i = 1; i <= arms[task]; i++) {
+        a = arm[task, i]
+        word = " " a " (" named(a) ")" (i < arms[task] ? "," : "")
+        if (width(line word) > 80) {
+            print line
+            line = " "
+        }
+        line = line word
+    }
+    print line
+}
+# The arm that came out best by the first measure, and by how much: in no stronger words than the
+# interval of its difference to the first arm of --against allows.
+function print_best(    i, a, m, sign, best, top, told, same, verdict, asked_arms, at_first) {
+    m = measure[task, 1]
+    sign = lower(m) ? -1 : 1
+    same = 1
+    for (i = 1; i <= arms[task]; i++) {
+        a = arm[task, i]
+        measure_of(a, m, "")
+        if (!n)
+            continue
+        if (asked_arms++ == 0 || sign * mean > top) {
+            best = a
+            top = sign * mean
+        }
+        same = same && lowest == highest && mean == (asked_arms == 1 ? mean : at_first)
+        if (asked_arms == 1)
+            at_first = mean
+    }
+    if (asked_arms < 2)
+        return
+    printf "\n%s", n_tasks > 1 ? task ": " : ""
+    if (same) {
+        printf "every arm scores the same, %.3f: look at what `score` gets (compare --check)\n", top * sign
+        return
+    }
+    measure_of(best, m, "")
+    told = sprintf("highest: %s%s, %s %.3f", named(best), named(best) == best ? "" : " (" best ")", m, mean)
+    if (lower(m))
+        sub(/^highest/, "lowest", told)
+    if (best != base[1]) {
+        measure_of(best, m, base[1])
+        verdict = n < 3 ? "not told apart: " n " seed" (n == 1 ? " is" : "s are") " too few" : verdict_of(sign)
+        if (n)
+            told = told sprintf(", %+.3f%s over %s: %s", mean, n < 3 || few() ? "" : sprintf(" ± %.3f", half), \
+                named(base[1]), verdict)
+        if (verdict == "better")
+            told = told "\n  (not corrected for being the best of " asked_arms ")"
+    }
+    print told
+}
+function verdict_of(sign) {
+    return sign * mean - half > 0 ? "better" : sign * mean + half < 0 ? "worse" : "not told apart"
 }
 function spending(a, k) {
     if (!spenders[task, a, k])
@@ -166,8 +244,9 @@ function spending(a, k) {
     return sprintf(k < 5 ? "%.0f" : "%.1f", spent[task, a, k] / spenders[task, a, k])
 }
 function print_markdown(    i, b, k, a, m, line) {
-    printf "%s### %s\n\n%d seed%s; mean ± half of the 95 %% interval, paired by seed; in brackets: in how many seeds it is better.\n", \
-        (at > 1 ? "\n" : ""), task, n_seeds[task], n_seeds[task] == 1 ? "" : "s"
+    printf "%s### %s\n\n%d seed%s; mean %s, paired by seed; in brackets: in how many seeds it is better.\n", \
+        (at > 1 ? "\n" : ""), task, n_seeds[task], n_seeds[task] == 1 ? "" : "s",
+        few() ? "lowest..highest seed" : "± half of the 95 % interval"
     for (k = 1; k <= n_measures[task]; k++) {
         m = measure[task, k]
         line = "\n| " m " | score |"
@@ -266,8 +345,7 @@ function print_claims(    line, f, fields, k, m, sign, verdict, said) {
                 if (!n)
                     continue
                 sign = lower(m) ? -1 : 1
-                verdict = half < 0 ? "one seed" : sign * mean - half > 0 ? "better" : \
-                    sign * mean + half < 0 ? "worse" : "not told apart"
+                verdict = half < 0 ? "one seed" : verdict_of(sign)
                 if (format != "tsv")
                     verdict = verdict (half < 0 ? "" : " (" n " seeds)") (f[4] == "" ? "" : ", " f[4])
                 if (format == "tsv")

@@ -17,7 +17,7 @@
 # shellcheck disable=SC2034,SC2154 # the runner's
 
 CASES=(tok tok-decode sft-train sft-over logprob logprob-threads dense-reward rollout reinforce-step reinforce-over
-    toks-cat toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
+    toks-cat toks-mix toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
     toks-prefix toks-sample toks-stat toks-show toks-view toks-check toks-annotate
     init average info diff pair-train pair-online reward-train reward-score novelty densepath
     loop-rollout loop-logprob loop-dense-reward loop-reinforce-step)
@@ -150,7 +150,8 @@ case_diff() {
     program=model command=(model diff ../in/m ../in/m)
 }
 
-case_toks-cat() { toks_case cat ../in/demos.toks ../in/demos.toks -o zout; }
+case_toks-cat() { toks_case cat --ids prefix ../in/demos.toks ../in/demos.toks -o zout; }
+case_toks-mix() { toks_case mix -q --repeat ../in/demos.toks:2 ../in/demos.toks:1 -o zout; }
 case_toks-head() { toks_case head -n 3 ../in/demos.toks -o zout; }
 case_toks-select() { toks_case select -q --by sum:reward --top 2 ../in/round.toks -o zout; }
 case_toks-join() {
@@ -162,7 +163,8 @@ case_toks-sample() { toks_case sample -n 3 ../in/demos.toks -o zout; }
 case_toks-split() { toks_case split -n 2 ../in/demos.toks -o zout; }
 case_toks-tee() { toks_case tee zout ../in/demos.toks; }
 case_toks-pair() {
-    rollout -q -m m -n 2 --max-new-tokens 4 demos.toks -o answers.toks
+    toks view demos.toks | jq -c 'if .mask | index(1) then (.mask | index(1)) as $n | .token |= .[:$n] | .mask |= .[:$n] else . end' |
+        rollout -q -m m -n 2 --max-new-tokens 4 -o answers.toks
     toks_case pair -q ../in/demos.toks ../in/answers.toks -o zout
 }
 case_toks-vote() { toks_case vote -q ../in/samples.toks -o zout; }

@@ -56,6 +56,6 @@ dpr -m $$S/sft -o $$A --overwrite --mode rounds --round-steps $(CROSSFIT_ROUND_S
     $$(scaled $(DPR)) $(floor) $(stopped) --max-new-tokens $(MAX_NEW_TOKENS) \
     --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- -q $(DPR_OPTIMIZER)
 mapfile -t streams < <(ls -v $$A.rounds/*.toks)
-toks cat -q "$${streams[@]}" -o $$A.samples.toks
+toks cat -q --ids keep "$${streams[@]}" -o $$A.samples.toks
 rm -r $$A.rounds
 endef

@@ -47,6 +47,6 @@ reinforce -m $$S/sft -o $$A --overwrite --steps $(UPDATES) --batch-size $$(($(PR
     --reward "toks view | jq -c '.score = 1 | if .columns then del(.score)
         | .columns += [{name: \"score\", type: \"f32\", per: \"sequence\"}] else . end' | toks view -b |
         dense-reward -q --reward score --baseline none" \
-    --samples $$A.samples.toks --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- $(DPR_OPTIMIZER)
+    --samples $$A.samples.toks --metrics $$A.metrics.jsonl "$${common[@]}" $$S/demos.jsonl -- --is none $(DPR_OPTIMIZER)
 rm -rf $$A.rounds
 endef

@@ -44,7 +44,7 @@ endef
 # What stays of pipelines that work in rounds.
 define kept_rounds
 mapfile -t streams < <(ls -v $$A.rounds/*.toks)
-toks cat -q "$${streams[@]}" -o $$A.samples.toks
+toks cat -q --ids keep "$${streams[@]}" -o $$A.samples.toks
 rm -r $$A.rounds
 endef
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The annotators with another mixture: a cell of the map "on which demonstrations does it help".
 # One OUT a cell:
-#   pipelines/compare --task pipelines/tasks/mixture -o out/map/20-1-1200 SHARE=20 EPOCHS=1 UPDATES=1200
+#   pipelines/compare --tasks pipelines/tasks/mixture -o out/map/20-1-1200 SHARE=20 EPOCHS=1 UPDATES=1200
 #
 #   SHARE     percent of the demonstrations that are good (worked out); of the others, 45 refuse for
 #             each 20 that guess

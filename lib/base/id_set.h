@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The record ids seen so far, as 64-bit hashes: at most 16 bytes per record, twice over.
-#ifndef DATA_ID_SET_H
-#define DATA_ID_SET_H
+#ifndef BASE_ID_SET_H
+#define BASE_ID_SET_H
 
 #include "base/error.h"
 #include <stddef.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "data/id_set.h"
+#include "base/id_set.h"
 
 #include <stdlib.h>
 #include <string.h>
