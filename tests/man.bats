@@ -452,6 +452,57 @@ END
     for part in cut.*.toks; do logprob -q -m sft --as again "$part"; done | toks view | tail -n +2 |
         cmp - whole.jsonl
 }
+# What the tables name, a line each: an option or `.`, its program, and of toks and model the command.
+migrations() {
+    awk '
+        /^\.(Bl|El)/ { inside = /^\.Bl -column/; next }
+        !inside { next }
+        sub(/^\.It .* Ta /, "") { program = command = "" } # ours is the second cell
+        {
+            for (i = 1; i < NF; i++)
+                if ($i ~ /^\.?Fl$/)
+                    print $(i + 1), program, command
+                else if ($i ~ /^\.?Cm$/) {
+                    if (program ~ /^(toks|model)$/ && !command)
+                        command = $(i + 1)
+                    else {
+                        program = $(i + 1)
+                        command = ""
+                    }
+                    print ".", program, command
+                }
+        }' "$man/densepath-migrate.7" | sort -u
+}
+@test "densepath-migrate.7: the programs, commands and options of its tables exist" {
+    migrations >named
+    [ "$(grep -c '^-' named)" -ge 60 ]
+    cut -d' ' -f2- named | sort -u | while read -r program command; do
+        # An option without a program is every program's.
+        path=$(type -P "${program:-sft-train}" || echo "$tree/pipelines/$program")
+        [ -x "$path" ] || { echo "no program $program"; exit 1; }
+        [ -z "$command" ] || commands_of "$path" | grep -qx "$command" || { echo "no $program $command"; exit 1; }
+        grep "^[^ ]* $program $command\$" named | cut -d' ' -f1 | grep -vx '[.]' >options || continue
+        listed "$path" ${command:+"$command"} >list
+        grep -vxF -f list <(sed 's/^/-/' options) >strange || continue
+        echo "$program $command has no option $(<strange)"
+        exit 1
+    done
+}
+@test "examples of densepath-migrate.7" {
+    run_examples densepath-migrate.7
+    [ -s tuned/model.safetensors ]
+    [ "$(jq .generation rloo/densepath.json)" -ge 1 ]
+}
+# Published sizes, made as small as can be.
+made_small() {
+    sed -E 's/--(steps|stages|rounds) [0-9]+/--\1 1/g; s/--(reward-)?batch-size [0-9]+/--\1batch-size 4/
+        s/--max-new-tokens [0-9]+/--max-new-tokens 8/; s/ -n [0-9]+/ -n 2/'
+}
+@test "examples of densepath-recipes.7" {
+    run_examples densepath-recipes.7 RECIPES made_small
+    for name in paper floored; do [ "$(jq .generation $name/densepath.json)" -eq 1 ]; done
+    for name in sft/half irft spin gsil dft osft rft prefixed voted; do [ -s $name/model.safetensors ]; done
+}
 @test "examples of densepath-models.7" {
     run_examples densepath-models.7
     [ -s fresh/model.safetensors ]
