@@ -442,7 +442,9 @@ END
     for way in xargs parallel slurm make; do
         toks view "$way.toks" | tail -n +2 | cmp - one.jsonl
     done
+    reinforce-step -q -m sft -o straight --learning-rate 1e-4 one.toks
     [ "$(jq .generation policy/densepath.json)" -ge 1 ]
+    cmp policy/model.safetensors straight/model.safetensors
     # Parts of whole batches have what is computed over a batch.
     batched() { dense-reward -q --baseline batch --whiten position sft half "$1" | toks view | tail -n +2; }
     cmp <(for part in done.*.toks; do batched "$part"; done) <(batched one.toks)
