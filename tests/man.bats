@@ -445,9 +445,21 @@ END
     reinforce-step -q -m sft -o straight --learning-rate 1e-4 one.toks
     [ "$(jq .generation policy/densepath.json)" -ge 1 ]
     cmp policy/model.safetensors straight/model.safetensors
+    # Rounds of one program, the last from the policy before it.
+    [ "$(jq .generation rounds/densepath.json)" -eq 9 ]
+    policy=sft again=()
+    for updates in 3 6 9; do
+        rollout -q -m $policy -n 4 --max-new-tokens 8 --seed 1 --batch-size 6 prompts.toks |
+            logprob -q -m sft --as sft | logprob -q -m sft/half --as half | dense-reward -q -o round.toks sft half
+        reinforce-step -q -m sft -o one --learning-rate 1e-4 --max-steps $updates "${again[@]}" round.toks
+        policy=one again=(--resume)
+    done
+    cmp rounds/model.safetensors one/model.safetensors
+    run ! cmp -s rounds/model.safetensors policy/model.safetensors
     # Parts of whole batches have what is computed over a batch.
     batched() { dense-reward -q --baseline batch --whiten position sft half "$1" | toks view | tail -n +2; }
-    cmp <(for part in done.*.toks; do batched "$part"; done) <(batched one.toks)
+    toks split --sequences 24 -o batch one.toks
+    cmp <(for part in batch.*.toks; do batched "$part"; done) <(batched one.toks)
     # Another cut: scores and rewards of any records.
     logprob -q -m sft --as again one.toks | toks view | tail -n +2 >whole.jsonl
     toks split -n 3 -o cut one.toks
