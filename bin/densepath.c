@@ -50,7 +50,8 @@ static const char *const programs[][2] = {
 // Folders beside this program: of a tree, of an installation, of a build with sanitizers.
 static const char *const pipeline_folders[] = {"../pipelines", "../share/densepath/pipelines",
                                                "../../../pipelines"};
-static const char *const page_folders[] = {"../man", "../share/man/man1", "../../../man"};
+static const char *const page_folders[] = {"../man", "../share/man/man1", "../share/man/man7",
+                                           "../../../man"};
 
 static int own_folder(char out[PATH_MAX], struct err *e)
 {
@@ -263,20 +264,33 @@ static int run(const struct runnable *c, const char *bin, char **argv)
     return message_fail(&e);
 }
 
-// The manual page where there is one and somebody to show it, else --help.
+// Becomes man with the page of a pipeline, a program or a subject; returns where there is no such
+// page, or nobody to show it.
+static void show_page(const char *name, const char *bin)
+{
+    static const struct {
+        const char *prefix;
+        int section;
+    } kind[] = {{"densepath-", 1}, {"", 1}, {"densepath-", 7}};
+    char page[PATH_MAX];
+    if (strchr(name, '/'))
+        return;
+    for (size_t k = 0; k < sizeof kind / sizeof *kind; k++)
+        for (size_t i = 0; i < sizeof page_folders / sizeof *page_folders; i++)
+            if (join(page, "%s/%s/%s%s.%d", bin, page_folders[i], kind[k].prefix, name,
+                     kind[k].section) == 0 &&
+                access(page, R_OK) == 0)
+                execlp("man", "man", page, (char *)NULL);
+}
+
+// The manual page where it can be shown, else --help.
 static int help(const char *name, const char *bin)
 {
     static char help_option[] = "--help";
     const struct runnable *c = find_command(name);
-    char page[PATH_MAX];
+    show_page(name, bin);
     if (!c && strcmp(name, "densepath") != 0)
         return unknown(name);
-    for (size_t i = 0; i < sizeof page_folders / sizeof *page_folders; i++)
-        for (int own = 0; own < 2; own++)
-            if (join(page, "%s/%s/%s%s.1", bin, page_folders[i], own ? "" : "densepath-", name) ==
-                    0 &&
-                access(page, R_OK) == 0)
-                execlp("man", "man", page, (char *)NULL);
     if (!c)
         return overview();
     char *argv[] = {NULL, help_option, NULL};

@@ -37,6 +37,8 @@ static const struct option_spec options[] = {
              "sample from z + A (z - z_DIR): logits pushed away from those of model DIR"),
     OPT_GROUP("Order of work"),
     OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts per step"),
+    OPT_INT(0, "first-step", &run.first_step, "K", 0, 1 << 30,
+            "number of the first step, for a part of the prompts that begins there"),
     OPT_INT(0, "in-flight", &run.slots, "N", 1, 1 << 16,
             "samples computed together; does not change the result"),
     OPT_INT(0, "steps", &run.steps, "N", 0, 1e15,
@@ -89,6 +91,9 @@ int main(int argc, char **argv)
         return status;
     if (run.lag && !run.follow)
         return program_usage(&program, "--lag needs --follow");
+    if (run.first_step && (run.follow || run.steps))
+        return program_usage(&program, "--first-step is for prompts that are drawn once: neither "
+                                       "with --steps nor with --follow");
     static const struct rollout_text text = {tokenizer_fingerprint_of, token_id};
     run.text = &text;
     run.model = engine.model;

@@ -75,6 +75,8 @@ pipelines() { # the names of all
     [ "$(PATH=$PWD/some:$PATH "$BIN/densepath" help dpr)" -ef "$tree/man/densepath-dpr.1" ]
     [ "$(PATH=$PWD/some:$PATH "$BIN/densepath" help toks)" -ef "$tree/man/toks.1" ]
     [ "$(PATH=$PWD/some:$PATH "$BIN/densepath" help densepath)" -ef "$tree/man/densepath.1" ]
+    [ "$(PATH=$PWD/some:$PATH "$BIN/densepath" help recipes)" -ef "$tree/man/densepath-recipes.7" ]
+    PATH=$PWD/some:$PATH run -2 "$BIN/densepath" help ../man/toks
     # Nothing but what the pipelines need.
     mkdir none && for name in bash env dirname find sed cut awk; do ln -s "$(command -v $name)" none/; done
     PATH=$PWD/none "$BIN/densepath" help dpr | cmp - <("$tree/pipelines/dpr" --help)
@@ -86,6 +88,8 @@ pipelines() { # the names of all
     there="$PWD/de st/my programs"
     [ "$(readlink "$there/share/bash-completion/completions/tok")" = densepath ]
     "$there/bin/densepath" --list-commands | cmp - <("$BIN/densepath" --list-commands)
+    mkdir some && printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' >some/man && chmod +x some/man
+    [ "$(PATH=$PWD/some:$PATH "$there/bin/densepath" help models)" -ef "$there/share/man/man7/densepath-models.7" ]
     mkdir 'a folder' && cd 'a folder'
     "$tree/pipelines/tasks/annotators/generate" --n 12 >demos.jsonl
     env -u BIN "$there/bin/densepath" model init -q "$tree/pipelines/tasks/annotators/model" -o base --seed 1

@@ -174,8 +174,9 @@ bare_make() { # ARGUMENT...
         esac
         [ -s "root/usr/share/man/man1/$name.1" ]
     done
-    [ -s root/usr/share/man/man5/toks.5 ]
-    [ -s root/usr/share/man/man7/densepath.7 ]
+    for page in "$tree"/man/*; do
+        cmp "$page" "root/usr/share/man/man${page##*.}/${page##*/}"
+    done
     # An installed pipeline runs with the installed programs.
     PATH=$PWD/root/usr/bin:$PATH run -0 root/usr/share/densepath/pipelines/sft --help
     [[ $output == Usage:* ]]
@@ -255,6 +256,16 @@ bare_make() { # ARGUMENT...
         grep -q "^| \[$name\](man/$name.1) |" README.md
         grep -q "^\.It Xr $name 1$" man/densepath.7
         grep -A9 '^complete ' completions/densepath.bash | grep -qE "(^| )$name( |$)"
+    done
+}
+
+@test "README and densepath(7) name each page that is of no program or pipeline" {
+    cd "$tree"
+    for page in man/*.[57]; do
+        name=${page##*/}
+        grep -qF "]($page)" README.md || { echo "README.md: $page"; return 1; }
+        [ "$page" = man/densepath.7 ] || sed -n '/^\.Sh SEE ALSO/,$p' man/densepath.7 | grep -q "^\.Xr ${name%.*} ${name##*.}\( ,\)*$" ||
+            { echo "densepath.7: $page"; return 1; }
     done
 }
 

@@ -144,7 +144,7 @@ commands_of() { # PROGRAM
 
 @test "each page names only pages that exist" {
     awk '/^\.Xr / { print $2 "." $3 }' "$man"/*.[157] | sort -u |
-        grep -Ev '^(jq|cat|zstd)\.1$' | while read -r page; do
+        grep -Ev '^(jq|cat|xargs|zstd)\.1$' | while read -r page; do
         [ -e "$man/$page" ] || { echo "$page"; exit 1; }
     done
 }
@@ -153,6 +153,26 @@ commands_of() { # PROGRAM
     command -v mandoc >/dev/null || skip 'needs mandoc'
     run -0 mandoc -T lint -W warning "$man"/*.[157]
     [ "$output" = '' ]
+}
+
+# The pages as a terminal of 80 columns has them, in one run of a formatter.
+fit() { # COMMAND...
+    LC_ALL=C.UTF-8 "$@" "$man"/*.[157] >pages
+    [ "$(wc -l <pages)" -gt 4000 ]
+    # Letters are struck over themselves to be bold.
+    sed 's/.\x08//g' pages | LC_ALL=C.UTF-8 grep -E '^.{81,}' >wide || true
+    [ ! -s wide ] || { cat wide; return 1; }
+}
+
+@test "pages fit 80 columns as groff sets them, and it warns of nothing" {
+    command -v groff >/dev/null || skip 'needs groff'
+    fit groff -ww -mandoc -Tutf8 -rLL=78n -P-cbou 2>warnings
+    [ ! -s warnings ] || { cat warnings; return 1; }
+}
+
+@test "pages fit 80 columns as mandoc sets them" {
+    command -v mandoc >/dev/null || skip 'needs mandoc'
+    fit mandoc -T utf8 -O width=78
 }
 
 # ---- examples ----
@@ -404,6 +424,111 @@ run_examples() { # PAGE [SECTION [FILTER]]
 }
 @test "examples of densepath-table.1" {
     run_examples densepath-table.1
+}
+# In place of Slurm an sbatch that runs an array, and where GNU parallel is not installed, xargs.
+stand_ins() {
+    mkdir stand-ins
+    printf '#!/bin/bash\nexec xargs -P 3 -n 1 "$@"\n' >stand-ins/parallel
+    cat >stand-ins/sbatch <<'END'
+#!/bin/bash
+set -euo pipefail
+[[ $# -eq 2 && $1 == --wait ]]
+bash -n "$2"
+range=$(sed -nE 's/^#SBATCH --array=([0-9]+-[0-9]+)$/\1/p' "$2")
+# The last job first: their order does not matter.
+for ((i = ${range#*-}; i >= ${range%-*}; i--)); do
+    SLURM_ARRAY_TASK_ID=$i bash "$2"
+done
+END
+    chmod +x stand-ins/*
+    ! command -v parallel >/dev/null || rm stand-ins/parallel
+    PATH=$PWD/stand-ins:$PATH
+}
+@test "examples of densepath-cluster.7: parts computed anywhere are the records of one program" {
+    stand_ins
+    run_examples densepath-cluster.7
+    [ "$(find . -maxdepth 1 -name 'part.*.toks' | wc -l)" -eq 3 ]
+    rollout -q -m sft -n 4 --max-new-tokens 8 --seed 1 --batch-size 6 prompts.toks |
+        logprob -q -m sft --as sft | logprob -q -m sft/half --as half | dense-reward -q -o one.toks sft half
+    toks view one.toks | tail -n +2 >one.jsonl
+    [ "$(jq -s 'map(.step) | unique | length' one.jsonl)" -eq 3 ]
+    for way in xargs parallel slurm make; do
+        toks view "$way.toks" | tail -n +2 | cmp - one.jsonl
+    done
+    reinforce-step -q -m sft -o straight --learning-rate 1e-4 one.toks
+    [ "$(jq .generation policy/densepath.json)" -ge 1 ]
+    cmp policy/model.safetensors straight/model.safetensors
+    # Rounds of one program, the last from the policy before it.
+    [ "$(jq .generation rounds/densepath.json)" -eq 9 ]
+    policy=sft again=()
+    for updates in 3 6 9; do
+        rollout -q -m $policy -n 4 --max-new-tokens 8 --seed 1 --batch-size 6 prompts.toks |
+            logprob -q -m sft --as sft | logprob -q -m sft/half --as half | dense-reward -q -o round.toks sft half
+        reinforce-step -q -m sft -o one --learning-rate 1e-4 --max-steps $updates "${again[@]}" round.toks
+        policy=one again=(--resume)
+    done
+    cmp rounds/model.safetensors one/model.safetensors
+    run ! cmp -s rounds/model.safetensors policy/model.safetensors
+    # Parts of whole batches have what is computed over a batch.
+    batched() { dense-reward -q --baseline batch --whiten position sft half "$1" | toks view | tail -n +2; }
+    toks split --sequences 24 -o batch one.toks
+    cmp <(for part in batch.*.toks; do batched "$part"; done) <(batched one.toks)
+    # Another cut: scores and rewards of any records.
+    logprob -q -m sft --as again one.toks | toks view | tail -n +2 >whole.jsonl
+    toks split -n 3 -o cut one.toks
+    for part in cut.*.toks; do logprob -q -m sft --as again "$part"; done | toks view | tail -n +2 |
+        cmp - whole.jsonl
+}
+# What the tables name, a line each: an option or `.`, its program, and of toks and model the command.
+migrations() {
+    awk '
+        /^\.(Bl|El)/ { inside = /^\.Bl -column/; next }
+        !inside { next }
+        sub(/^\.It .* Ta /, "") { program = command = "" } # ours is the second cell
+        {
+            for (i = 1; i < NF; i++)
+                if ($i ~ /^\.?Fl$/)
+                    print $(i + 1), program, command
+                else if ($i ~ /^\.?Cm$/) {
+                    if (program ~ /^(toks|model)$/ && !command)
+                        command = $(i + 1)
+                    else {
+                        program = $(i + 1)
+                        command = ""
+                    }
+                    print ".", program, command
+                }
+        }' "$man/densepath-migrate.7" | sort -u
+}
+@test "densepath-migrate.7: the programs, commands and options of its tables exist" {
+    migrations >named
+    [ "$(grep -c '^-' named)" -ge 60 ]
+    cut -d' ' -f2- named | sort -u | while read -r program command; do
+        # An option without a program is every program's.
+        path=$(type -P "${program:-sft-train}" || echo "$tree/pipelines/$program")
+        [ -x "$path" ] || { echo "no program $program"; exit 1; }
+        [ -z "$command" ] || commands_of "$path" | grep -qx "$command" || { echo "no $program $command"; exit 1; }
+        grep "^[^ ]* $program $command\$" named | cut -d' ' -f1 | grep -vx '[.]' >options || continue
+        listed "$path" ${command:+"$command"} >list
+        grep -vxF -f list <(sed 's/^/-/' options) >strange || continue
+        echo "$program $command has no option $(<strange)"
+        exit 1
+    done
+}
+@test "examples of densepath-migrate.7" {
+    run_examples densepath-migrate.7
+    [ -s tuned/model.safetensors ]
+    [ "$(jq .generation rloo/densepath.json)" -ge 1 ]
+}
+# Published sizes, made as small as can be.
+made_small() {
+    sed -E 's/--(steps|stages|rounds) [0-9]+/--\1 1/g; s/--(reward-)?batch-size [0-9]+/--\1batch-size 4/
+        s/--max-new-tokens [0-9]+/--max-new-tokens 8/; s/ -n [0-9]+/ -n 2/'
+}
+@test "examples of densepath-recipes.7" {
+    run_examples densepath-recipes.7 RECIPES made_small
+    for name in paper floored; do [ "$(jq .generation $name/densepath.json)" -eq 1 ]; done
+    for name in sft/half irft spin gsil dft osft rft prefixed voted; do [ -s $name/model.safetensors ]; done
 }
 @test "examples of densepath-models.7" {
     run_examples densepath-models.7

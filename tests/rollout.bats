@@ -69,6 +69,10 @@ setup() {
     "${draw[@]}" -n 2 --seed 3 prompts.toks >first
     "${draw[@]}" -n 2 --seed 3 --first-sample 2 prompts.toks >second
     cmp <(records out | jq -cS . | sort) <({ records first && records second; } | jq -cS . | sort)
+    # Parts of whole steps, each from its first step on.
+    "${draw[@]}" -n 4 --seed 3 --batch-size 2 <(head -5 prompts.jsonl) >first
+    "${draw[@]}" -n 4 --seed 3 --batch-size 2 --first-step 2 <(sed 2,5d prompts.jsonl) >second
+    cmp <(records other) <(records first && records second)
     # One prompt alone.
     { head -1 prompts.jsonl && grep '"p4"' prompts.jsonl; } | "${draw[@]}" -n 4 --seed 3 >alone
     cmp <(records out | jq -c 'select(.prompt == "p4") | del(.step)') <(records alone | jq -c 'del(.step)')
@@ -117,6 +121,8 @@ setup() {
     fails 2 "m.* DIR" "$BIN/rollout" prompts.toks
     fails 2 "temperature" "${draw[@]}" --temperature -1 prompts.toks
     fails 2 "lag" "${draw[@]}" --lag 1 prompts.toks
+    fails 2 "first-step" "${draw[@]}" --first-step 1 --steps 2 prompts.toks
+    fails 2 "first-step" "${draw[@]}" --first-step 1 --follow prompts.toks
     leaves_nothing fails 1 "No space" "${draw[@]}" -o /dev/full prompts.toks
     run --separate-stderr bash -c '"$@" >/dev/full' - "${draw[@]}" prompts.toks
     [ "$status" -eq 1 ]

@@ -205,9 +205,10 @@ static int write_done(struct rollout *r, struct err *e)
     while (generator_take(r->generator, &q)) {
         struct prompt *p = q->owner;
         uint64_t number = p->number, batch = (uint64_t)r->o->batch_size;
+        uint64_t step = (uint64_t)r->o->first_step + number / batch;
         int result = 0;
         for (size_t i = 0; i < q->n_samples && result == 0; i++)
-            result = write_sample(r, q, i, number / batch, e);
+            result = write_sample(r, q, i, step, e);
         prompts_free(p);
         request_free(q);
         if (result == 0 && number % batch == batch - 1)

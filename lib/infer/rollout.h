@@ -20,6 +20,7 @@ struct rollout_options {
     int64_t top_k, max_new_tokens;
     int64_t samples, first_sample; // a prompt
     int64_t batch_size;            // prompts a step
+    int64_t first_step;            // number of the first, with neither steps nor follow
     int64_t slots;                 // samples in flight
     int64_t steps;                 // until this step, prompts started over; 0: each prompt once
     int64_t lag;                   // 0 or 1, with follow
