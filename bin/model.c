@@ -12,6 +12,7 @@
 #include "model/compare.h"
 #include "model/describe.h"
 #include "model/directory.h"
+#include "model/sketch.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -52,8 +53,9 @@ static const struct option_spec info_options[] = {
     OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
-    .operands = "DIR",
+    .operands = "DIR|CONFIG",
     .summary = "Describe a model: its shape, parameters, and the memory each program needs.",
+    .details = "A config.json, or a directory without weights, is enough.",
     .examples = "  model info base\n",
     .options = info_options,
     .operands_min = 1,
@@ -164,12 +166,16 @@ static void find_needs(const struct model *m, struct needs need[NEEDS])
         (struct needs){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
 }
 
+// fingerprint: "" where there are no weights.
 static void print_table(const struct model *m, const char *fingerprint)
 {
     struct needs need[NEEDS];
     printf("model          %s (%s%s)\n", m->path, m->config.model_type,
            m->config.head == HEAD_REWARD ? ", reward model" : "");
-    printf("fingerprint    %s\n", fingerprint);
+    if (m->sketched)
+        printf("weights        none: this is what the configuration alone says\n");
+    else
+        printf("fingerprint    %s\n", fingerprint);
     describe_print(m, stdout);
     printf("memory\n");
     find_needs(m, need);
@@ -185,7 +191,8 @@ static int print_json(const struct model *m, const char *fingerprint, struct err
     find_needs(m, need);
     for (int i = 0; i < NEEDS; i++)
         json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
-    json_object_set_new(o, "fingerprint", json_string(fingerprint));
+    json_object_set_new(o, "weights", json_boolean(!m->sketched));
+    json_object_set_new(o, "fingerprint", m->sketched ? json_null() : json_string(fingerprint));
     json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
     buffer_init(&text, 0);
@@ -217,14 +224,22 @@ static int end_print(int result, struct err *e)
     return -1;
 }
 
+static struct model *open_info(const char *path, struct err *e)
+{
+    int sketch = sketch_is_one(path, e);
+    if (sketch < 0)
+        return NULL;
+    return sketch ? sketch_open(path, 0, e) : model_open_any(path, e);
+}
+
 static int run_info(char **operand, int n, struct err *e)
 {
-    struct model *m = model_open_any(operand[0], e);
-    char fingerprint[24];
+    struct model *m = open_info(operand[0], e);
+    char fingerprint[24] = "";
     if (!m)
         return -1;
     int result = begin_print(e);
-    if (result == 0)
+    if (result == 0 && !m->sketched)
         result = model_fingerprint(m, fingerprint, e);
     if (result == 0)
         result = mapped_unchanged(e);

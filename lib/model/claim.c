@@ -257,7 +257,7 @@ int claim_check(const struct claim *c, struct err *e)
     struct standing out, partial;
     char *name = directory_beside(c->path, directory_partial, e);
     int result = name ? check_inputs(c, e) : -1;
-    if (result == 0)
+    if (result == 0 && !c->dry_run)
         result = directory_mend(c->path, c->transient, e);
     if (result == 0)
         result = look(&out, c->path, c, e);

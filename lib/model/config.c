@@ -421,10 +421,17 @@ int config_is_there(int at, struct err *e)
 
 int config_read(struct model_config *c, int at, struct err *e)
 {
-    memset(c, 0, sizeof *c);
-    if (config_is_there(at, e) < 0)
+    if (config_is_there(at, e) < 0) {
+        memset(c, 0, sizeof *c);
         return -1;
-    json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
+    }
+    return config_read_file(c, at, file, e);
+}
+
+int config_read_file(struct model_config *c, int at, const char *name, struct err *e)
+{
+    memset(c, 0, sizeof *c);
+    json_t *j = json_parse_file(at, name, CONFIG_LIMIT, e);
     if (!j)
         return -1;
     int result = read_folder(c, j, e);

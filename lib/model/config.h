@@ -111,6 +111,8 @@ struct model_config {
 // names the key: an unknown model_type, activation, rope type, a quantised checkpoint, and a key
 // that transformers reads for the family, unless it is used or known to change no number.
 MUST_CHECK int config_read(struct model_config *c, int at, struct err *e);
+// The same, from a file of another name than config.json.
+MUST_CHECK int config_read_file(struct model_config *c, int at, const char *name, struct err *e);
 // Refuses a directory that has an adapter in the place of a model.
 MUST_CHECK int config_is_there(int at, struct err *e);
 void config_release(struct model_config *c);

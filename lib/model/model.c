@@ -273,7 +273,7 @@ static const char template_name[] = "chat_template.jinja";
 
 int model_keep(struct model *m, struct err *e)
 {
-    if (m->kept.n)
+    if (m->kept.n || m->sketched)
         return 0;
     if (kept_read(&m->kept, m->directory, e) < 0)
         return err_prefix(e, "%s", m->path);

@@ -140,8 +140,11 @@ static int update(struct pair_online *r, struct err *e)
     struct step_report report;
     size_t n = 2 * r->pairing.complete;
     make_examples(r);
-    if (publisher_step(p, &r->batch, r->example, n, &r->objective.objective, &report, e) < 0 ||
-        write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || publisher_show(p, e) < 0)
+    if (publisher_step(p, &r->batch, r->example, n, &r->objective.objective, &report, e) < 0)
+        return -1;
+    if (p->run.o->dry_run)
+        return keep_open(r, e);
+    if (write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
     progress_update(&p->run.progress, generation, "loss %.4f", report.loss);

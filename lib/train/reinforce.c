@@ -291,6 +291,8 @@ static int update(struct reinforce_run *r, struct err *e)
     // Not before: an update that is given up is tried again by a run that goes on.
     window_add(&r->last_reward, stats.reward);
     window_add(&r->last_kl, stats.kl);
+    if (p->run.o->dry_run)
+        return 0;
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;

@@ -81,7 +81,11 @@ struct objective {
 // schedule (0: unknown, only where the schedule does not need it).
 int trainer_init(struct trainer *t, struct model *m, struct device *device,
                  const struct trainer_options *o, int64_t total_steps, struct err *e);
+// What of the options trainer_init would refuse.
+int trainer_check(const struct trainer_options *o, int64_t total_steps, struct err *e);
 void trainer_release(struct trainer *t);
+// Numbers per weight that a state holds: the master, the optimizer's moments, the average.
+size_t trainer_copies(const struct trainer_options *o);
 // Bytes that training this model will hold, work space included; an objective may need more.
 size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
 // One update from n examples, all trained positions of which count as one batch. Fails without
@@ -90,5 +94,9 @@ size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
 // STATUS_AGAIN: a stop was requested, and the update is given up; the weights are what they were.
 int trainer_step(struct trainer *t, const struct trainer_example *example, size_t n,
                  struct objective *objective, struct step_report *report, struct err *e);
+// Counts what trainer_step would, and refuses a batch without trained positions as it does, but
+// computes nothing: the trainer need not be initialised.
+int trainer_rehearse(struct trainer *t, const struct trainer_example *example, size_t n,
+                     struct step_report *report, struct err *e);
 
 #endif
