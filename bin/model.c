@@ -2,17 +2,22 @@
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
 #include "base/litter.h"
+#include "base/memory_check.h"
 #include "base/json.h"
 #include "base/named_number.h"
 #include "base/nearest.h"
 #include "base/option.h"
 #include "base/signals.h"
-#include "infer/scorer.h"
+#include "base/thread.h"
+#include "infer/rollout.h"
 #include "model/claim.h"
 #include "model/compare.h"
 #include "model/describe.h"
 #include "model/directory.h"
+#include "model/head.h"
 #include "model/sketch.h"
+#include "train/needs.h"
+#include "train/pace.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -25,6 +30,11 @@ static struct common common;
 static const char *save_dtype;
 static double tolerance;
 static int json, overwrite;
+static int measure;
+static double seconds = 1.5;
+static int64_t tokens = 1000000;
+static int64_t batch_size, max_length, in_flight = ROLLOUT_SLOTS;
+static struct trainer_options train;
 
 #define OVERWRITE                                                                                  \
     OPT_FLAG(0, "overwrite", &overwrite,                                                           \
@@ -50,6 +60,21 @@ static const struct program init_program = {
 
 static const struct option_spec info_options[] = {
     OPT_FLAG(0, "json", &json, "print one JSON object in place of the table"),
+    OPT_FLAG(0, "time", &measure,
+             "also measure, now and here, how fast training, scoring and "
+             "drawing are"),
+    OPT_REAL("seconds", &seconds, "X", 0.001, 3600, "with --time: measure each for X seconds"),
+    OPT_INT(0, "tokens", &tokens, "N", 1, 1e15, "with --time: tell the time for N tokens"),
+    OPT_GROUP("Which run"),
+    OPT_INT(0, "batch-size", &batch_size, "N", 0, 1 << 24,
+            "of the trainers, sequences or pairs per update; 0: each one's default"),
+    OPT_INT(0, "max-length", &max_length, "N", 0, 1 << 28,
+            "tokens per sequence, prompt and answer; 0: 1024, or the model's positions if those "
+            "are fewer"),
+    OPT_INT(0, "micro-batch-tokens", &train.micro_batch_tokens, "N", 1, 1 << 30,
+            "of the trainers, as they have it"),
+    OPT_CHOICE("optim", &train.optim, optimizer_kinds, "of the trainers, as they have it"),
+    OPT_INT(0, "in-flight", &in_flight, "N", 1, 1 << 16, "of rollout, as it has it"),
     OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
@@ -144,32 +169,139 @@ static int run_init(char **operand, int n, struct err *e)
     return result;
 }
 
-// What each kind of program holds in memory.
-struct needs {
+// What parts of programs hold in memory.
+struct piece {
     const char *name, *text;
     size_t bytes;
 };
-enum { NEEDS = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
+enum { PIECES = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
 
-static void find_needs(const struct model *m, struct needs need[NEEDS])
+static void find_pieces(const struct model *m, const struct device *d, struct piece piece[PIECES])
 {
     const struct model_config *c = &m->config;
-    struct trainer_options o = trainer_defaults;
+    const struct trainer_options *o = &trainer_defaults;
+    struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
-    need[0] = (struct needs){"weights", "weights, mapped", model_file_bytes(m, NULL)};
-    need[1] = (struct needs){"logprob", "logprob, beside them",
-                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
-    need[2] = (struct needs){"training", "training with AdamW", trainer_bytes(m, &o)};
-    need[3] = (struct needs){"training_work", "a step of 2048 tokens",
-                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
-    need[4] =
-        (struct needs){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
+    piece[0] = (struct piece){"weights", "weights, mapped", model_file_bytes(m, NULL)};
+    piece[1] = (struct piece){"logprob", "logprob, beside them",
+                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
+    piece[2] = (struct piece){"training", "training with AdamW",
+                              trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
+                                  head_train_bytes(d, m, size.tokens)};
+    piece[3] = (struct piece){"training_work", "a step of 2048 tokens",
+                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+    piece[4] =
+        (struct piece){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
+}
+
+static size_t length_of(const struct model *m)
+{
+    enum { LENGTH = 1024 };
+    size_t most = m->config.max_position;
+    if (max_length)
+        return (size_t)max_length;
+    return most && most < LENGTH ? most : LENGTH;
+}
+
+static struct needs_options needs_options_of(const struct model *m, const struct device *d)
+{
+    return (struct needs_options){.device = d,
+                                  .train = train,
+                                  .batch_size = (size_t)batch_size,
+                                  .length = length_of(m),
+                                  .in_flight = (size_t)in_flight};
+}
+
+static double mebibytes(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static void print_needs(const struct model *m, const struct device *d)
+{
+    struct need need[NEEDS];
+    struct needs_options o = needs_options_of(m, d);
+    needs_find(m, &o, need);
+    printf("peaks          sequences of %zu tokens, %s, %d thread%s; MiB, the data not counted\n",
+           length_of(m), optimizer_kinds[train.optim], threads_count(),
+           threads_count() == 1 ? "" : "s");
+    printf("  %-16s %6s %10s %10s %10s %10s %10s\n", "", "batch", "weights", "training", "work",
+           "KV cache", "peak");
+    for (int i = 0; i < NEEDS; i++) {
+        const struct need *n = &need[i];
+        char batch[24] = "";
+        if (n->batch)
+            snprintf(batch, sizeof batch, "%zu", n->batch);
+        printf("  %-16s %6s %10.1f %10.1f %10.1f %10.1f %10.1f\n", n->program, batch,
+               mebibytes(n->weights), mebibytes(n->trained), mebibytes(n->work),
+               mebibytes(n->cache), mebibytes(n->peak));
+    }
+}
+
+static json_t *needs_json(const struct model *m, const struct device *d)
+{
+    struct need need[NEEDS];
+    json_t *programs = json_object();
+    struct needs_options o = needs_options_of(m, d);
+    needs_find(m, &o, need);
+    for (int i = 0; i < NEEDS; i++) {
+        const struct need *n = &need[i];
+        json_object_set_new(programs, n->program,
+                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch",
+                                      (json_int_t)n->batch, "weights", (json_int_t)n->weights,
+                                      "training", (json_int_t)n->trained, "work",
+                                      (json_int_t)n->work, "kv_cache", (json_int_t)n->cache, "peak",
+                                      (json_int_t)n->peak));
+    }
+    return json_pack("{s:I, s:s, s:i, s:o}", "max_length", (json_int_t)length_of(m), "optim",
+                     optimizer_kinds[train.optim], "threads", threads_count(), "programs",
+                     programs);
+}
+
+// What --time says of each kind; `batch`: sequences that go together.
+static size_t together(const struct pace *p, int kind)
+{
+    return kind == PACE_TRAINING ? p->batch : kind == PACE_DRAWING ? (size_t)in_flight : 0;
+}
+
+static void print_pace(const struct model *m, const struct pace *p)
+{
+    printf("time           measured just now, on this machine as busy as it is, with %d thread%s, "
+           "sequences of %zu tokens\n",
+           threads_count(), threads_count() == 1 ? "" : "s", length_of(m));
+    for (int i = 0; i < PACES; i++) {
+        char batch[24] = "", time[32];
+        if (together(p, i))
+            snprintf(batch, sizeof batch, "%zu", together(p, i));
+        if (p->rate[i] <= 0) {
+            printf("  %-16s %6s %s\n", pace_names[i], batch, p->why[i]);
+            continue;
+        }
+        duration_print(time, (double)tokens / p->rate[i]);
+        printf("  %-16s %6s %10.0f tokens/s, %s for %lld tokens\n", pace_names[i], batch,
+               p->rate[i], time, (long long)tokens);
+    }
+}
+
+static json_t *pace_json(const struct model *m, const struct pace *p)
+{
+    json_t *o = json_pack("{s:i, s:I, s:I}", "threads", threads_count(), "max_length",
+                          (json_int_t)length_of(m), "tokens", (json_int_t)tokens);
+    for (int i = 0; i < PACES; i++)
+        json_object_set_new(o, pace_names[i],
+                            p->rate[i] > 0
+                                ? json_pack("{s:I, s:f, s:f}", "batch", (json_int_t)together(p, i),
+                                            "tokens_per_second", p->rate[i], "seconds",
+                                            (double)tokens / p->rate[i])
+                                : json_pack("{s:s}", "not_measured", p->why[i]));
+    return o;
 }
 
 // fingerprint: "" where there are no weights.
-static void print_table(const struct model *m, const char *fingerprint)
+static void print_table(const struct model *m, const struct device *d, const char *fingerprint,
+                        const struct pace *pace)
 {
-    struct needs need[NEEDS];
+    struct piece piece[PIECES];
     printf("model          %s (%s%s)\n", m->path, m->config.model_type,
            m->config.head == HEAD_REWARD ? ", reward model" : "");
     if (m->sketched)
@@ -178,23 +310,30 @@ static void print_table(const struct model *m, const char *fingerprint)
         printf("fingerprint    %s\n", fingerprint);
     describe_print(m, stdout);
     printf("memory\n");
-    find_needs(m, need);
-    for (int i = 0; i < NEEDS; i++)
-        printf("  %-24s %10.1f MiB\n", need[i].text, (double)need[i].bytes / (1 << 20));
+    find_pieces(m, d, piece);
+    for (int i = 0; i < PIECES; i++)
+        printf("  %-24s %10.1f MiB\n", piece[i].text, mebibytes(piece[i].bytes));
+    print_needs(m, d);
+    if (pace)
+        print_pace(m, pace);
 }
 
-static int print_json(const struct model *m, const char *fingerprint, struct err *e)
+static int print_json(const struct model *m, const struct device *d, const char *fingerprint,
+                      const struct pace *pace, struct err *e)
 {
-    struct needs need[NEEDS];
+    struct piece piece[PIECES];
     struct buffer text;
     json_t *o = describe_json(m), *memory = json_object();
-    find_needs(m, need);
-    for (int i = 0; i < NEEDS; i++)
-        json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
+    find_pieces(m, d, piece);
+    for (int i = 0; i < PIECES; i++)
+        json_object_set_new(memory, piece[i].name, json_integer((json_int_t)piece[i].bytes));
     json_object_set_new(o, "weights", json_boolean(!m->sketched));
     json_object_set_new(o, "fingerprint", m->sketched ? json_null() : json_string(fingerprint));
     json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
+    json_object_set_new(o, "peaks", needs_json(m, d));
+    if (pace)
+        json_object_set_new(o, "time", pace_json(m, pace));
     buffer_init(&text, 0);
     int result = json_print(o, &text, e);
     if (result == 0)
@@ -232,22 +371,45 @@ static struct model *open_info(const char *path, struct err *e)
     return sketch ? sketch_open(path, 0, e) : model_open_any(path, e);
 }
 
+// Weights that are made up for --time take memory, of which no kind of run can give back a byte.
+static int measure_pace(const struct model *m, struct device *d, struct pace *p, struct err *e)
+{
+    struct needs_options o = needs_options_of(m, d);
+    if (m->sketched &&
+        memory_check(model_file_bytes(m, NULL), "--time without weights", common.verbose, e) < 0)
+        return -1;
+    struct model *own = m->sketched ? sketch_open(m->path, 1, e) : model_open_any(m->path, e);
+    int result = own ? pace_measure(p, own, d, &o, seconds, e) : -1;
+    model_close(own);
+    return result;
+}
+
 static int run_info(char **operand, int n, struct err *e)
 {
     struct model *m = open_info(operand[0], e);
+    struct device device;
+    struct pace pace;
     char fingerprint[24] = "";
     if (!m)
         return -1;
-    int result = begin_print(e);
+    int result = device_open(&device, NULL, e);
+    if (result == 0 && (size_t)max_length > model_positions(m))
+        result = err_set(e, STATUS_USAGE, "--max-length %lld: the model has %zu positions",
+                         (long long)max_length, model_positions(m));
+    if (result == 0 && measure)
+        result = measure_pace(m, &device, &pace, e);
+    if (result == 0)
+        result = begin_print(e);
     if (result == 0 && !m->sketched)
         result = model_fingerprint(m, fingerprint, e);
     if (result == 0)
         result = mapped_unchanged(e);
     if (result == 0 && json)
-        result = print_json(m, fingerprint, e);
+        result = print_json(m, &device, fingerprint, measure ? &pace : NULL, e);
     else if (result == 0)
-        print_table(m, fingerprint);
+        print_table(m, &device, fingerprint, measure ? &pace : NULL);
     model_close(m);
+    device_release(&device);
     return end_print(result, e);
 }
 
@@ -392,6 +554,7 @@ static int unknown(const char *word)
 int main(int argc, char **argv)
 {
     struct operands operands;
+    train = trainer_defaults;
     for (int i = 0; argc > 1 && i < COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
             return run_command(i, argc - 1, argv + 1);

@@ -118,7 +118,7 @@ make_streams() {
     untouched fails 3 'advantage' "$BIN/reinforce-step" -q -m base demos.toks -o new --dry-run
     head -c 300 demos.toks >cut.toks
     untouched fails 3 'cut.toks' "$BIN/sft-train" -q -m base cut.toks -o new --dry-run
-    untouched fails 4 'training needs about' "$BIN/sft-train" -q -m base demos.toks -o new --dry-run \
+    untouched fails 4 'training needs about' "$BIN/reinforce-step" -q -m base round.toks -o new --dry-run \
         --micro-batch-tokens 1000000000
 }
 
@@ -167,4 +167,78 @@ make_streams() {
     says stream 'not a file, and not read: a run has to read it once'
     says updates 'up to 7'
     says output 'new: new'
+}
+
+# RECORDS LENGTH: sequences of any tokens below 4000, in pairs, all trained on with an advantage.
+any_records() {
+    jq -nc --argjson n "$1" --argjson length "$2" '
+        def column($name; $type; $per): {name: $name, type: $type, per: $per};
+        {densepath: 1, columns: [column("id"; "string"; "sequence"), column("token"; "u32"; "token"),
+            column("mask"; "u8"; "token"), column("advantage"; "f32"; "token"),
+            column("pair"; "string"; "sequence"), column("role"; "string"; "sequence")]},
+        (range($n) as $i | {id: "\($i)", token: [range($length) | (. * 997 + $i * 31) % 3990 + 5],
+            mask: [range($length) | 1], advantage: [range($length) | 0.1], pair: "\($i / 2 | floor)",
+            role: ["demo", "sample"][$i % 2]})' | "$BIN/toks" view -b
+}
+
+@test "model info: the peaks that it states are those of the programs" {
+    [[ -z ${SANITIZE-} ]] || skip "a sanitizer has memory of its own"
+    need /usr/bin/time
+    local program said measured
+    mkdir config
+    jq '.hidden_size = 192 | .intermediate_size = 512 | .vocab_size = 4000 | .num_hidden_layers = 4 | .head_dim = 48
+        | del(.layer_types) | .max_position_embeddings = 256 | .initializer_range = 0.02' "$configs/qwen3.json" >config/config.json
+    "$BIN/model" init -q config -o base
+    any_records 16 128 >all.toks
+    any_records 80 64 | "$BIN/toks" view | jq -c 'if .columns then .columns |= map(select(.name == "id" or .name == "token"))
+        else {id, token} end' | "$BIN/toks" view -b >prompts.toks
+    # Without the weights, and with them, the same is said.
+    "$BIN/model" info --json --max-length 128 --in-flight 32 --threads 2 config | jq .peaks >plan
+    "$BIN/model" info --json --max-length 128 --in-flight 32 --threads 2 base | jq .peaks | diff plan -
+    for program in "sft-train -o out --max-steps 1" "pair-train -o out --max-steps 1 --reference self" \
+        "reward-train -o out --max-steps 1" "reinforce-step -o out --max-steps 1" "logprob -o out.toks --as x" \
+        "rollout -o out.toks --in-flight 32 --max-new-tokens 64"; do
+        rm -rf out
+        # shellcheck disable=SC2086
+        set -- $program
+        local stream=all.toks
+        [[ $1 != rollout ]] || stream=prompts.toks
+        /usr/bin/time -f %M -o peak "$BIN/$1" -q -m base "${@:2}" --threads 2 $stream
+        said=$(jq --arg p "$1" '.programs[$p].peak / 1024 | floor' plan) measured=$(<peak)
+        echo "$1: said $said KiB, measured $measured"
+        ((said * 100 >= measured * 95))
+        ((said * 100 <= measured * 115))
+    done
+    # More threads, longer sequences and other optimizers are other numbers.
+    "$BIN/model" info --json --max-length 256 --threads 8 --optim sgd --batch-size 1 base >other
+    jq -e --slurpfile plan plan '.peaks as $o | $plan[0] as $p | $o.threads == 8 and $o.max_length == 256 and $o.optim == "sgd"
+        and $o.programs["sft-train"].training * 2 == $p.programs["sft-train"].training
+        and $o.programs["sft-train"].work < $p.programs["sft-train"].work and $o.programs.rollout.kv_cache > $p.programs.rollout.kv_cache' other
+    fails 2 'max-length 300' "$BIN/model" info --max-length 300 "$configs/gpt2.json"
+}
+
+@test "model info --time: rates that were measured, and the time for so many tokens" {
+    local timed=(--time --seconds 0.02 --threads 2 --max-length 32 --in-flight 8 --tokens 3000000)
+    untouched "$BIN/model" info "${timed[@]}" --json "$configs/qwen3.json" >../timed
+    jq -e '.time | .threads == 2 and .max_length == 32 and .tokens == 3000000
+        and .training.batch == 8 and .drawing.batch == 8
+        and ([.scoring, .drawing, .training] | all(.tokens_per_second > 0 and
+            (.seconds * .tokens_per_second / 3000000 - 1 | fabs) < 1e-9))' ../timed
+    "$BIN/model" info "${timed[@]}" "$model" >timed
+    grep -qE '^time +measured just now, on this machine as busy as it is, with 2 threads, sequences of 32 tokens$' timed
+    grep -qE '^  scoring +[0-9]+ tokens/s, [0-9:]+ for 3000000 tokens$' timed
+    grep -qE '^  drawing +8 +[0-9]+ tokens/s, ' timed
+    grep -qE '^  training +8 +[0-9]+ tokens/s, ' timed
+    "$BIN/model" info "$model" >plain
+    grep -v '^time' plain | diff - <("$BIN/model" info --max-length 64 "$model")
+    # Without weights what does not fit is not tried; with them each kind for itself.
+    jq '.hidden_size = 16384 | .intermediate_size = 65536 | .num_hidden_layers = 400 | del(.layer_types)' \
+        "$configs/qwen3.json" >large.json
+    fails 4 'time without weights needs about [0-9]+ MiB' "$BIN/model" info --time large.json
+    "$BIN/model" info "${timed[@]}" --micro-batch-tokens 1000000000 --batch-size 16000000 "$model" >timed
+    grep -qE '^  training +16000000 training needs about [0-9]+ MiB and [0-9]+ MiB are available$' timed
+    grep -qE '^  scoring +[0-9]+ tokens/s' timed
+    cp "$configs/gpt2-reward.json" reward.json
+    fails 2 'reward model' "$BIN/model" info --time reward.json
+    fails 2 'tell nothing' "$BIN/model" info --time --max-length 2 "$model"
 }

@@ -389,6 +389,9 @@ int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct e
         for (size_t at = data; at < s->size; at += STEP)
             hash_add(&h, s->map + at, s->size - at < SAMPLE ? s->size - at : SAMPLE);
     }
+    // The pages that were read stay nobody's, where the masters have taken the files' place.
+    for (size_t i = 0; m->master && i < m->n_shards; i++)
+        safetensors_forget(&m->shard[i]);
     hash_fingerprint(hash_value(&h), out);
     hash_release(&h);
     return 0;

@@ -109,6 +109,8 @@ size_t model_file_bytes(const struct model *m, const char *save_dtype);
 // left out, a head of one number is added with weights 0, config.json says so. `pad`: id of the
 // token that fills batches in transformers, where config.json has none; -1: unknown.
 MUST_CHECK int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e);
+// n_flat of what that writes.
+size_t model_reward_weights(const struct model *m);
 // Whether it can.
 MUST_CHECK int model_check_as_reward(const struct model *m, struct err *e);
 // model init: fills DIR `to` (which has config.json) with fresh weights: N(0, initializer_range^2),

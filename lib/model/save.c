@@ -379,6 +379,19 @@ static int write_reward_shard(const struct model *m, int fd, size_t i,
     return result;
 }
 
+size_t model_reward_weights(const struct model *m)
+{
+    enum { ALIGN_VALUES = 16 };
+    size_t n = m->n_flat;
+    if (m->config.head == HEAD_REWARD)
+        return n;
+    for (size_t i = 0; i < m->n_parameters; i++)
+        if (m->parameter[i].role == ROLE_HEAD || m->parameter[i].role == ROLE_HEAD_BIAS)
+            n -= (m->parameter[i].rows * m->parameter[i].cols + ALIGN_VALUES - 1) / ALIGN_VALUES *
+                 ALIGN_VALUES;
+    return n + (m->config.end_width + ALIGN_VALUES - 1) / ALIGN_VALUES * ALIGN_VALUES;
+}
+
 int model_check_as_reward(const struct model *m, struct err *e)
 {
     if (!family_architecture(&m->config, HEAD_REWARD))

@@ -245,6 +245,9 @@ int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settin
         t->step = counts.step;
         t->num_tokens = counts.num_tokens;
         t->optimizer.step = counts.updates;
+    } else {
+        json_decref(*settings);
+        *settings = NULL;
     }
     safetensors_close(&s);
     return result;

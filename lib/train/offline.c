@@ -82,6 +82,15 @@ uint64_t offline_trained(struct offline *s, int64_t steps)
     return (uint64_t)(steps / epoch) * all + rest;
 }
 
+size_t offline_longest(const struct offline *s, int after)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < s->data->n; i++)
+        if (s->data->example[i].sequence.n > longest)
+            longest = s->data->example[i].sequence.n;
+    return longest > 1 && !after ? longest - 1 : longest;
+}
+
 struct shown offline_record(const struct offline *s, size_t i)
 {
     size_t k = i % unit(s);

@@ -242,8 +242,8 @@ static int train(struct pair_online *r, const struct run_options *o, const char 
     struct publisher *p = &r->publisher;
     struct run *run = &p->run;
     if (publisher_open(p, o, "pair-train", e) < 0 ||
-        run_prepare(run, o->max_steps, token_objective_bytes(r->loss, run->model, &o->train), e) <
-            0)
+        run_prepare(run, o->max_steps,
+                    token_objective_bytes(r->loss, &run->device, run->model, &run->size), e) < 0)
         return -1;
     token_objective_init(&r->objective, r->loss, run->model, &run->device, &o->train);
     r->objective.entropy = 1;

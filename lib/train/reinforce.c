@@ -353,8 +353,9 @@ static int prepare(struct reinforce_run *r, struct err *e)
         if (r->exact.frozen[i].model &&
             claim_check_input(o->run.output, r->exact.frozen[i].model->path, e) < 0)
             return -1;
-    size_t tokens = (size_t)o->run.train.micro_batch_tokens;
-    if (run_prepare(run, o->run.max_steps, exact_terms_bytes(&r->exact, run->model, tokens), e) < 0)
+    size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size) +
+                   exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    if (run_prepare(run, o->run.max_steps, bytes, e) < 0)
         return -1;
     token_objective_init(t, &r->loss, run->model, &run->device, &o->run.train);
     t->normalize = r->normalize;

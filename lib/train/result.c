@@ -220,12 +220,24 @@ static int begin_output(struct result *r, struct err *e)
     return o->dry_run ? 0 : directory_begin(&r->out, o->output, o->resume, r->overwrite, e);
 }
 
+// Of the largest micro-batch: the data are known.
+static void set_size(struct result *r, const struct result_plan *plan)
+{
+    const struct run_options *o = r->run.o;
+    size_t unit = plan->pair ? 2 : 1, n = (size_t)o->batch_size;
+    r->run.size =
+        pass_largest((size_t)o->train.micro_batch_tokens, plan->after ? unit : 1,
+                     unit * (n < plan->n ? n : plan->n), offline_longest(&r->source, plan->after));
+}
+
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e)
 {
     const struct run_options *o = r->run.o;
     r->where = plan->where;
     int result = offline_init(&r->source, plan->data, plan->pair, plan->n, (size_t)o->batch_size,
                               r->o->shuffle, o->seed, e);
+    if (result == 0)
+        set_size(r, plan);
     if (result == 0)
         result = plan_steps(r, e);
     if (result == 0)

@@ -92,8 +92,11 @@ static int make_head(struct reward_run *r, struct err *e)
 
 static int new_head(struct reward_run *r, struct err *e)
 {
-    const struct run *run = &r->result.run;
-    return run->o->dry_run ? model_check_as_reward(run->model, e) : make_head(r, e);
+    struct run *run = &r->result.run;
+    if (!run->o->dry_run)
+        return make_head(r, e);
+    run->weights = model_reward_weights(run->model);
+    return model_check_as_reward(run->model, e);
 }
 
 static int read_pairs(struct reward_run *r, struct pairs *p, const char *path, struct err *e)
@@ -126,6 +129,7 @@ static int begin(struct reward_run *r, const char *input, struct err *e)
     struct result_plan plan = {.data = &r->data.data,
                                .pair = r->data.pair,
                                .n = r->data.n,
+                               .after = 1,
                                .fingerprint = r->data.fingerprint,
                                .where = io_name(input),
                                .loss = bradley_terry_levels[r->o->loss.level],

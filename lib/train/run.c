@@ -51,6 +51,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->program = program;
     r->metrics.fd = -1;
     r->loss = NAN;
+    r->size = pass_largest((size_t)o->train.micro_batch_tokens, 1, SIZE_MAX, 0);
     progress_init(&r->progress, "update", o->max_steps);
     if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
@@ -71,9 +72,10 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
 {
     const struct trainer_options *t = &r->o->train;
-    if (memory_check(trainer_bytes(r->model, t) + bytes, "training", r->o->verbose, e) < 0)
+    r->bytes = trainer_weight_bytes(t, r->weights ? r->weights : r->model->n_flat) +
+               trainer_work_bytes(&r->device, r->model, &r->size) + bytes;
+    if (memory_check(r->bytes, "training", r->o->verbose, e) < 0)
         return -1;
-    r->bytes = trainer_bytes(r->model, t) + bytes;
     r->saved = clock_seconds();
     if (r->o->dry_run)
         return trainer_check(t, total_steps, e);

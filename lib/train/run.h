@@ -49,6 +49,8 @@ struct run {
     struct metrics metrics;
     char *metrics_path;     // in the model's directory, or NULL
     char fingerprint[24];   // of the model
+    struct pass_size size;  // of the largest micro-batch, as far as known
+    size_t weights;         // numbers that are trained, where the model is another yet; 0: its own
     size_t bytes;           // of memory that training needs, once it is prepared
     double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none

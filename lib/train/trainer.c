@@ -82,12 +82,15 @@ size_t trainer_copies(const struct trainer_options *o)
     return 1 + (size_t)optimizer_has_m(o->optim) + (size_t)optimizer_has_v(o->optim) + (o->ema > 0);
 }
 
-size_t trainer_bytes(const struct model *m, const struct trainer_options *o)
+size_t trainer_weight_bytes(const struct trainer_options *o, size_t weights)
 {
-    size_t copies = trainer_copies(o) + 1; // and the gradient
-    size_t tokens = (size_t)o->micro_batch_tokens;
-    size_t head = 3 * ((size_t)48 << 20);
-    return copies * m->n_flat * sizeof(float) + decoder_work_bytes(m, tokens, tokens, 1) + head;
+    return (trainer_copies(o) + 1) * weights * sizeof(float); // and the gradient
+}
+
+size_t trainer_work_bytes(const struct device *d, const struct model *m, const struct pass_size *s)
+{
+    size_t dhidden = s->tokens * m->config.end_width * sizeof(float);
+    return pass_bytes(d, m, s, 1) + dhidden + d->ops->backward_bytes();
 }
 
 static void average_weights(void *arg, size_t begin, size_t end, int worker)
