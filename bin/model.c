@@ -170,28 +170,30 @@ static int run_init(char **operand, int n, struct err *e)
 }
 
 // What parts of programs hold in memory.
-struct piece {
+struct holding {
     const char *name, *text;
     size_t bytes;
 };
-enum { PIECES = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
+enum { HOLDINGS = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
 
-static void find_pieces(const struct model *m, const struct device *d, struct piece piece[PIECES])
+static void find_holdings(const struct model *m, const struct device *d,
+                          struct holding holding[HOLDINGS])
 {
     const struct model_config *c = &m->config;
     const struct trainer_options *o = &trainer_defaults;
     struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
-    piece[0] = (struct piece){"weights", "weights, mapped", model_file_bytes(m, NULL)};
-    piece[1] = (struct piece){"logprob", "logprob, beside them",
-                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
-    piece[2] = (struct piece){"training", "training with AdamW",
-                              trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
-                                  head_train_bytes(d, m, size.tokens)};
-    piece[3] = (struct piece){"training_work", "a step of 2048 tokens",
-                              decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
-    piece[4] =
-        (struct piece){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
+    holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
+    holding[1] = (struct holding){"logprob", "logprob, beside them",
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
+    holding[2] =
+        (struct holding){"training", "training with AdamW",
+                         trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
+                             head_train_bytes(d, m, size.tokens)};
+    holding[3] = (struct holding){"training_work", "a step of 2048 tokens",
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+    holding[4] =
+        (struct holding){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
 }
 
 static size_t length_of(const struct model *m)
@@ -217,91 +219,11 @@ static double mebibytes(size_t bytes)
     return (double)bytes / (1 << 20);
 }
 
-static void print_needs(const struct model *m, const struct device *d)
-{
-    struct need need[NEEDS];
-    struct needs_options o = needs_options_of(m, d);
-    needs_find(m, &o, need);
-    printf("peaks          sequences of %zu tokens, %s, %d thread%s; MiB, the data not counted\n",
-           length_of(m), optimizer_kinds[train.optim], threads_count(),
-           threads_count() == 1 ? "" : "s");
-    printf("  %-16s %6s %10s %10s %10s %10s %10s\n", "", "batch", "weights", "training", "work",
-           "KV cache", "peak");
-    for (int i = 0; i < NEEDS; i++) {
-        const struct need *n = &need[i];
-        char batch[24] = "";
-        if (n->batch)
-            snprintf(batch, sizeof batch, "%zu", n->batch);
-        printf("  %-16s %6s %10.1f %10.1f %10.1f %10.1f %10.1f\n", n->program, batch,
-               mebibytes(n->weights), mebibytes(n->trained), mebibytes(n->work),
-               mebibytes(n->cache), mebibytes(n->peak));
-    }
-}
-
-static json_t *needs_json(const struct model *m, const struct device *d)
-{
-    struct need need[NEEDS];
-    json_t *programs = json_object();
-    struct needs_options o = needs_options_of(m, d);
-    needs_find(m, &o, need);
-    for (int i = 0; i < NEEDS; i++) {
-        const struct need *n = &need[i];
-        json_object_set_new(programs, n->program,
-                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch",
-                                      (json_int_t)n->batch, "weights", (json_int_t)n->weights,
-                                      "training", (json_int_t)n->trained, "work",
-                                      (json_int_t)n->work, "kv_cache", (json_int_t)n->cache, "peak",
-                                      (json_int_t)n->peak));
-    }
-    return json_pack("{s:I, s:s, s:i, s:o}", "max_length", (json_int_t)length_of(m), "optim",
-                     optimizer_kinds[train.optim], "threads", threads_count(), "programs",
-                     programs);
-}
-
-// What --time says of each kind; `batch`: sequences that go together.
-static size_t together(const struct pace *p, int kind)
-{
-    return kind == PACE_TRAINING ? p->batch : kind == PACE_DRAWING ? (size_t)in_flight : 0;
-}
-
-static void print_pace(const struct model *m, const struct pace *p)
-{
-    printf("time           measured just now, on this machine as busy as it is, with %d thread%s, "
-           "sequences of %zu tokens\n",
-           threads_count(), threads_count() == 1 ? "" : "s", length_of(m));
-    for (int i = 0; i < PACES; i++) {
-        char batch[24] = "", time[32];
-        if (together(p, i))
-            snprintf(batch, sizeof batch, "%zu", together(p, i));
-        if (p->rate[i] <= 0) {
-            printf("  %-16s %6s %s\n", pace_names[i], batch, p->why[i]);
-            continue;
-        }
-        duration_print(time, (double)tokens / p->rate[i]);
-        printf("  %-16s %6s %10.0f tokens/s, %s for %lld tokens\n", pace_names[i], batch,
-               p->rate[i], time, (long long)tokens);
-    }
-}
-
-static json_t *pace_json(const struct model *m, const struct pace *p)
-{
-    json_t *o = json_pack("{s:i, s:I, s:I}", "threads", threads_count(), "max_length",
-                          (json_int_t)length_of(m), "tokens", (json_int_t)tokens);
-    for (int i = 0; i < PACES; i++)
-        json_object_set_new(o, pace_names[i],
-                            p->rate[i] > 0
-                                ? json_pack("{s:I, s:f, s:f}", "batch", (json_int_t)together(p, i),
-                                            "tokens_per_second", p->rate[i], "seconds",
-                                            (double)tokens / p->rate[i])
-                                : json_pack("{s:s}", "not_measured", p->why[i]));
-    return o;
-}
-
 // fingerprint: "" where there are no weights.
 static void print_table(const struct model *m, const struct device *d, const char *fingerprint,
                         const struct pace *pace)
 {
-    struct piece piece[PIECES];
+    struct holding holding[HOLDINGS];
     printf("model          %s (%s%s)\n", m->path, m->config.model_type,
            m->config.head == HEAD_REWARD ? ", reward model" : "");
     if (m->sketched)
@@ -310,30 +232,32 @@ static void print_table(const struct model *m, const struct device *d, const cha
         printf("fingerprint    %s\n", fingerprint);
     describe_print(m, stdout);
     printf("memory\n");
-    find_pieces(m, d, piece);
-    for (int i = 0; i < PIECES; i++)
-        printf("  %-24s %10.1f MiB\n", piece[i].text, mebibytes(piece[i].bytes));
-    print_needs(m, d);
+    find_holdings(m, d, holding);
+    for (int i = 0; i < HOLDINGS; i++)
+        printf("  %-24s %10.1f MiB\n", holding[i].text, mebibytes(holding[i].bytes));
+    struct needs_options o = needs_options_of(m, d);
+    needs_print(m, &o, stdout);
     if (pace)
-        print_pace(m, pace);
+        pace_print(pace, &o, (uint64_t)tokens, stdout);
 }
 
 static int print_json(const struct model *m, const struct device *d, const char *fingerprint,
                       const struct pace *pace, struct err *e)
 {
-    struct piece piece[PIECES];
+    struct holding holding[HOLDINGS];
     struct buffer text;
+    struct needs_options needs = needs_options_of(m, d);
     json_t *o = describe_json(m), *memory = json_object();
-    find_pieces(m, d, piece);
-    for (int i = 0; i < PIECES; i++)
-        json_object_set_new(memory, piece[i].name, json_integer((json_int_t)piece[i].bytes));
+    find_holdings(m, d, holding);
+    for (int i = 0; i < HOLDINGS; i++)
+        json_object_set_new(memory, holding[i].name, json_integer((json_int_t)holding[i].bytes));
     json_object_set_new(o, "weights", json_boolean(!m->sketched));
     json_object_set_new(o, "fingerprint", m->sketched ? json_null() : json_string(fingerprint));
     json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
-    json_object_set_new(o, "peaks", needs_json(m, d));
+    json_object_set_new(o, "peaks", needs_json(m, &needs));
     if (pace)
-        json_object_set_new(o, "time", pace_json(m, pace));
+        json_object_set_new(o, "time", pace_json(pace, &needs, (uint64_t)tokens));
     buffer_init(&text, 0);
     int result = json_print(o, &text, e);
     if (result == 0)

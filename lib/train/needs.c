@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/needs.h"
+#include "base/thread.h"
 #include "infer/scorer.h"
 #include "model/generate.h"
 #include "train/reinforce.h"
@@ -66,4 +67,49 @@ void needs_find(const struct model *m, const struct needs_options *o, struct nee
     need[NEED_REINFORCE] = training_need(m, o, "reinforce-step", &reinforce);
     need[NEED_LOGPROB] = scoring_need(m, o);
     need[NEED_ROLLOUT] = drawing_need(m, o);
+}
+
+static double mebibytes(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+void needs_print(const struct model *m, const struct needs_options *o, FILE *out)
+{
+    struct need need[NEEDS];
+    needs_find(m, o, need);
+    fprintf(out,
+            "peaks          sequences of %zu tokens, %s, %d thread%s; MiB, the data not counted\n",
+            o->length, optimizer_kinds[o->train.optim], threads_count(),
+            threads_count() == 1 ? "" : "s");
+    fprintf(out, "  %-16s %6s %10s %10s %10s %10s %10s\n", "", "batch", "weights", "training",
+            "work", "KV cache", "peak");
+    for (int i = 0; i < NEEDS; i++) {
+        const struct need *n = &need[i];
+        char batch[24] = "";
+        if (n->batch)
+            snprintf(batch, sizeof batch, "%zu", n->batch);
+        fprintf(out, "  %-16s %6s %10.1f %10.1f %10.1f %10.1f %10.1f\n", n->program, batch,
+                mebibytes(n->weights), mebibytes(n->trained), mebibytes(n->work),
+                mebibytes(n->cache), mebibytes(n->peak));
+    }
+}
+
+json_t *needs_json(const struct model *m, const struct needs_options *o)
+{
+    struct need need[NEEDS];
+    json_t *programs = json_object();
+    needs_find(m, o, need);
+    for (int i = 0; i < NEEDS; i++) {
+        const struct need *n = &need[i];
+        json_object_set_new(programs, n->program,
+                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch",
+                                      (json_int_t)n->batch, "weights", (json_int_t)n->weights,
+                                      "training", (json_int_t)n->trained, "work",
+                                      (json_int_t)n->work, "kv_cache", (json_int_t)n->cache, "peak",
+                                      (json_int_t)n->peak));
+    }
+    return json_pack("{s:I, s:s, s:i, s:o}", "max_length", (json_int_t)o->length, "optim",
+                     optimizer_kinds[o->train.optim], "threads", threads_count(), "programs",
+                     programs);
 }

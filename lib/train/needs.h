@@ -5,6 +5,7 @@
 #define TRAIN_NEEDS_H
 
 #include "train/trainer.h"
+#include <stdio.h>
 
 struct needs_options {
     const struct device *device;
@@ -28,5 +29,8 @@ enum { NEED_SFT, NEED_PAIR, NEED_REWARD, NEED_REINFORCE, NEED_LOGPROB, NEED_ROLL
 
 // The data come on top: 5 bytes per token and 4 for each column that the loss reads.
 void needs_find(const struct model *m, const struct needs_options *o, struct need need[NEEDS]);
+// A table, and the same as an object, the caller's; NULL when memory is out.
+void needs_print(const struct model *m, const struct needs_options *o, FILE *out);
+json_t *needs_json(const struct model *m, const struct needs_options *o);
 
 #endif

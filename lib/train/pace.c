@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "train/pace.h"
+#include "base/board.h"
 #include "base/memory_check.h"
 #include "base/rng.h"
+#include "base/thread.h"
 #include "infer/scorer.h"
 #include "model/generate.h"
 #include "train/result.h"
@@ -223,4 +225,48 @@ int pace_measure(struct pace *p, struct model *m, struct device *d,
         measure_training(m, d, needs, p->batch, seconds, &p->rate[PACE_TRAINING], e) < 0)
         return -1;
     return 0;
+}
+
+// Sequences that go together; 0: that does not count.
+static size_t together(const struct pace *p, const struct needs_options *o, int kind)
+{
+    return kind == PACE_TRAINING ? p->batch : kind == PACE_DRAWING ? o->in_flight : 0;
+}
+
+void pace_print(const struct pace *p, const struct needs_options *o, uint64_t tokens, FILE *out)
+{
+    fprintf(out,
+            "time           measured just now, on this machine as busy as it is, with %d thread%s, "
+            "sequences of %zu tokens\n",
+            threads_count(), threads_count() == 1 ? "" : "s", o->length);
+    for (int i = 0; i < PACES; i++) {
+        char batch[24] = "", time[32];
+        if (together(p, o, i))
+            snprintf(batch, sizeof batch, "%zu", together(p, o, i));
+        if (p->rate[i] <= 0) {
+            fprintf(out, "  %-16s %6s %s\n", pace_names[i], batch, p->why[i]);
+            continue;
+        }
+        duration_print(time, (double)tokens / p->rate[i]);
+        fprintf(out, "  %-16s %6s %10.0f tokens/s, %s for %llu tokens\n", pace_names[i], batch,
+                p->rate[i], time, (unsigned long long)tokens);
+    }
+}
+
+static json_t *kind_json(const struct pace *p, const struct needs_options *o, int kind,
+                         uint64_t tokens)
+{
+    if (p->rate[kind] <= 0)
+        return json_pack("{s:s}", "not_measured", p->why[kind]);
+    return json_pack("{s:I, s:f, s:f}", "batch", (json_int_t)together(p, o, kind),
+                     "tokens_per_second", p->rate[kind], "seconds", (double)tokens / p->rate[kind]);
+}
+
+json_t *pace_json(const struct pace *p, const struct needs_options *o, uint64_t tokens)
+{
+    json_t *all = json_pack("{s:i, s:I, s:I}", "threads", threads_count(), "max_length",
+                            (json_int_t)o->length, "tokens", (json_int_t)tokens);
+    for (int i = 0; i < PACES; i++)
+        json_object_set_new(all, pace_names[i], kind_json(p, o, i, tokens));
+    return all;
 }

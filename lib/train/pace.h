@@ -23,5 +23,8 @@ struct pace {
 // masters. Each kind that the memory does not suffice for is left out.
 MUST_CHECK int pace_measure(struct pace *p, struct model *m, struct device *d,
                             const struct needs_options *needs, double seconds, struct err *e);
+// The rates and the time for so many tokens, as lines and as an object (NULL when memory is out).
+void pace_print(const struct pace *p, const struct needs_options *o, uint64_t tokens, FILE *out);
+json_t *pace_json(const struct pace *p, const struct needs_options *o, uint64_t tokens);
 
 #endif
