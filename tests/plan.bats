@@ -158,6 +158,16 @@ make_streams() {
     untouched dry "${make[@]/policy/new}" --stop-reward=-1000
     says stops 'by its rule: generation 0 is kept'
 
+    # What fails in the middle, or would have to be mended, leaves everything as it is.
+    "$BIN/toks" view round.toks >half
+    jq -c 'select(.id) | .id += "+" | .mask |= map(0)' half >none
+    cat half none | "$BIN/toks" view -b >half.toks
+    untouched fails 1 'half.toks: a batch of 3 sequences has no trained token' \
+        "$BIN/reinforce-step" -q -m base --batch-size 3 -o new half.toks --dry-run
+    mv policy policy.replaced
+    untouched fails 1 'policy.replaced: a run that was killed has left it' "${make[@]}" --dry-run
+    mv policy.replaced policy
+
     # A pipe: what was read whole is told, what lives is not read.
     dry "$BIN/sft-train" -m base -o new < <(cat demos.toks)
     says tokens '58, 36 of them trained on'

@@ -150,9 +150,11 @@ static int train(struct trainer *t, struct token_objective *objective, const str
     for (int i = 0; i < 2; i++)
         if (step(t, objective, tiny, 1, &own, e) < 0)
             return -1;
-    for (; rounds == 0 || total < limit; rounds++, total += seconds)
+    for (; rounds == 0 || total < limit; rounds++) {
         if (step(t, objective, u, u->n, &seconds, e) < 0)
             return -1;
+        total += seconds;
+    }
     double more = total / (double)rounds - own;
     double tokens = (double)(batch * (u->sequence[0].n - 1));
     *rate = tokens / (own + (more > 0 ? more : 0) / (double)rows * tokens);
