@@ -232,12 +232,14 @@ any_records() {
     untouched "$BIN/model" info "${timed[@]}" --json "$configs/qwen3.json" >../timed
     jq -e '.time | .threads == 2 and .max_length == 32 and .tokens == 3000000
         and .training.batch == 8 and .drawing.batch == 8
-        and ([.scoring, .drawing, .training] | all(.tokens_per_second > 0 and
+        and (1 / .drawing.tokens_per_second + 1 / .scoring.tokens_per_second - 1 / .prompted.tokens_per_second | fabs) < 1e-9
+        and ([.scoring, .drawing, .prompted, .training] | all(.tokens_per_second > 0 and
             (.seconds * .tokens_per_second / 3000000 - 1 | fabs) < 1e-9))' ../timed
     "$BIN/model" info "${timed[@]}" "$model" >timed
     grep -qE '^time +measured just now, on this machine as busy as it is, with 2 threads, sequences of 32 tokens$' timed
     grep -qE '^  scoring +[0-9]+ tokens/s, [0-9:]+ for 3000000 tokens$' timed
     grep -qE '^  drawing +8 +[0-9]+ tokens/s, ' timed
+    grep -qE '^  prompted +8 +[0-9]+ tokens/s, ' timed
     grep -qE '^  training +8 +[0-9]+ tokens/s, ' timed
     "$BIN/model" info "$model" >plain
     grep -v '^time' plain | diff - <("$BIN/model" info --max-length 64 "$model")
@@ -250,5 +252,6 @@ any_records() {
     grep -qE '^  scoring +[0-9]+ tokens/s' timed
     cp "$configs/gpt2-reward.json" reward.json
     fails 2 'reward model' "$BIN/model" info --time reward.json
+    "$BIN/model" info --json reward.json | jq -e '.peaks.programs | keys == ["reward-train"]'
     fails 2 'tell nothing' "$BIN/model" info --time --max-length 2 "$model"
 }

@@ -69,6 +69,12 @@ void needs_find(const struct model *m, const struct needs_options *o, struct nee
     need[NEED_ROLLOUT] = drawing_need(m, o);
 }
 
+// Whether the program has a use for the model: all but one refuse reward models.
+static int takes(int need, const struct model *m)
+{
+    return m->config.head == HEAD_VOCABULARY || need == NEED_REWARD;
+}
+
 static double mebibytes(size_t bytes)
 {
     return (double)bytes / (1 << 20);
@@ -86,6 +92,8 @@ void needs_print(const struct model *m, const struct needs_options *o, FILE *out
             "work", "KV cache", "peak");
     for (int i = 0; i < NEEDS; i++) {
         const struct need *n = &need[i];
+        if (!takes(i, m))
+            continue;
         char batch[24] = "";
         if (n->batch)
             snprintf(batch, sizeof batch, "%zu", n->batch);
@@ -102,6 +110,8 @@ json_t *needs_json(const struct model *m, const struct needs_options *o)
     needs_find(m, o, need);
     for (int i = 0; i < NEEDS; i++) {
         const struct need *n = &need[i];
+        if (!takes(i, m))
+            continue;
         json_object_set_new(programs, n->program,
                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch",
                                       (json_int_t)n->batch, "weights", (json_int_t)n->weights,

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const pace_names[PACES] = {"scoring", "drawing", "training"};
+static const char *const pace_names[PACES] = {"scoring", "drawing", "prompted", "training"};
 
 // Sequences of one length with any tokens, all of them wanted.
 struct made_up {
@@ -204,6 +204,17 @@ static int fits(struct pace *p, enum pace_kind kind, const struct need *n)
     return 0;
 }
 
+// Prompts pass through the model as what is scored does.
+static void add_prompts(struct pace *p)
+{
+    double score = p->rate[PACE_SCORING], draw = p->rate[PACE_DRAWING];
+    if (score > 0 && draw > 0)
+        p->rate[PACE_PROMPTED] = 1 / (1 / draw + 1 / score);
+    else
+        memcpy(p->why[PACE_PROMPTED], p->why[score > 0 ? PACE_DRAWING : PACE_SCORING],
+               sizeof p->why[PACE_PROMPTED]);
+}
+
 int pace_measure(struct pace *p, struct model *m, struct device *d,
                  const struct needs_options *needs, double seconds, struct err *e)
 {
@@ -223,6 +234,7 @@ int pace_measure(struct pace *p, struct model *m, struct device *d,
     if (fits(p, PACE_DRAWING, &need[NEED_ROLLOUT]) &&
         measure_drawing(m, d, needs, seconds, &p->rate[PACE_DRAWING], e) < 0)
         return -1;
+    add_prompts(p);
     if (fits(p, PACE_TRAINING, &need[NEED_SFT]) &&
         measure_training(m, d, needs, p->batch, seconds, &p->rate[PACE_TRAINING], e) < 0)
         return -1;
@@ -232,7 +244,7 @@ int pace_measure(struct pace *p, struct model *m, struct device *d,
 // Sequences that go together; 0: that does not count.
 static size_t together(const struct pace *p, const struct needs_options *o, int kind)
 {
-    return kind == PACE_TRAINING ? p->batch : kind == PACE_DRAWING ? o->in_flight : 0;
+    return kind == PACE_TRAINING ? p->batch : kind == PACE_SCORING ? 0 : o->in_flight;
 }
 
 void pace_print(const struct pace *p, const struct needs_options *o, uint64_t tokens, FILE *out)

@@ -6,11 +6,10 @@
 
 #include "train/needs.h"
 
-enum pace_kind { PACE_SCORING, PACE_DRAWING, PACE_TRAINING, PACES };
-extern const char *const pace_names[PACES]; // "scoring" and so on
+// Prompted: drawing, and beside it the prompts, each of them for one sample and as long.
+enum pace_kind { PACE_SCORING, PACE_DRAWING, PACE_PROMPTED, PACE_TRAINING, PACES };
 
-// Tokens per second of the sequences that pass through the model, of drawing those that are drawn:
-// prompts pass at the pace of scoring.
+// Tokens per second of the sequences that pass through the model, of drawing those that are drawn.
 struct pace {
     double rate[PACES]; // 0: not measured, for want of memory: see `why`
     size_t batch;       // sequences per update that training is told for

@@ -339,6 +339,12 @@ static int open_loss(struct reinforce_run *r, struct err *e)
     return 0;
 }
 
+// A stop rule goes back to the generation before, which is held for it.
+static int takes_back(const struct reinforce_options *o)
+{
+    return isfinite(o->stop_reward) || isfinite(o->stop_kl);
+}
+
 static int prepare(struct reinforce_run *r, struct err *e)
 {
     const struct reinforce_options *o = r->o;
@@ -355,6 +361,8 @@ static int prepare(struct reinforce_run *r, struct err *e)
             return -1;
     size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size) +
                    exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    if (takes_back(o))
+        bytes += run->model->n_flat * sizeof(float);
     if (run_prepare(run, o->run.max_steps, bytes, e) < 0)
         return -1;
     token_objective_init(t, &r->loss, run->model, &run->device, &o->run.train);
@@ -370,7 +378,7 @@ static int train(struct reinforce_run *r, const char *input, struct err *e)
     struct publisher *p = &r->publisher;
     if (publisher_open(p, &r->o->run, "reinforce-step", e) < 0 || prepare(r, e) < 0)
         return -1;
-    p->takes_back = isfinite(r->o->stop_reward) || isfinite(r->o->stop_kl);
+    p->takes_back = takes_back(r->o);
     p->open = open_stream;
     p->record = use_record;
     p->end = use_rest;
