@@ -103,6 +103,7 @@ make_streams() {
         untouched dry "${make[@]}" -o out --overwrite --metrics line.jsonl
         says output 'out: replaces what is there'
         says metrics line.jsonl
+        [[ $name == sft-train || $name == reinforce-step ]] || continue
         untouched fails 1 'nowhere' "${make[@]}" -o nowhere/out --dry-run
         untouched fails 1 'base: .*is read' "${make[@]}" -o base --dry-run
         untouched fails 2 'nonsense' "${make[@]}" -o new --dry-run --lr-scheduler-kwargs '{"nonsense": 1}'
@@ -179,14 +180,14 @@ make_streams() {
     says output 'new: new'
 }
 
-# RECORDS LENGTH: sequences of any tokens below 4000, in pairs, all trained on with an advantage.
+# RECORDS LENGTH: sequences of any tokens below 3000, in pairs, all trained on with an advantage.
 any_records() {
     jq -nc --argjson n "$1" --argjson length "$2" '
         def column($name; $type; $per): {name: $name, type: $type, per: $per};
         {densepath: 1, columns: [column("id"; "string"; "sequence"), column("token"; "u32"; "token"),
             column("mask"; "u8"; "token"), column("advantage"; "f32"; "token"),
             column("pair"; "string"; "sequence"), column("role"; "string"; "sequence")]},
-        (range($n) as $i | {id: "\($i)", token: [range($length) | (. * 997 + $i * 31) % 3990 + 5],
+        (range($n) as $i | {id: "\($i)", token: [range($length) | (. * 997 + $i * 31) % 2990 + 5],
             mask: [range($length) | 1], advantage: [range($length) | 0.1], pair: "\($i / 2 | floor)",
             role: ["demo", "sample"][$i % 2]})' | "$BIN/toks" view -b
 }
@@ -196,11 +197,11 @@ any_records() {
     need /usr/bin/time
     local program said measured
     mkdir config
-    jq '.hidden_size = 192 | .intermediate_size = 512 | .vocab_size = 4000 | .num_hidden_layers = 4 | .head_dim = 48
+    jq '.hidden_size = 128 | .intermediate_size = 320 | .vocab_size = 3000 | .num_hidden_layers = 3 | .head_dim = 32
         | del(.layer_types) | .max_position_embeddings = 256 | .initializer_range = 0.02' "$configs/qwen3.json" >config/config.json
     "$BIN/model" init -q config -o base
     any_records 16 128 >all.toks
-    any_records 80 64 | "$BIN/toks" view | jq -c 'if .columns then .columns |= map(select(.name == "id" or .name == "token"))
+    any_records 64 64 | "$BIN/toks" view | jq -c 'if .columns then .columns |= map(select(.name == "id" or .name == "token"))
         else {id, token} end' | "$BIN/toks" view -b >prompts.toks
     # Without the weights, and with them, the same is said.
     "$BIN/model" info --json --max-length 128 --in-flight 32 --threads 2 config | jq .peaks >plan
@@ -217,7 +218,7 @@ any_records() {
         said=$(jq --arg p "$1" '.programs[$p].peak / 1024 | floor' plan) measured=$(<peak)
         echo "$1: said $said KiB, measured $measured"
         ((said * 100 >= measured * 95))
-        ((said * 100 <= measured * 115))
+        ((said * 100 <= measured * 120))
     done
     # More threads, longer sequences and other optimizers are other numbers.
     "$BIN/model" info --json --max-length 256 --threads 8 --optim sgd --batch-size 1 base >other
