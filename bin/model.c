@@ -2,16 +2,22 @@
 // model: makes, describes, compares and averages model directories.
 #include "base/io.h"
 #include "base/litter.h"
+#include "base/memory_check.h"
 #include "base/json.h"
 #include "base/named_number.h"
 #include "base/nearest.h"
 #include "base/option.h"
 #include "base/signals.h"
-#include "infer/scorer.h"
+#include "base/thread.h"
+#include "infer/rollout.h"
 #include "model/claim.h"
 #include "model/compare.h"
 #include "model/describe.h"
 #include "model/directory.h"
+#include "model/head.h"
+#include "model/sketch.h"
+#include "train/needs.h"
+#include "train/pace.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -24,6 +30,11 @@ static struct common common;
 static const char *save_dtype;
 static double tolerance;
 static int json, overwrite;
+static int measure;
+static double seconds = 1.5;
+static int64_t tokens = 1000000;
+static int64_t batch_size, max_length, in_flight = ROLLOUT_SLOTS;
+static struct trainer_options train;
 
 #define OVERWRITE                                                                                  \
     OPT_FLAG(0, "overwrite", &overwrite,                                                           \
@@ -49,11 +60,27 @@ static const struct program init_program = {
 
 static const struct option_spec info_options[] = {
     OPT_FLAG(0, "json", &json, "print one JSON object in place of the table"),
+    OPT_FLAG(0, "time", &measure,
+             "also measure, now and here, how fast training, scoring and "
+             "drawing are"),
+    OPT_REAL("seconds", &seconds, "X", 0.001, 3600, "with --time: measure each for X seconds"),
+    OPT_INT(0, "tokens", &tokens, "N", 1, 1e15, "with --time: tell the time for N tokens"),
+    OPT_GROUP("Which run"),
+    OPT_INT(0, "batch-size", &batch_size, "N", 0, 1 << 24,
+            "of the trainers, sequences or pairs per update; 0: each one's default"),
+    OPT_INT(0, "max-length", &max_length, "N", 0, 1 << 28,
+            "tokens per sequence, prompt and answer; 0: 1024, or the model's positions if those "
+            "are fewer"),
+    OPT_INT(0, "micro-batch-tokens", &train.micro_batch_tokens, "N", 1, 1 << 30,
+            "of the trainers, as they have it"),
+    OPT_CHOICE("optim", &train.optim, optimizer_kinds, "of the trainers, as they have it"),
+    OPT_INT(0, "in-flight", &in_flight, "N", 1, 1 << 16, "of rollout, as it has it"),
     OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
-    .operands = "DIR",
+    .operands = "DIR|CONFIG",
     .summary = "Describe a model: its shape, parameters, and the memory each program needs.",
+    .details = "A config.json, or a directory without weights, is enough.",
     .examples = "  model info base\n",
     .options = info_options,
     .operands_min = 1,
@@ -142,52 +169,95 @@ static int run_init(char **operand, int n, struct err *e)
     return result;
 }
 
-// What each kind of program holds in memory.
-struct needs {
+// What parts of programs hold in memory.
+struct holding {
     const char *name, *text;
     size_t bytes;
 };
-enum { NEEDS = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
+enum { HOLDINGS = 5, WORK_TOKENS = 2048, CACHE_TOKENS = 1000 };
 
-static void find_needs(const struct model *m, struct needs need[NEEDS])
+static void find_holdings(const struct model *m, const struct device *d,
+                          struct holding holding[HOLDINGS])
 {
     const struct model_config *c = &m->config;
-    struct trainer_options o = trainer_defaults;
+    const struct trainer_options *o = &trainer_defaults;
+    struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
-    need[0] = (struct needs){"weights", "weights, mapped", model_file_bytes(m, NULL)};
-    need[1] = (struct needs){"logprob", "logprob, beside them",
-                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
-    need[2] = (struct needs){"training", "training with AdamW", trainer_bytes(m, &o)};
-    need[3] = (struct needs){"training_work", "a step of 2048 tokens",
-                             decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
-    need[4] =
-        (struct needs){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
+    holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
+    holding[1] = (struct holding){"logprob", "logprob, beside them",
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
+    holding[2] =
+        (struct holding){"training", "training with AdamW",
+                         trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
+                             head_train_bytes(d, m, size.tokens)};
+    holding[3] = (struct holding){"training_work", "a step of 2048 tokens",
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+    holding[4] =
+        (struct holding){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
 }
 
-static void print_table(const struct model *m, const char *fingerprint)
+static size_t length_of(const struct model *m)
 {
-    struct needs need[NEEDS];
+    enum { LENGTH = 1024 };
+    size_t most = m->config.max_position;
+    if (max_length)
+        return (size_t)max_length;
+    return most && most < LENGTH ? most : LENGTH;
+}
+
+static struct needs_options needs_options_of(const struct model *m, const struct device *d)
+{
+    return (struct needs_options){.device = d,
+                                  .train = train,
+                                  .batch_size = (size_t)batch_size,
+                                  .length = length_of(m),
+                                  .in_flight = (size_t)in_flight};
+}
+
+static double mebibytes(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+// fingerprint: "" where there are no weights.
+static void print_table(const struct model *m, const struct device *d, const char *fingerprint,
+                        const struct pace *pace)
+{
+    struct holding holding[HOLDINGS];
     printf("model          %s (%s%s)\n", m->path, m->config.model_type,
            m->config.head == HEAD_REWARD ? ", reward model" : "");
-    printf("fingerprint    %s\n", fingerprint);
+    if (m->sketched)
+        printf("weights        none: this is what the configuration alone says\n");
+    else
+        printf("fingerprint    %s\n", fingerprint);
     describe_print(m, stdout);
     printf("memory\n");
-    find_needs(m, need);
-    for (int i = 0; i < NEEDS; i++)
-        printf("  %-24s %10.1f MiB\n", need[i].text, (double)need[i].bytes / (1 << 20));
+    find_holdings(m, d, holding);
+    for (int i = 0; i < HOLDINGS; i++)
+        printf("  %-24s %10.1f MiB\n", holding[i].text, mebibytes(holding[i].bytes));
+    struct needs_options o = needs_options_of(m, d);
+    needs_print(m, &o, stdout);
+    if (pace)
+        pace_print(pace, &o, (uint64_t)tokens, stdout);
 }
 
-static int print_json(const struct model *m, const char *fingerprint, struct err *e)
+static int print_json(const struct model *m, const struct device *d, const char *fingerprint,
+                      const struct pace *pace, struct err *e)
 {
-    struct needs need[NEEDS];
+    struct holding holding[HOLDINGS];
     struct buffer text;
+    struct needs_options needs = needs_options_of(m, d);
     json_t *o = describe_json(m), *memory = json_object();
-    find_needs(m, need);
-    for (int i = 0; i < NEEDS; i++)
-        json_object_set_new(memory, need[i].name, json_integer((json_int_t)need[i].bytes));
-    json_object_set_new(o, "fingerprint", json_string(fingerprint));
+    find_holdings(m, d, holding);
+    for (int i = 0; i < HOLDINGS; i++)
+        json_object_set_new(memory, holding[i].name, json_integer((json_int_t)holding[i].bytes));
+    json_object_set_new(o, "weights", json_boolean(!m->sketched));
+    json_object_set_new(o, "fingerprint", m->sketched ? json_null() : json_string(fingerprint));
     json_object_set_new(o, "file_bytes", json_integer((json_int_t)model_file_bytes(m, NULL)));
     json_object_set_new(o, "memory", memory);
+    json_object_set_new(o, "peaks", needs_json(m, &needs));
+    if (pace)
+        json_object_set_new(o, "time", pace_json(pace, &needs, (uint64_t)tokens));
     buffer_init(&text, 0);
     int result = json_print(o, &text, e);
     if (result == 0)
@@ -217,22 +287,53 @@ static int end_print(int result, struct err *e)
     return -1;
 }
 
+static struct model *open_info(const char *path, struct err *e)
+{
+    int sketch = sketch_is_one(path, e);
+    if (sketch < 0)
+        return NULL;
+    return sketch ? sketch_open(path, 0, e) : model_open_any(path, e);
+}
+
+// Weights that are made up for --time take memory, of which no kind of run can give back a byte.
+static int measure_pace(const struct model *m, struct device *d, struct pace *p, struct err *e)
+{
+    struct needs_options o = needs_options_of(m, d);
+    if (m->sketched &&
+        memory_check(model_file_bytes(m, NULL), "--time without weights", common.verbose, e) < 0)
+        return -1;
+    struct model *own = m->sketched ? sketch_open(m->path, 1, e) : model_open_any(m->path, e);
+    int result = own ? pace_measure(p, own, d, &o, seconds, e) : -1;
+    model_close(own);
+    return result;
+}
+
 static int run_info(char **operand, int n, struct err *e)
 {
-    struct model *m = model_open_any(operand[0], e);
-    char fingerprint[24];
+    struct model *m = open_info(operand[0], e);
+    struct device device;
+    struct pace pace;
+    char fingerprint[24] = "";
     if (!m)
         return -1;
-    int result = begin_print(e);
+    int result = device_open(&device, NULL, e);
+    if (result == 0 && (size_t)max_length > model_positions(m))
+        result = err_set(e, STATUS_USAGE, "--max-length %lld: the model has %zu positions",
+                         (long long)max_length, model_positions(m));
+    if (result == 0 && measure)
+        result = measure_pace(m, &device, &pace, e);
     if (result == 0)
+        result = begin_print(e);
+    if (result == 0 && !m->sketched)
         result = model_fingerprint(m, fingerprint, e);
     if (result == 0)
         result = mapped_unchanged(e);
     if (result == 0 && json)
-        result = print_json(m, fingerprint, e);
+        result = print_json(m, &device, fingerprint, measure ? &pace : NULL, e);
     else if (result == 0)
-        print_table(m, fingerprint);
+        print_table(m, &device, fingerprint, measure ? &pace : NULL);
     model_close(m);
+    device_release(&device);
     return end_print(result, e);
 }
 
@@ -377,6 +478,7 @@ static int unknown(const char *word)
 int main(int argc, char **argv)
 {
     struct operands operands;
+    train = trainer_defaults;
     for (int i = 0; argc > 1 && i < COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
             return run_command(i, argc - 1, argv + 1);

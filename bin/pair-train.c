@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     struct trainer_options *train = &pair.result.run.train;
     char tokenizer[24];
     *train = trainer_defaults;
-    pair.result.run.batch_size = 8;
+    pair.result.run.batch_size = RESULT_BATCH;
     train->learning_rate = 5e-7; // as SPIN, IRFT and GSIL
     loss_options_init(&losses, LOSS_ON_PAIRS, options);
     int status = train_start(&program, argc, argv, &common, &engine, "where should the model go?",

@@ -65,6 +65,7 @@ static struct option_spec options[] = {
     OPTION_SAVE_MINUTES(&reinforce.run),
     OPT_FLAG(0, "resume", &reinforce.run.resume, "continue from the state in OUT, if there is one"),
     OPT_FLAG(0, "overwrite", &reinforce.run.overwrite, OVERWRITE_HELP),
+    OPTION_DRY_RUN(&reinforce.run),
     OPTIONS_TRAINER(&reinforce.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_MODEL(&common),

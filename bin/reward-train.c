@@ -267,7 +267,7 @@ int main(int argc, char **argv)
     struct operands operands;
     struct err e;
     run.result.run.train = trainer_defaults;
-    run.result.run.batch_size = 8;
+    run.result.run.batch_size = RESULT_BATCH;
     run.result.run.train.learning_rate = 1e-4; // as TRL's RewardTrainer
     int status = program_start(&program, argc, argv, &operands);
     if (status >= 0)

@@ -13,7 +13,7 @@ static struct rollout_options run = {
     .samples = 1,
     .max_new_tokens = 256,
     .batch_size = 32,
-    .slots = 128,
+    .slots = ROLLOUT_SLOTS,
 };
 
 static const struct option_spec options[] = {

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     struct trainer_options *train = &sft.result.run.train;
     char tokenizer[24];
     *train = trainer_defaults;
-    sft.result.run.batch_size = 8;
+    sft.result.run.batch_size = RESULT_BATCH;
     train->learning_rate = 2e-5; // as TRL's SFTTrainer
     train->temperature = 1;
     loss_options_init(&losses, LOSS_ON_DEMONSTRATIONS, options);

@@ -57,7 +57,12 @@
         OPTION_SAVE_MINUTES(&(c)->run),                                                            \
         OPT_FLAG(0, "resume", &(c)->run.resume,                                                    \
                  "continue from the state in OUT.partial, if there is one"),                       \
-        OPT_FLAG(0, "overwrite", &(c)->run.overwrite, OVERWRITE_HELP)
+        OPT_FLAG(0, "overwrite", &(c)->run.overwrite, OVERWRITE_HELP), OPTION_DRY_RUN(&(c)->run)
+
+// Of struct run_options.
+#define OPTION_DRY_RUN(r)                                                                          \
+    OPT_FLAG(0, "dry-run", &(r)->dry_run,                                                          \
+             "open and check everything, say what the run would do, and train and write nothing")
 
 // What --overwrite says of itself.
 #define OVERWRITE_HELP                                                                             \

@@ -196,7 +196,8 @@ comes_back() { # DIRECTORY
     : >bad/model.safetensors
     fails 1 'bad: model.safetensors: too short' "$BIN/model" info bad
     rm bad/model.safetensors
-    fails 1 'bad: model.safetensors: No such file' "$BIN/model" info bad
+    fails 1 'bad: model.safetensors: No such file' "$BIN/model" diff bad "$model"
+    "$BIN/model" info bad | grep -x 'weights        none: this is what the configuration alone says'
     mkdir bad/model.safetensors
     fails 1 'bad: model.safetensors' "$BIN/model" info bad
     rmdir bad/model.safetensors

@@ -5,18 +5,38 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BATCH_TOKENS = 2048 };
-
 void pass_init(struct pass *p, struct model *m, struct device *device)
 {
     memset(p, 0, sizeof *p);
     p->model = m;
     p->device = device;
-    p->batch_tokens = BATCH_TOKENS;
+    p->batch_tokens = PASS_TOKENS;
     p->positions = model_positions(m);
     p->group = 1;
     decoder_init(&p->decoder, m, device);
     arena_init(&p->arena);
+}
+
+struct pass_size pass_largest(size_t batch_tokens, size_t group, size_t sequences, size_t longest)
+{
+    if (longest == 0)
+        longest = batch_tokens;
+    // Shorter ones fill the micro-batch up; one group goes alone, however long.
+    size_t most = sequences <= batch_tokens / longest ? sequences * longest : batch_tokens;
+    size_t alone = (group < sequences ? group : sequences) * longest;
+    struct pass_size s = {.tokens = most > alone ? most : alone, .longest = longest};
+    s.sequences = (s.tokens + longest - 1) / longest;
+    return s;
+}
+
+size_t pass_bytes(const struct device *d, const struct model *m, const struct pass_size *s,
+                  int save)
+{
+    // Of the packer: token, position, wanted, target, block.
+    enum { PACKED = 5 * sizeof(uint32_t) };
+    size_t blocks = s->sequences > 1 ? (s->sequences - 1) * decoder_block_bytes(m, save) : 0;
+    return decoder_work_bytes(m, s->tokens, s->tokens, save) + blocks + s->tokens * PACKED +
+           decoder_scratch_bytes(d, m, s->tokens, s->longest, save);
 }
 
 void pass_release(struct pass *p)

@@ -31,6 +31,19 @@ struct pass {
     size_t n_sequences;
 };
 
+// The largest micro-batch that may come.
+struct pass_size {
+    size_t tokens, longest, sequences;
+};
+// Of `sequences` of at most `longest` rows each, in groups; longest 0: unknown, as long as
+// batch_tokens at most.
+struct pass_size pass_largest(size_t batch_tokens, size_t group, size_t sequences, size_t longest);
+// Bytes that it takes, all its positions wanted, and the weights not counted; save: with a way
+// back.
+size_t pass_bytes(const struct device *d, const struct model *m, const struct pass_size *s,
+                  int save);
+
+enum { PASS_TOKENS = 2048 }; // batch_tokens at first
 void pass_init(struct pass *p, struct model *m, struct device *device);
 void pass_release(struct pass *p);
 void pass_begin(struct pass *p, const struct sequence *sequence, size_t n);

@@ -15,6 +15,7 @@ struct rollout_text {
     int (*token_id)(const char *directory, const char *text, int64_t *id, struct err *e);
 };
 
+enum { ROLLOUT_SLOTS = 128 }; // the default
 struct rollout_options {
     struct sampling sampling; // but for top_k
     int64_t top_k, max_new_tokens;

@@ -252,13 +252,28 @@ static int check_partial(const struct claim *c, const struct standing *out, cons
     return 0;
 }
 
+// A dry run leaves what a crash has left as it is, and cannot tell what comes of it.
+static int mend(const struct claim *c, struct err *e)
+{
+    char left[PATH_MAX];
+    if (!c->dry_run)
+        return directory_mend(c->path, c->transient, e);
+    int broken = directory_is_broken(c->path, left, e);
+    if (broken <= 0)
+        return broken;
+    return err_set(e, STATUS_FAILED,
+                   "%s: a run that was killed has left it: only a run mends that, and a dry run "
+                   "cannot tell what comes of it",
+                   left);
+}
+
 int claim_check(const struct claim *c, struct err *e)
 {
     struct standing out, partial;
     char *name = directory_beside(c->path, directory_partial, e);
     int result = name ? check_inputs(c, e) : -1;
     if (result == 0)
-        result = directory_mend(c->path, c->transient, e);
+        result = mend(c, e);
     if (result == 0)
         result = look(&out, c->path, c, e);
     if (result == 0)

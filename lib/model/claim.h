@@ -19,6 +19,7 @@ struct claim {
                                   // OUT.partial to go on from
     int living;                   // OUT is a policy: its state is in OUT itself
     int resume, overwrite;        // as the options say
+    int dry_run;                  // nothing is mended: what would have to be is refused
 };
 
 // Mends what a crash has left of OUT, then allows or refuses (STATUS_FAILED). Returns 1 where a

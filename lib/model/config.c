@@ -414,8 +414,13 @@ static int read_folder(struct model_config *c, const json_t *j, struct err *e)
 
 int config_read(struct model_config *c, int at, struct err *e)
 {
+    return config_read_file(c, at, file, e);
+}
+
+int config_read_file(struct model_config *c, int at, const char *name, struct err *e)
+{
     memset(c, 0, sizeof *c);
-    json_t *j = json_parse_file(at, file, CONFIG_LIMIT, e);
+    json_t *j = json_parse_file(at, name, CONFIG_LIMIT, e);
     if (!j)
         return -1;
     int result = read_folder(c, j, e);

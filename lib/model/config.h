@@ -111,6 +111,8 @@ struct model_config {
 // names the key: an unknown model_type, activation, rope type, a quantised checkpoint, and a key
 // that transformers reads for the family, unless it is used or known to change no number.
 MUST_CHECK int config_read(struct model_config *c, int at, struct err *e);
+// The same, from a file of another name than config.json.
+MUST_CHECK int config_read_file(struct model_config *c, int at, const char *name, struct err *e);
 void config_release(struct model_config *c);
 const char *config_rope_name(enum rope_type type);
 // Inverse frequencies [dims / 2] for a sequence of `length` tokens, rounded to fp32 as

@@ -200,9 +200,29 @@ size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int 
     size_t wanted = 3 * c->hidden + 2 + (c->has[ROLE_PROJECT_OUT] ? c->hidden + c->end_width : 0);
     for (size_t i = 0; i < c->n_ropes; i++)
         row += rope_same_up_to(c) < SIZE_MAX ? c->rope[i].dims + 1 : 0;
-    size_t blocks = 2 * layers * decoder_block_floats(m) * sizeof(float);
+    size_t blocks = decoder_block_bytes(m, save);
     size_t pieces = (layers * (PARTS + 3) + F_PARTS + B_PARTS + 24) * PIECE;
     return (n * row + n_wanted * wanted) * sizeof(float) + blocks + pieces;
+}
+
+size_t decoder_block_bytes(const struct model *m, int save)
+{
+    return 2 * (save ? m->config.layers : 1) * decoder_block_floats(m) * sizeof(float);
+}
+
+size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size_t n,
+                             size_t longest, int save)
+{
+    const struct model_config *c = &m->config;
+    struct scratch_shape s = {.rows = n,
+                              .longest = longest,
+                              .depth = c->intermediate,
+                              .head_dim = c->head_dim,
+                              .widens = c->conv1d || !m->master,
+                              .backward = save};
+    s.depth = s.depth > c->hidden ? s.depth : c->hidden;
+    s.depth = s.depth > query_width(c) ? s.depth : query_width(c);
+    return d->ops->scratch_bytes(&s);
 }
 
 static float *floats(struct decoder *d, size_t rows, size_t cols, struct err *e)

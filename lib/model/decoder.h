@@ -64,5 +64,10 @@ size_t decoder_block_floats(const struct model *m);
 // one sequence; each other one whose length is no multiple of 16 takes up to a block of keys and
 // values more.
 size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save);
+// Those up to a block in all layers that hold their keys and values at a time.
+size_t decoder_block_bytes(const struct model *m, int save);
+// And of the device's work space; longest: of a sequence, with what the cache holds of it.
+size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size_t n,
+                             size_t longest, int save);
 
 #endif

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -450,6 +451,21 @@ int directory_mend(const char *path, const char *const *transient, struct err *e
     free(old);
     free(replaced);
     return result;
+}
+
+int directory_is_broken(const char *path, char *left, struct err *e)
+{
+    const char *const suffix[] = {old_suffix, replaced_suffix};
+    int found = 0;
+    for (int i = 0; i < 2 && !found; i++) {
+        char *name = directory_beside(path, suffix[i], e);
+        if (!name)
+            return -1;
+        found = is_filled(name);
+        snprintf(left, PATH_MAX, "%s", name);
+        free(name);
+    }
+    return found;
 }
 
 // Whether the text, if it has a checksum, is the one that it belongs to.

@@ -43,6 +43,8 @@ MUST_CHECK int directory_commit(struct directory_output *o, enum directory_end e
 // Ends what a crash broke off in directory_commit or left after directory_set_aside. Under the
 // lock. transient: NULL for a policy, which lives with them.
 MUST_CHECK int directory_mend(const char *path, const char *const *transient, struct err *e);
+// Whether it may have something to do: 1, with what is left there in left [PATH_MAX], or 0.
+MUST_CHECK int directory_is_broken(const char *path, char *left, struct err *e);
 // PATH becomes PATH.replaced, from which directory_mend brings it back while there is no PATH;
 // directory_forget removes it.
 MUST_CHECK int directory_set_aside(const char *path, struct err *e);

@@ -196,6 +196,25 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
     return NULL;
 }
 
+struct generator_bytes generator_bytes(const struct device *d, const struct model *m, size_t slots,
+                                       size_t length)
+{
+    // A prompt that waits, and the block of each that is filled in part.
+    size_t blocks = (slots + 1) * ((length + KV_BLOCK - 1) / KV_BLOCK + 1);
+    // Prompts are filled in beside samples that go on.
+    size_t prompts = length < PREFILL_TOKENS ? PREFILL_TOKENS : length, vocab = m->config.vocab;
+    size_t rows = slots < HEAD_ROWS ? slots : HEAD_ROWS;
+    if (prompts > slots * length)
+        prompts = slots * length;
+    struct scratch_shape head = {.rows = rows, .depth = m->config.end_width};
+    size_t draw = (size_t)threads_count() * vocab * (sizeof(float) + sizeof(struct candidate));
+    return (struct generator_bytes){
+        .cache = m->config.layers * decoder_block_bytes(m, 0) * blocks,
+        .work = decoder_work_bytes(m, prompts + slots, 2 * slots, 0) +
+                decoder_scratch_bytes(d, m, prompts + slots, length, 0) +
+                rows * vocab * sizeof(float) + draw + d->ops->scratch_bytes(&head)};
+}
+
 void request_free(struct request *r)
 {
     if (!r)

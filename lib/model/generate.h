@@ -56,6 +56,13 @@ struct generator;
 // `reference`: the second model of `contrast`, or NULL. Models and options are borrowed.
 struct generator *generator_open(struct model *m, struct model *reference, struct device *d,
                                  const struct generate_options *o, struct err *e);
+// Bytes that `slots` samples in flight take, each of `length` tokens with its prompt, beside the
+// weights: of the cache, and of all else.
+struct generator_bytes {
+    size_t cache, work;
+};
+struct generator_bytes generator_bytes(const struct device *d, const struct model *m, size_t slots,
+                                       size_t length);
 void generator_close(struct generator *g);
 // Queues n samples of a prompt (copied). `key`: what the random numbers of sample i come from,
 // together with the seed and its number.

@@ -210,6 +210,24 @@ int head_score(struct device *d, const struct model *m, const float *hidden, con
     return 0;
 }
 
+// One set of logits of a chunk, and what makes them.
+static size_t chunk_bytes(const struct device *d, const struct model *m, size_t bytes, size_t n,
+                          int sets)
+{
+    struct scratch_shape s = {.rows = chunk_rows(m, bytes, n), .depth = m->config.end_width};
+    return (size_t)sets * s.rows * m->config.vocab * sizeof(float) + d->ops->scratch_bytes(&s);
+}
+
+size_t head_score_bytes(const struct device *d, const struct model *m, size_t n)
+{
+    return chunk_bytes(d, m, SCORE_BYTES, n, 1);
+}
+
+size_t head_train_bytes(const struct device *d, const struct model *m, size_t n)
+{
+    return chunk_bytes(d, m, TRAIN_BYTES, n, m->config.logit_softcap > 0 ? 2 : 1);
+}
+
 size_t head_terms_bytes(const struct model *m, size_t n)
 {
     return 2 * chunk_rows(m, TRAIN_BYTES, n) * m->config.vocab * sizeof(float);

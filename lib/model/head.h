@@ -62,6 +62,9 @@ MUST_CHECK int head_train(struct device *d, struct model *m, const float *hidden
                           const uint32_t *target, size_t n, const struct head_terms *terms,
                           const struct head_result *out, head_loss *loss, void *arg, float *dhidden,
                           struct err *e);
+// Bytes of the device's work space that head_score, or head_train without terms, of n rows takes.
+size_t head_score_bytes(const struct device *d, const struct model *m, size_t n);
+size_t head_train_bytes(const struct device *d, const struct model *m, size_t n);
 // Bytes that terms add to a head_train of n rows.
 size_t head_terms_bytes(const struct model *m, size_t n);
 // The reward head: value[i] = hidden[i] . w, and the way back from dvalue [n]: the gradient of w,

@@ -302,7 +302,7 @@ static const char template_name[] = "chat_template.jinja";
 
 int model_keep(struct model *m, struct err *e)
 {
-    if (m->kept.n)
+    if (m->kept.n || m->sketched)
         return 0;
     if (kept_read(&m->kept, m->directory, e) < 0)
         return err_prefix(e, "%s", m->path);
@@ -418,6 +418,9 @@ int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct e
         for (size_t at = data; at < s->size; at += STEP)
             hash_add(&h, s->map + at, s->size - at < SAMPLE ? s->size - at : SAMPLE);
     }
+    // The pages that were read stay nobody's, where the masters have taken the files' place.
+    for (size_t i = 0; m->master && i < m->n_shards; i++)
+        safetensors_forget(&m->shard[i]);
     hash_fingerprint(hash_value(&h), out);
     hash_release(&h);
     return 0;

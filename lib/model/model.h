@@ -54,6 +54,7 @@ struct model {
     struct rope_tables rope;
     float *key_bias; // [heads][key_bias_positions] ALiBi
     size_t key_bias_positions;
+    int sketched; // of a configuration alone: sketch.h
 };
 
 // Opens DIR, reads config.json and maps the weights; checks every name, shape and type. A language
@@ -108,9 +109,17 @@ size_t model_file_bytes(const struct model *m, const char *save_dtype);
 // left out, a head of one number is added with weights 0, config.json says so. `pad`: id of the
 // token that fills batches in transformers, where config.json has none; -1: unknown.
 MUST_CHECK int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e);
+// n_flat of what that writes.
+size_t model_reward_weights(const struct model *m);
+// Whether it can.
+MUST_CHECK int model_check_as_reward(const struct model *m, struct err *e);
 // model init: fills DIR `to` (which has config.json) with fresh weights: N(0, initializer_range^2),
 // norms 1, biases 0; refused where the disk has no room for them.
 MUST_CHECK int model_init(const char *config_directory, int to, uint64_t seed,
                           const char *save_dtype, struct err *e);
+// Writes the safetensors file of a model with that configuration, in the type that it declares:
+// with `filled` any numbers of the right size, otherwise a hole in their place. fd: an empty file.
+MUST_CHECK int model_write_sketch(const struct model_config *c, int fd, const char *where,
+                                  int filled, struct err *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // Bytes of an element of each type the format knows; the names of enum dtype come first.
 static const struct {
@@ -318,6 +319,21 @@ int safetensors_open_in(struct safetensors *s, int at, const char *folder, const
         s->path && full ? io_open_regular(at, name, e) : err_memory(e, strlen(name), "a file name");
     s->file = fd < 0 ? NULL : mapped_open(fd, full, e);
     free(full);
+    if (s->file && read_start(s, e) == 0)
+        return 0;
+    safetensors_close(s);
+    return -1;
+}
+
+int safetensors_open_fd(struct safetensors *s, int fd, const char *name, struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    s->path = strdup(name);
+    if (!s->path) {
+        close(fd);
+        return err_memory(e, strlen(name), "a file name");
+    }
+    s->file = mapped_open(fd, name, e);
     if (s->file && read_start(s, e) == 0)
         return 0;
     safetensors_close(s);

@@ -43,6 +43,8 @@ MUST_CHECK int safetensors_open(struct safetensors *s, int at, const char *name,
 // (base/mapped.h).
 MUST_CHECK int safetensors_open_in(struct safetensors *s, int at, const char *folder,
                                    const char *name, struct err *e);
+// The same from a descriptor, which is taken over, also on failure; `name` is for messages.
+MUST_CHECK int safetensors_open_fd(struct safetensors *s, int fd, const char *name, struct err *e);
 void safetensors_close(struct safetensors *s);
 // Gives the pages and copies that were read back to the system; the file stays mapped, but results
 // no longer depend on it.

@@ -382,6 +382,29 @@ static int write_reward_shard(const struct model *m, int fd, size_t i,
     return result;
 }
 
+size_t model_reward_weights(const struct model *m)
+{
+    enum { ALIGN_VALUES = 16 };
+    size_t n = m->n_flat;
+    if (m->config.head == HEAD_REWARD)
+        return n;
+    for (size_t i = 0; i < m->n_parameters; i++)
+        if (m->parameter[i].role == ROLE_HEAD || m->parameter[i].role == ROLE_HEAD_BIAS)
+            n -= (m->parameter[i].rows * m->parameter[i].cols + ALIGN_VALUES - 1) / ALIGN_VALUES *
+                 ALIGN_VALUES;
+    return n + (m->config.end_width + ALIGN_VALUES - 1) / ALIGN_VALUES * ALIGN_VALUES;
+}
+
+int model_check_as_reward(const struct model *m, struct err *e)
+{
+    if (!family_architecture(&m->config, HEAD_REWARD))
+        return err_set(e, STATUS_FAILED, "%s: transformers has no reward models of type %s", m->path,
+                       m->config.model_type);
+    if (!strcmp(m->parameter[0].entry->name, m->family->name[ROLE_HEAD]))
+        return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
+    return 0;
+}
+
 int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err *e)
 {
     const struct safetensors_entry *like = m->parameter[0].entry; // the embedding
@@ -390,12 +413,9 @@ int model_save_as_reward(const struct model *m, int to, int64_t pad, struct err 
                                      .dim = {1, m->config.end_width},
                                      .bytes = m->config.end_width * dtype_size(like->dtype)};
     memcpy(head.type, like->type, sizeof head.type);
-    if (!family_architecture(&m->config, HEAD_REWARD))
-        return err_set(e, STATUS_FAILED, "%s: transformers has no reward models of type %s",
-                       m->path, m->config.model_type);
-    if (!strcmp(like->name, m->family->name[ROLE_HEAD]))
-        return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
-    int result = write_kept(m, to, e);
+    int result = model_check_as_reward(m, e);
+    if (result == 0)
+        result = write_kept(m, to, e);
     for (size_t i = 0; i < m->n_shards && result == 0; i++) {
         const char *name = m->shard_name[i];
         int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -548,6 +568,50 @@ static int write_init(const struct plan *plan, const struct model_config *c, int
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, where.text);
     free(header);
+    return result;
+}
+
+// A tensor's values for sketches: a piece of random numbers over and over, which is enough to
+// compute with and quickly made.
+static int fill_roughly(int fd, const char *where, const struct planned *planned,
+                        const struct model_config *c, enum dtype type, struct err *e)
+{
+    static const uint64_t any_seed = 0;
+    size_t values = planned->entry.bytes / dtype_size(type);
+    struct rng rng;
+    float *data = mem_alloc(CHUNK, sizeof *data, "a tensor", e);
+    if (!data)
+        return -1;
+    rng_init(&rng, any_seed, RNG_INIT, hash_string(planned->entry.name), 0);
+    for (size_t i = 0; i < CHUNK && i < values; i++)
+        data[i] = family_is_norm(planned->role) ? 1 - c->norm_offset
+                  : planned->entry.n_dims > 1   ? (float)(c->initializer_range * rng_normal(&rng))
+                                                : 0;
+    int result = 0;
+    for (size_t at = 0; at < values && result == 0; at += CHUNK)
+        result = write_values(fd, data, values - at < CHUNK ? values - at : CHUNK, type, where, e);
+    free(data);
+    return result;
+}
+
+int model_write_sketch(const struct model_config *c, int fd, const char *where, int filled,
+                       struct err *e)
+{
+    struct plan plan = {0};
+    size_t size = 0, bytes = 0;
+    int result = plan_model(&plan, c, c->dtype, e);
+    char *header = result == 0 ? plan_header(&plan, &size, e) : NULL;
+    result = header ? write_header(fd, header, size, where, e) : -1;
+    for (size_t i = 0; i < plan.n && result == 0; i++) {
+        bytes += plan.tensor[i].entry.bytes;
+        if (filled)
+            result = fill_roughly(fd, where, &plan.tensor[i], c, c->dtype, e);
+    }
+    // A hole takes no memory until somebody reads it.
+    if (result == 0 && ftruncate(fd, (off_t)(8 + size + bytes)) < 0)
+        result = err_errno(e, where);
+    free(header);
+    plan_release(&plan);
     return result;
 }
 

@@ -20,6 +20,15 @@ struct device {
     const void *backend; // the backend's own
 };
 
+// What the work space of a pass depends on.
+struct scratch_shape {
+    size_t rows, longest; // tokens of the batch, and of its longest sequence with all before it
+    size_t depth;         // the widest input of a product
+    size_t head_dim;
+    int widens; // a weight of a product is turned or not fp32
+    int backward;
+};
+
 // y = x w^T + bias, or y += with `add`.
 struct linear {
     float *y;           // [n, w.rows]
@@ -100,6 +109,10 @@ struct ops {
     // Readies what the backward calls need: early, so that what is lacking is found before the
     // work.
     int (*backward_open)(struct device *d, struct err *e);
+    // Most bytes of work space that the operations of a pass take at a time, beside what they are
+    // given; and what readying the backward calls takes.
+    size_t (*scratch_bytes)(const struct scratch_shape *s);
+    size_t (*backward_bytes)(void);
     const char *name;
     // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
     // transposed.

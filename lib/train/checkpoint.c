@@ -204,28 +204,50 @@ static int64_t counter(const json_t *metadata, const char *key)
     return text && number_to_i64(text, &value) == 0 ? value : -1;
 }
 
-int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e)
+static int read_counts(const struct safetensors *s, const char *name,
+                       struct checkpoint_counts *counts, json_t **settings, struct err *e)
+{
+    const char *text = json_string_value(json_object_get(s->metadata, "settings"));
+    int64_t step = counter(s->metadata, "step"), tokens = counter(s->metadata, "num_tokens");
+    int64_t updates = counter(s->metadata, "updates");
+    if (check_sum(s, e) < 0)
+        return -1;
+    if (!text || step < 0 || tokens < 0 || updates < 0 || step > MOST_UPDATES)
+        return err_set(e, STATUS_FAILED, "%s: not the state of a training run", name);
+    *counts = (struct checkpoint_counts){step, updates, (uint64_t)tokens};
+    *settings = json_parse(text, strlen(text), name, e);
+    return *settings ? 0 : -1;
+}
+
+int checkpoint_look(int at, const char *name, struct checkpoint_counts *counts, json_t **settings,
+                    struct err *e)
 {
     struct safetensors s;
     *settings = NULL;
     if (safetensors_open(&s, at, name, e) < 0)
         return -1;
-    const char *text = json_string_value(json_object_get(s.metadata, "settings"));
-    int64_t step = counter(s.metadata, "step"), tokens = counter(s.metadata, "num_tokens");
-    int64_t updates = counter(s.metadata, "updates");
-    int result = 0;
-    if (check_sum(&s, e) < 0)
-        result = -1;
-    else if (!text || step < 0 || tokens < 0 || updates < 0 || step > MOST_UPDATES)
-        result = err_set(e, STATUS_FAILED, "%s: not the state of a training run", name);
+    int result = read_counts(&s, name, counts, settings, e);
+    safetensors_close(&s);
+    return result;
+}
+
+int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e)
+{
+    struct safetensors s;
+    struct checkpoint_counts counts;
+    *settings = NULL;
+    if (safetensors_open(&s, at, name, e) < 0)
+        return -1;
+    int result = read_counts(&s, name, &counts, settings, e);
     if (result == 0)
         result = load_parts(&s, t, e);
     if (result == 0) {
-        *settings = json_parse(text, strlen(text), name, e);
-        result = *settings ? 0 : -1;
-        t->step = step;
-        t->num_tokens = (uint64_t)tokens;
-        t->optimizer.step = updates;
+        t->step = counts.step;
+        t->num_tokens = counts.num_tokens;
+        t->optimizer.step = counts.updates;
+    } else {
+        json_decref(*settings);
+        *settings = NULL;
     }
     safetensors_close(&s);
     return result;

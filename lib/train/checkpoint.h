@@ -19,6 +19,13 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
 // Loads it into a trainer made with the same model and options. The file must be whole, by its
 // checksum, and hold only finite numbers. *settings: a new reference.
 int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settings, struct err *e);
+// The counters and settings of a state, and the check of its sum, without its tensors.
+struct checkpoint_counts {
+    int64_t step, updates;
+    uint64_t num_tokens;
+};
+int checkpoint_look(int at, const char *name, struct checkpoint_counts *counts, json_t **settings,
+                    struct err *e);
 // Refuses (naming the first key) when `now` and `then` differ in a key of `now`.
 int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e);
 

@@ -67,6 +67,30 @@ size_t offline_next(struct offline *s, int64_t step)
     return n * unit(s);
 }
 
+uint64_t offline_trained(struct offline *s, int64_t steps)
+{
+    int64_t epoch = offline_epoch_steps(s);
+    uint64_t all = 0, rest = 0;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < unit(s); k++)
+            all += sequence_wanted(&s->data->example[member(s, i, k)].sequence);
+    for (int64_t step = steps - steps % epoch; step < steps; step++) {
+        size_t n = offline_next(s, step);
+        for (size_t i = 0; i < n; i++)
+            rest += sequence_wanted(&s->batch[i].sequence);
+    }
+    return (uint64_t)(steps / epoch) * all + rest;
+}
+
+size_t offline_longest(const struct offline *s, int after)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < s->data->n; i++)
+        if (s->data->example[i].sequence.n > longest)
+            longest = s->data->example[i].sequence.n;
+    return longest > 1 && !after ? longest - 1 : longest;
+}
+
 struct shown offline_record(const struct offline *s, size_t i)
 {
     size_t k = i % unit(s);

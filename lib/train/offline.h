@@ -27,6 +27,10 @@ void offline_release(struct offline *s);
 int64_t offline_epoch_steps(const struct offline *s); // updates per epoch
 // Units that the first `steps` updates see.
 uint64_t offline_seen(const struct offline *s, int64_t steps);
+// Trained tokens of the first `steps` updates.
+uint64_t offline_trained(struct offline *s, int64_t steps);
+// Rows of the longest sequence that go through a model; after: its last token too.
+size_t offline_longest(const struct offline *s, int after);
 // Fills `batch` for the update after `step` others; returns its number of examples.
 size_t offline_next(struct offline *s, int64_t step);
 // What messages call example i of the batch.

@@ -141,8 +141,11 @@ static int update(struct pair_online *r, struct err *e)
     struct step_report report;
     size_t n = 2 * r->pairing.complete;
     make_examples(r);
-    if (publisher_step(p, &r->batch, r->example, n, &r->objective.objective, &report, e) < 0 ||
-        write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || publisher_show(p, e) < 0)
+    if (publisher_step(p, &r->batch, r->example, n, &r->objective.objective, &report, e) < 0)
+        return -1;
+    if (p->run.o->dry_run)
+        return keep_open(r, e);
+    if (write_metrics(r, &report, e) < 0 || keep_open(r, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
     progress_update(&p->run.progress, generation, "loss %.4f", report.loss);
@@ -241,8 +244,8 @@ static int train(struct pair_online *r, const struct run_options *o, const char 
     struct publisher *p = &r->publisher;
     struct run *run = &p->run;
     if (publisher_open(p, o, "pair-train", e) < 0 ||
-        run_prepare(run, o->max_steps, token_objective_bytes(r->loss, run->model, &o->train), e) <
-            0)
+        run_prepare(run, o->max_steps,
+                    token_objective_bytes(r->loss, &run->device, run->model, &run->size), e) < 0)
         return -1;
     token_objective_init(&r->objective, r->loss, run->model, &run->device, &o->train);
     r->objective.entropy = 1;

@@ -70,7 +70,7 @@ static int train(struct pair_run *r, const char *input, struct err *e)
     r->result.note = note;
     r->result.arg = r;
     return result_train(&r->result, &r->objective.objective,
-                        token_objective_bytes(&r->loss, run->model, &o->train), e);
+                        token_objective_bytes(&r->loss, &run->device, run->model, &run->size), e);
 }
 
 int pair_train_run(const struct pair_train_options *o, const char *input, struct err *e)

@@ -2,8 +2,10 @@
 #include "train/publisher.h"
 #include "base/io.h"
 #include "base/mapped.h"
+#include "base/shown.h"
 #include "base/signals.h"
 #include "train/checkpoint.h"
+#include "train/dry_run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -369,15 +371,29 @@ void publisher_take_back(struct publisher *p, const char *rule, double value, do
     long long generation = p->run.trainer.step, kept = p->before_step;
     message_note("stopped: %s %.6g passes %.6g at generation %lld; generation %lld is kept", rule,
                  value, limit, generation, kept);
-    memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
+    if (!p->run.o->dry_run)
+        memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
     p->run.trainer.step = kept;
     p->stopped = 1;
+}
+
+// Of a dry run: counted, not made.
+static int rehearse_step(struct publisher *p, const struct trainer_example *example, size_t n,
+                         struct step_report *report, struct err *e)
+{
+    p->before_step = p->run.trainer.step;
+    if (trainer_rehearse(&p->run.trainer, example, n, report, e) < 0)
+        return err_prefix(e, "%s", p->source.where);
+    p->source.used = p->source.came;
+    return 0;
 }
 
 int publisher_step(struct publisher *p, const struct frame *batch,
                    const struct trainer_example *example, size_t n, struct objective *objective,
                    struct step_report *report, struct err *e)
 {
+    if (p->run.o->dry_run)
+        return rehearse_step(p, example, n, report, e);
     if (remember(p, e) < 0)
         return -1;
     if (trainer_step(&p->run.trainer, example, n, objective, report, e) < 0) {
@@ -402,6 +418,8 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
 
 int publisher_show(struct publisher *p, struct err *e)
 {
+    if (p->run.o->dry_run)
+        return 0;
     int save = run_save_due(&p->run);
     p->midway = 0;
     // The last generation is published with the note that says so.
@@ -445,7 +463,7 @@ static int run_updates(struct publisher *p, struct err *e)
         more = online_next(&p->source, e);
         if (more > 0 && !finished && use_frame(p, e) < 0)
             more = -1;
-        if (more > 0 && !finished && done(p) && p->live) {
+        if (more > 0 && !finished && done(p) && p->live && !p->run.o->dry_run) {
             finished = 1;
             more = publish(p, 1, 1, e) < 0 ? -1 : 1;
         }
@@ -455,7 +473,7 @@ static int run_updates(struct publisher *p, struct err *e)
     if (more == 0 && !done(p) && p->end(p->arg, e) < 0)
         more = -1;
     p->whole = more == 0;
-    if (more == 0 && !finished)
+    if (more == 0 && !finished && !p->run.o->dry_run)
         more = publish(p, 1, 1, e);
     progress_end(&p->run.progress);
     return more;
@@ -478,7 +496,7 @@ static int keep_state(const struct publisher *p)
 static void clean_up(struct publisher *p, struct err *e)
 {
     struct err second;
-    if (p->refused || (!p->shown && !p->created && !p->run.trainer.step))
+    if (p->run.o->dry_run || p->refused || (!p->shown && !p->created && !p->run.trainer.step))
         return;
     int stopped = signals_stop_requested();
     // Nothing is saved of a run whose models changed under it: what it made may be of both.
@@ -523,8 +541,66 @@ int publisher_open(struct publisher *p, const struct run_options *o, const char 
     return run_open(&p->run, o, program, 1, 0, e);
 }
 
+// As `begin`, but that nothing is put in its place.
+static int look_at_place(struct publisher *p, json_t **then, int *resumes, struct err *e)
+{
+    if (run_check_space(&p->run, p->run.o->resume ? 1 : 3, p->run.o->resume ? 1 : 2, e) < 0)
+        return -1;
+    *resumes = p->run.o->resume ? load_state(p, then, e) : 0;
+    p->before_step = p->run.trainer.step;
+    return *resumes < 0 ? -1 : agree(p, *then, e);
+}
+
+static void tell_stream(const struct publisher *p, int64_t first, uint64_t tokens_before)
+{
+    const struct online *s = &p->source;
+    const struct trainer *t = &p->run.trainer;
+    if (!p->live) {
+        dry_run_line("stream", "not a file, and not read: a run has to read it once");
+        if (p->run.o->max_steps)
+            dry_run_line("updates", "up to %lld", (long long)p->run.o->max_steps);
+        return;
+    }
+    dry_run_line("stream", "%s: %llu record%s", shown(s->where, strlen(s->where)).text,
+                 (unsigned long long)s->sequences, s->sequences == 1 ? "" : "s");
+    if (s->skip)
+        dry_run_line("used already", "%llu of them", (unsigned long long)s->skip);
+    dry_run_line("updates", "%lld, generations %lld to %lld", (long long)(t->step - first),
+                 (long long)first, (long long)t->step);
+    if (p->stopped)
+        dry_run_line("stops", "by its rule: generation %lld is kept", (long long)t->step);
+    dry_run_line("trained tokens", "%llu", (unsigned long long)(t->num_tokens - tokens_before));
+}
+
+// In place of training: the stream is read and counted where that can be done again.
+static int rehearse(struct publisher *p, const char *input, struct err *e)
+{
+    json_t *then = NULL;
+    int resumes = 0, result = online_prove(&p->source, input, &p->live, e);
+    if (result == 0 && p->live)
+        result = open_stream(p, input, e);
+    if (result == 0)
+        result = set_history(p, e);
+    if (result == 0)
+        result = look_at_place(p, &then, &resumes, e);
+    json_decref(then);
+    int64_t first = p->run.trainer.step;
+    uint64_t tokens_before = p->run.trainer.num_tokens;
+    if (result == 0 && p->live)
+        result = run_updates(p, e);
+    if (result < 0)
+        return -1;
+    tell_stream(p, first, tokens_before);
+    if (resumes)
+        dry_run_line("goes on", "after generation %lld", (long long)first);
+    dry_run_tell(&p->run, NULL, resumes);
+    return dry_run_end(e);
+}
+
 int publisher_train(struct publisher *p, const char *input, struct err *e)
 {
+    if (p->run.o->dry_run)
+        return rehearse(p, input, e);
     int result = start(p, input, e);
     return result == 0 ? run_updates(p, e) : result;
 }
@@ -536,7 +612,7 @@ int publisher_close(struct publisher *p, int result, struct err *e)
         clean_up(p, e);
     if (metrics_close(&p->run.metrics, result < 0 ? &ignored : e) < 0)
         result = -1;
-    if (result == 0)
+    if (result == 0 && !p->run.o->dry_run)
         run_tell_end(&p->run, "generation ", "");
     run_close(&p->run);
     online_release(&p->source);

@@ -292,6 +292,8 @@ static int update(struct reinforce_run *r, struct err *e)
     // Not before: an update that is given up is tried again by a run that goes on.
     window_add(&r->last_reward, stats.reward);
     window_add(&r->last_kl, stats.kl);
+    if (p->run.o->dry_run)
+        return 0;
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
@@ -339,6 +341,12 @@ static int open_loss(struct reinforce_run *r, struct err *e)
     return 0;
 }
 
+// A stop rule goes back to the generation before, which is held for it.
+static int takes_back(const struct reinforce_options *o)
+{
+    return isfinite(o->stop_reward) || isfinite(o->stop_kl);
+}
+
 static int prepare(struct reinforce_run *r, struct err *e)
 {
     const struct reinforce_options *o = r->o;
@@ -353,8 +361,11 @@ static int prepare(struct reinforce_run *r, struct err *e)
         if (r->exact.frozen[i].model &&
             claim_check_input(o->run.output, r->exact.frozen[i].model->path, e) < 0)
             return -1;
-    size_t tokens = (size_t)o->run.train.micro_batch_tokens;
-    if (run_prepare(run, o->run.max_steps, exact_terms_bytes(&r->exact, run->model, tokens), e) < 0)
+    size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size) +
+                   exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    if (takes_back(o))
+        bytes += run->model->n_flat * sizeof(float);
+    if (run_prepare(run, o->run.max_steps, bytes, e) < 0)
         return -1;
     token_objective_init(t, &r->loss, run->model, &run->device, &o->run.train);
     t->normalize = r->normalize;
@@ -369,7 +380,7 @@ static int train(struct reinforce_run *r, const char *input, struct err *e)
     struct publisher *p = &r->publisher;
     if (publisher_open(p, &r->o->run, "reinforce-step", e) < 0 || prepare(r, e) < 0)
         return -1;
-    p->takes_back = isfinite(r->o->stop_reward) || isfinite(r->o->stop_kl);
+    p->takes_back = takes_back(r->o);
     p->open = open_stream;
     p->record = use_record;
     p->end = use_rest;

@@ -3,8 +3,10 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/io.h"
+#include "base/shown.h"
 #include "base/signals.h"
 #include "train/checkpoint.h"
+#include "train/dry_run.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -215,7 +217,17 @@ static int begin_output(struct result *r, struct err *e)
                        "or choose another name with -o",
                        o->output);
     }
-    return directory_begin(&r->out, o->output, o->resume, r->overwrite, e);
+    return o->dry_run ? 0 : directory_begin(&r->out, o->output, o->resume, r->overwrite, e);
+}
+
+// Of the largest micro-batch: the data are known.
+static void set_size(struct result *r, const struct result_plan *plan)
+{
+    const struct run_options *o = r->run.o;
+    size_t unit = plan->pair ? 2 : 1, n = (size_t)o->batch_size;
+    r->run.size =
+        pass_largest((size_t)o->train.micro_batch_tokens, plan->after ? unit : 1,
+                     unit * (n < plan->n ? n : plan->n), offline_longest(&r->source, plan->after));
 }
 
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e)
@@ -224,6 +236,8 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
     r->where = plan->where;
     int result = offline_init(&r->source, plan->data, plan->pair, plan->n, (size_t)o->batch_size,
                               r->o->shuffle, o->seed, e);
+    if (result == 0)
+        set_size(r, plan);
     if (result == 0)
         result = plan_steps(r, e);
     if (result == 0)
@@ -236,25 +250,19 @@ int result_begin(struct result *r, const struct result_plan *plan, struct err *e
     return result < 0 ? -1 : begin_output(r, e);
 }
 
-static int resume(struct result *r, struct err *e)
+// Takes up the state in the directory `at`, called `directory`.
+static int take_up(struct result *r, int at, const char *directory, struct err *e)
 {
     struct run *run = &r->run;
-    const char *directory = r->out.partial;
-    if (!run->o->resume)
-        return run_open_metrics(run, directory, 0, e);
-    if (!io_exists(r->out.fd, run_state)) {
-        message_note("%s: no state to go on from; starting at the beginning", r->out.partial);
-        return run_open_metrics(run, directory, 0, e);
-    }
     json_t *then;
-    if (run_load_state(run, r->out.fd, directory, &then, e) < 0)
+    if (run_load_state(run, at, directory, &then, e) < 0)
         return -1;
     int result = checkpoint_agrees(then, run->settings, e);
     if (result == 0 && run->trainer.step > r->total_steps)
         result = err_set(e, STATUS_FAILED, "%s/%s: update %lld of %lld cannot be", directory,
                          run_state, (long long)run->trainer.step, (long long)r->total_steps);
     if (result == 0)
-        result = run_check_files(then, r->out.fd, directory, e);
+        result = run_check_files(then, at, directory, e);
     if (result == 0)
         result = run_check_metrics(run, directory, then, e);
     if (result == 0) {
@@ -263,6 +271,18 @@ static int resume(struct result *r, struct err *e)
     }
     json_decref(then);
     return result;
+}
+
+static int resume(struct result *r, struct err *e)
+{
+    struct run *run = &r->run;
+    const char *directory = r->out.partial;
+    if (!run->o->resume)
+        return run_open_metrics(run, directory, 0, e);
+    if (io_exists(r->out.fd, run_state))
+        return take_up(r, r->out.fd, directory, e);
+    message_note("%s: no state to go on from; starting at the beginning", directory);
+    return run_open_metrics(run, directory, 0, e);
 }
 
 // Of a run that failed: what is left of it, if anything.
@@ -331,6 +351,60 @@ static int check_space(const struct result *r, struct err *e)
                             : run_check_space(&r->run, models, 2, e);
 }
 
+static void tell_data(struct result *r)
+{
+    const struct dataset *d = r->source.data;
+    size_t n = d->n + d->untrained;
+    dry_run_line("data", "%s: %zu record%s, %zu without trained tokens",
+                 shown(r->where, strlen(r->where)).text, n, n == 1 ? "" : "s", d->untrained);
+    if (!dry_run_is_file(r->run.o->input[0]))
+        dry_run_line("", "not a file: it has been read, and a run has to read it again");
+    if (r->source.pair)
+        dry_run_line("pairs", "%zu", r->source.n);
+    dry_run_line("tokens", "%zu, %llu of them trained on", d->all.n_tokens,
+                 (unsigned long long)offline_trained(&r->source, offline_epoch_steps(&r->source)));
+}
+
+static void tell_updates(struct result *r)
+{
+    const struct trainer *t = &r->run.trainer;
+    dry_run_line("epochs", "%.6g",
+                 (double)offline_seen(&r->source, r->total_steps) / (double)r->source.n);
+    dry_run_line("updates", "%lld of up to %lld %s%s", (long long)r->total_steps,
+                 (long long)r->run.o->batch_size, r->source.pair ? "pair" : "sequence",
+                 r->run.o->batch_size == 1 ? "" : "s");
+    dry_run_line("trained tokens", "%llu in all",
+                 (unsigned long long)offline_trained(&r->source, r->total_steps));
+    if (t->step)
+        dry_run_line("done already", "%lld updates, %llu trained tokens", (long long)t->step,
+                     (unsigned long long)t->num_tokens);
+    for (int i = 0; i < r->keep.n; i++)
+        dry_run_line("kept", "%s", r->keep.at[i].name);
+}
+
+// In place of training: what a run with --resume would find, and what this one would do.
+static int rehearse(struct result *r, struct err *e)
+{
+    const struct run *run = &r->run;
+    char *partial = directory_beside(run->o->output, directory_partial, e);
+    if (!partial)
+        return -1;
+    int at = run->o->resume ? open(partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int resumes = at >= 0 && io_exists(at, run_state), result = 0;
+    if (resumes)
+        result = take_up(r, at, partial, e);
+    if (at >= 0)
+        close(at);
+    if (result == 0) {
+        tell_data(r);
+        tell_updates(r);
+        dry_run_tell(run, partial, resumes);
+        result = dry_run_end(e);
+    }
+    free(partial);
+    return result;
+}
+
 int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e)
 {
     r->objective = objective;
@@ -338,8 +412,11 @@ int result_train(struct result *r, struct objective *objective, size_t bytes, st
         message_note("%s: is complete already", r->run.o->output);
         return 0;
     }
-    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0 ||
-        resume(r, e) < 0)
+    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0)
+        return -1;
+    if (r->run.o->dry_run)
+        return rehearse(r, e);
+    if (resume(r, e) < 0)
         return -1;
     if (run_updates(r, e) < 0)
         return e->status == STATUS_AGAIN ? -1 : tell_state(r, e);

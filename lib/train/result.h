@@ -14,6 +14,7 @@
 #include "train/offline.h"
 #include "train/run.h"
 
+enum { RESULT_BATCH = 8 }; // the default of batch_size: sequences, or pairs, per update
 struct result_options {
     struct run_options run;
     const char *keep; // list of fractions, or NULL
@@ -26,6 +27,7 @@ struct result_plan {
     struct dataset *data;    // its stream gets this run's provenance. Borrowed for the run
     const struct pair *pair; // [n] the units, or NULL: n examples
     size_t n;
+    int after;            // objectives whose head stands after the tokens
     uint64_t fingerprint; // of the data
     const char *where;    // the data's name; borrowed
     const char *loss;     // its name

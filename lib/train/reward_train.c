@@ -90,6 +90,15 @@ static int make_head(struct reward_run *r, struct err *e)
     return run->model ? 0 : -1;
 }
 
+static int new_head(struct reward_run *r, struct err *e)
+{
+    struct run *run = &r->result.run;
+    if (!run->o->dry_run)
+        return make_head(r, e);
+    run->weights = model_reward_weights(run->model);
+    return model_check_as_reward(run->model, e);
+}
+
 static int read_pairs(struct reward_run *r, struct pairs *p, const char *path, struct err *e)
 {
     const struct model *m = r->result.run.model;
@@ -121,6 +130,7 @@ static int begin(struct reward_run *r, const char *input, struct err *e)
     struct result_plan plan = {.data = &r->data.data,
                                .pair = r->data.pair,
                                .n = r->data.n,
+                               .after = 1,
                                .fingerprint = r->data.fingerprint,
                                .where = io_name(input),
                                .loss = bradley_terry_levels[r->o->loss.level],
@@ -133,7 +143,7 @@ static int train(struct reward_run *r, const char *input, struct err *e)
     struct run *run = &r->result.run;
     if (result_open(&r->result, &r->o->result, "reward-train", 1, e) < 0 ||
         open_data(r, input, e) < 0 || begin(r, input, e) < 0 ||
-        (!r->result.complete && run->model->config.head != HEAD_REWARD && make_head(r, e) < 0))
+        (!r->result.complete && run->model->config.head != HEAD_REWARD && new_head(r, e) < 0))
         return -1;
     reward_scorer_init(&r->scorer, run->model, &run->device);
     reward_objective_init(&r->objective, &r->o->loss);

@@ -34,7 +34,8 @@ static int claim(struct run *r, int living, struct err *e)
                       .transient = run_transient,
                       .living = living,
                       .resume = o->resume,
-                      .overwrite = o->overwrite};
+                      .overwrite = o->overwrite,
+                      .dry_run = o->dry_run};
     memcpy(c.input + 1, o->input, sizeof o->input);
     if (living)
         c.transient = NULL;
@@ -50,6 +51,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->program = program;
     r->metrics.fd = -1;
     r->loss = NAN;
+    r->size = pass_largest((size_t)o->train.micro_batch_tokens, 1, SIZE_MAX, 0);
     progress_init(&r->progress, "update", o->max_steps);
     if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
@@ -70,9 +72,13 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
 {
     const struct trainer_options *t = &r->o->train;
-    if (memory_check(trainer_bytes(r->model, t) + bytes, "training", r->o->verbose, e) < 0)
+    r->bytes = trainer_weight_bytes(t, r->weights ? r->weights : r->model->n_flat) +
+               trainer_work_bytes(&r->device, r->model, &r->size) + bytes;
+    if (memory_check(r->bytes, "training", r->o->verbose, e) < 0)
         return -1;
     r->saved = clock_seconds();
+    if (r->o->dry_run)
+        return trainer_check(t, total_steps, e);
     return trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e);
 }
 
@@ -127,8 +133,7 @@ int run_save_due(struct run *r)
 
 int run_check_space(const struct run *r, size_t models, size_t states, struct err *e)
 {
-    const struct trainer *t = &r->trainer;
-    size_t state = (1 + !!t->m + !!t->v + !!t->ema) * r->model->n_flat * sizeof(float);
+    size_t state = trainer_copies(&r->o->train) * r->model->n_flat * sizeof(float);
     double need = (double)models * (double)model_file_bytes(r->model, r->o->save_dtype) +
                   (double)states * (double)state;
     return directory_check_room(r->o->output, need, e);
@@ -242,9 +247,22 @@ int run_save_state(const struct run *r, int at, const char *where, const json_t 
     return result < 0 ? err_prefix(e, "%s", where) : 0;
 }
 
+// Of a dry run: its counters alone.
+static int look_at_state(struct run *r, int at, json_t **then, struct err *e)
+{
+    struct checkpoint_counts counts;
+    if (checkpoint_look(at, run_state, &counts, then, e) < 0)
+        return -1;
+    r->trainer.step = counts.step;
+    r->trainer.num_tokens = counts.num_tokens;
+    return 0;
+}
+
 int run_load_state(struct run *r, int at, const char *where, json_t **then, struct err *e)
 {
-    if (checkpoint_load(at, run_state, &r->trainer, then, e) < 0)
+    int result = r->o->dry_run ? look_at_state(r, at, then, e)
+                               : checkpoint_load(at, run_state, &r->trainer, then, e);
+    if (result < 0)
         return err_prefix(e, "%s", where);
     // A run whose last update is in the state tells of it as one that made it.
     const json_t *loss = json_object_get(*then, loss_key);
@@ -327,6 +345,8 @@ json_t *run_metrics(const struct run *r, const struct objective *objective,
 int run_open_metrics(struct run *r, const char *directory, int resumed, struct err *e)
 {
     const char *path = r->o->metrics;
+    if (r->o->dry_run)
+        return 0;
     if (!path && !(path = r->metrics_path = io_path(directory, run_metrics_name, e)))
         return -1;
     r->tokens_before = r->trainer.num_tokens;

@@ -23,6 +23,7 @@ struct run_options {
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
     double save_minutes;        // and when so many have passed since the last time; 0: never
     int resume, overwrite;
+    int dry_run; // everything is opened and checked, nothing trained or written: dry_run.h
     const char *input[CLAIM_INPUTS - 1]; // what is read beside the model: no output goes there
     int verbose;
     uint64_t seed;
@@ -48,6 +49,9 @@ struct run {
     struct metrics metrics;
     char *metrics_path;     // in the model's directory, or NULL
     char fingerprint[24];   // of the model
+    struct pass_size size;  // of the largest micro-batch, as far as known
+    size_t weights;         // numbers that are trained, where the model is another yet; 0: its own
+    size_t bytes;           // of memory that training needs, once it is prepared
     double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
     uint64_t tokens_before; // trained before this run went on from a state
@@ -61,7 +65,7 @@ struct run {
 // the output is a policy. Close it after a failure too.
 int run_open(struct run *r, const struct run_options *o, const char *program, int living,
              int any_head, struct err *e);
-// Makes the trainer. bytes: what the objective holds beside it.
+// Makes the trainer, unless the run is a dry one. bytes: what the objective holds beside it.
 int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
 // The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
 // model is called `role`. Sets the fingerprint.

@@ -122,7 +122,7 @@ static int train(struct sft_run *r, const char *input, struct err *e)
     r->result.note = note;
     r->result.arg = r;
     return result_train(&r->result, &r->objective.objective,
-                        token_objective_bytes(&r->loss, run->model, &o->train), e);
+                        token_objective_bytes(&r->loss, &run->device, run->model, &run->size), e);
 }
 
 int sft_run(const struct sft_options *o, const char *input, struct err *e)

@@ -22,6 +22,20 @@ const struct trainer_options trainer_defaults = {
 
 static const char moments[] = "the optimizer's moments";
 
+static int open_schedule(struct schedule *s, const struct trainer_options *o, int64_t total_steps,
+                         struct err *e)
+{
+    int64_t warmup = schedule_warmup(o->warmup_steps, o->warmup_ratio, total_steps);
+    return schedule_init(s, o->scheduler, o->learning_rate, warmup, total_steps,
+                         o->scheduler_kwargs, e);
+}
+
+int trainer_check(const struct trainer_options *o, int64_t total_steps, struct err *e)
+{
+    struct schedule schedule;
+    return open_schedule(&schedule, o, total_steps, e);
+}
+
 int trainer_init(struct trainer *t, struct model *m, struct device *device,
                  const struct trainer_options *o, int64_t total_steps, struct err *e)
 {
@@ -37,9 +51,7 @@ int trainer_init(struct trainer *t, struct model *m, struct device *device,
     t->optimizer.beta2 = o->beta2;
     t->optimizer.epsilon = o->epsilon;
     t->optimizer.weight_decay = o->weight_decay;
-    int64_t warmup = schedule_warmup(o->warmup_steps, o->warmup_ratio, total_steps);
-    if (schedule_init(&t->schedule, o->scheduler, o->learning_rate, warmup, total_steps,
-                      o->scheduler_kwargs, e) < 0)
+    if (open_schedule(&t->schedule, o, total_steps, e) < 0)
         return -1;
     if (device->ops->backward_open(device, e) < 0 || model_train(m, e) < 0)
         return -1;
@@ -65,13 +77,20 @@ void trainer_release(struct trainer *t)
     t->m = t->v = t->ema = NULL;
 }
 
-size_t trainer_bytes(const struct model *m, const struct trainer_options *o)
+size_t trainer_copies(const struct trainer_options *o)
 {
-    size_t copies =
-        2 + (size_t)optimizer_has_m(o->optim) + (size_t)optimizer_has_v(o->optim) + (o->ema > 0);
-    size_t tokens = (size_t)o->micro_batch_tokens;
-    size_t head = 3 * ((size_t)48 << 20);
-    return copies * m->n_flat * sizeof(float) + decoder_work_bytes(m, tokens, tokens, 1) + head;
+    return 1 + (size_t)optimizer_has_m(o->optim) + (size_t)optimizer_has_v(o->optim) + (o->ema > 0);
+}
+
+size_t trainer_weight_bytes(const struct trainer_options *o, size_t weights)
+{
+    return (trainer_copies(o) + 1) * weights * sizeof(float); // and the gradient
+}
+
+size_t trainer_work_bytes(const struct device *d, const struct model *m, const struct pass_size *s)
+{
+    size_t dhidden = s->tokens * m->config.end_width * sizeof(float);
+    return pass_bytes(d, m, s, 1) + dhidden + d->ops->backward_bytes();
 }
 
 static void average_weights(void *arg, size_t begin, size_t end, int worker)
@@ -189,5 +208,18 @@ int trainer_step(struct trainer *t, const struct trainer_example *example, size_
     if (update_weights(t, report, e) < 0)
         return -1;
     report->seconds = clock_seconds() - start;
+    return 0;
+}
+
+int trainer_rehearse(struct trainer *t, const struct trainer_example *example, size_t n,
+                     struct step_report *report, struct err *e)
+{
+    struct step s = {.example = example, .n = n, .report = report};
+    memset(report, 0, sizeof *report);
+    report->where = n;
+    if (begin(t, &s, e) < 0)
+        return -1;
+    t->step++;
+    t->num_tokens += report->trained;
     return 0;
 }

@@ -81,14 +81,24 @@ struct objective {
 // schedule (0: unknown, only where the schedule does not need it).
 int trainer_init(struct trainer *t, struct model *m, struct device *device,
                  const struct trainer_options *o, int64_t total_steps, struct err *e);
+// What of the options trainer_init would refuse.
+int trainer_check(const struct trainer_options *o, int64_t total_steps, struct err *e);
 void trainer_release(struct trainer *t);
-// Bytes that training this model will hold, work space included; an objective may need more.
-size_t trainer_bytes(const struct model *m, const struct trainer_options *o);
+// Numbers per weight that a state holds: the master, the optimizer's moments, the average.
+size_t trainer_copies(const struct trainer_options *o);
+// Bytes of the masters, the gradient, the moments and the average of so many weights.
+size_t trainer_weight_bytes(const struct trainer_options *o, size_t weights);
+// And of the work space, for micro-batches up to that size; an objective needs more.
+size_t trainer_work_bytes(const struct device *d, const struct model *m, const struct pass_size *s);
 // One update from n examples, all trained positions of which count as one batch. Fails without
 // touching the weights when the loss or the gradient is not finite; where that is one example's
 // fault, report->where is its index, otherwise n. A batch without trained positions is an error.
 // STATUS_AGAIN: a stop was requested, and the update is given up; the weights are what they were.
 int trainer_step(struct trainer *t, const struct trainer_example *example, size_t n,
                  struct objective *objective, struct step_report *report, struct err *e);
+// Counts what trainer_step would, and refuses a batch without trained positions as it does, but
+// computes nothing: the trainer need not be initialised.
+int trainer_rehearse(struct trainer *t, const struct trainer_example *example, size_t n,
+                     struct step_report *report, struct err *e);
 
 #endif

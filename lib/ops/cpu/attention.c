@@ -237,9 +237,26 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
     scatter(job->out, out, a, s, head, first, rows);
 }
 
+static size_t row_floats(size_t row, size_t dim)
+{
+    return TILE_MAX * (row + 2 * dim);
+}
+
+static size_t back_floats(size_t row, size_t dim)
+{
+    return BACK_ROWS * (2 * row + 4 * dim) + (4 * dim + 1) * row;
+}
+
+size_t cpu_attention_scratch(size_t longest, size_t head_dim, int backward)
+{
+    size_t row = (longest + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+    return (size_t)threads_count() *
+           (backward ? back_floats(row, head_dim) : row_floats(row, head_dim)) * sizeof(float);
+}
+
 static size_t work_floats(const struct attention_job *job)
 {
-    return TILE_MAX * (job->row + 2 * job->a->head_dim);
+    return row_floats(job->row, job->a->head_dim);
 }
 
 static void attend_runs(void *arg, size_t begin, size_t end, int worker)
@@ -502,8 +519,7 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
                                .out_saved = out,
                                .lse_saved = lse};
     job.forward.row = longest(a);
-    job.floats = BACK_ROWS * (2 * job.forward.row + 4 * a->head_dim) +
-                 (4 * a->head_dim + 1) * job.forward.row;
+    job.floats = back_floats(job.forward.row, a->head_dim);
     job.forward.scores =
         arena_alloc(&d->scratch, (size_t)threads_count() * job.floats, sizeof(float), e);
     if (!job.forward.scores)

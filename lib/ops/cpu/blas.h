@@ -23,5 +23,7 @@ const char *blas_core(void);
 void blas_sgemm(enum CBLAS_TRANSPOSE a_turned, enum CBLAS_TRANSPOSE b_turned, size_t m, size_t n,
                 size_t k, const float *a, size_t a_pitch, const float *b, size_t b_pitch,
                 float beta, float *c, size_t c_pitch);
+// What of the library and of each thread's buffer is in memory once it has worked, about.
+size_t blas_bytes(void);
 
 #endif

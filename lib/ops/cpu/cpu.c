@@ -551,6 +551,16 @@ static const char *cpu_class(const struct device *d)
     return text;
 }
 
+// A product and attention do not work at the same time.
+static size_t cpu_scratch_bytes(const struct scratch_shape *s)
+{
+    size_t linear = cpu_linear_scratch(s->rows, s->depth, s->widens);
+    size_t attention = cpu_attention_scratch(s->longest, s->head_dim, 0);
+    size_t back = s->backward ? cpu_attention_scratch(s->longest, s->head_dim, 1) : 0;
+    size_t most = attention > back ? attention : back;
+    return linear > most ? linear : most;
+}
+
 const struct ops ops_cpu = {
     .name = "cpu",
     .embed = cpu_embed,
@@ -558,6 +568,8 @@ const struct ops ops_cpu = {
     .linear = cpu_linear,
     .kernels = cpu_class,
     .backward_open = cpu_backward_open,
+    .scratch_bytes = cpu_scratch_bytes,
+    .backward_bytes = blas_bytes,
     .linear_backward = cpu_linear_backward,
     .attention_store = cpu_attention_store,
     .attention = cpu_attention,

@@ -220,6 +220,12 @@ static const float *make_panels(struct device *d, const float *x, size_t n, size
     return pack.panels;
 }
 
+size_t cpu_linear_scratch(size_t rows, size_t depth, int widens)
+{
+    size_t panels = (rows + LANES - 1) / LANES * LANES;
+    return (panels + (widens ? (size_t)threads_count() * COLUMNS : 0)) * depth * sizeof(float);
+}
+
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
