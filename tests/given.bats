@@ -72,7 +72,8 @@ renamed() { # DIR FILTER
     mv other/model-00001-of-00002.safetensors other/consolidated.safetensors
     says 1 "there is consolidated.safetensors: weights are read from model.safetensors, in transformers' layout" \
         logprob -m other --as m demos.toks
-    says 1 "$model/config.json: Not a directory: a file of a model: -m $model" model info "$model/config.json"
+    says 1 "$model/config.json: Not a directory: a file of a model: -m $model" \
+        logprob --as x -m "$model/config.json" demos.toks
     says 1 'demos.toks: Not a directory: a model is the directory that holds config.json, model.safetensors and tokenizer.json' \
         model info demos.toks
 }

@@ -13,26 +13,6 @@
 
 static const char config_name[] = "config.json";
 
-int sketch_is_one(const char *path, struct err *e)
-{
-    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json"};
-    struct stat st;
-    if (stat(path, &st) < 0)
-        return err_errno(e, path);
-    if (!S_ISDIR(st.st_mode))
-        return 1;
-    int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return err_errno(e, path);
-    int result = io_look(at, config_name, e);
-    for (int i = 0; i < 2 && result > 0; i++) {
-        int there = io_look(at, weights[i], e);
-        result = there < 0 ? -1 : !there;
-    }
-    close(at);
-    return result < 0 ? err_prefix(e, "%s", path) : result;
-}
-
 // The folder of a configuration, a descriptor, and the configuration's name in it.
 static int open_folder(const char *path, const char **name, struct err *e)
 {
@@ -51,6 +31,46 @@ static int open_folder(const char *path, const char **name, struct err *e)
         err_errno(e, folder);
     free(folder);
     return at;
+}
+
+// Whether the folder has a configuration, and no weights beside it.
+static int is_bare(int at, struct err *e)
+{
+    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json"};
+    int result = io_look(at, config_name, e);
+    for (int i = 0; i < 2 && result > 0; i++) {
+        int there = io_look(at, weights[i], e);
+        result = there < 0 ? -1 : !there;
+    }
+    return result;
+}
+
+// Whether a file may be JSON: other files are told what they are by who opens models.
+static int is_object(const char *path)
+{
+    char text[64];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    return text[strspn(text, " \t\r\n")] == '{';
+}
+
+int sketch_is_one(const char *path, struct err *e)
+{
+    const char *name;
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return 0;
+    if (!S_ISDIR(st.st_mode))
+        return S_ISREG(st.st_mode) && is_object(path);
+    int at = open_folder(path, &name, e);
+    if (at < 0)
+        return -1;
+    int result = is_bare(at, e);
+    close(at);
+    return result < 0 ? err_prefix(e, "%s", path) : result;
 }
 
 // A file that has no name anywhere.

@@ -6,8 +6,8 @@
 
 #include "model/model.h"
 
-// Whether PATH is a file (a configuration of any name), or a directory with config.json and without
-// weights that can be read. -1: *e.
+// Whether PATH is a JSON file (a configuration of any name), or a directory with config.json and
+// without weights that can be read. 0 also where nothing is. -1: *e.
 MUST_CHECK int sketch_is_one(const char *path, struct err *e);
 // Opens it as model_open_any opens a model. filled: the weights are numbers, and take memory as a
 // file's do once they are read; otherwise no value may be read. A file's folder is looked at for
