@@ -398,8 +398,8 @@ size_t model_reward_weights(const struct model *m)
 int model_check_as_reward(const struct model *m, struct err *e)
 {
     if (!family_architecture(&m->config, HEAD_REWARD))
-        return err_set(e, STATUS_FAILED, "%s: transformers has no reward models of type %s", m->path,
-                       m->config.model_type);
+        return err_set(e, STATUS_FAILED, "%s: transformers has no reward models of type %s",
+                       m->path, m->config.model_type);
     if (!strcmp(m->parameter[0].entry->name, m->family->name[ROLE_HEAD]))
         return err_set(e, STATUS_FAILED, "%s: its embedding is stored as a head", m->path);
     return 0;
