@@ -105,6 +105,7 @@ bare_make() { # ARGUMENT...
 }
 
 @test "packages: each target that installs some says so in one line, and DEPS=no leaves it out" {
+    unset DEPS # which this run may have been given
     bare_tree jq libzstd-dev bats clang
     local target want
     for target in demo compare fidelity test test-slow lint bench fuzz; do
