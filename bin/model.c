@@ -214,11 +214,6 @@ static struct needs_options needs_options_of(const struct model *m, const struct
                                   .in_flight = (size_t)in_flight};
 }
 
-static double mebibytes(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
-
 // fingerprint: "" where there are no weights.
 static void print_table(const struct model *m, const struct device *d, const char *fingerprint,
                         const struct pace *pace)

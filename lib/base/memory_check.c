@@ -28,11 +28,16 @@ static size_t available(void)
     return best;
 }
 
+double mebibytes(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
 int memory_check(size_t bytes, const char *what, int verbose, struct err *e)
 {
     size_t room = available();
     if (verbose)
-        message_note("%s needs about %.1f MiB", what, (double)bytes / (1 << 20));
+        message_note("%s needs about %.1f MiB", what, mebibytes(bytes));
     if (bytes <= room)
         return 0;
     return err_set(e, STATUS_MEMORY, "%s needs about %zu MiB and %zu MiB are available", what,

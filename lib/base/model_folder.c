@@ -89,8 +89,7 @@ static const struct other_form {
      "load them into the model in transformers and save it with save_pretrained()"},
     {".gguf", "GGUF, of llama.cpp",
      "take the model that it was made from, or load it in transformers (gguf_file) and save it "
-     "with "
-     "save_pretrained()"},
+     "with save_pretrained()"},
     {".h5", "TensorFlow's weights",
      "load the model in transformers (from_tf) and save it with save_pretrained()"},
     {".msgpack", "Flax's weights",
@@ -373,8 +372,7 @@ static void say_hub(const char *name, char *way)
     else if (slash)
         snprintf(way, WAY_SIZE,
                  "models are directories; one of this name on the hub is fetched with `hf download "
-                 "%s --local-dir "
-                 "DIR`, then -m DIR",
+                 "%s --local-dir DIR`, then -m DIR",
                  name);
     free(snapshot);
     free(repository);

@@ -398,21 +398,17 @@ static int names_with(const struct program *p, const char *name, size_t n, char 
     return many;
 }
 
-// The first row of another trainer's option NAME whose option the table of P has.
-static const struct foreign_option *foreign_row(const struct program *p, const char *name)
+// Whether this program has the option, or (rest) the one that takes the words after --.
+static int is_ours(const struct program *p, int rest, const char *name)
 {
-    const struct foreign_option *o = NULL;
-    while ((o = foreign_option_next(name, o)) && !(o->ours && find_option(p, o->ours)))
-        ;
-    return o;
+    return rest ? p->rest && has_option(p->rest, name) : find_option(p, name) != NULL;
 }
 
-// The same of the program that takes the words after --.
-static const struct foreign_option *foreign_row_of_rest(const struct program *p, const char *name)
+// The first row of another trainer's option NAME that has its like there.
+static const struct foreign_option *foreign_row(const struct program *p, int rest, const char *name)
 {
     const struct foreign_option *o = NULL;
-    while ((o = foreign_option_next(name, o)) &&
-           !(o->ours && p->rest && has_option(p->rest, o->ours)))
+    while ((o = foreign_option_next(name, o)) && !(o->ours && is_ours(p, rest, o->ours)))
         ;
     return o;
 }
@@ -420,8 +416,8 @@ static const struct foreign_option *foreign_row_of_rest(const struct program *p,
 // What another trainer's option is called here, as text; 0: nothing is known of it.
 static int foreign_text(const struct program *p, const char *name, char *out, size_t size)
 {
-    const struct foreign_option *own = foreign_row(p, name);
-    const struct foreign_option *rest = own ? NULL : foreign_row_of_rest(p, name);
+    const struct foreign_option *own = foreign_row(p, 0, name);
+    const struct foreign_option *rest = own ? NULL : foreign_row(p, 1, name);
     const struct foreign_option *o = own ? own : rest ? rest : foreign_option_next(name, NULL);
     if (!o)
         return 0;
@@ -461,7 +457,7 @@ static int option_advice(const struct program *p, const char *name, char *out, s
     dashed(name, with_dashes, sizeof with_dashes);
     if (find_option(p, with_dashes))
         return snprintf(out, size, "is --%s meant?", with_dashes);
-    if (p->rest && !foreign_row(p, name) && has_option(p->rest, with_dashes))
+    if (p->rest && !foreign_row(p, 0, name) && has_option(p->rest, with_dashes))
         return snprintf(out, size, "it is %s's, whose options stand after --", p->rest);
     int n = foreign_text(p, name, out, size);
     const char *near = n ? NULL : nearest_option(p, name);

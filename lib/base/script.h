@@ -28,9 +28,8 @@
 // %common NAME...  options that several scripts have, in the same words: metrics, overwrite,
 //                  save-minutes, seed, threads, timeout. After them come those that every script
 //                  has: --config, --quiet and --verbose.
-// %records [NAME...] options of tok that say how records are read, all or those; the array
-// `records`
-//                  has those that were given, as tok takes them
+// %records [NAME...]  options of tok that say how records are read, all or those; the array
+//                  `records` has those that were given, as tok takes them
 // %operands MIN MAX SENTENCE  how many (`*`: any number), and the error message otherwise
 // %rest PROGRAM    the program that receives the words after `--`; without it they are operands
 // Other lines that begin with `%` and a word are not for this parser and are skipped.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/dry_run.h"
 #include "base/io.h"
+#include "base/memory_check.h"
 #include "base/shown.h"
 
 #include <fcntl.h>
@@ -60,7 +61,7 @@ void dry_run_tell(const struct run *r, const char *beside, int resumed)
     const struct model *m = r->model;
     dry_run_line("model", "%s (%s), %zu parameters", text_of(m->path), m->config.model_type,
                  m->n_values);
-    dry_run_line("memory", "about %.1f MiB", (double)r->bytes / (1 << 20));
+    dry_run_line("memory", "about %.1f MiB", mebibytes(r->bytes));
     tell_output(r, beside, resumed);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train/needs.h"
+#include "base/memory_check.h"
 #include "base/thread.h"
 #include "infer/scorer.h"
 #include "model/generate.h"
@@ -73,11 +74,6 @@ void needs_find(const struct model *m, const struct needs_options *o, struct nee
 static int takes(int need, const struct model *m)
 {
     return m->config.head == HEAD_VOCABULARY || need == NEED_REWARD;
-}
-
-static double mebibytes(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
 }
 
 void needs_print(const struct model *m, const struct needs_options *o, FILE *out)
