@@ -23,3 +23,9 @@ int listing_has(const char *const *names, const char *name)
             return 1;
     return 0;
 }
+
+int listing_ends(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), k = strlen(suffix);
+    return n >= k && !strcmp(name + n - k, suffix);
+}

@@ -10,5 +10,6 @@
 int listing_next(DIR *directory, const char **name);
 // Whether the name is among those, which NULL ends; NULL: none.
 int listing_has(const char *const *names, const char *name);
+int listing_ends(const char *name, const char *suffix);
 
 #endif

@@ -10,9 +10,5 @@ int model_folder_is_part(const char *name);    // also configuration, tokenizer 
 // Notes the model's files in the directory `at` as inputs of this process, also those that it does
 // not read: none becomes an output (base/touched.h). Other files there may.
 MUST_CHECK int model_folder_note(int at, struct err *e);
-// *e says that something of PATH, which was given as a model, is not there. Adds what PATH seems to
-// be and the way on: an adapter, weights in another form, a folder of the hub's cache, a folder
-// with models in it, a name on the hub. Returns -1.
-int model_folder_explain(const char *path, struct err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/model_folder.h"
+#include "base/no_model.h"
 #include "base/signals.h"
 #include "model/model_bind.h"
 
@@ -89,7 +90,7 @@ static int check_indexed(struct model *m, const json_t *map, struct err *e)
 static int missing(const struct model *m, const char *name, struct err *e)
 {
     err_set(e, STATUS_FAILED, "%s: %s", name, strerror(ENOENT));
-    return model_folder_explain(m->path, e);
+    return no_model_explain(m->path, e);
 }
 
 static int open_shards(struct model *m, struct err *e)
@@ -211,7 +212,7 @@ static void explain_absent(const char *path, struct err *e)
                  ": the run that makes it has not ended: it is in %s (--resume goes on with it)",
                  partial);
     else
-        model_folder_explain(path, e);
+        no_model_explain(path, e);
     free(marker);
     free(partial);
 }

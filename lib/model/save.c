@@ -2,7 +2,7 @@
 // Writing model directories: the same layout that was read, byte for byte where values are the
 // same.
 #include "model/model.h"
-#include "base/model_folder.h"
+#include "base/no_model.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -625,7 +625,7 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     int from = open(config_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (from < 0) {
         err_errno(e, config_directory);
-        return model_folder_explain(config_directory, e);
+        return no_model_explain(config_directory, e);
     }
     struct plan plan = {0};
     struct kept kept;
@@ -635,7 +635,7 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
     }
     int result = config_read(&c, from, e);
     if (result < 0 && !io_exists(from, config_name))
-        model_folder_explain(config_directory, e);
+        no_model_explain(config_directory, e);
     if (result < 0)
         err_prefix(e, "%s", config_directory);
     else if (!save_dtype)

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/model_folder.h"
+#include "base/no_model.h"
 #include "base/number.h"
 #include "tokenize/added.h"
 #include "tokenize/aligned.h"
@@ -842,7 +843,7 @@ static int read_files(struct tokenizer *t, const char *directory, struct err *e)
     if (result >= 0 && !found) {
         err_set(e, STATUS_FAILED, "%s: no tokenizer: neither %s nor %s is there", directory,
                 file_name, model_name);
-        result = model_folder_explain(directory, e);
+        result = no_model_explain(directory, e);
     }
     if (result >= 0) {
         hash_fingerprint(hash_bytes(data.data, data.size), t->fingerprint);
