@@ -22,7 +22,9 @@ static struct engine_options engine;
 static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
     .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
-static int score, measure, attention;
+static int score, measure, attention, metric;
+static const char *const metrics[] = {"eval_loss",   "eval_accuracy",         "eval_aligned_accuracy",
+                                      "eval_margin", "eval_aligned_margin", NULL};
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
@@ -44,9 +46,8 @@ static const struct option_spec options[] = {
     OPT_GROUP("Training"),
     OPT_INT(0, "batch-size", &run.result.run.batch_size, "N", 1, 1 << 24, "pairs per update"),
     OPTIONS_RESULT(&run.result),
-    OPT_TEXT(0, "eval-stream", &run.eval_path, "FILE", "measure these pairs too"),
-    OPT_INT(0, "eval-steps", &run.eval_steps, "N", 0, 1e15,
-            "every N updates and at the end; 0: at the end only"),
+    OPTIONS_EVALUATION(&run.result.eval, "measure these pairs too"),
+    OPTIONS_BEST(&run.result.best, &metric, metrics),
     OPTIONS_TRAINER(&run.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_TO(&common, "PATH",
@@ -255,7 +256,8 @@ static int start_training(int argc, char **argv)
                              r, tokenizer, &operands);
     if (status >= 0)
         return status;
-    r->input[1] = run.eval_path;
+    r->input[1] = run.result.eval.path;
+    run.result.best.metric = metrics[metric];
     if (find_pad(engine.model, &run.pad, &e) < 0 ||
         reward_train_run(&run, operands.n ? operands.text[0] : NULL, &e) < 0)
         return signals_exit_status(message_fail(&e));

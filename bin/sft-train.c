@@ -8,6 +8,8 @@
 static struct common common = {.is_directory = 1};
 static struct engine_options engine;
 static struct loss_options losses;
+static const char *const metrics[] = {"eval_loss", "eval_mean_token_accuracy", NULL};
+static int metric;
 static const char *const units[] = {"token", "sequence", NULL};
 static struct sft_options sft = {
     .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
@@ -25,9 +27,8 @@ static struct option_spec options[] = {
              "train softmax(logits / X)"),
     OPT_INT(0, "batch-size", &sft.result.run.batch_size, "N", 1, 1 << 24, "sequences per update"),
     OPTIONS_RESULT(&sft.result),
-    OPT_TEXT(0, "eval-stream", &sft.eval_path, "FILE", "measure the loss on this stream too"),
-    OPT_INT(0, "eval-steps", &sft.eval_steps, "N", 0, 1e15,
-            "every N updates and at the end; 0: at the end only"),
+    OPTIONS_EVALUATION(&sft.result.eval, "measure the loss on this stream too"),
+    OPTIONS_BEST(&sft.result.best, &metric, metrics),
     OPTIONS_TRAINER(&sft.result.run),
     OPTION_METRICS(&common),
     OPTIONS_COMMON_MODEL(&common),
@@ -65,7 +66,8 @@ int main(int argc, char **argv)
                              &sft.result.run, tokenizer, &operands);
     if (status >= 0)
         return status;
-    sft.result.run.input[1] = sft.eval_path;
+    sft.result.run.input[1] = sft.result.eval.path;
+    sft.result.best.metric = metrics[metric];
     sft.loss = loss_options_take(&losses, &sft.parameters);
     if (sft_run(&sft, operands.n ? operands.text[0] : NULL, &e) < 0)
         return signals_exit_status(message_fail(&e));

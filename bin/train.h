@@ -59,6 +59,26 @@
                  "continue from the state in OUT.partial, if there is one"),                       \
         OPT_FLAG(0, "overwrite", &(c)->run.overwrite, OVERWRITE_HELP), OPTION_DRY_RUN(&(c)->run)
 
+// Evaluation, of struct evaluation_options.
+#define OPTIONS_EVALUATION(v, what)                                                                \
+    OPT_TEXT(0, "eval-stream", &(v)->path, "FILE", what),                                          \
+        OPT_INT(0, "eval-steps", &(v)->steps, "N", 0, 1e15,                                        \
+                "every N updates and at the end; 0: at the end only"),                             \
+        OPT_FLAG(0, "eval-on-start", &(v)->on_start, "before the first update, too, as update 0")
+
+// What comes of it, of struct best_options.
+#define OPTIONS_BEST(b, which, metrics)                                                            \
+    OPT_INT(0, "early-stopping-patience", &(b)->patience, "N", 0, 1e15,                            \
+            "stop after N evaluations in a row without an improvement; 0: never"),                 \
+        {OPTION_REAL, "early-stopping-threshold", 0, &(b)->threshold, "X",                         \
+         "what is better by no more than X is no improvement", NULL, 0, 1e300,                     \
+         &(b)->threshold_given},                                                                   \
+        {OPTION_CHOICE, "metric-for-best-model", 0, which, NULL,                                   \
+         "what both judge by: a loss is better where it is smaller, the others where they are "    \
+         "larger", metrics, 0, 0, &(b)->metric_given},                                             \
+        OPT_FLAG(0, "load-best-model-at-end", &(b)->load,                                          \
+                 "the result is the model of the best evaluation, not the last one")
+
 // Of struct run_options.
 #define OPTION_DRY_RUN(r)                                                                          \
     OPT_FLAG(0, "dry-run", &(r)->dry_run,                                                          \

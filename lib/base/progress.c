@@ -201,7 +201,7 @@ static int line_belongs(const char *line, size_t size, int64_t step)
     return keep;
 }
 
-int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e)
+int metrics_resume(struct metrics *m, const char *path, int64_t step, int64_t lines, struct err *e)
 {
     struct buffer old;
     struct stat st;
@@ -222,7 +222,7 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err
         return 0; // the shell opened it
     buffer_init(&old, 0);
     int result = io_read_fd(m->fd, path, &old, e);
-    while (result == 0 && keep < old.size) {
+    for (int64_t i = 0; result == 0 && keep < old.size && i != lines; i++) {
         const char *line = old.data + keep, *end = memchr(line, '\n', old.size - keep);
         if (!end || !line_belongs(line, (size_t)(end - line), step))
             break; // also half a line of a killed run

@@ -66,8 +66,10 @@ struct metrics {
 };
 // NULL: off. An input of this process is refused, as by output_open (base/io.h).
 MUST_CHECK int metrics_open(struct metrics *m, const char *path, struct err *e);
-// The same for a run that goes on after `step`: lines of later steps are dropped first.
-MUST_CHECK int metrics_resume(struct metrics *m, const char *path, int64_t step, struct err *e);
+// The same for a run that goes on after `step`: lines of later steps are dropped first, and those
+// behind the first `lines` (-1: it is not known how many there were).
+MUST_CHECK int metrics_resume(struct metrics *m, const char *path, int64_t step, int64_t lines,
+                              struct err *e);
 MUST_CHECK int metrics_write(struct metrics *m, json_t *object,
                              struct err *e); // takes the reference
 MUST_CHECK int metrics_close(struct metrics *m, struct err *e);

@@ -132,6 +132,8 @@ static int is_ours(int at, const char *name, const char *model)
                                       "README-base.md",
                                       "state.safetensors.new",
                                       "start",
+                                      "best.0",
+                                      "best.1",
                                       "ema",
                                       "half",
                                       NULL};

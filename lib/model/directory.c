@@ -543,6 +543,8 @@ int directory_write_note(int at, const struct directory_note *note, struct err *
         json_object_set(j, "provenance", note->history);
     if (j && *note->run)
         json_object_set_new(j, "run", json_string(note->run));
+    if (j && note->training)
+        json_object_set(j, "training", (json_t *)note->training);
     char *text = j ? json_text(j, JSON_INDENT(1), e) : NULL;
     json_decref(j);
     if (!text)

@@ -60,7 +60,8 @@ static int add_setting(struct buffer *b, const char *name, const json_t *value, 
 static int is_shown(const char *name, const json_t *value)
 {
     const char *text = json_string_value(value);
-    return strcmp(name, "model") != 0 && strcmp(name, "data") != 0 && !(text && !*text);
+    return strcmp(name, "model") != 0 && strcmp(name, "data") != 0 &&
+           strcmp(name, "eval-data") != 0 && !(text && !*text);
 }
 
 static int add_table(struct buffer *b, const struct card *c, int has_base, struct err *e)
@@ -76,6 +77,8 @@ static int add_table(struct buffer *b, const struct card *c, int has_base, struc
         return -1;
     if (isfinite(c->loss) &&
         buffer_printf(b, e, "| loss of the last update | %.6g |\n", c->loss) < 0)
+        return -1;
+    if (*c->chosen && buffer_printf(b, e, "| chosen | %s |\n", c->chosen) < 0)
         return -1;
     json_object_foreach((json_t *)c->settings, name, value)
     {

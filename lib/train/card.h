@@ -15,6 +15,7 @@ struct card {
     int64_t updates;
     uint64_t num_tokens; // trained
     double loss;         // of the last update; NAN: not told
+    const char *chosen;  // why the model is that of this update; "": not told
 };
 
 // Writes README.md in the directory `at`, to which the base's files have been copied. The base's

@@ -36,6 +36,18 @@ int dry_run_is_file(const char *input)
     return result == 0 && S_ISREG(st.st_mode);
 }
 
+void dry_run_evaluations(const struct evaluation_options *o)
+{
+    char every[64] = "";
+    if (!o->path)
+        return;
+    if (o->steps)
+        snprintf(every, sizeof every, "every %lld update%s and ", (long long)o->steps,
+                 o->steps == 1 ? "" : "s");
+    dry_run_line("evaluated", "%s%sat the end, on %s", o->on_start ? "at the start, " : "", every,
+                 text_of(o->path));
+}
+
 static void tell_output(const struct run *r, const char *beside, int resumed)
 {
     const char *path = r->o->output;

@@ -32,9 +32,14 @@ int keep_parse(struct keep *k, const char *text, struct err *e)
     return 0;
 }
 
-int keep_due(const struct keep *k, int i, uint64_t before, uint64_t after, uint64_t total)
+double keep_sample(const struct keep *k, int i, uint64_t total)
 {
     assert(i >= 0 && i < k->n);
-    double due = ceil(k->at[i].fraction * (double)total - 1e-6);
+    return ceil(k->at[i].fraction * (double)total - 1e-6);
+}
+
+int keep_due(const struct keep *k, int i, uint64_t before, uint64_t after, uint64_t total)
+{
+    double due = keep_sample(k, i, total);
     return (double)before < due && due <= (double)after;
 }

@@ -17,6 +17,8 @@ struct keep {
 
 // Parses "half,0.25,0.75"; NULL: none.
 int keep_parse(struct keep *k, const char *text, struct err *e);
+// After how many of `total` samples item i falls due.
+double keep_sample(const struct keep *k, int i, uint64_t total);
 // Whether item i falls due between `before` samples and `after`, of `total`.
 int keep_due(const struct keep *k, int i, uint64_t before, uint64_t after, uint64_t total);
 

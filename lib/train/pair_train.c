@@ -25,10 +25,10 @@ static int open_loss(struct loss *l, const struct pair_train_options *o, struct 
     return loss_set_reference(l, strcmp(o->reference, "self") ? o->reference : NULL, e);
 }
 
-static int note(void *arg, int last, json_t *line, struct err *e)
+static int note(void *arg, int due, json_t *line, struct err *e)
 {
     const struct pair_run *r = arg;
-    (void)last;
+    (void)due;
     return pair_stats_add(&r->objective.sums, &r->loss, line, e);
 }
 

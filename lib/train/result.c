@@ -24,56 +24,152 @@ static int plan_steps(struct result *r, struct err *e)
     if (r->total_steps < 1)
         return err_set(e, STATUS_USAGE, "--num-train-epochs %g makes no update", epochs);
     progress_total(&r->run.progress, r->total_steps);
+    r->eval_loss = NAN;
     message_note("%lld updates of up to %lld", (long long)r->total_steps, (long long)o->batch_size);
     return 0;
 }
 
-static int write_metrics(struct result *r, const struct step_report *p, struct err *e)
+static const struct best_options *watch(const struct result *r)
 {
-    struct run *run = &r->run;
-    int64_t step = run->trainer.step;
-    json_t *line = run_metrics(run, r->objective, p, e);
-    if (!line)
-        return -1;
-    json_object_set_new(line, "epoch",
-                        json_real((double)offline_seen(&r->source, step) / (double)r->source.n));
-    if (r->note && r->note(r->arg, step == r->total_steps, line, e) < 0) {
-        json_decref(line);
-        return -1;
-    }
-    return metrics_write(&run->metrics, line, e);
+    return &r->o->best;
 }
 
-static int write_model(struct result *r, int at, struct err *e)
+// The run has ended before its last planned update.
+static int is_cut(const struct result *r)
+{
+    return best_is_over(&r->best, watch(r)) && r->run.trainer.step < r->total_steps;
+}
+
+// The result is not the masters but the model of an earlier evaluation.
+static int is_earlier(const struct result *r)
+{
+    return watch(r)->load && r->best.place >= 0 && r->best.step < r->run.trainer.step;
+}
+
+// The note of the model after `step` updates: that of a run which may end with another one than it
+// has planned says so. end: it is the result.
+static int write_note(const struct result *r, int at, int64_t step, int end, struct err *e)
 {
     struct directory_note note = {.finished = 1, .history = r->run.history};
+    json_t *training = NULL;
     memcpy(note.run, r->fingerprint, sizeof note.run);
-    return run_write_model(&r->run, at, &note, 1, e);
+    if (best_watches(watch(r))) {
+        training = json_pack("{s:I, s:I}", "update", (json_int_t)step, "planned",
+                             (json_int_t)r->total_steps);
+        if (end && is_cut(r))
+            json_object_set_new(training, "stopped", json_integer(r->run.trainer.step));
+        if (end && r->best.step >= 0)
+            json_object_set_new(training, watch(r)->metric,
+                                json_real(is_earlier(r) ? r->best.value : r->best.last));
+        if (!training)
+            return err_memory(e, 0, "a note");
+        note.training = training;
+    }
+    int result = directory_write_note(at, &note, e);
+    json_decref(training);
+    return result;
 }
 
-// The model as it is now, as OUT/NAME.
-static int keep_model(struct result *r, const char *name, struct err *e)
+static int write_model(struct result *r, int at, int end, struct err *e)
 {
-    if (io_remove_tree(r->out.fd, name, e) < 0 || io_make_directory(r->out.fd, name, e) < 0)
+    if (run_write_model(&r->run, at, NULL, 1, e) < 0)
         return -1;
-    int fd = openat(r->out.fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return write_note(r, at, r->run.trainer.step, end, e);
+}
+
+// The model as it is now, as NAME in the directory `at`.
+static int keep_model(struct result *r, int at, const char *name, struct err *e)
+{
+    if (io_remove_tree(at, name, e) < 0 || io_make_directory(at, name, e) < 0)
+        return -1;
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, name);
-    int result = write_model(r, fd, e);
+    int result = write_model(r, fd, 0, e);
     close(fd);
     return result < 0 ? err_prefix(e, "%s", name) : 0;
 }
 
-static int keep_average(struct result *r, struct err *e)
+static int keep_average(struct result *r, int at, struct err *e)
 {
     struct trainer *t = &r->run.trainer;
     if (!t->ema)
         return 0;
     float *own = t->model->master;
     t->model->master = t->ema;
-    int result = keep_model(r, "ema", e);
+    int result = keep_model(r, at, "ema", e);
     t->model->master = own;
     return result;
+}
+
+// The best so far waits in OUT.partial, with the average of that update.
+static int keep_best(struct result *r, struct err *e)
+{
+    int fd = best_begin(&r->best, r->out.fd, e);
+    if (fd < 0)
+        return -1;
+    int result = write_model(r, fd, 0, e);
+    if (result == 0)
+        result = keep_average(r, fd, e);
+    close(fd);
+    return result < 0 ? err_prefix(e, "%s/%s", r->out.partial, best_places[r->best.place]) : 0;
+}
+
+// After an evaluation, whose metrics are in the line.
+static int watch_best(struct result *r, json_t *line, struct err *e)
+{
+    const struct trainer *t = &r->run.trainer;
+    struct best *b = &r->best;
+    double value = json_number_value(json_object_get(line, watch(r)->metric));
+    r->eval_loss = json_number_value(json_object_get(line, "eval_loss"));
+    if (!best_watches(watch(r)))
+        return 0;
+    if (best_see(b, watch(r), value, t->step)) {
+        b->loss = r->run.loss;
+        b->num_tokens = t->num_tokens;
+        best_forget_place(b);
+        // Behind the last update the masters are the model.
+        if (watch(r)->load && t->step < r->total_steps && keep_best(r, e) < 0)
+            return -1;
+    }
+    json_object_set_new(line, "best_metric", json_real(b->value));
+    json_object_set_new(line, "best_global_step", json_integer(b->step));
+    return 0;
+}
+
+// due: the model is evaluated.
+static int add_notes(struct result *r, int due, json_t *line, struct err *e)
+{
+    int64_t step = r->run.trainer.step;
+    json_object_set_new(line, "epoch",
+                        json_real((double)offline_seen(&r->source, step) / (double)r->source.n));
+    if (r->note && r->note(r->arg, due, line, e) < 0)
+        return -1;
+    return due ? watch_best(r, line, e) : 0;
+}
+
+static int write_line(struct result *r, int due, json_t *line, struct err *e)
+{
+    if (add_notes(r, due, line, e) == 0)
+        return metrics_write(&r->run.metrics, line, e);
+    json_decref(line);
+    return -1;
+}
+
+static int write_metrics(struct result *r, const struct step_report *p, struct err *e)
+{
+    int64_t step = r->run.trainer.step;
+    json_t *line = run_metrics(&r->run, r->objective, p, e);
+    if (!line)
+        return -1;
+    return write_line(r, evaluation_due(&r->o->eval, step, step == r->total_steps), line, e);
+}
+
+// Of update 0: a line without what only an update has.
+static int evaluate_start(struct result *r, struct err *e)
+{
+    json_t *line = json_pack("{s:i}", "step", 0);
+    return line ? write_line(r, 1, line, e) : err_memory(e, 0, "metrics");
 }
 
 static int keep_due_models(struct result *r, struct err *e)
@@ -83,14 +179,26 @@ static int keep_due_models(struct result *r, struct err *e)
     uint64_t before = offline_seen(s, step - 1), after = offline_seen(s, step);
     uint64_t total = offline_seen(s, r->total_steps);
     for (int i = 0; i < r->keep.n; i++)
-        if (keep_due(&r->keep, i, before, after, total) && keep_model(r, r->keep.at[i].name, e) < 0)
+        if (keep_due(&r->keep, i, before, after, total) &&
+            keep_model(r, r->out.fd, r->keep.at[i].name, e) < 0)
             return -1;
     return 0;
 }
 
+static const char best_key[] = "best"; // in the state
+
 static int save_state(struct result *r, struct err *e)
 {
-    return run_save_state(&r->run, r->out.fd, r->out.partial, r->run.settings, 0, e);
+    if (!best_watches(watch(r)))
+        return run_save_state(&r->run, r->out.fd, r->out.partial, r->run.settings, 0, e);
+    json_t *state = json_copy(r->run.settings), *best = best_to_json(&r->best, r->out.fd, e);
+    int result = best ? 0 : -1;
+    if (best && json_object_set_new(state, best_key, best) < 0)
+        result = err_memory(e, 0, "a state");
+    if (result == 0)
+        result = run_save_state(&r->run, r->out.fd, r->out.partial, state, 0, e);
+    json_decref(state);
+    return result == 0 ? best_was_saved(&r->best, r->out.fd, e) : -1;
 }
 
 static int stop(struct result *r, struct err *e)
@@ -127,12 +235,15 @@ static int one_update(struct result *r, struct err *e)
     if (keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
         return -1;
     long long at = run->trainer.step;
-    progress_update(&run->progress, at, "loss %.4f  norm %.3g  %.0f tokens/s", report.loss,
+    char eval[32] = "";
+    if (isfinite(r->eval_loss))
+        snprintf(eval, sizeof eval, "  eval_loss %.4f", r->eval_loss);
+    progress_update(&run->progress, at, "loss %.4f%s  norm %.3g  %.0f tokens/s", report.loss, eval,
                     report.grad_norm, (double)report.tokens / report.seconds);
     if (run->o->verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
                      report.learning_rate);
-    return at < r->total_steps && run_save_due(run) ? save_state(r, e) : 0;
+    return at < r->total_steps && !is_cut(r) && run_save_due(run) ? save_state(r, e) : 0;
 }
 
 // A stop in the middle of an update gives the update up.
@@ -149,9 +260,28 @@ static int run_updates(struct result *r, struct err *e)
     struct run *run = &r->run;
     int result = 0;
     progress_resume(&run->progress, run->trainer.step);
-    while (result == 0 && run->trainer.step < r->total_steps)
+    while (result == 0 && run->trainer.step < r->total_steps && !is_cut(r))
         result = next_update(r, e);
     progress_end(&run->progress);
+    return result;
+}
+
+// Of a run that its evaluations may end, or whose model they choose: all that they depend on.
+static int add_watched(const struct result *r, const struct result_plan *plan, json_t *s)
+{
+    const struct best_options *b = watch(r);
+    if (!best_watches(b))
+        return 0;
+    json_t *own = json_pack(
+        "{s:I, s:I, s:b, s:s, s:b}", "eval-data", (json_int_t)(plan->eval_fingerprint >> 1),
+        "eval-steps", (json_int_t)r->o->eval.steps, "eval-on-start", r->o->eval.on_start,
+        "metric-for-best-model", b->metric, "load-best-model-at-end", b->load);
+    if (own && b->patience) {
+        json_object_set_new(own, "early-stopping-patience", json_integer(b->patience));
+        json_object_set_new(own, "early-stopping-threshold", json_real(b->threshold));
+    }
+    int result = own ? json_object_update(s, own) : -1;
+    json_decref(own);
     return result;
 }
 
@@ -171,6 +301,8 @@ static int make_settings(struct result *r, const struct result_plan *plan, const
     int result = s && own && plan->settings && json_object_update(s, own) == 0
                      ? json_object_update(s, plan->settings)
                      : -1;
+    if (result == 0)
+        result = add_watched(r, plan, s);
     json_decref(own);
     r->run.settings = s;
     return result < 0 ? err_memory(e, 0, "settings") : 0;
@@ -263,6 +395,8 @@ static int take_up(struct result *r, int at, const char *directory, struct err *
                          run_state, (long long)run->trainer.step, (long long)r->total_steps);
     if (result == 0)
         result = run_check_files(then, at, directory, e);
+    if (result == 0 && best_from_json(&r->best, json_object_get(then, best_key), at, e) < 0)
+        result = err_prefix(e, "%s", directory);
     if (result == 0)
         result = run_check_metrics(run, directory, then, e);
     if (result == 0) {
@@ -277,12 +411,13 @@ static int resume(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
     const char *directory = r->out.partial;
-    if (!run->o->resume)
-        return run_open_metrics(run, directory, 0, e);
-    if (io_exists(r->out.fd, run_state))
+    if (run->o->resume && io_exists(r->out.fd, run_state))
         return take_up(r, r->out.fd, directory, e);
-    message_note("%s: no state to go on from; starting at the beginning", directory);
-    return run_open_metrics(run, directory, 0, e);
+    if (run->o->resume)
+        message_note("%s: no state to go on from; starting at the beginning", directory);
+    if (run_open_metrics(run, directory, 0, e) < 0)
+        return -1;
+    return r->o->eval.on_start ? evaluate_start(r, e) : 0;
 }
 
 // Of a run that failed: what is left of it, if anything.
@@ -318,10 +453,86 @@ static int keep_state(struct result *r, struct err *e)
     return err_prefix(e, "%s", r->out.partial);
 }
 
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+// Why the result is the model that it is, for the card and the last message; "": because the run
+// has ended.
+static void tell_choice(const struct result *r, char *out, size_t size)
+{
+    const struct best *b = &r->best;
+    const char *metric = watch(r)->metric;
+    long long step = r->run.trainer.step, all = r->total_steps, best = b->step;
+    char end[96] = "";
+    if (watch(r)->load)
+        snprintf(end, sizeof end, "the model is that of update %lld (%.4f)", best, b->value);
+    else
+        snprintf(end, sizeof end, "the best was update %lld (%.4f), the model is the last (%.4f)",
+                 best, b->value, b->last);
+    *out = 0;
+    if (is_cut(r))
+        snprintf(out, size,
+                 "stopped after update %lld of %lld: %s has not improved for %lld evaluation%s; %s",
+                 step, all, metric, (long long)b->without, plural(b->without), end);
+    else if (watch(r)->load)
+        snprintf(out, size, "%s, the best %s", end, metric);
+}
+
+// Fractions of the planned samples that a run which has ended early, or with an earlier model, has
+// not reached, or whose models are later than its own.
+static void warn_kept(const struct result *r)
+{
+    const struct offline *s = &r->source;
+    int64_t own = is_earlier(r) ? r->best.step : r->run.trainer.step;
+    uint64_t total = offline_seen(s, r->total_steps), end = offline_seen(s, r->run.trainer.step);
+    char missing[KEEP_MAX * KEEP_NAME_MAX + 1] = "", late[sizeof missing] = "";
+    for (int i = 0; i < r->keep.n; i++) {
+        double due = keep_sample(&r->keep, i, total);
+        char *list = due > (double)end ? missing : due > (double)offline_seen(s, own) ? late : NULL;
+        if (list)
+            sprintf(list + strlen(list), "%s%s", *list ? "," : "", r->keep.at[i].name);
+    }
+    if (*missing)
+        message_warn("%s: --keep %s was not reached: the run stopped after update %lld of %lld; "
+                     "for a reference of its reward train again with --max-steps %lld --keep half, "
+                     "without stopping early",
+                     r->run.o->output, missing, (long long)r->run.trainer.step,
+                     (long long)r->total_steps, (long long)(own ? own : 1));
+    if (*late)
+        message_warn("%s: what --keep %s kept is later than the model, which is that of update "
+                     "%lld, and no reference for its reward: train again with --max-steps %lld "
+                     "--keep half, without --load-best-model-at-end",
+                     r->run.o->output, late, (long long)own, (long long)(own ? own : 1));
+}
+
+// The best model, which has waited for the end.
+static int take_best(struct result *r, struct err *e)
+{
+    const struct best *b = &r->best;
+    // A card that a killed run left here is not the base's.
+    if (best_install(b, r->out.fd, e) < 0 || io_remove_tree(r->out.fd, "README.md", e) < 0 ||
+        run_write_card(&r->run, r->out.fd, b->step, b->num_tokens, b->loss, e) < 0)
+        return -1;
+    return write_note(r, r->out.fd, b->step, 1, e);
+}
+
+static int write_result(struct result *r, struct err *e)
+{
+    if (is_earlier(r))
+        return take_best(r, e);
+    if (write_model(r, r->out.fd, 1, e) < 0)
+        return -1;
+    *r->run.chosen = 0; // of the average nobody has said so
+    return keep_average(r, r->out.fd, e);
+}
+
 static int finish(struct result *r, struct err *e)
 {
     struct run *run = &r->run;
-    if (write_model(r, r->out.fd, e) < 0 || keep_average(r, e) < 0)
+    tell_choice(r, run->chosen, sizeof run->chosen);
+    if (write_result(r, e) < 0)
         return keep_state(r, e);
     if (metrics_close(&run->metrics, e) < 0)
         return tell_state(r, e);
@@ -329,6 +540,12 @@ static int finish(struct result *r, struct err *e)
     if (directory_commit(&r->out, end, run_transient, e) < 0)
         return -1;
     run_tell_end(run, "", " update");
+    char choice[sizeof run->chosen];
+    tell_choice(r, choice, sizeof choice);
+    if (*choice)
+        message_note("%s", choice);
+    if (best_watches(watch(r)))
+        warn_kept(r);
     return 0;
 }
 
@@ -338,6 +555,10 @@ int result_open(struct result *r, const struct result_options *o, const char *pr
     memset(r, 0, sizeof *r);
     r->o = o;
     r->out.fd = -1;
+    best_init(&r->best);
+    if (evaluation_check(&o->eval, e) < 0 ||
+        best_check(&o->best, o->eval.path, o->eval.steps, e) < 0)
+        return -1;
     if (run_open(&r->run, &o->run, program, 0, any_head, e) < 0)
         return -1;
     return keep_parse(&r->keep, o->keep, e);
@@ -346,8 +567,9 @@ int result_open(struct result *r, const struct result_options *o, const char *pr
 // A state is replaced by one that stands beside it. What a resumed run finds there needs no more.
 static int check_space(const struct result *r, struct err *e)
 {
-    size_t models = 1 + (size_t)r->keep.n + (r->run.o->train.ema > 0);
-    return r->run.o->resume ? run_check_space(&r->run, 1, 1, e)
+    size_t average = r->run.o->train.ema > 0, best = watch(r)->load ? 1 + average : 0;
+    size_t models = 1 + (size_t)r->keep.n + average + 2 * best;
+    return r->run.o->resume ? run_check_space(&r->run, 1 + best, 1, e)
                             : run_check_space(&r->run, models, 2, e);
 }
 
@@ -382,6 +604,18 @@ static void tell_updates(struct result *r)
         dry_run_line("kept", "%s", r->keep.at[i].name);
 }
 
+static void tell_evaluations(const struct result *r)
+{
+    const struct best_options *b = watch(r);
+    dry_run_evaluations(&r->o->eval);
+    if (b->patience)
+        dry_run_line("may stop", "when %s has not improved for %lld evaluation%s, which may be "
+                                 "before a fraction of --keep",
+                     b->metric, (long long)b->patience, plural(b->patience));
+    if (b->load)
+        dry_run_line("result", "the model of the best %s", b->metric);
+}
+
 // In place of training: what a run with --resume would find, and what this one would do.
 static int rehearse(struct result *r, struct err *e)
 {
@@ -398,6 +632,7 @@ static int rehearse(struct result *r, struct err *e)
     if (result == 0) {
         tell_data(r);
         tell_updates(r);
+        tell_evaluations(r);
         dry_run_tell(run, partial, resumes);
         result = dry_run_end(e);
     }

@@ -10,6 +10,8 @@
 #ifndef TRAIN_RESULT_H
 #define TRAIN_RESULT_H
 
+#include "train/best.h"
+#include "train/evaluation.h"
 #include "train/keep.h"
 #include "train/offline.h"
 #include "train/run.h"
@@ -18,6 +20,8 @@ enum { RESULT_BATCH = 8 }; // the default of batch_size: sequences, or pairs, pe
 struct result_options {
     struct run_options run;
     const char *keep; // list of fractions, or NULL
+    struct evaluation_options eval;
+    struct best_options best; // by the metrics of the evaluations
     double epochs;
     int shuffle;
 };
@@ -29,12 +33,13 @@ struct result_plan {
     size_t n;
     int after;            // objectives whose head stands after the tokens
     uint64_t fingerprint; // of the data
+    uint64_t eval_fingerprint; // of the evaluation's, where there is one
     const char *where;    // the data's name; borrowed
     const char *loss;     // its name
     json_t *settings;     // what else must be the same on --resume; taken over
 };
-// Adds to the metrics of an update; `last`: of the last one.
-typedef int result_note(void *arg, int last, json_t *line, struct err *e);
+// Adds to the metrics of an update; `due`: those of an evaluation too.
+typedef int result_note(void *arg, int due, json_t *line, struct err *e);
 
 struct result {
     const struct result_options *o;
@@ -45,6 +50,8 @@ struct result {
     const char *where;
     struct objective *objective;
     struct keep keep;
+    struct best best;
+    double eval_loss; // of the last evaluation; NAN: there was none
     struct directory_output out;
     int64_t total_steps;
     char fingerprint[24]; // of what must be the same for the same result

@@ -54,18 +54,16 @@ static int evaluate(struct reward_run *r, json_t *line, struct err *e)
 {
     struct reward_stats f;
     if (score_pairs(r, &r->eval, &f, e) < 0)
-        return err_prefix(e, "%s", r->o->eval_path);
+        return err_prefix(e, "%s", r->o->result.eval.path);
     reward_stats_add(&f, line, "eval_", 1);
     message_note("update %lld: eval_loss %.5f, eval_accuracy %.4f",
                  (long long)r->result.run.trainer.step, f.loss, f.accuracy);
     return 0;
 }
 
-static int note(void *arg, int last, json_t *line, struct err *e)
+static int note(void *arg, int due, json_t *line, struct err *e)
 {
-    struct reward_run *r = arg;
-    int64_t every = r->o->eval_steps, at = r->result.run.trainer.step;
-    return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
+    return due ? evaluate(arg, line, e) : 0;
 }
 
 // The same model with a head of one number a position, in the result's scratch directory.
@@ -113,7 +111,7 @@ static int read_pairs(struct reward_run *r, struct pairs *p, const char *path, s
 static int open_data(struct reward_run *r, const char *input, struct err *e)
 {
     if (read_pairs(r, &r->data, input, e) < 0 ||
-        (r->o->eval_path && read_pairs(r, &r->eval, r->o->eval_path, e) < 0))
+        (r->o->result.eval.path && read_pairs(r, &r->eval, r->o->result.eval.path, e) < 0))
         return -1;
     message_note("%zu pairs", r->data.n);
     return 0;
@@ -132,6 +130,7 @@ static int begin(struct reward_run *r, const char *input, struct err *e)
                                .n = r->data.n,
                                .after = 1,
                                .fingerprint = r->data.fingerprint,
+                               .eval_fingerprint = r->eval.fingerprint,
                                .where = io_name(input),
                                .loss = bradley_terry_levels[r->o->loss.level],
                                .settings = settings(&r->o->loss)};

@@ -7,10 +7,8 @@
 #include "train/reward_objective.h"
 
 struct reward_train_options {
-    struct result_options result; // batch_size counts pairs; `model`: of either kind
+    struct result_options result; // batch_size counts pairs; `model`: of either kind; `eval`: pairs
     struct bradley_terry loss;
-    const char *eval_path; // stream of pairs, or NULL
-    int64_t eval_steps;
     int64_t pad; // token that fills batches elsewhere, or -1: see model_save_as_reward
 };
 

@@ -5,6 +5,7 @@
 #include "base/memory_check.h"
 #include "base/sync.h"
 #include "model/describe.h"
+#include "train/best.h"
 #include "train/card.h"
 #include "train/checkpoint.h"
 #include "train/manifest.h"
@@ -23,7 +24,7 @@ const char result_scratch[] = "start";
 // In the state, beside the settings.
 static const char files_key[] = "files", before_key[] = "previous", metrics_key[] = "metrics",
                   loss_key[] = "last_loss";
-const char *const run_transient[] = {run_state, result_scratch, NULL};
+const char *const run_transient[] = {run_state, result_scratch, "best.0", "best.1", NULL};
 
 static int claim(struct run *r, int living, struct err *e)
 {
@@ -51,6 +52,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->program = program;
     r->metrics.fd = -1;
     r->loss = NAN;
+    r->metrics_lines = -1;
     r->size = pass_largest((size_t)o->train.micro_batch_tokens, 1, SIZE_MAX, 0);
     progress_init(&r->progress, "update", o->max_steps);
     if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
@@ -214,10 +216,11 @@ static int sync_beside(const struct run *r, int at, const char *where, int livin
 
 static int add_sums(const struct run *r, int at, json_t *state, int living, struct err *e)
 {
-    static const char *const left[] = {
+    const char *const left[] = {
         run_state,           "state.safetensors.new", run_metrics_name,
         result_scratch,      directory_marker,        directory_old,
-        directory_note_name, directory_previous,      NULL};
+        directory_note_name, directory_previous,      best_places[0],   best_places[1],
+        NULL};
     json_t *files = living ? sums_of_generation(r, at, e) : manifest_make(at, left, e);
     json_t *before = files && living ? sums_before(r, e) : json_null();
     json_t *metrics = files && before ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;
@@ -266,6 +269,9 @@ int run_load_state(struct run *r, int at, const char *where, json_t **then, stru
         return err_prefix(e, "%s", where);
     // A run whose last update is in the state tells of it as one that made it.
     const json_t *loss = json_object_get(*then, loss_key);
+    const json_t *lines = json_object_get(json_object_get(*then, metrics_key), "lines");
+    if (json_is_integer(lines))
+        r->metrics_lines = json_integer_value(lines);
     if (json_is_number(loss))
         r->loss = json_number_value(loss);
     return 0;
@@ -350,25 +356,34 @@ int run_open_metrics(struct run *r, const char *directory, int resumed, struct e
     if (!path && !(path = r->metrics_path = io_path(directory, run_metrics_name, e)))
         return -1;
     r->tokens_before = r->trainer.num_tokens;
-    return resumed ? metrics_resume(&r->metrics, path, r->trainer.step, e)
+    return resumed ? metrics_resume(&r->metrics, path, r->trainer.step, r->metrics_lines, e)
                    : metrics_open(&r->metrics, path, e);
 }
 
-int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
-                    struct err *e)
+int run_write_card(const struct run *r, int at, int64_t step, uint64_t num_tokens, double loss,
+                   struct err *e)
 {
     struct card card = {.program = r->program,
                         .base = r->fingerprint,
                         .history = r->history,
                         .settings = r->settings,
-                        .updates = r->trainer.step,
-                        .num_tokens = r->trainer.num_tokens,
-                        .loss = with_loss ? r->loss : NAN};
+                        .updates = step,
+                        .num_tokens = num_tokens,
+                        .loss = loss,
+                        .chosen = r->chosen};
+    return card_write(at, &card, e);
+}
+
+int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
+                    struct err *e)
+{
     // A card that a killed run left here is not the base's.
     unlinkat(at, "README.md", 0);
-    if (model_save(r->model, at, r->o->save_dtype, e) < 0 || card_write(at, &card, e) < 0)
+    if (model_save(r->model, at, r->o->save_dtype, e) < 0 ||
+        run_write_card(r, at, r->trainer.step, r->trainer.num_tokens, with_loss ? r->loss : NAN,
+                       e) < 0)
         return -1;
-    return directory_write_note(at, note, e);
+    return note ? directory_write_note(at, note, e) : 0;
 }
 
 void run_tell_end(const struct run *r, const char *before, const char *after)

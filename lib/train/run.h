@@ -54,6 +54,8 @@ struct run {
     size_t bytes;           // of memory that training needs, once it is prepared
     double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
+    int64_t metrics_lines;  // with a state: lines of metrics that belong to it; -1: not known
+    char chosen[192];       // what the card says of the choice of this model; "": nothing
     uint64_t tokens_before; // trained before this run went on from a state
     struct progress progress;
     json_t *settings; // what a run that goes on from this one's state must share
@@ -91,9 +93,14 @@ int run_check_files(const json_t *then, int at, const char *where, struct err *e
 int run_check_generations(const struct run *r, const json_t *then, int at, struct err *e);
 int run_check_metrics(const struct run *r, const char *directory, const json_t *then,
                       struct err *e);
-// Writes the model, as the masters are, its note and its card into the directory `at`.
+// Writes the model, as the masters are, its card and, unless it is NULL, its note into the directory
+// `at`.
 int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
                     struct err *e);
+// The card alone, of a model of this run that is another than the masters: its update, trained
+// tokens and loss.
+int run_write_card(const struct run *r, int at, int64_t step, uint64_t num_tokens, double loss,
+                   struct err *e);
 // The metrics of an update that all runs have; NULL when memory is out. Finish them with
 // metrics_write.
 json_t *run_metrics(const struct run *r, const struct objective *objective,

@@ -9,52 +9,22 @@
 struct sft_run {
     const struct sft_options *o;
     struct result result;
-    struct dataset data, eval;
-    struct scorer scorer; // of the evaluation
+    struct dataset data;
+    struct evaluation eval;
     struct loss loss;
     struct token_objective objective;
 };
 
-// Mean negative log-likelihood and accuracy on the evaluation stream, as metrics.
-static int evaluate(struct sft_run *r, json_t *line, struct err *e)
-{
-    size_t wanted = 0, where = 0, right = 0, at = 0;
-    struct sequence *sequence = mem_alloc(r->eval.n, sizeof *sequence, "sequences", e);
-    if (!sequence)
-        return -1;
-    for (size_t i = 0; i < r->eval.n; i++) {
-        sequence[i] = r->eval.example[i].sequence;
-        wanted += sequence_wanted(&sequence[i]);
-    }
-    float *logp = mem_alloc(wanted, sizeof *logp, "scores", e);
-    uint32_t *best = mem_alloc(wanted, sizeof *best, "scores", e);
-    struct head_result out = {.logp = logp, .best = best};
-    int result = logp && best ? scorer_run(&r->scorer, sequence, r->eval.n, &out, &where, e) : -1;
-    double loss = 0;
-    for (size_t i = 0; i < r->eval.n && result == 0; i++)
-        for (size_t t = 1; t < sequence[i].n; t++)
-            if (sequence[i].mask[t]) {
-                loss -= logp[at];
-                right += best[at++] == sequence[i].token[t];
-            }
-    if (result == 0) {
-        json_object_set_new(line, "eval_loss", json_real(loss / (double)wanted));
-        json_object_set_new(line, "eval_mean_token_accuracy",
-                            json_real((double)right / (double)wanted));
-        message_note("update %lld: eval_loss %.5f", (long long)r->result.run.trainer.step,
-                     loss / (double)wanted);
-    }
-    free(logp);
-    free(best);
-    free(sequence);
-    return result;
-}
-
-static int note(void *arg, int last, json_t *line, struct err *e)
+static int note(void *arg, int due, json_t *line, struct err *e)
 {
     struct sft_run *r = arg;
-    int64_t every = r->o->eval_steps, at = r->result.run.trainer.step;
-    return r->o->eval_path && (last || (every && at % every == 0)) ? evaluate(r, line, e) : 0;
+    if (!due)
+        return 0;
+    if (evaluation_run(&r->eval, line, e) < 0)
+        return -1;
+    message_note("update %lld: eval_loss %.5f", (long long)r->result.run.trainer.step,
+                 r->eval.loss);
+    return 0;
 }
 
 static int open_loss(struct sft_run *r, struct err *e)
@@ -89,14 +59,10 @@ static int open_data(struct sft_run *r, const char *input, struct err *e)
         return -1;
     message_note("%zu records, %zu of them without trained tokens", r->data.n + r->data.untrained,
                  r->data.untrained);
-    if (!r->o->eval_path)
-        return 0;
-    const char *path = r->o->eval_path;
-    scorer_init(&r->scorer, r->result.run.model, &r->result.run.device);
-    wish.loss = NULL; // the negative log-likelihood is measured, whatever is trained
-    if (dataset_read(&r->eval, path, &wish, e) < 0)
-        return -1;
-    return header_check_tokenizer(&r->eval.stream, o->tokenizer, path, e);
+    const char *path = r->o->result.eval.path;
+    return path ? evaluation_open(&r->eval, path, r->result.run.model, &r->result.run.device,
+                                  o->tokenizer, e)
+                : 0;
 }
 
 static int begin(struct sft_run *r, const char *input, struct err *e)
@@ -104,6 +70,7 @@ static int begin(struct sft_run *r, const char *input, struct err *e)
     struct result_plan plan = {.data = &r->data,
                                .n = r->data.n,
                                .fingerprint = r->data.fingerprint,
+                               .eval_fingerprint = r->eval.data.fingerprint,
                                .where = io_name(input),
                                .loss = r->loss.kind->name,
                                .settings = token_objective_settings(&r->loss)};
@@ -121,8 +88,10 @@ static int train(struct sft_run *r, const char *input, struct err *e)
     r->objective.entropy = 1;
     r->result.note = note;
     r->result.arg = r;
-    return result_train(&r->result, &r->objective.objective,
-                        token_objective_bytes(&r->loss, &run->device, run->model, &run->size), e);
+    size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size);
+    if (r->eval.path)
+        bytes += evaluation_bytes(&r->eval, &run->device, run->model);
+    return result_train(&r->result, &r->objective.objective, bytes, e);
 }
 
 int sft_run(const struct sft_options *o, const char *input, struct err *e)
@@ -132,11 +101,9 @@ int sft_run(const struct sft_options *o, const char *input, struct err *e)
     r.o = o;
     int result = train(&r, input, e);
     token_objective_release(&r.objective);
-    scorer_release(&r.scorer);
+    evaluation_release(&r.eval);
     result_close(&r.result, result < 0);
     if (r.data.header.column)
         dataset_release(&r.data);
-    if (r.eval.header.column)
-        dataset_release(&r.eval);
     return result;
 }

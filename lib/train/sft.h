@@ -11,8 +11,6 @@ struct sft_options {
     const char *reference; // NAME of column logp:NAME for losses that need it; NULL: the only one
     int per_sequence;
     struct loss_parameters parameters;
-    const char *eval_path; // stream, or NULL
-    int64_t eval_steps;
 };
 
 // Reads `input` (NULL: standard input) whole, then trains. STATUS_AGAIN: stopped by a signal, with
