@@ -49,6 +49,7 @@ static struct option_spec options[] = {
      &reinforce.is_mode_given},
     OPT_TEXT(0, "is-clip", &reinforce.is_clip, "LO,HI",
              "bounds of the weights of --is; without it 0,3"),
+    OPTIONS_EVALUATION(&reinforce.eval, "measure the loss on the demonstrations of this stream"),
     OPT_GROUP("Stopping"),
     OPT_INT(0, "max-steps", &reinforce.run.max_steps, "N", 0, 1e15,
             "total number of updates, including those before --resume; 0: until the stream ends"),
@@ -104,6 +105,7 @@ int main(int argc, char **argv)
                              "where should the policy live?", &reinforce.run, tokenizer, &operands);
     if (status >= 0)
         return status;
+    reinforce.run.input[1] = reinforce.eval.path;
     reinforce.loss = loss_options_take(&losses, &reinforce.parameters);
     if (!batch_given)
         reinforce.run.batch_size = 0;

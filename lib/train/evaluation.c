@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/evaluation.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@ int evaluation_check(const struct evaluation_options *o, struct err *e)
 {
     if (o->on_start && !o->path)
         return err_set(e, STATUS_USAGE, "--eval-on-start needs --eval-stream");
+    if (o->steps && !o->path)
+        return err_set(e, STATUS_USAGE, "--eval-steps needs --eval-stream");
     return 0;
 }
 
@@ -23,6 +26,7 @@ int evaluation_open(struct evaluation *v, const char *path, struct model *m, str
     struct dataset_wish wish = {
         .vocab = m->config.vocab, .positions = model_positions(m), .model = m};
     v->path = path;
+    v->loss = v->accuracy = NAN;
     scorer_init(&v->scorer, m, device);
     if (dataset_read(&v->data, path, &wish, e) < 0)
         return -1;

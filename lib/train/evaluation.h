@@ -22,7 +22,7 @@ struct evaluation {
     const char *path;
     struct dataset data;
     struct scorer scorer;
-    double loss, accuracy; // of the last one
+    double loss, accuracy; // of the last one; NAN: there was none
 };
 // Reads the stream whole. tokenizer: fingerprint that it must have, or NULL. The model is borrowed.
 MUST_CHECK int evaluation_open(struct evaluation *v, const char *path, struct model *m,

@@ -178,6 +178,8 @@ static int publish(struct publisher *p, int with_state, int finished, struct err
     finished |= with_state && done(p);
     if (p->finished)
         return 0;
+    if (finished && p->finish && p->finish(p->arg, e) < 0)
+        return -1;
     if (publish_model(p, with_state, finished, e) < 0 ||
         (finished && directory_forget(p->run.o->output, e) < 0))
         return -1;
@@ -337,7 +339,9 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
     p->shown = 1;
     if (load_before(p, e) < 0 || policy_lock_ready(&p->run.lock, e) < 0)
         return -1;
-    return run_open_metrics(&p->run, p->run.o->output, resumed, e);
+    if (run_open_metrics(&p->run, p->run.o->output, resumed, e) < 0)
+        return -1;
+    return p->began && !resumed ? p->began(p->arg, e) : 0;
 }
 
 // Generations are published one by one when the stream is known to be whole (a file), or when
@@ -591,6 +595,8 @@ static int rehearse(struct publisher *p, const char *input, struct err *e)
     if (result < 0)
         return -1;
     tell_stream(p, first, tokens_before);
+    if (p->evaluations)
+        dry_run_evaluations(p->evaluations);
     if (resumes)
         dry_run_line("goes on", "after generation %lld", (long long)first);
     dry_run_tell(&p->run, NULL, resumes);

@@ -8,6 +8,7 @@
 #ifndef TRAIN_PUBLISHER_H
 #define TRAIN_PUBLISHER_H
 
+#include "train/evaluation.h"
 #include "train/online.h"
 #include "train/run.h"
 
@@ -21,6 +22,11 @@ struct publisher {
     int (*record)(void *arg, size_t i, struct err *e);
     int (*end)(void *arg, struct err *e); // the stream is whole: the batch that is not full
     json_t *(*settings)(void *arg, const char *model); // what a run that goes on must share
+    // OUT shows the generation to start from, which is that of the beginning; and: the masters are
+    // the last generation, which is about to be shown. NULL: nothing.
+    int (*began)(void *arg, struct err *e);
+    int (*finish)(void *arg, struct err *e);
+    const struct evaluation_options *evaluations; // that a dry run tells of; NULL: none
     // What else the state remembers: adds to it, and takes it back. NULL: nothing.
     int (*save)(void *arg, json_t *state, struct err *e);
     int (*load)(void *arg, const json_t *state, struct err *e);

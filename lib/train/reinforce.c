@@ -27,6 +27,8 @@ struct reinforce_run {
     struct exact_terms exact;
     struct window last_reward, last_kl; // of the batches before, for the stop rules
     struct token_objective objective;
+    struct evaluation eval;
+    int64_t evaluated; // the generation that was last; -1: none
     enum normalize normalize;
     double constant;
     struct frame batch; // fills up
@@ -113,10 +115,13 @@ static int open_stream(void *arg, struct err *e)
     return r->example ? 0 : -1;
 }
 
-// What the stop rules remember.
+// What the stop rules remember, and which generation was evaluated.
 static int save_windows(void *arg, json_t *state, struct err *e)
 {
     const struct reinforce_run *r = arg;
+    if (r->o->eval.path &&
+        json_object_set_new(state, "evaluated", json_integer(r->evaluated)) < 0)
+        return err_memory(e, 0, "a state");
     if (json_object_set_new(state, "window:reward", window_to_json(&r->last_reward)) < 0 ||
         json_object_set_new(state, "window:kl", window_to_json(&r->last_kl)) < 0)
         return err_memory(e, 0, "a state");
@@ -126,6 +131,8 @@ static int save_windows(void *arg, json_t *state, struct err *e)
 static int load_windows(void *arg, const json_t *state, struct err *e)
 {
     struct reinforce_run *r = arg;
+    const json_t *evaluated = json_object_get(state, "evaluated");
+    r->evaluated = json_is_integer(evaluated) ? json_integer_value(evaluated) : -1;
     window_from_json(&r->last_reward, json_object_get(state, "window:reward"));
     window_from_json(&r->last_kl, json_object_get(state, "window:kl"));
     return 0;
@@ -216,6 +223,43 @@ static void add_drawn(const struct reinforce_run *r, const struct importance_sta
     json_object_set_new(line, "is_clip_fraction", json_real((double)s->outside / ratios));
 }
 
+// Of the masters, into the line of their generation.
+static int evaluate(struct reinforce_run *r, json_t *line, struct err *e)
+{
+    if (evaluation_run(&r->eval, line, e) < 0)
+        return -1;
+    r->evaluated = r->publisher.run.trainer.step;
+    message_note("generation %lld: eval_loss %.5f", (long long)r->evaluated, r->eval.loss);
+    return 0;
+}
+
+// A line of its own, where no update writes one.
+static int evaluate_alone(struct reinforce_run *r, struct err *e)
+{
+    json_int_t step = r->publisher.run.trainer.step;
+    json_t *line = json_pack("{s:I, s:I}", "step", step, "generation", step);
+    if (!line)
+        return err_memory(e, 0, "metrics");
+    if (evaluate(r, line, e) == 0)
+        return metrics_write(&r->publisher.run.metrics, line, e);
+    json_decref(line);
+    return -1;
+}
+
+static int evaluate_start(void *arg, struct err *e)
+{
+    struct reinforce_run *r = arg;
+    return r->o->eval.on_start ? evaluate_alone(r, e) : 0;
+}
+
+// Of a run that the end of its stream or a stop rule has ended.
+static int evaluate_end(void *arg, struct err *e)
+{
+    struct reinforce_run *r = arg;
+    int done = r->evaluated == r->publisher.run.trainer.step;
+    return r->o->eval.path && !done ? evaluate_alone(r, e) : 0;
+}
+
 static int write_metrics(struct reinforce_run *r, const struct step_report *p,
                          const struct batch_stats *f, struct err *e)
 {
@@ -231,6 +275,12 @@ static int write_metrics(struct reinforce_run *r, const struct step_report *p,
     if (isfinite(r->o->stop_kl))
         json_object_set_new(line, "kl_sequence", json_real(f->kl));
     add_drawn(r, &f->drawn, line);
+    int64_t step = r->publisher.run.trainer.step;
+    if (evaluation_due(&r->o->eval, step, step == r->o->run.max_steps) &&
+        evaluate(r, line, e) < 0) {
+        json_decref(line);
+        return -1;
+    }
     return metrics_write(&r->publisher.run.metrics, line, e);
 }
 
@@ -297,8 +347,11 @@ static int update(struct reinforce_run *r, struct err *e)
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
     long long generation = p->run.trainer.step;
-    progress_update(&p->run.progress, generation, "loss %.4f  reward %.4f  length %.1f",
-                    report.loss, stats.reward, stats.length);
+    char eval[32] = "";
+    if (r->o->eval.path && isfinite(r->eval.loss))
+        snprintf(eval, sizeof eval, "  eval_loss %.4f", r->eval.loss);
+    progress_update(&p->run.progress, generation, "loss %.4f%s  reward %.4f  length %.1f",
+                    report.loss, eval, stats.reward, stats.length);
     if (r->o->run.verbose)
         message_note("generation %lld loss %.6f reward %.6f norm %.4g", generation, report.loss,
                      stats.reward, report.grad_norm);
@@ -361,8 +414,13 @@ static int prepare(struct reinforce_run *r, struct err *e)
         if (r->exact.frozen[i].model &&
             claim_check_input(o->run.output, r->exact.frozen[i].model->path, e) < 0)
             return -1;
+    if (o->eval.path &&
+        evaluation_open(&r->eval, o->eval.path, run->model, &run->device, o->run.tokenizer, e) < 0)
+        return -1;
     size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size) +
                    exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    if (o->eval.path)
+        bytes += evaluation_bytes(&r->eval, &run->device, run->model);
     if (takes_back(o))
         bytes += run->model->n_flat * sizeof(float);
     if (run_prepare(run, o->run.max_steps, bytes, e) < 0)
@@ -385,6 +443,9 @@ static int train(struct reinforce_run *r, const char *input, struct err *e)
     p->record = use_record;
     p->end = use_rest;
     p->settings = make_settings;
+    p->began = evaluate_start;
+    p->finish = evaluate_end;
+    p->evaluations = &r->o->eval;
     p->save = save_windows;
     p->load = load_windows;
     p->arg = r;
@@ -396,10 +457,12 @@ int reinforce_run(const struct reinforce_options *o, const char *input, struct e
     struct reinforce_run r;
     memset(&r, 0, sizeof r);
     r.o = o;
-    if (open_loss(&r, e) < 0)
+    r.evaluated = -1;
+    if (evaluation_check(&o->eval, e) < 0 || open_loss(&r, e) < 0)
         return -1;
     // A state that is saved at the end needs what the run holds.
     int result = publisher_close(&r.publisher, train(&r, input, e), e);
+    evaluation_release(&r.eval);
     frame_release(&r.batch);
     free(r.example);
     free(r.weight);

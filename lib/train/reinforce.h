@@ -5,6 +5,7 @@
 #define TRAIN_REINFORCE_H
 
 #include "loss/importance.h"
+#include "train/evaluation.h"
 #include "train/run.h"
 
 enum { REINFORCE_BATCH = 64 }; // sequences per update, where neither option nor stream tell
@@ -22,6 +23,7 @@ struct reinforce_options {
     struct importance importance; // but for its bounds
     const char *is_clip;          // "LO,HI" of them, or NULL: 0 and 3
     int is_mode_given;
+    struct evaluation_options eval; // on demonstrations
     double stop_reward, stop_kl; // INFINITY: never
     int64_t stop_window;         // batches whose mean a stop rule looks at
 };
