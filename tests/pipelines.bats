@@ -116,6 +116,30 @@ rewards() { # REFERENCE STREAM
     [ -e short/half/model.safetensors ]
 }
 
+@test "dpr: the loss of held-out demonstrations while it is reinforced, in both modes" {
+    few=(-m "$D/sft" --steps 3 --batch-size 2 -n 2 --max-new-tokens 8 --learning-rate 1e-3 --threads 1 --eval "$D/held-out.jsonl")
+    "$P/dpr" -o loop "${few[@]}" --eval-steps 2 --metrics loop.jsonl "$D/demos.jsonl" -- -q
+    "$P/dpr" -o rounds "${few[@]}" --mode rounds --round-steps 2 --metrics rounds.jsonl "$D/demos.jsonl" -- -q
+    for mode in loop rounds; do
+        jq -ces 'map(select(.eval_loss).step) == [0, 2, 3]' $mode.jsonl
+        for at in "first $D/sft" "last $mode"; do
+            tok -q -m "$D/sft" "$D/held-out.jsonl" | logprob -q -m "${at#* }" --as m | toks view |
+                jq -sc '[.[] | select(.token) | [.["logp:m"], .mask] | transpose[] | select(.[1] == 1)[0]] | -(add / length)' >want
+            jq -es --slurpfile want want "(${at%% *}.eval_loss - \$want[0] | fabs) < 1e-5" $mode.jsonl
+        done
+    done
+    run -2 "$P/dpr" -o none "${few[@]:0:12}" --eval-steps 2 "$D/demos.jsonl"
+    [ "${lines[0]}" = 'dpr: --eval-steps needs --eval (see dpr --help)' ]
+    run -1 "$P/dpr" -o none "${few[@]:0:12}" --eval nowhere "$D/demos.jsonl"
+    [[ ${lines[0]} == *nowhere*'(the demonstrations of --eval)' ]]
+    run -2 "$P/sft" -m "$D/base" -o none --eval-steps 2 "$D/demos.jsonl"
+    [ "${lines[0]}" = 'sft: --eval-steps needs --held-out (see sft --help)' ]
+    # Patience goes through.
+    "$P/sft" -m "$D/base" -o chosen --held-out "$D/held-out.jsonl" --eval-steps 1 --keep half "$D/demos.jsonl" \
+        -- -q --max-steps 2 --load-best-model-at-end
+    jq -e '.training.planned == 2' chosen/densepath.json
+}
+
 @test "dpr: the online loop is, bit for bit, rounds of one update" {
     run=(-m "$D/sft" --steps 4 --batch-size 4 -n 4 --max-new-tokens 12 --learning-rate 1e-3 --threads 1
         --held-out "$D/held-out.jsonl" --stop-kl 100 --quantile 1)

@@ -269,6 +269,15 @@ point_of() {
     same_as_straight
 }
 
+@test "reinforce-step: stopped or killed while it is measured, it ends with the same lines" {
+    local run=("${learn[@]}" --eval-stream demos.toks --eval-steps 4 --eval-on-start --save-steps 1 --resume --metrics log -o out)
+    same_as_straight() { cmp <(figures straight) <(figures log) && same_model whole out; }
+    afresh() { rm -rf out out.* log; }
+    "${run[@]:0:${#run[@]}-5}" --metrics straight -o whole round.toks
+    [ "$(jq -sc 'map(select(.eval_loss).step)' straight)" = '[0,4,6]' ]
+    most=12 each_struck 'KILL TERM' "${run[@]}" round.toks
+}
+
 @test "reinforce-step: stopped or killed at any point, it goes on with the rest of a file to the same end" {
     "${learn[@]}" --metrics straight.log -o straight round.toks
     records round.toks >all
@@ -381,6 +390,47 @@ END
     fails 3 "logp:nobody" "${learn[@]}" --kl nobody:0.1 -o other round.toks
     [ ! -e other ]
     [ ! -e other.lock ]
+}
+
+# MODEL: its mean negative log-likelihood on demos.toks
+loss_of() {
+    "$BIN/logprob" -q -m "$1" --as m demos.toks >scored
+    records scored | jq -sc '[.[] | [.["logp:m"], .mask] | transpose[] | select(.[1] == 1)[0]] | -(add / length)'
+}
+
+@test "reinforce-step: a held-out stream is measured at the start, on the way and at the end" {
+    local eval=(--eval-stream demos.toks --eval-steps 2)
+    "${learn[@]}" --metrics plain.log -o plain round.toks
+    "${learn[@]}" "${eval[@]}" --eval-on-start --max-steps 5 --metrics log -o out round.toks
+    [ "$(jq -sc 'map(select(.eval_loss) | [.step, .generation])' log)" = '[[0,0],[2,2],[4,4],[5,5]]' ]
+    jq -es --argjson start "$(loss_of sft)" --argjson final "$(loss_of out)" \
+        '(.[0] | (.eval_loss - $start | fabs) < 1e-5 and (has("loss") | not)) and (last.eval_loss - $final | fabs) < 1e-5 and
+        all(.[] | select(.eval_loss); .eval_mean_token_accuracy > 0 and .eval_mean_token_accuracy <= 1)' log
+    # The loss is measured, and nothing else is other than without.
+    cmp <(figures log | grep -v '"step":0' | sed -E 's/,"eval_[a-z_]+":[^,}]*//g') <(figures plain.log | head -5)
+    "${learn[@]}" --max-steps 5 -o five round.toks
+    cmp five/model.safetensors out/model.safetensors
+    # The end of the stream is told by nothing but itself: a line of its own, once.
+    for from in /dev/stdin round.toks; do
+        "${learn[@]}" --eval-stream demos.toks --eval-steps 4 --metrics log --overwrite -o end "$from" < <(cat round.toks)
+        [ "$(jq -sc 'map(select(.eval_loss) | [.step, has("loss")])' log)" = '[[4,true],[6,false]]' ]
+        jq -es --argjson final "$(loss_of end)" '(last.eval_loss - $final | fabs) < 1e-5' log
+    done
+    cp log before
+    "${learn[@]}" --eval-stream demos.toks --eval-steps 4 --metrics log --resume -o end round.toks
+    cmp log before
+    # A stop rule takes a generation back: the one that is kept is measured.
+    "${learn[@]}" "${eval[@]}" --stop-reward "$(jq -s '.[3].reward' plain.log)" --stop-window 1 --metrics log -o stopped round.toks
+    kept=$(jq .generation stopped/densepath.json)
+    jq -es --argjson kept "$kept" --argjson final "$(loss_of stopped)" \
+        'last.step == $kept and (last | has("loss") | not) and (last.eval_loss - $final | fabs) < 1e-5' log
+    run -0 "${learn[@]}" "${eval[@]}" --dry-run -o none round.toks
+    grep -qx 'evaluated      every 2 updates and at the end, on demos.toks' <<<"$output"
+    leaves_nothing fails 2 'eval-steps needs --eval-stream' "${learn[@]}" --eval-steps 2 -o none round.toks
+    leaves_nothing fails 2 'eval-on-start needs --eval-stream' "${learn[@]}" --eval-on-start -o none round.toks
+    leaves_nothing fails 3 'prompts.toks.*mask' "${learn[@]}" --eval-stream prompts.toks -o none round.toks
+    mkdir data && cp demos.toks data/
+    leaves_nothing fails 1 'data/demos.toks is read from there' "${learn[@]}" --eval-stream data/demos.toks -o data --overwrite round.toks
 }
 
 @test "reinforce-step: two trainers do not share a policy" {

@@ -121,7 +121,7 @@ static int install_folder(int from, int to, const char *name, struct err *e)
         close(in);
     if (out >= 0)
         close(out);
-    return result;
+    return result < 0 ? err_prefix(e, "%s", name) : 0;
 }
 
 static int install_entry(int from, int to, const char *name, struct err *e)
@@ -171,6 +171,8 @@ static json_t *files_of(const struct best *b, int at, struct err *e)
     json_t *files = fd < 0 ? NULL : manifest_make(fd, NULL, e);
     if (fd >= 0)
         close(fd);
+    if (!files)
+        err_prefix(e, "%s", best_places[b->place]);
     return files;
 }
 

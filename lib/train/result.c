@@ -192,7 +192,7 @@ static int save_state(struct result *r, struct err *e)
     if (!best_watches(watch(r)))
         return run_save_state(&r->run, r->out.fd, r->out.partial, r->run.settings, 0, e);
     json_t *state = json_copy(r->run.settings), *best = best_to_json(&r->best, r->out.fd, e);
-    int result = best ? 0 : -1;
+    int result = best ? 0 : err_prefix(e, "%s", r->out.partial);
     if (best && json_object_set_new(state, best_key, best) < 0)
         result = err_memory(e, 0, "a state");
     if (result == 0)

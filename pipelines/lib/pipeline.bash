@@ -153,12 +153,23 @@ make_place() { # PREFIX
     [[ -w $folder ]] || fail "$folder: cannot be written"
 }
 
+# What sft-train noted of a run that may have ended early or with an earlier model; nothing for others.
+noted() { # MODEL update|planned|stopped
+    [[ ! -r $1/densepath.json ]] || sed -nE "/^ \"training\": \{/,/^ \}/s/^  \"$2\": ([0-9]+),?\$/\1/p" "$1/densepath.json"
+}
+
 # The directory of a reference: what sft-train kept under that name, or any model.
 reference_of() { # SFT NAME
+    local stopped update later
     if [[ -r $1/$2/config.json ]]; then
+        update=$(noted "$1" update) later=$(noted "$1/$2" update)
+        ((${later:-0} <= ${update:-0})) ||
+            fail "the reference $2 is of update $later and $1 of update $update, the best of its run: a later model is no reference; train again with --max-steps $update, or name $1/$2 by its path to take it all the same"
         printf '%s\n' "$1/$2"
     elif [[ -r $2/config.json ]]; then
         printf '%s\n' "$2"
+    elif stopped=$(noted "$1" stopped) && [[ -n $stopped ]]; then
+        fail "the reference $2 is not in $1, whose training stopped early, after update $stopped of $(noted "$1" planned): train again with --max-steps $(noted "$1" update) and --keep $2"
     else
         fail "the reference $2 is neither kept in $1 nor a model directory"
     fi

@@ -16,14 +16,14 @@
 # Which runs fail otherwise for reasons that are not ours: exceptions().
 # shellcheck disable=SC2034,SC2154 # the runner's
 
-CASES=(tok tok-decode sft-train sft-over logprob logprob-threads dense-reward rollout reinforce-step reinforce-over
+CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout reinforce-step reinforce-over
     toks-cat toks-mix toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
     toks-prefix toks-sample toks-stat toks-show toks-view toks-check toks-annotate
     init average info diff pair-train pair-online reward-train reward-score novelty densepath
     loop-rollout loop-logprob loop-dense-reward loop-reinforce-step)
 
 # Those that replace something, or save on their way: for power cuts.
-CUTS=(sft-train sft-over reward-train pair-train reinforce-step reinforce-over pair-online init average toks-cat)
+CUTS=(sft-train sft-over sft-best reward-train pair-train reinforce-step reinforce-over pair-online init average toks-cat)
 
 # Inputs of all: a model, demonstrations, prompts; samples of them and their rewards.
 inputs() {
@@ -77,6 +77,13 @@ case_sft-over() {
     program=sft-train state=yes
     before=(sft-train -q "${train[@]}" --seed 3 ../in/demos.toks -o zout)
     command=(sft-train -q "${train[@]}" ../in/demos.toks -o zout --overwrite)
+    again=("${command[@]}" --resume)
+}
+# Ends with the model of an earlier evaluation.
+case_sft-best() {
+    program=sft-train state=yes
+    command=(sft-train -q "${train[@]}" --learning-rate 1 --eval-stream ../in/demos.toks --eval-steps 1 --eval-on-start
+        --load-best-model-at-end --ema 0.9 ../in/demos.toks -o zout)
     again=("${command[@]}" --resume)
 }
 case_reward-train() {
