@@ -23,7 +23,7 @@ static struct reward_train_options run = {
     .loss = {.level = LEVEL_TOKEN, .pad = PAD_HOLD, .reduction = REDUCTION_PAIRS},
     .result = {.run = {.save_minutes = RUN_SAVE_MINUTES}, .epochs = 1, .shuffle = 1}};
 static int score, measure, attention, metric;
-static const char *const metrics[] = {"eval_loss",   "eval_accuracy",         "eval_aligned_accuracy",
+static const char *const metrics[] = {"eval_loss",   "eval_accuracy",       "eval_aligned_accuracy",
                                       "eval_margin", "eval_aligned_margin", NULL};
 
 static const struct option_spec options[] = {

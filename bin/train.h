@@ -70,12 +70,22 @@
 #define OPTIONS_BEST(b, which, metrics)                                                            \
     OPT_INT(0, "early-stopping-patience", &(b)->patience, "N", 0, 1e15,                            \
             "stop after N evaluations in a row without an improvement; 0: never"),                 \
-        {OPTION_REAL, "early-stopping-threshold", 0, &(b)->threshold, "X",                         \
-         "what is better by no more than X is no improvement", NULL, 0, 1e300,                     \
-         &(b)->threshold_given},                                                                   \
-        {OPTION_CHOICE, "metric-for-best-model", 0, which, NULL,                                   \
+        {OPTION_REAL, "early-stopping-threshold",                                                  \
+         0,           &(b)->threshold,                                                             \
+         "X",         "what is better by no more than X is no improvement",                        \
+         NULL,        0,                                                                           \
+         1e300,       &(b)->threshold_given},                                                      \
+        {OPTION_CHOICE,                                                                            \
+         "metric-for-best-model",                                                                  \
+         0,                                                                                        \
+         which,                                                                                    \
+         NULL,                                                                                     \
          "what both judge by: a loss is better where it is smaller, the others where they are "    \
-         "larger", metrics, 0, 0, &(b)->metric_given},                                             \
+         "larger",                                                                                 \
+         metrics,                                                                                  \
+         0,                                                                                        \
+         0,                                                                                        \
+         &(b)->metric_given},                                                                      \
         OPT_FLAG(0, "load-best-model-at-end", &(b)->load,                                          \
                  "the result is the model of the best evaluation, not the last one")
 

@@ -67,11 +67,11 @@ void directory_abort(struct directory_output *o); // removes it
 // densepath.json of a directory.
 struct directory_note {
     uint64_t generation;
-    int finished;    // no further generation will come
-    json_t *history; // array of provenance lines, or NULL
-    char run[24];    // fingerprint of the settings of the run that made it; "": not told
+    int finished;           // no further generation will come
+    json_t *history;        // array of provenance lines, or NULL
+    char run[24];           // fingerprint of the settings of the run that made it; "": not told
     const json_t *training; // written only: how the run chose this model; NULL: not told. Borrowed
-    int sealed;      // read: it has a checksum
+    int sealed;             // read: it has a checksum
 };
 // An absent file reads as zeros, one that is not what its checksum says is refused. `at`: the
 // directory's descriptor.

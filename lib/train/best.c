@@ -43,8 +43,8 @@ int best_check(const struct best_options *o, const char *eval_path, int64_t eval
 
 void best_init(struct best *b)
 {
-    *b = (struct best){
-        .value = NAN, .last = NAN, .step = -1, .loss = NAN, .place = -1, .saved = -1};
+    *b =
+        (struct best){.value = NAN, .last = NAN, .step = -1, .loss = NAN, .place = -1, .saved = -1};
 }
 
 static int is_better(const struct best_options *o, double a, double b)

@@ -37,9 +37,9 @@ struct best {
 };
 
 void best_init(struct best *b);
-// An evaluation, `step` updates after the start: 1 if it is the best so far. As transformers has it,
-// every smaller loss (or larger other metric) is the new best, but only one that is better by more
-// than the threshold begins the count anew.
+// An evaluation, `step` updates after the start: 1 if it is the best so far. As transformers has
+// it, every smaller loss (or larger other metric) is the new best, but only one that is better by
+// more than the threshold begins the count anew.
 int best_see(struct best *b, const struct best_options *o, double value, int64_t step);
 // Whether patience has come to its end.
 int best_is_over(const struct best *b, const struct best_options *o);

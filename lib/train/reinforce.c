@@ -119,8 +119,7 @@ static int open_stream(void *arg, struct err *e)
 static int save_windows(void *arg, json_t *state, struct err *e)
 {
     const struct reinforce_run *r = arg;
-    if (r->o->eval.path &&
-        json_object_set_new(state, "evaluated", json_integer(r->evaluated)) < 0)
+    if (r->o->eval.path && json_object_set_new(state, "evaluated", json_integer(r->evaluated)) < 0)
         return err_memory(e, 0, "a state");
     if (json_object_set_new(state, "window:reward", window_to_json(&r->last_reward)) < 0 ||
         json_object_set_new(state, "window:kl", window_to_json(&r->last_kl)) < 0)

@@ -24,8 +24,8 @@ struct reinforce_options {
     const char *is_clip;          // "LO,HI" of them, or NULL: 0 and 3
     int is_mode_given;
     struct evaluation_options eval; // on demonstrations
-    double stop_reward, stop_kl; // INFINITY: never
-    int64_t stop_window;         // batches whose mean a stop rule looks at
+    double stop_reward, stop_kl;    // INFINITY: never
+    int64_t stop_window;            // batches whose mean a stop rule looks at
 };
 
 // Reads `input` (NULL: standard input) to its proven end. Generations are published as they come

@@ -272,10 +272,10 @@ static int add_watched(const struct result *r, const struct result_plan *plan, j
     const struct best_options *b = watch(r);
     if (!best_watches(b))
         return 0;
-    json_t *own = json_pack(
-        "{s:I, s:I, s:b, s:s, s:b}", "eval-data", (json_int_t)(plan->eval_fingerprint >> 1),
-        "eval-steps", (json_int_t)r->o->eval.steps, "eval-on-start", r->o->eval.on_start,
-        "metric-for-best-model", b->metric, "load-best-model-at-end", b->load);
+    json_t *own = json_pack("{s:I, s:I, s:b, s:s, s:b}", "eval-data",
+                            (json_int_t)(plan->eval_fingerprint >> 1), "eval-steps",
+                            (json_int_t)r->o->eval.steps, "eval-on-start", r->o->eval.on_start,
+                            "metric-for-best-model", b->metric, "load-best-model-at-end", b->load);
     if (own && b->patience) {
         json_object_set_new(own, "early-stopping-patience", json_integer(b->patience));
         json_object_set_new(own, "early-stopping-threshold", json_real(b->threshold));
@@ -609,8 +609,9 @@ static void tell_evaluations(const struct result *r)
     const struct best_options *b = watch(r);
     dry_run_evaluations(&r->o->eval);
     if (b->patience)
-        dry_run_line("may stop", "when %s has not improved for %lld evaluation%s, which may be "
-                                 "before a fraction of --keep",
+        dry_run_line("may stop",
+                     "when %s has not improved for %lld evaluation%s, which may be "
+                     "before a fraction of --keep",
                      b->metric, (long long)b->patience, plural(b->patience));
     if (b->load)
         dry_run_line("result", "the model of the best %s", b->metric);

@@ -31,12 +31,12 @@ struct result_plan {
     struct dataset *data;    // its stream gets this run's provenance. Borrowed for the run
     const struct pair *pair; // [n] the units, or NULL: n examples
     size_t n;
-    int after;            // objectives whose head stands after the tokens
-    uint64_t fingerprint; // of the data
+    int after;                 // objectives whose head stands after the tokens
+    uint64_t fingerprint;      // of the data
     uint64_t eval_fingerprint; // of the evaluation's, where there is one
-    const char *where;    // the data's name; borrowed
-    const char *loss;     // its name
-    json_t *settings;     // what else must be the same on --resume; taken over
+    const char *where;         // the data's name; borrowed
+    const char *loss;          // its name
+    json_t *settings;          // what else must be the same on --resume; taken over
 };
 // Adds to the metrics of an update; `due`: those of an evaluation too.
 typedef int result_note(void *arg, int due, json_t *line, struct err *e);

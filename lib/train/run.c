@@ -216,11 +216,17 @@ static int sync_beside(const struct run *r, int at, const char *where, int livin
 
 static int add_sums(const struct run *r, int at, json_t *state, int living, struct err *e)
 {
-    const char *const left[] = {
-        run_state,           "state.safetensors.new", run_metrics_name,
-        result_scratch,      directory_marker,        directory_old,
-        directory_note_name, directory_previous,      best_places[0],   best_places[1],
-        NULL};
+    const char *const left[] = {run_state,
+                                "state.safetensors.new",
+                                run_metrics_name,
+                                result_scratch,
+                                directory_marker,
+                                directory_old,
+                                directory_note_name,
+                                directory_previous,
+                                best_places[0],
+                                best_places[1],
+                                NULL};
     json_t *files = living ? sums_of_generation(r, at, e) : manifest_make(at, left, e);
     json_t *before = files && living ? sums_before(r, e) : json_null();
     json_t *metrics = files && before ? manifest_of_metrics(r->metrics.path, !living, e) : NULL;

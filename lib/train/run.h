@@ -93,8 +93,8 @@ int run_check_files(const json_t *then, int at, const char *where, struct err *e
 int run_check_generations(const struct run *r, const json_t *then, int at, struct err *e);
 int run_check_metrics(const struct run *r, const char *directory, const json_t *then,
                       struct err *e);
-// Writes the model, as the masters are, its card and, unless it is NULL, its note into the directory
-// `at`.
+// Writes the model, as the masters are, its card and, unless it is NULL, its note into the
+// directory `at`.
 int run_write_model(const struct run *r, int at, const struct directory_note *note, int with_loss,
                     struct err *e);
 // The card alone, of a model of this run that is another than the masters: its update, trained

@@ -43,8 +43,7 @@ static void smaller_losses(void)
 static void larger_others(void)
 {
     const struct best_options o = {.patience = 3, .metric = "eval_accuracy"};
-    follow(&o, (double[]){0.5, 0.4, 0.6, 0.6}, 4, (int64_t[]){0, 0, 2, 2},
-           (int64_t[]){0, 1, 0, 1});
+    follow(&o, (double[]){0.5, 0.4, 0.6, 0.6}, 4, (int64_t[]){0, 0, 2, 2}, (int64_t[]){0, 1, 0, 1});
 }
 
 // A small gain is the best, and what the next one is compared with, but no improvement: as in
