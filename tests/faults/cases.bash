@@ -16,7 +16,7 @@
 # Which runs fail otherwise for reasons that are not ours: exceptions().
 # shellcheck disable=SC2034,SC2154 # the runner's
 
-CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout reinforce-step reinforce-over
+CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout reinforce-step reinforce-over reinforce-eval
     toks-cat toks-mix toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
     toks-prefix toks-sample toks-stat toks-show toks-view toks-check toks-annotate
     init average info diff pair-train pair-online reward-train reward-score novelty densepath
@@ -101,6 +101,12 @@ case_pair-online() {
 }
 case_reinforce-step() {
     living=yes command=(reinforce-step -q --threads 1 -m ../in/m --save-steps 1 ../in/round.toks -o zout)
+    again=("${command[@]}" --resume)
+}
+case_reinforce-eval() {
+    program=reinforce-step living=yes
+    command=(reinforce-step -q --threads 1 -m ../in/m --save-steps 1 --eval-stream ../in/demos.toks --eval-steps 2 --eval-on-start
+        ../in/round.toks -o zout)
     again=("${command[@]}" --resume)
 }
 case_reinforce-over() {
