@@ -316,6 +316,7 @@ static int random_model(struct bpe *b, struct vocabulary *v, int all_bytes)
     json_scan_init(&scan, merges.data, merges.size, "test", &e);
     json_t *value = json_object();
     int result = bpe_init(b, value, &scan, v, 1, &e);
+    json_scan_release(&scan);
     json_decref(value);
     buffer_release(&merges);
     return result;
@@ -572,9 +573,16 @@ static void json_records(void)
             strcat(text, parts[random_below(COUNT(parts))]);
         if (wrapped)
             strcat(text, "}");
-        const int flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
-        json_t *x = json_read(text, strlen(text)), *y = json_loadb(text, strlen(text), flags, NULL);
-        agree += !x || json_equal(x, y);
+        size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
+        json_error_t error;
+        json_t *x = json_read(text, strlen(text), 0);
+        json_t *y = json_loadb(text, strlen(text), flags, &error);
+        // Numbers beyond 64 bits are reals to us; then jansson at least agrees that it is JSON.
+        if (!y && json_error_code(&error) == json_error_numeric_overflow &&
+            (y = json_loadb(text, strlen(text), flags | JSON_DECODE_INT_AS_REAL, NULL)))
+            agree += x != NULL;
+        else
+            agree += !x || json_equal(x, y);
         doubted += !x && y;
         read += x != NULL;
         json_decref(x);
@@ -584,7 +592,7 @@ static void json_records(void)
     CHECK(agree == tried && read > 500 && doubted < 50);
     static const char whole[] =
         "{\"id\":7,\"text\":\"a\\u00e9\\ud83d\\ude00\\n\\\"é\",\"x\":[1.5,null]}";
-    json_t *x = json_read(whole, sizeof whole - 1);
+    json_t *x = json_read(whole, sizeof whole - 1, 0);
     CHECK(x && !strcmp(json_string_value(json_object_get(x, "text")), "aé😀\n\"é"));
     json_decref(x);
 }
@@ -600,7 +608,7 @@ static void wide_numbers(void)
     struct buffer out;
     buffer_init(&out, 0);
     for (size_t i = 0; i < COUNT(same); i++) {
-        json_t *value = json_read_exact(same[i], strlen(same[i]));
+        json_t *value = json_read(same[i], strlen(same[i]), 1);
         buffer_clear(&out);
         CHECK(value && json_print(value, &out, &e) == 0 && out.size == strlen(same[i]) &&
               !memcmp(out.data, same[i], out.size));
@@ -611,12 +619,12 @@ static void wide_numbers(void)
     char digits[JSON_WIDE_DIGITS + 2];
     memset(digits, '1', sizeof digits);
     digits[sizeof digits - 1] = 0;
-    CHECK(!json_read_exact(digits, JSON_WIDE_DIGITS + 1));
-    json_t *most = json_read_exact(digits, JSON_WIDE_DIGITS);
+    CHECK(!json_read(digits, JSON_WIDE_DIGITS + 1, 1));
+    json_t *most = json_read(digits, JSON_WIDE_DIGITS, 1);
     CHECK(json_wide_digits(most) && strlen(json_wide_digits(most)) == JSON_WIDE_DIGITS);
     json_decref(most);
     digits[0] = '0';
-    CHECK(!json_read_exact(digits, 30) &&
+    CHECK(!json_read(digits, 30, 1) &&
           !json_parse_exact("[018446744073709551616]", 23, "x", &e));
     buffer_release(&out);
 }
