@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/json_read.h"
+#include "base/json_scan.h"
 #include "base/json_wide.h"
 #include "tokenize/bpe.h"
 #include "tokenize/normalizer.h"
@@ -597,6 +598,51 @@ static void json_records(void)
     json_decref(x);
 }
 
+// What the scanner says of one text: the error, or "" and its string.
+static const char *scanned(const char *text, size_t size, char *string)
+{
+    static struct err e;
+    struct json_scan s;
+    const char *found = "";
+    size_t n = 0;
+    json_scan_init(&s, text, size, "x", &e);
+    if (json_scan_expect(&s, '[') == 0 && json_scan_string(&s, &found, &n) == 0 &&
+        json_scan_expect(&s, ',') == 0 && json_scan_skip(&s) == 0 && json_scan_expect(&s, ']') == 0)
+        e.text[0] = 0;
+    snprintf(string, 32, "%.*s", (int)n, found);
+    json_scan_release(&s);
+    return e.text;
+}
+
+static void scanning(void)
+{
+    static const char *const cases[][3] = {
+        {"[\"a\\u00e9\\n\", {\"k\": [1, -2.5e3, true, null]}]", "", "aé\n"},
+        {"[\"plain é\",\n0]", "", "plain é"},
+        {"[\"a\"\n\n 1]", "x:3: not valid JSON: no ','", "a"},
+        {"[\"a\xC3\", 1]", "x:1: not valid JSON: not UTF-8", NULL},
+        {"\n[\"\\ud83d\", 1]", "x:2: not valid JSON: half a surrogate pair", NULL},
+        {"[\"\\x\", 1]", "x:1: not valid JSON: a bad escape", NULL},
+        {"[\"a", "x:1: not valid JSON: a string without its end", NULL},
+        {"[\"a\tb\", 1]", "x:1: not valid JSON: a string without its end", NULL},
+        {"[\"a\", 01]", "x:1: not valid JSON: not a number", "a"},
+        {"[\"a\", 1.]", "x:1: not valid JSON: not a number", "a"},
+        {"[\"a\", 1e999]", "x:1: not a number", "a"},
+        {"[\"a\", NaN]", "x:1: not valid JSON: no number", "a"},
+        {"[\"a\", [1,]]", "x:1: not valid JSON: no number", "a"},
+    };
+    char string[32], deep[600] = "[\"a\",";
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *said = scanned(cases[i][0], strlen(cases[i][0]), string);
+        CHECK(!strcmp(said, cases[i][1]));
+        CHECK(!cases[i][2] || !strcmp(string, cases[i][2]));
+    }
+    memset(deep + 5, '[', 300);
+    CHECK(!strcmp(scanned(deep, strlen(deep), string), "x:1: nested too deep"));
+    // A text ends where its size says.
+    CHECK(!strcmp(scanned("[\"a\", 1]", 7, string), "x:1: not valid JSON: no ']'"));
+}
+
 // Whole numbers of any size come back as they were written.
 static void wide_numbers(void)
 {
@@ -623,6 +669,12 @@ static void wide_numbers(void)
     json_t *most = json_read(digits, JSON_WIDE_DIGITS, 1);
     CHECK(json_wide_digits(most) && strlen(json_wide_digits(most)) == JSON_WIDE_DIGITS);
     json_decref(most);
+    // Where a real will do they are reals, whatever stands beside them.
+    json_t *real = json_parse("[1e2, 18446744073709551616, 9223372036854775807]", 48, "x", &e);
+    CHECK(json_real_value(json_array_get(real, 1)) == 0x1p64 &&
+          json_integer_value(json_array_get(real, 2)) == INT64_MAX);
+    json_decref(real);
+    CHECK(!json_parse("[18446744073709551616,,]", 24, "x", &e) && !strstr(e.text, "too big"));
     digits[0] = '0';
     CHECK(!json_read(digits, 30, 1) &&
           !json_parse_exact("[018446744073709551616]", 23, "x", &e));
@@ -675,6 +727,7 @@ int main(void)
     RUN(characters_in_nfc);
     RUN(normal_form);
     RUN(json_records);
+    RUN(scanning);
     RUN(wide_numbers);
     RUN(long_texts);
     return test_end();
