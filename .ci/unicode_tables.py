@@ -8,8 +8,8 @@ UCD is a folder as the Unicode Consortium publishes it (UnicodeData.txt and the 
 in its package unicode-data). Several versions may be given. A table of another version than these is
 made from the next newer one: of what DerivedAge.txt says was there, with the properties that CHANGED
 lists as they were. Where only older ones are at hand the newest is taken, and a line says so: then the
-table lacks what came later. --check compares with the tree; without an option the headers of the tree are written. Needs
-clang-format.
+table lacks what came later. --check compares with the tree; without an option
+the headers of the tree are written. Needs clang-format.
 """
 import os
 import re

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/json_scan.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,9 +111,8 @@ static int escape(struct json_scan *s)
         return buffer_append(&s->text, &values[sign - signs], 1, s->e);
     if (c != 'u')
         return json_scan_fail(s, "not valid JSON: a bad escape");
-    return code_point(s, &value) < 0
-               ? -1
-               : buffer_append(&s->text, bytes, utf8_put(value, bytes), s->e);
+    return code_point(s, &value) < 0 ? -1
+                                     : buffer_append(&s->text, bytes, utf8_put(value, bytes), s->e);
 }
 
 // Up to the next '"' or backslash, which is taken.

@@ -4,8 +4,8 @@
 // keep their priorities: the ordered thread lists of Pike's machine, made into states beforehand;
 // Thompson 1968, Cox 2010), which remains the reference and serves all other patterns.
 //
-// Why not PCRE2 alone, compiled to machine code? `tok` takes so many times as long with it (medians of
-// 9 runs, AMD EPYC, Zen 4, one thread, the streams equal; tests/bench/pattern.sh repeats it):
+// Why not PCRE2 alone, compiled to machine code? `tok` takes so many times as long with it (medians
+// of 9 runs, AMD EPYC, Zen 4, one thread, the streams equal; tests/bench/pattern.sh repeats it):
 //                        GPT-2  Llama 3  Qwen2  o200k  DeepSeek-V3
 //   English               1.21     1.27   1.23   1.51         1.18
 //   sums                  1.30     1.40   1.37   1.85         1.43

@@ -136,8 +136,8 @@ int unicode_nfc_stable(uint32_t c)
         (c >= 0x041A && c <= 0x0438) || (c >= 0x043A && c <= 0x044F))
         return 1;
     uint32_t list[UNICODE_DECOMPOSED_MAX];
-    return !unicode_combining_class(c) && !IN(second, c) &&
-           unicode_decompose(c, 0, list) == 1 && list[0] == c;
+    return !unicode_combining_class(c) && !IN(second, c) && unicode_decompose(c, 0, list) == 1 &&
+           list[0] == c;
 }
 
 size_t unicode_lower(uint32_t c, uint32_t out[3])

@@ -676,8 +676,7 @@ static void wide_numbers(void)
     json_decref(real);
     CHECK(!json_parse("[18446744073709551616,,]", 24, "x", &e) && !strstr(e.text, "too big"));
     digits[0] = '0';
-    CHECK(!json_read(digits, 30, 1) &&
-          !json_parse_exact("[018446744073709551616]", 23, "x", &e));
+    CHECK(!json_read(digits, 30, 1) && !json_parse_exact("[018446744073709551616]", 23, "x", &e));
     buffer_release(&out);
 }
 
