@@ -337,3 +337,30 @@ bare_make() { # ARGUMENT...
             done
         done
 }
+
+# ---- Unicode ----
+
+# The headers that the script makes, as it lists them.
+unicode_headers() {
+    sed -n 's|^    "\(lib/.*\.h\)": .*|\1|p' "$tree/.ci/unicode_tables.py"
+}
+
+@test "the Unicode tables name the script that makes them and their version" {
+    [ "$(unicode_headers | wc -l)" = 5 ]
+    while IFS= read -r header; do
+        echo "$header"
+        grep -q '^// Made by \.ci/unicode_tables\.py\.$' "$tree/$header"
+        tr -d '\n' <"$tree/$header" | grep -qE 'Unicode(//| )+[0-9]+\.[0-9]'
+    done < <(unicode_headers)
+}
+
+# UCD: a folder of the database, of the newest version of any table or a later one
+@test "the Unicode tables are what the script makes of the database" {
+    local ucd=${UCD:-/usr/share/unicode} newest version
+    command -v python3 >/dev/null || skip 'needs python3'
+    command -v clang-format >/dev/null || skip 'needs clang-format'
+    newest=$(sed -n 's/^NEWEST = "\([0-9]*\).*/\1/p' "$tree/.ci/unicode_tables.py")
+    version=$(sed -n '1s/^# DerivedAge-\([0-9]*\).*/\1/p' "$ucd/DerivedAge.txt" 2>/dev/null) || true
+    [ "${version:-0}" -ge "$newest" ] || skip "needs the Unicode Character Database $newest.0 in UCD or /usr/share/unicode"
+    run -0 python3 "$tree/.ci/unicode_tables.py" --check "$ucd"
+}

@@ -38,61 +38,42 @@ __attribute__((constructor)) static void begin(void)
     json_set_alloc_funcs(piece, give_back);
 }
 
-// Copies the text with an exponent behind every whole number of more than 18 digits, which makes it
-// a real: files of others hold such numbers (a tokenizer's model_max_length of 10^30).
-static int widen_numbers(const char *text, size_t size, struct buffer *out, struct err *e)
-{
-    int in_string = 0;
-    for (size_t i = 0; i < size;) {
-        size_t begin = i++;
-        if (text[begin] == '"') {
-            in_string = !in_string;
-        } else if (in_string && text[begin] == '\\' && i < size) {
-            i++;
-        } else if (!in_string && text[begin] >= '0' && text[begin] <= '9') {
-            while (i < size && strchr("0123456789.eE+-", text[i]) && text[i])
-                i++;
-        }
-        if (buffer_append(out, text + begin, i - begin, e) < 0)
-            return -1;
-        int whole = !in_string && i - begin > 18 && text[begin] >= '0' && text[begin] <= '9' &&
-                    strspn(text + begin, "0123456789") == i - begin;
-        if (whole && buffer_append(out, "e0", 2, e) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
+
+// What jansson says of a text that is bad; or its value, where the text was beyond json_read. With
+// `wide`, a number beyond 64 bits is not what is bad about it.
+static json_t *decode(const char *text, size_t size, int wide, const char *name, struct err *e)
+{
+    json_error_t error, other;
+    json_t *value = json_loadb(text, size, FLAGS, &error), *reals = NULL;
+    if (!value && wide && json_error_code(&error) == json_error_numeric_overflow &&
+        !(reals = json_loadb(text, size, FLAGS | JSON_DECODE_INT_AS_REAL, &other)))
+        error = other;
+    json_decref(reals);
+    if (!value)
+        err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
+    return value;
+}
 
 json_t *json_parse(const char *text, size_t size, const char *name, struct err *e)
 {
-    json_error_t error;
-    json_t *value = json_loadb(text, size, FLAGS, &error);
-    if (!value && json_error_code(&error) == json_error_numeric_overflow) {
-        struct buffer wide;
-        buffer_init(&wide, 0);
-        if (widen_numbers(text, size, &wide, e) == 0)
-            value = json_loadb(wide.data, wide.size, FLAGS, &error);
-        buffer_release(&wide);
+    json_t *value = json_read(text, size, 0);
+    if (!json_is_object(value) && !json_is_array(value)) {
+        json_decref(value);
+        value = decode(text, size, 1, name, e);
     }
     if (value && err_whole(e) < 0) {
         json_decref(value);
         err_prefix(e, "%s", name);
         return NULL;
     }
-    if (!value)
-        err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
     return value;
 }
 
 json_t *json_parse_exact(const char *text, size_t size, const char *name, struct err *e)
 {
-    json_error_t error;
-    json_t *value = json_read_exact(text, size);
-    if (!value && !(value = json_loadb(text, size, FLAGS, &error)))
-        err_set(e, STATUS_FAILED, "%s:%d: not valid JSON: %s", name, error.line, error.text);
-    return value;
+    json_t *value = json_read(text, size, 1);
+    return value ? value : decode(text, size, 0, name, e);
 }
 
 json_t *json_parse_file(int at, const char *path, size_t limit, struct err *e)

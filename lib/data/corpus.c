@@ -409,7 +409,7 @@ int corpus_next(struct corpus *c, struct corpus_entry *entry, struct err *e)
 json_t *corpus_parse(const struct corpus_entry *entry, struct err *e)
 {
     json_error_t error;
-    json_t *value = json_read_exact(entry->text, entry->size);
+    json_t *value = json_read(entry->text, entry->size, 1);
     if (!value)
         value =
             json_loadb(entry->text, entry->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Characters whose upper or title case has several characters (Unicode's SpecialCasing.txt, the
-// unconditional part). 0 ends a short row.
+// Characters whose upper or title case has several characters (SpecialCasing.txt of
+// Unicode 15.0, the unconditional part). 0 ends a short row.
+// Made by .ci/unicode_tables.py.
 #ifndef JINJA_CASING_H
 #define JINJA_CASING_H
 

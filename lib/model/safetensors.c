@@ -3,7 +3,6 @@
 #include "base/file_kind.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "base/json_read.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -167,12 +166,6 @@ static int bad_json(struct err *e, const struct safetensors *s, const struct hea
                    (size_t)(h->p - (const char *)s->start - 8));
 }
 
-static json_t *parse(const struct safetensors *s, const char *text, size_t size, struct err *e)
-{
-    json_t *value = json_read(text, size); // which is fast, and leaves what is odd to the other
-    return value ? value : json_parse(text, size, s->path, e);
-}
-
 // The name that begins at h->p: a string from the heap, or NULL.
 static char *take_name(const struct safetensors *s, struct header_text *h, struct err *e)
 {
@@ -186,7 +179,7 @@ static char *take_name(const struct safetensors *s, struct header_text *h, struc
     else if (buffer_append(&text, "[", 1, e) == 0 &&
              buffer_append(&text, from, (size_t)(to - from), e) == 0 &&
              buffer_append(&text, "]", 1, e) == 0) {
-        json_t *list = parse(s, text.data, text.size, e);
+        json_t *list = json_parse(text.data, text.size, s->path, e);
         const json_t *string = list ? json_array_get(list, 0) : NULL;
         if (string && strlen(json_string_value(string)) != json_string_length(string))
             bad(e, s, NULL, "a tensor's name holds a NUL");
@@ -224,7 +217,7 @@ static int take_member(struct safetensors *s, struct header_text *h, char *name,
                  : is_metadata ? bad(e, s, NULL, "__metadata__ is no JSON object")
                                : bad(e, s, name, "dtype, shape or data_offsets missing");
     size_t size = result == 0 ? (size_t)(to - h->p) : 0;
-    json_t *value = size ? parse(s, h->p, size, e) : NULL;
+    json_t *value = size ? json_parse(h->p, size, s->path, e) : NULL;
     if (size && !value)
         result = -1;
     if (result == 0 && !is_metadata)

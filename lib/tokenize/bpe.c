@@ -146,28 +146,30 @@ static int add_merge_text(struct bpe *b, struct json_scan *scan, const struct vo
 
 // One entry: "a b" or ["a", "b"].
 static int read_merge(struct bpe *b, struct json_scan *scan, const struct vocabulary *tokens,
-                      struct buffer text[3], uint32_t rank)
+                      struct buffer *first, struct buffer *joined, uint32_t rank)
 {
+    const char *text;
+    size_t size;
     if (json_scan_peek(scan) == '[') {
         scan->p++;
-        if (json_scan_string(scan, &text[0]) < 0 || json_scan_expect(scan, ',') < 0 ||
-            json_scan_string(scan, &text[1]) < 0 || json_scan_expect(scan, ']') < 0)
+        buffer_clear(first);
+        if (json_scan_string(scan, &text, &size) < 0 ||
+            buffer_append(first, text, size, scan->e) < 0 || json_scan_expect(scan, ',') < 0 ||
+            json_scan_string(scan, &text, &size) < 0 || json_scan_expect(scan, ']') < 0)
             return -1;
-        return add_merge_text(b, scan, tokens, text[0].data, text[0].size, text[1].data,
-                              text[1].size, &text[2], rank);
+        return add_merge_text(b, scan, tokens, first->data, first->size, text, size, joined, rank);
     }
-    if (json_scan_string(scan, &text[0]) < 0)
+    if (json_scan_string(scan, &text, &size) < 0)
         return -1;
-    if (text[0].size >= 8 && !memcmp(text[0].data, "#version", 8))
+    if (size >= 8 && !memcmp(text, "#version", 8))
         return 0;
-    const char *space = memchr(text[0].data, ' ', text[0].size);
+    const char *space = memchr(text, ' ', size);
     if (!space)
         return merge_fail(scan, rank, "is not two parts");
-    size_t left = (size_t)(space - text[0].data);
-    if (memchr(space + 1, ' ', text[0].size - left - 1))
+    size_t left = (size_t)(space - text);
+    if (memchr(space + 1, ' ', size - left - 1))
         return merge_fail(scan, rank, "is more than two parts");
-    return add_merge_text(b, scan, tokens, text[0].data, left, space + 1, text[0].size - left - 1,
-                          &text[2], rank);
+    return add_merge_text(b, scan, tokens, text, left, space + 1, size - left - 1, joined, rank);
 }
 
 static int read_merges(struct bpe *b, struct json_scan *scan, const struct vocabulary *tokens,
@@ -177,22 +179,14 @@ static int read_merges(struct bpe *b, struct json_scan *scan, const struct vocab
         return -1;
     if (!scan)
         return 0;
-    struct buffer text[3];
-    for (int i = 0; i < 3; i++)
-        buffer_init(&text[i], 1 << 24);
-    int more = json_scan_expect(scan, '['), first = 1;
-    uint32_t rank = 0;
-    if (more == 0)
-        while ((more = json_scan_more(scan, ']', &first)) > 0) {
-            if (buffer_reserve(&text[0], 1, e) < 0 || buffer_reserve(&text[1], 1, e) < 0 ||
-                buffer_reserve(&text[2], 1, e) < 0 ||
-                read_merge(b, scan, tokens, text, rank++) < 0) {
-                more = -1;
-                break;
-            }
-        }
-    for (int i = 0; i < 3; i++)
-        buffer_release(&text[i]);
+    struct buffer first, joined;
+    buffer_init(&first, 1 << 24);
+    buffer_init(&joined, 1 << 24);
+    int more = json_scan_expect(scan, '['), start = 1;
+    for (uint32_t rank = 0; more == 0 && (more = json_scan_more(scan, ']', &start)) > 0; rank++)
+        more = read_merge(b, scan, tokens, &first, &joined, rank);
+    buffer_release(&first);
+    buffer_release(&joined);
     return more;
 }
 

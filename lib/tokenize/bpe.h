@@ -5,8 +5,8 @@
 #define TOKENIZE_BPE_H
 
 #include "base/error.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
-#include "tokenize/json_scan.h"
 #include "tokenize/vocabulary.h"
 #include <jansson.h>
 #include <stdint.h>

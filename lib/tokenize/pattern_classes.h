@@ -2,6 +2,7 @@
 // What Unicode 15.0 to 16.0 added to categories, properties and scripts since Unicode 14.0, the
 // version of the oldest PCRE2 that is supported: ranges for use inside a class. With a newer PCRE2
 // they change nothing.
+// Made by .ci/unicode_tables.py.
 #ifndef TOKENIZE_PATTERN_CLASSES_H
 #define TOKENIZE_PATTERN_CLASSES_H
 

@@ -9,13 +9,13 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "base/model_folder.h"
 #include "base/no_model.h"
 #include "base/number.h"
 #include "tokenize/added.h"
 #include "tokenize/aligned.h"
 #include "tokenize/bpe.h"
-#include "tokenize/json_scan.h"
 #include "tokenize/normalizer.h"
 #include "tokenize/postprocessor.h"
 #include "tokenize/pretokenizer.h"
@@ -144,19 +144,25 @@ static int take_table(struct json_scan *s, struct tables *t, const char **copied
     return 0;
 }
 
-static int find_in_model(struct json_scan *s, struct tables *t, struct buffer *key,
-                         const char **copied)
+static int is_key(const char *name, const char *key, size_t size)
+{
+    return strlen(name) == size && !memcmp(name, key, size);
+}
+
+static int find_in_model(struct json_scan *s, struct tables *t, const char **copied)
 {
     int more, first = 1;
+    const char *key;
+    size_t size;
     if (json_scan_expect(s, '{') < 0)
         return -1;
     while ((more = json_scan_more(s, '}', &first)) > 0) {
-        if (json_scan_string(s, key) < 0 || json_scan_expect(s, ':') < 0)
+        if (json_scan_string(s, &key, &size) < 0 || json_scan_expect(s, ':') < 0)
             return -1;
         int result;
-        if (!strcmp(key->data, "vocab"))
+        if (is_key("vocab", key, size))
             result = take_table(s, t, copied, &t->vocab, &t->vocab_size);
-        else if (!strcmp(key->data, "merges"))
+        else if (is_key("merges", key, size))
             result = take_table(s, t, copied, &t->merges, &t->merges_size);
         else
             result = json_scan_skip(s);
@@ -166,51 +172,46 @@ static int find_in_model(struct json_scan *s, struct tables *t, struct buffer *k
     return more;
 }
 
-static int find_tables(struct json_scan *s, struct tables *t, struct buffer *key, struct err *e)
+static int find_tables(struct json_scan *s, struct tables *t, struct err *e)
 {
-    const char *copied = s->p;
+    const char *copied = s->p, *key;
     int more, first = 1;
-    if (buffer_reserve(key, 1, e) < 0 || json_scan_expect(s, '{') < 0)
+    size_t size;
+    if (json_scan_expect(s, '{') < 0)
         return -1;
     while ((more = json_scan_more(s, '}', &first)) > 0) {
-        if (json_scan_string(s, key) < 0 || json_scan_expect(s, ':') < 0)
+        if (json_scan_string(s, &key, &size) < 0 || json_scan_expect(s, ':') < 0)
             return -1;
-        if (!strcmp(key->data, "model") ? find_in_model(s, t, key, &copied) < 0
-                                        : json_scan_skip(s) < 0)
+        if (is_key("model", key, size) ? find_in_model(s, t, &copied) < 0 : json_scan_skip(s) < 0)
             return -1;
     }
     return more < 0 ? -1 : buffer_append(&t->rest, copied, (size_t)(s->end - copied), e);
 }
 
+static int read_token(struct tokenizer *t, struct json_scan *s, struct err *e)
+{
+    const char *key;
+    size_t size;
+    int64_t id;
+    if (json_scan_string(s, &key, &size) < 0)
+        return -1;
+    if (json_scan_expect(s, ':') < 0 || json_scan_integer(s, &id) < 0)
+        return -1;
+    if (id < 0 || id >= VOCABULARY_ID_MAX)
+        return json_scan_fail(s, "a token id out of range");
+    return vocabulary_add(&t->tokens, key, size, (uint32_t)id, e) < 0 ? -1 : 0;
+}
+
 static int read_vocabulary(struct tokenizer *t, const struct tables *tables, struct err *e)
 {
     struct json_scan s;
-    struct buffer key;
     if (!tables->vocab)
         return err_set(e, STATUS_FAILED, "%s: key `model`: no `vocab`", file_name);
     json_scan_init(&s, tables->vocab, tables->vocab_size, "tokenizer.json: vocab", e);
-    buffer_init(&key, 1 << 24);
-    int more = buffer_reserve(&key, 1, e), first = 1;
-    if (more == 0)
-        more = json_scan_expect(&s, '{');
-    if (more == 0)
-        while ((more = json_scan_more(&s, '}', &first)) > 0) {
-            int64_t id;
-            if (json_scan_string(&s, &key) < 0 || json_scan_expect(&s, ':') < 0 ||
-                json_scan_integer(&s, &id) < 0) {
-                more = -1;
-                break;
-            }
-            if (id < 0 || id >= VOCABULARY_ID_MAX) {
-                more = json_scan_fail(&s, "a token id out of range");
-                break;
-            }
-            if (vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)id, e) < 0) {
-                more = -1;
-                break;
-            }
-        }
-    buffer_release(&key);
+    int more = json_scan_expect(&s, '{'), first = 1;
+    while (more == 0 && (more = json_scan_more(&s, '}', &first)) > 0)
+        more = read_token(t, &s, e);
+    json_scan_release(&s);
     return more;
 }
 
@@ -218,25 +219,19 @@ static int read_vocabulary(struct tokenizer *t, const struct tables *tables, str
 static int read_scored(struct tokenizer *t, struct json_scan *s, struct unigram_word **word,
                        size_t *n, struct err *e)
 {
-    size_t room = 0;
-    struct buffer key;
-    buffer_init(&key, 1 << 24);
-    int more = buffer_reserve(&key, 1, e), first = 1;
-    if (more == 0)
-        more = json_scan_expect(s, '[');
+    size_t room = 0, size;
+    const char *text;
+    int more = json_scan_expect(s, '['), first = 1;
     while (more == 0 && (more = json_scan_more(s, ']', &first)) > 0) {
         struct unigram_word entry = {.usable = 1};
-        if (json_scan_expect(s, '[') < 0 || json_scan_string(s, &key) < 0 ||
+        if (json_scan_expect(s, '[') < 0 || json_scan_string(s, &text, &size) < 0 ||
+            vocabulary_add(&t->tokens, text, size, (uint32_t)*n, e) < 0 ||
             json_scan_expect(s, ',') < 0 || json_scan_real(s, &entry.score) < 0 ||
-            json_scan_expect(s, ']') < 0 || MEM_GROW(*word, room, *n + 1, "a vocabulary", e) < 0 ||
-            vocabulary_add(&t->tokens, key.data, key.size, (uint32_t)*n, e) < 0) {
-            more = -1;
-            break;
-        }
+            json_scan_expect(s, ']') < 0 || MEM_GROW(*word, room, *n + 1, "a vocabulary", e) < 0)
+            return -1;
         (*word)[(*n)++] = entry;
         more = 0;
     }
-    buffer_release(&key);
     return more;
 }
 
@@ -255,6 +250,7 @@ static int read_unigram(struct tokenizer *t, const json_t *model, const struct t
     size_t n = 0;
     json_scan_init(&s, tables->vocab, tables->vocab_size, "tokenizer.json: vocab", e);
     int result = read_scored(t, &s, &word, &n, e);
+    json_scan_release(&s);
     if (result == 0 && has_unk && (unk < 0 || (size_t)unk >= n))
         result = err_set(e, STATUS_FAILED, "%s: key `unk_id`: %lld is not in the vocabulary",
                          file_name, (long long)unk);
@@ -274,8 +270,10 @@ static int read_bpe(struct tokenizer *t, const json_t *model, const struct table
     struct json_scan merges;
     json_scan_init(&merges, tables->merges ? tables->merges : "", tables->merges_size,
                    "tokenizer.json: merges", e);
-    return bpe_init(&t->bpe, model, tables->merges ? &merges : NULL, &t->tokens,
-                    pretokenizer_is_byte_level(t->pretokenizer), e);
+    int result = bpe_init(&t->bpe, model, tables->merges ? &merges : NULL, &t->tokens,
+                          pretokenizer_is_byte_level(t->pretokenizer), e);
+    json_scan_release(&merges);
+    return result;
 }
 
 static int read_model(struct tokenizer *t, const json_t *root, const struct tables *tables,
@@ -707,19 +705,17 @@ static int read_json(struct tokenizer *t, const char *directory, const struct bu
                      struct err *e)
 {
     struct tables tables = {0};
-    struct buffer key;
     struct json_scan scan;
     buffer_init(&tables.rest, 0);
-    buffer_init(&key, 1 << 24);
     json_scan_init(&scan, text->data, text->size, file_name, e);
     json_t *root = NULL;
-    int result = find_tables(&scan, &tables, &key, e);
+    int result = find_tables(&scan, &tables, e);
     if (result == 0) {
         root = json_parse(tables.rest.data, tables.rest.size, file_name, e);
         result = root ? read_parts(t, root, &tables, directory, e) : -1;
     }
     json_decref(root);
-    buffer_release(&key);
+    json_scan_release(&scan);
     buffer_release(&tables.rest);
     return result;
 }

@@ -123,27 +123,12 @@ uint32_t unicode_compose(uint32_t a, uint32_t b)
     return IN(whole, (uint32_t)pair[0]) ? 0 : (uint32_t)pair[0];
 }
 
-// Starters that can be the second of a composition.
-static int second_starter(uint32_t c)
-{
-    static const uint32_t list[] = {
-        0x09BE,  0x09D7,  0x0B3E,  0x0B56,  0x0B57,  0x0BBE,  0x0BD7,  0x0CC2,  0x0CD5,  0x0CD6,
-        0x0D3E,  0x0D57,  0x0DCF,  0x0DDF,  0x102E,  0x1B35,  0x11127, 0x1133E, 0x11357, 0x113B8,
-        0x113BB, 0x113C2, 0x113C5, 0x113C7, 0x113C8, 0x113C9, 0x114B0, 0x114BA, 0x114BD, 0x115AF,
-        0x11930, 0x1611E, 0x1611F, 0x16120, 0x16121, 0x16122, 0x16129, 0x16D67,
-    };
-    if (c >= 0x1161 && c <= 0x11C2)
-        return 1; // Hangul vowels and finals
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (list[i] == c)
-            return 1;
-    return 0;
-}
-
 int unicode_nfc_stable(uint32_t c)
 {
     if (c < 0x300)
         return 1;
+    if (c >= 0x1161 && c <= 0x11C2)
+        return 0; // Hangul vowels and finals
     // Common blocks without marks: punctuation to dingbats apart from singletons, CJK, Hangul.
     if ((c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
         (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0x2010 && c <= 0x205F) ||
@@ -151,8 +136,8 @@ int unicode_nfc_stable(uint32_t c)
         (c >= 0x041A && c <= 0x0438) || (c >= 0x043A && c <= 0x044F))
         return 1;
     uint32_t list[UNICODE_DECOMPOSED_MAX];
-    return !unicode_combining_class(c) && !second_starter(c) &&
-           unicode_decompose(c, 0, list) == 1 && list[0] == c;
+    return !unicode_combining_class(c) && !IN(second, c) && unicode_decompose(c, 0, list) == 1 &&
+           list[0] == c;
 }
 
 size_t unicode_lower(uint32_t c, uint32_t out[3])

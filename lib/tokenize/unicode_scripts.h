@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Scripts of characters, by numbers of our own, in the version of Unicode that the reference
-// library has them in; Han, Hiragana and Katakana are one there. What is in no range, the blank
-// among it, has none. Facts of the Unicode Character Database.
+// Scripts of characters, by numbers of our own, as the reference library has them: those of Unicode
+// 9.0, with Han, Hiragana and Katakana as one. What is in no range, the blank among it, has none.
+// Facts of the Unicode Character Database.
+// Made by .ci/unicode_tables.py.
 #ifndef TOKENIZE_UNICODE_SCRIPTS_H
 #define TOKENIZE_UNICODE_SCRIPTS_H
 
