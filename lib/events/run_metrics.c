@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+#include "events/run_metrics.h"
+#include "base/hash.h"
+#include "base/io.h"
+#include "base/listing.h"
+#include "base/utf8.h"
+#include "model/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char metrics_name[] = "metrics.jsonl", card_name[] = "README.md";
+enum { PIPE_BYTES = 1 << 16 };
+
+struct line {
+    uint64_t hash;
+    uint64_t size; // with its line break
+};
+
+// ---- which file it is
+
+static int is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+// PATH without slashes at its end and without .partial, unless nothing else is left.
+static char *result_of(const char *path, int *partial, struct err *e)
+{
+    char *name = directory_beside(path, "", e);
+    size_t suffix = strlen(directory_partial);
+    *partial = name && strlen(name) > suffix && listing_ends(name, directory_partial) &&
+               name[strlen(name) - suffix - 1] != '/';
+    if (*partial)
+        name[strlen(name) - suffix] = 0;
+    return name;
+}
+
+static int open_file(struct run_metrics *m, struct err *e)
+{
+    struct stat st;
+    m->kind = RUN_METRICS_PIPE;
+    m->fd = io_open_input(m->path, e);
+    if (m->fd < 0)
+        return -1;
+    if (!strcmp(m->path, "-") || fstat(m->fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    m->kind = RUN_METRICS_FILE;
+    close(m->fd);
+    m->fd = -1;
+    return (m->file = strdup(m->path)) ? 0 : err_memory(e, strlen(m->path), "a name");
+}
+
+int run_metrics_open(struct run_metrics *m, const char *path, int await, struct err *e)
+{
+    memset(m, 0, sizeof *m);
+    m->path = path;
+    m->fd = -1;
+    buffer_init(&m->fresh, 0);
+    buffer_init(&m->rest, 0);
+    int partial = 0, there = io_exists(AT_FDCWD, path);
+    char *directory = strcmp(path, "-") != 0 ? result_of(path, &partial, e) : NULL;
+    if (!directory && strcmp(path, "-") != 0)
+        return -1;
+    char *other = directory && !there ? directory_beside(directory, directory_partial, e) : NULL;
+    int as_directory = directory && (is_directory(path) || (other && is_directory(other)) ||
+                                     (!there && (partial || await)));
+    free(other);
+    if (!as_directory) {
+        free(directory);
+        return open_file(m, e);
+    }
+    m->kind = RUN_METRICS_DIRECTORY;
+    m->directory = directory;
+    m->partial_first = partial;
+    return 0;
+}
+
+void run_metrics_close(struct run_metrics *m)
+{
+    if (m->fd >= 0)
+        close(m->fd);
+    free(m->directory);
+    free(m->file);
+    free(m->line);
+    buffer_release(&m->fresh);
+    buffer_release(&m->rest);
+}
+
+char *run_metrics_name(const struct run_metrics *m, struct err *e)
+{
+    char *real = m->kind == RUN_METRICS_DIRECTORY ? realpath(m->directory, NULL) : NULL;
+    const char *path = real ? real : m->directory ? m->directory : m->path;
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash ? slash + 1 : path);
+    if (name && listing_ends(name, ".jsonl"))
+        name[strlen(name) - strlen(".jsonl")] = 0;
+    free(real);
+    if (!name)
+        err_memory(e, strlen(path), "a name");
+    return name;
+}
+
+// `directory` or its .partial has metrics: their descriptor; -2: it has none; -1: *e.
+static int open_in(struct run_metrics *m, int partial, struct err *e)
+{
+    char *folder = directory_beside(m->directory, partial ? directory_partial : "", e);
+    char *path = folder ? io_path(folder, metrics_name, e) : NULL;
+    int fd = path ? io_open_regular(AT_FDCWD, path, e) : -1;
+    free(folder);
+    if (fd >= 0) {
+        free(m->file);
+        m->file = path;
+        m->in_directory = !partial;
+        return fd;
+    }
+    fd = path && (errno == ENOENT || errno == ENOTDIR) ? -2 : -1;
+    free(path);
+    return fd;
+}
+
+// While a program writes the directory, what it writes is in .partial, and `directory` may be what
+// that replaces.
+static int open_current(struct run_metrics *m, struct err *e)
+{
+    char *lock = directory_beside(m->directory, ".lock", e);
+    if (!lock)
+        return -1;
+    int partial = m->partial_first || io_exists(AT_FDCWD, lock), fd = open_in(m, partial, e);
+    free(lock);
+    if (fd == -2)
+        fd = open_in(m, !partial, e);
+    // Renamed between the two looks.
+    return fd == -2 ? open_in(m, partial, e) : fd;
+}
+
+// ---- lines
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int add_line(struct run_metrics *m, const char *text, size_t size, struct err *e)
+{
+    if (MEM_GROW(m->line, m->capacity, m->n + 1, "lines", e) < 0)
+        return -1;
+    m->line[m->n++] = (struct line){hash_bytes(text, size), size};
+    m->at += size;
+    return 0;
+}
+
+// What of `fresh` is no whole line becomes `rest`.
+static int divide(struct run_metrics *m, struct err *e)
+{
+    const char *end = m->fresh.size ? memrchr(m->fresh.data, '\n', m->fresh.size) : NULL;
+    size_t whole = end ? (size_t)(end - m->fresh.data) + 1 : 0;
+    buffer_clear(&m->rest);
+    if (m->fresh.size &&
+        buffer_append(&m->rest, m->fresh.data + whole, m->fresh.size - whole, e) < 0)
+        return -1;
+    m->fresh.size = whole;
+    for (size_t at = 0; at < whole;) {
+        const char *line = m->fresh.data + at, *next = memchr(line, '\n', whole - at);
+        size_t size = (size_t)(next - line) + 1;
+        if (add_line(m, line, size, e) < 0)
+            return -1;
+        at += size;
+    }
+    return 0;
+}
+
+// Whether the last line that was given is where it was. Seconds stand in it, which do not come
+// again.
+static int is_same(const struct run_metrics *m, int fd, uint64_t file_size)
+{
+    if (!m->n)
+        return 1;
+    const struct line *last = &m->line[m->n - 1];
+    char *text = file_size >= m->at ? malloc((size_t)last->size) : NULL;
+    int same =
+        text &&
+        pread(fd, text, (size_t)last->size, (off_t)(m->at - last->size)) == (ssize_t)last->size &&
+        hash_bytes(text, (size_t)last->size) == last->hash;
+    free(text);
+    return same;
+}
+
+// The file is another from some line on: all of it is in `fresh`, of which those lines that were
+// given are taken away.
+static void forget(struct run_metrics *m)
+{
+    size_t n = 0;
+    uint64_t at = 0;
+    while (n < m->n && m->line[n].size <= m->fresh.size - at &&
+           hash_bytes(m->fresh.data + at, (size_t)m->line[n].size) == m->line[n].hash)
+        at += m->line[n++].size;
+    memmove(m->fresh.data, m->fresh.data + at, (size_t)(m->fresh.size - at));
+    m->fresh.size -= (size_t)at;
+    m->n = m->kept = n;
+    m->at = at;
+}
+
+static int read_file(struct run_metrics *m, int fd, struct err *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return err_errno(e, m->file);
+    m->time = (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec * 1e-9;
+    int same = is_same(m, fd, (uint64_t)st.st_size);
+    if (lseek(fd, same ? (off_t)m->at : 0, SEEK_SET) < 0)
+        return err_errno(e, m->file);
+    if (io_read_fd(fd, m->file, &m->fresh, e) < 0)
+        return -1;
+    if (!same && m->fresh.size)
+        forget(m);
+    else if (!same)
+        m->n = m->kept = 0, m->at = 0;
+    return divide(m, e);
+}
+
+static int read_pipe(struct run_metrics *m, int follow, struct err *e)
+{
+    struct pollfd p = {.fd = m->fd, .events = POLLIN};
+    const char *name = io_name(m->path);
+    if (m->rest.size && buffer_append(&m->fresh, m->rest.data, m->rest.size, e) < 0)
+        return -1;
+    if (!follow && io_read_fd(m->fd, name, &m->fresh, e) < 0)
+        return -1;
+    m->finished = !follow;
+    if (follow && poll(&p, 1, 0) > 0) {
+        if (buffer_reserve(&m->fresh, PIPE_BYTES, e) < 0)
+            return -1;
+        ssize_t n = read(m->fd, m->fresh.data + m->fresh.size, PIPE_BYTES);
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return err_errno(e, name);
+        m->finished = n == 0;
+        m->fresh.size += n > 0 ? (size_t)n : 0;
+    }
+    return divide(m, e);
+}
+
+// ---- the run
+
+// Whether the directory is complete; asked before its metrics are read, which were written before.
+static int is_finished(const struct run_metrics *m, struct err *e)
+{
+    struct directory_note note;
+    int fd = open(m->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, m->directory);
+    int finished = directory_read_note(fd, &note, e);
+    close(fd);
+    if (finished < 0)
+        return err_prefix(e, "%s", m->directory);
+    finished = note.finished;
+    directory_release_note(&note);
+    return finished;
+}
+
+static int nothing_there(const struct run_metrics *m, struct err *e)
+{
+    if (!io_exists(AT_FDCWD, m->path) && !io_exists(AT_FDCWD, m->directory))
+        return err_set(e, STATUS_FAILED, "%s: %s", m->path, strerror(ENOENT));
+    return err_set(e, STATUS_FAILED,
+                   "%s: no %s in it: not a run of a trainer, or one with --metrics FILE: give that "
+                   "file",
+                   m->path, metrics_name);
+}
+
+int run_metrics_poll(struct run_metrics *m, int follow, struct err *e)
+{
+    buffer_clear(&m->fresh);
+    m->kept = m->n;
+    m->time = now();
+    if (m->kind == RUN_METRICS_PIPE)
+        return read_pipe(m, follow, e);
+    int directory = m->kind == RUN_METRICS_DIRECTORY;
+    int finished = directory && follow ? is_finished(m, e) : 0;
+    if (finished < 0)
+        return -1;
+    int fd = directory ? open_current(m, e) : io_open_regular(AT_FDCWD, m->file, e);
+    if (fd == -2)
+        return follow ? 0 : nothing_there(m, e);
+    if (fd < 0)
+        return -1;
+    int result = read_file(m, fd, e);
+    close(fd);
+    m->finished = finished && m->in_directory;
+    return result;
+}
+
+int run_metrics_card(const struct run_metrics *m, struct buffer *text, struct err *e)
+{
+    if (!m->directory || !m->in_directory)
+        return 0;
+    char *path = io_path(m->directory, card_name, e);
+    if (!path)
+        return -1;
+    int result = io_read_regular(AT_FDCWD, path, text, e), why = errno;
+    free(path);
+    if (result < 0 && why == ENOENT)
+        return 0;
+    if (result == 0 && utf8_valid_prefix(text->data, text->size) < text->size)
+        buffer_clear(text);
+    return result;
+}
