@@ -25,10 +25,13 @@ struct line {
 
 // ---- which file it is
 
-static int is_directory(const char *path)
+// 1: a directory; 0: something else, or nothing; -1: *e.
+static int is_directory(const char *path, struct err *e)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode);
+    return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, path);
 }
 
 // PATH without slashes at its end and without .partial, unless nothing else is left.
@@ -58,6 +61,19 @@ static int open_file(struct run_metrics *m, struct err *e)
     return (m->file = strdup(m->path)) ? 0 : err_memory(e, strlen(m->path), "a name");
 }
 
+// Whether PATH is a run's directory, or that of its result: 1, 0 or -1. What is not there yet will
+// be one.
+static int is_run(const char *path, const char *directory, int partial, int await, struct err *e)
+{
+    int is = is_directory(path, e);
+    if (is != 0 || io_exists(AT_FDCWD, path))
+        return is;
+    char *beside = directory_beside(directory, directory_partial, e);
+    is = beside ? is_directory(beside, e) : -1;
+    free(beside);
+    return is != 0 ? is : partial || await;
+}
+
 int run_metrics_open(struct run_metrics *m, const char *path, int await, struct err *e)
 {
     memset(m, 0, sizeof *m);
@@ -65,22 +81,16 @@ int run_metrics_open(struct run_metrics *m, const char *path, int await, struct 
     m->fd = -1;
     buffer_init(&m->fresh, 0);
     buffer_init(&m->rest, 0);
-    int partial = 0, there = io_exists(AT_FDCWD, path);
-    char *directory = strcmp(path, "-") != 0 ? result_of(path, &partial, e) : NULL;
-    if (!directory && strcmp(path, "-") != 0)
-        return -1;
-    char *other = directory && !there ? directory_beside(directory, directory_partial, e) : NULL;
-    int as_directory = directory && (is_directory(path) || (other && is_directory(other)) ||
-                                     (!there && (partial || await)));
-    free(other);
-    if (!as_directory) {
-        free(directory);
+    if (!strcmp(path, "-"))
         return open_file(m, e);
-    }
+    m->directory = result_of(path, &m->partial_first, e);
+    int is = m->directory ? is_run(path, m->directory, m->partial_first, await, e) : -1;
     m->kind = RUN_METRICS_DIRECTORY;
-    m->directory = directory;
-    m->partial_first = partial;
-    return 0;
+    if (is != 0)
+        return is < 0 ? -1 : 0;
+    free(m->directory);
+    m->directory = NULL;
+    return open_file(m, e);
 }
 
 void run_metrics_close(struct run_metrics *m)
