@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # tfevents: event files for TensorBoard, read back by a small reader, and compared with the metrics.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2154
 bats_require_minimum_version 1.5.0
 load engine
 
@@ -78,9 +78,9 @@ wanted() {
 # EVENTS METRICS: all of them, in their order, as floats.
 same_scalars() {
     events "$1" | grep -v '^text\|^restart' >got
-    wanted "$2" >wanted
-    [ -s wanted ]
-    paste -d' ' got wanted | awk '
+    wanted "$2" >asked
+    [ -s asked ]
+    paste -d" " got asked | awk '
         NF != 6 || $1 != $4 || $2 != $5 { print; exit 1 }
         { d = $3 - $6; if (d < 0) d = -d; m = $6 < 0 ? -$6 : $6; if (d > m * 6e-8) { print; exit 1 } }'
 }
@@ -131,18 +131,18 @@ same_scalars() {
     fails 2 '-o LOGDIR' tfevents "$run"
     fails 1 'no metrics.jsonl in it.*--metrics' tfevents -o logs "$BATS_FILE_TMPDIR/base"
     fails 1 'absent: No such file' tfevents -o logs absent
-    head -n 2 "$run/metrics.jsonl" >cut
-    printf '{"loss":1}\n' | cat cut - >stepless
+    head -n 2 "$run/metrics.jsonl" >part
+    printf '{"loss":1}\n' | cat part - >stepless
     fails 1 'stepless: line 3: no key .step' tfevents -o logs stepless
-    printf '[1]\n' | cat cut - >array
+    printf '[1]\n' | cat part - >array
     fails 1 'array: line 3: not a JSON object' tfevents -o logs array
-    printf 'x\n' | cat cut - >broken
+    printf 'x\n' | cat part - >broken
     fails 1 'broken: line 3' tfevents -o logs broken
     [ ! -e logs ]
-    printf '{"step":3,"lo' | cat cut - >half
+    printf '{"step":3,"lo' | cat part - >half
     run -0 --separate-stderr tfevents -q -o logs half
     [[ $stderr == *'half: the last line is not complete'* ]]
-    same_scalars logs/half/events* cut
+    same_scalars logs/half/events* part
     # No line break is missed, no other kind of value, and no number is too large for a float.
     printf '{"step":3,"x":1e300,"text":"y","none":null,"flag":true,"test_a":-2}' >odd
     tfevents -q -o logs odd
@@ -170,8 +170,8 @@ line() { # STEP LOSS
     # Half a line is none yet.
     printf '{"step":4,' >>grows.partial/metrics.jsonl
     # It goes on from update 2, and has written more than was there before.
-    { head -n 2 grows.partial/metrics.jsonl; line 3 30; line 4 40; line 5 50; } >cut
-    cat cut >grows.partial/metrics.jsonl
+    { head -n 2 grows.partial/metrics.jsonl; line 3 30; line 4 40; line 5 50; } >part
+    cat part >grows.partial/metrics.jsonl
     await told grows 6
     events logs/grows/events* >got
     [ "$(cut -d' ' -f1,2 got | grep -v step_time | paste -sd,)" = \
