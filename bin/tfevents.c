@@ -35,8 +35,7 @@ static const struct program program = {
                "TensorBoard; without it the directory's own name is taken. A key of the metrics "
                "becomes a scalar: eval_REST is eval/REST, any other KEY train/KEY.",
     .examples = "  tfevents -o logs sft dpr\n"
-                "  tfevents -o logs --follow high=sft-1e-3 low=sft-1e-4 &\n"
-                "  tensorboard --logdir logs\n",
+                "  tfevents -o logs --follow high=sft-1e-3 low=sft-1e-4 &\n",
     .options = options,
     .operands_min = 1,
     .operands_max = -1,

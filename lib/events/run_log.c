@@ -24,9 +24,9 @@ int run_log_open(struct run_log *l, const char *path, const char *name, const ch
     l->file.fd = -1;
     buffer_init(&l->records, 0);
     event_scalars_init(&l->scalars);
-    if (run_metrics_open(&l->metrics, path, follow, e) < 0)
+    if (metrics_source_open(&l->metrics, path, follow, e) < 0)
         return -1;
-    char *own = name ? NULL : run_metrics_name(&l->metrics, e);
+    char *own = name ? NULL : metrics_source_name(&l->metrics, e);
     int result = name || own ? check_name(name ? name : own, e) : -1;
     if (result == 0)
         result = event_file_open(&l->file, logdir, name ? name : own, e);
@@ -36,7 +36,7 @@ int run_log_open(struct run_log *l, const char *path, const char *name, const ch
 
 void run_log_release(struct run_log *l)
 {
-    run_metrics_close(&l->metrics);
+    metrics_source_close(&l->metrics);
     event_file_close(&l->file);
     event_scalars_release(&l->scalars);
     buffer_release(&l->records);
@@ -138,7 +138,7 @@ static int sum_seconds(struct run_log *l, double *seconds, struct err *e)
 // A run that was killed may have left half a line, which it drops when it goes on.
 static int take_rest(struct run_log *l, struct err *e)
 {
-    struct run_metrics *m = &l->metrics;
+    struct metrics_source *m = &l->metrics;
     json_t *line = m->rest.size ? json_read(m->rest.data, m->rest.size) : NULL;
     if (m->rest.size && !line)
         message_warn("%s: the last line is not complete: it is left out",
@@ -175,7 +175,7 @@ static int tell_card(struct run_log *l, struct err *e)
     if (l->has_text)
         return 0;
     buffer_init(&card, 0);
-    int result = run_metrics_card(&l->metrics, &card, e);
+    int result = metrics_source_card(&l->metrics, &card, e);
     // What is above the heading is for the hub.
     const char *text = card.size ? strstr(card.data, "\n# ") : NULL;
     if (result == 0 && text) {
@@ -192,9 +192,9 @@ static int tell_card(struct run_log *l, struct err *e)
 // Looks at the metrics: `records` is what is to be told of them.
 static int look(struct run_log *l, int follow, struct err *e)
 {
-    struct run_metrics *m = &l->metrics;
+    struct metrics_source *m = &l->metrics;
     buffer_clear(&l->records);
-    if (run_metrics_poll(m, follow, e) < 0)
+    if (metrics_source_poll(m, follow, e) < 0)
         return -1;
     if (m->kept < l->n) {
         if (event_restart(&l->records, fmax(l->time, m->time), l->step[m->kept], e) < 0)

@@ -13,10 +13,10 @@
 
 #include "events/event.h"
 #include "events/event_file.h"
-#include "events/run_metrics.h"
+#include "events/metrics_source.h"
 
 struct run_log {
-    struct run_metrics metrics;
+    struct metrics_source metrics;
     struct event_file file;
     struct event_scalars scalars;
     struct buffer records; // of this look

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "events/run_metrics.h"
+#include "events/metrics_source.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/listing.h"
@@ -46,16 +46,16 @@ static char *result_of(const char *path, int *partial, struct err *e)
     return name;
 }
 
-static int open_file(struct run_metrics *m, struct err *e)
+static int open_file(struct metrics_source *m, struct err *e)
 {
     struct stat st;
-    m->kind = RUN_METRICS_PIPE;
+    m->kind = METRICS_PIPE;
     m->fd = io_open_input(m->path, e);
     if (m->fd < 0)
         return -1;
     if (!strcmp(m->path, "-") || fstat(m->fd, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
-    m->kind = RUN_METRICS_FILE;
+    m->kind = METRICS_FILE;
     close(m->fd);
     m->fd = -1;
     return (m->file = strdup(m->path)) ? 0 : err_memory(e, strlen(m->path), "a name");
@@ -74,7 +74,7 @@ static int is_run(const char *path, const char *directory, int partial, int awai
     return is != 0 ? is : partial || await;
 }
 
-int run_metrics_open(struct run_metrics *m, const char *path, int await, struct err *e)
+int metrics_source_open(struct metrics_source *m, const char *path, int await, struct err *e)
 {
     memset(m, 0, sizeof *m);
     m->path = path;
@@ -85,7 +85,7 @@ int run_metrics_open(struct run_metrics *m, const char *path, int await, struct 
         return open_file(m, e);
     m->directory = result_of(path, &m->partial_first, e);
     int is = m->directory ? is_run(path, m->directory, m->partial_first, await, e) : -1;
-    m->kind = RUN_METRICS_DIRECTORY;
+    m->kind = METRICS_DIRECTORY;
     if (is != 0)
         return is < 0 ? -1 : 0;
     free(m->directory);
@@ -93,7 +93,7 @@ int run_metrics_open(struct run_metrics *m, const char *path, int await, struct 
     return open_file(m, e);
 }
 
-void run_metrics_close(struct run_metrics *m)
+void metrics_source_close(struct metrics_source *m)
 {
     if (m->fd >= 0)
         close(m->fd);
@@ -104,9 +104,9 @@ void run_metrics_close(struct run_metrics *m)
     buffer_release(&m->rest);
 }
 
-char *run_metrics_name(const struct run_metrics *m, struct err *e)
+char *metrics_source_name(const struct metrics_source *m, struct err *e)
 {
-    char *real = m->kind == RUN_METRICS_DIRECTORY ? realpath(m->directory, NULL) : NULL;
+    char *real = m->kind == METRICS_DIRECTORY ? realpath(m->directory, NULL) : NULL;
     const char *path = real ? real : m->directory ? m->directory : m->path;
     const char *slash = strrchr(path, '/');
     char *name = strdup(slash ? slash + 1 : path);
@@ -119,7 +119,7 @@ char *run_metrics_name(const struct run_metrics *m, struct err *e)
 }
 
 // `directory` or its .partial has metrics: their descriptor; -2: it has none; -1: *e.
-static int open_in(struct run_metrics *m, int partial, struct err *e)
+static int open_in(struct metrics_source *m, int partial, struct err *e)
 {
     char *folder = directory_beside(m->directory, partial ? directory_partial : "", e);
     char *path = folder ? io_path(folder, metrics_name, e) : NULL;
@@ -138,7 +138,7 @@ static int open_in(struct run_metrics *m, int partial, struct err *e)
 
 // While a program writes the directory, what it writes is in .partial, and `directory` may be what
 // that replaces.
-static int open_current(struct run_metrics *m, struct err *e)
+static int open_current(struct metrics_source *m, struct err *e)
 {
     char *lock = directory_beside(m->directory, ".lock", e);
     if (!lock)
@@ -160,7 +160,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int add_line(struct run_metrics *m, const char *text, size_t size, struct err *e)
+static int add_line(struct metrics_source *m, const char *text, size_t size, struct err *e)
 {
     if (MEM_GROW(m->line, m->capacity, m->n + 1, "lines", e) < 0)
         return -1;
@@ -170,7 +170,7 @@ static int add_line(struct run_metrics *m, const char *text, size_t size, struct
 }
 
 // What of `fresh` is no whole line becomes `rest`.
-static int divide(struct run_metrics *m, struct err *e)
+static int divide(struct metrics_source *m, struct err *e)
 {
     const char *end = m->fresh.size ? memrchr(m->fresh.data, '\n', m->fresh.size) : NULL;
     size_t whole = end ? (size_t)(end - m->fresh.data) + 1 : 0;
@@ -191,7 +191,7 @@ static int divide(struct run_metrics *m, struct err *e)
 
 // Whether the last line that was given is where it was. Seconds stand in it, which do not come
 // again.
-static int is_same(const struct run_metrics *m, int fd, uint64_t file_size)
+static int is_same(const struct metrics_source *m, int fd, uint64_t file_size)
 {
     if (!m->n)
         return 1;
@@ -207,7 +207,7 @@ static int is_same(const struct run_metrics *m, int fd, uint64_t file_size)
 
 // The file is another from some line on: all of it is in `fresh`, of which those lines that were
 // given are taken away.
-static void forget(struct run_metrics *m)
+static void forget(struct metrics_source *m)
 {
     size_t n = 0;
     uint64_t at = 0;
@@ -220,7 +220,7 @@ static void forget(struct run_metrics *m)
     m->at = at;
 }
 
-static int read_file(struct run_metrics *m, int fd, struct err *e)
+static int read_file(struct metrics_source *m, int fd, struct err *e)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -238,7 +238,7 @@ static int read_file(struct run_metrics *m, int fd, struct err *e)
     return divide(m, e);
 }
 
-static int read_pipe(struct run_metrics *m, int follow, struct err *e)
+static int read_pipe(struct metrics_source *m, int follow, struct err *e)
 {
     struct pollfd p = {.fd = m->fd, .events = POLLIN};
     const char *name = io_name(m->path);
@@ -262,7 +262,7 @@ static int read_pipe(struct run_metrics *m, int follow, struct err *e)
 // ---- the run
 
 // Whether the directory is complete; asked before its metrics are read, which were written before.
-static int is_finished(const struct run_metrics *m, struct err *e)
+static int is_finished(const struct metrics_source *m, struct err *e)
 {
     struct directory_note note;
     int fd = open(m->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -277,7 +277,7 @@ static int is_finished(const struct run_metrics *m, struct err *e)
     return finished;
 }
 
-static int nothing_there(const struct run_metrics *m, struct err *e)
+static int nothing_there(const struct metrics_source *m, struct err *e)
 {
     if (!io_exists(AT_FDCWD, m->path) && !io_exists(AT_FDCWD, m->directory))
         return err_set(e, STATUS_FAILED, "%s: %s", m->path, strerror(ENOENT));
@@ -287,14 +287,14 @@ static int nothing_there(const struct run_metrics *m, struct err *e)
                    m->path, metrics_name);
 }
 
-int run_metrics_poll(struct run_metrics *m, int follow, struct err *e)
+int metrics_source_poll(struct metrics_source *m, int follow, struct err *e)
 {
     buffer_clear(&m->fresh);
     m->kept = m->n;
     m->time = now();
-    if (m->kind == RUN_METRICS_PIPE)
+    if (m->kind == METRICS_PIPE)
         return read_pipe(m, follow, e);
-    int directory = m->kind == RUN_METRICS_DIRECTORY;
+    int directory = m->kind == METRICS_DIRECTORY;
     int finished = directory && follow ? is_finished(m, e) : 0;
     if (finished < 0)
         return -1;
@@ -309,7 +309,7 @@ int run_metrics_poll(struct run_metrics *m, int follow, struct err *e)
     return result;
 }
 
-int run_metrics_card(const struct run_metrics *m, struct buffer *text, struct err *e)
+int metrics_source_card(const struct metrics_source *m, struct buffer *text, struct err *e)
 {
     if (!m->directory || !m->in_directory)
         return 0;

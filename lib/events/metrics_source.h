@@ -2,16 +2,16 @@
 // The metrics of one run, as lines, while they grow: of a directory that a trainer makes or has
 // made, of a file, or of a pipe. A run that was resumed has dropped its last lines, and may have
 // written others since.
-#ifndef EVENTS_RUN_METRICS_H
-#define EVENTS_RUN_METRICS_H
+#ifndef EVENTS_METRICS_SOURCE_H
+#define EVENTS_METRICS_SOURCE_H
 
 #include "base/memory.h"
 #include <stdint.h>
 
-enum run_metrics_kind { RUN_METRICS_PIPE, RUN_METRICS_FILE, RUN_METRICS_DIRECTORY };
+enum metrics_source_kind { METRICS_PIPE, METRICS_FILE, METRICS_DIRECTORY };
 
-struct run_metrics {
-    enum run_metrics_kind kind;
+struct metrics_source {
+    enum metrics_source_kind kind;
     const char *path;   // as given: by reference
     char *directory;    // without .partial; NULL: no directory
     int partial_first;  // .partial was given
@@ -21,7 +21,7 @@ struct run_metrics {
     struct line *line;  // those that were given
     size_t n, capacity; // of them
     uint64_t at;        // bytes that they take
-    // What run_metrics_poll found.
+    // What metrics_source_poll found.
     struct buffer fresh; // lines, each with its line break
     struct buffer rest;  // behind them: the beginning of a line
     size_t kept;         // lines given before that are there still
@@ -30,14 +30,15 @@ struct run_metrics {
 };
 
 // "-" is standard input. `await`: it need not be there yet. Close it after a failure too.
-int run_metrics_open(struct run_metrics *m, const char *path, int await, struct err *e);
-void run_metrics_close(struct run_metrics *m);
+int metrics_source_open(struct metrics_source *m, const char *path, int await, struct err *e);
+void metrics_source_close(struct metrics_source *m);
 // The name that a run has by itself, from the heap; NULL: *e.
-char *run_metrics_name(const struct run_metrics *m, struct err *e);
+char *metrics_source_name(const struct metrics_source *m, struct err *e);
 // Looks for more. `follow`: finds out whether the run is finished, and never waits; without it a
 // pipe is read to its end, and what is nowhere is an error.
-MUST_CHECK int run_metrics_poll(struct run_metrics *m, int follow, struct err *e);
+MUST_CHECK int metrics_source_poll(struct metrics_source *m, int follow, struct err *e);
 // The model card of a finished run, to `text`, which stays empty where there is none.
-MUST_CHECK int run_metrics_card(const struct run_metrics *m, struct buffer *text, struct err *e);
+MUST_CHECK int metrics_source_card(const struct metrics_source *m, struct buffer *text,
+                                   struct err *e);
 
 #endif
