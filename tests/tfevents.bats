@@ -203,13 +203,16 @@ line() { # STEP LOSS
     tfevents -q -o logs --follow file 2>said &
     follower=$!
     await test -e logs/file
-    rm logs/file/events*
     line 1 1 >>file
+    await told file 1
+    rm logs/file/events*
+    line 2 2 >>file
     local status=0
     wait "$follower" || status=$?
     follower=
     [ "$status" -eq 1 ]
     grep -q 'removed or changed' said
+    [ -z "$(ls logs/file)" ]
 }
 
 @test "tfevents: a run that is made is followed to its end" {

@@ -69,7 +69,7 @@ void event_file_close(struct event_file *f)
     if (f->begun)
         output_abort(&f->out);
     if (f->fd >= 0)
-        io_close_in_place(f->fd);
+        close(f->fd);
     free(f->folder);
     free(f->path);
 }
@@ -99,23 +99,26 @@ int event_file_write(struct event_file *f, double time, const void *data, size_t
     return 0;
 }
 
+static int is_changed(const struct event_file *f, struct err *e)
+{
+    return err_set(e, STATUS_FAILED, "%s: was removed or changed by somebody else", f->path);
+}
+
 // It may have been removed, or replaced by another call, since.
 static int check_there(const struct event_file *f, struct err *e)
 {
     struct stat st;
     if (fstat(f->fd, &st) < 0)
         return err_errno(e, f->path);
-    if (st.st_nlink == 0 || (uint64_t)st.st_size != f->size)
-        return err_set(e, STATUS_FAILED, "%s: was removed or changed by somebody else", f->path);
-    return 0;
+    return st.st_nlink == 0 || (uint64_t)st.st_size != f->size ? is_changed(f, e) : 0;
 }
 
 int event_file_append(struct event_file *f, const void *data, size_t size, struct err *e)
 {
     if (!size)
         return 0;
-    if (f->fd < 0 && (f->fd = io_open_in_place(f->path, O_WRONLY | O_APPEND, e)) < 0)
-        return -1;
+    if (f->fd < 0 && (f->fd = open(f->path, O_WRONLY | O_APPEND | O_CLOEXEC)) < 0)
+        return errno == ENOENT ? is_changed(f, e) : err_errno(e, f->path);
     if (check_there(f, e) < 0)
         return -1;
     if (io_write(f->fd, data, size, f->path, e) < 0) {
