@@ -161,7 +161,7 @@ line() { # STEP LOSS
 }
 
 @test "tfevents: --follow tells what comes, what a resumed run drops, and ends with the run" {
-    tfevents -q -o logs --follow grows &
+    timeout 60 tfevents -q -o logs --follow grows &
     follower=$!
     await test -e logs/grows
     mkdir grows.partial
@@ -190,7 +190,7 @@ line() { # STEP LOSS
 
 @test "tfevents: --follow of a pipe tells each line as it comes; a file that is gone is an error" {
     mkfifo pipe
-    tfevents -q -o logs --follow fed=- <pipe &
+    timeout 60 tfevents -q -o logs --follow fed=- <pipe &
     follower=$!
     exec 8>pipe
     line 1 1 >&8
@@ -200,7 +200,7 @@ line() { # STEP LOSS
     exec 8>&-
     wait "$follower"
     : >file
-    tfevents -q -o logs --follow file 2>said &
+    timeout 60 tfevents -q -o logs --follow file 2>said &
     follower=$!
     await test -e logs/file
     line 1 1 >>file
@@ -217,7 +217,7 @@ line() { # STEP LOSS
 
 @test "tfevents: a run that is made is followed to its end" {
     cp -r "$BATS_FILE_TMPDIR/base" "$BATS_FILE_TMPDIR/held.toks" .
-    tfevents -q -o logs --follow made &
+    timeout 60 tfevents -q -o logs --follow made &
     follower=$!
     sft-train -q -m base -o made --max-steps 8 --batch-size 4 held.toks
     wait "$follower"
