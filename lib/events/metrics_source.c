@@ -282,8 +282,8 @@ static int nothing_there(const struct metrics_source *m, struct err *e)
     if (!io_exists(AT_FDCWD, m->path) && !io_exists(AT_FDCWD, m->directory))
         return err_set(e, STATUS_FAILED, "%s: %s", m->path, strerror(ENOENT));
     return err_set(e, STATUS_FAILED,
-                   "%s: no %s in it: not a run of a trainer, or one with --metrics FILE: give that "
-                   "file",
+                   "%s: no %s in it: of a run with --metrics FILE give that file, of a pipeline in "
+                   "stages a file of OUT.stages",
                    m->path, metrics_name);
 }
 
