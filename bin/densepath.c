@@ -27,7 +27,7 @@ static int commands;
 static const char *const groups[][2] = {{"train", "To train"},
                                         {"select", "To select demonstrations and samples"},
                                         {"evaluate", "To evaluate"},
-                                        {"look", "To look into the reward"},
+                                        {"look", "To look into runs and the reward"},
                                         {"compare", "To compare methods"},
                                         {"program", "Programs, to put together in pipes"}};
 enum { GROUPS = sizeof groups / sizeof *groups };
@@ -43,7 +43,8 @@ static const char *const programs[][2] = {
     {"reward-train", "reward models: trained on pairs, and scoring a stream"},
     {"novelty", "rewards by how familiar a state is"},
     {"toks", "looks at token streams, checks, cuts, joins and selects"},
-    {"model", "makes, describes, compares and averages models"}};
+    {"model", "makes, describes, compares and averages models"},
+    {"tfevents", "metrics of runs for TensorBoard"}};
 
 // ---- where everything is ----
 

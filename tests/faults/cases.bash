@@ -19,7 +19,7 @@
 CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout reinforce-step reinforce-over reinforce-eval
     toks-cat toks-mix toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
     toks-prefix toks-sample toks-stat toks-show toks-view toks-check toks-annotate
-    init average info diff pair-train pair-online reward-train reward-score novelty densepath
+    init average info diff pair-train pair-online reward-train reward-score novelty densepath tfevents
     loop-rollout loop-logprob loop-dense-reward loop-reinforce-step)
 
 # Those that replace something, or save on their way: for power cuts.
@@ -137,6 +137,10 @@ case_dense-reward() {
 case_novelty() {
     old_output
     command=(novelty -q --threads 1 -m ../in/m --demonstrations ../in/demos.toks ../in/samples.toks -o zout)
+}
+case_tfevents() {
+    [[ -e run ]] || sft-train -q -m m -o run --max-steps 2 --batch-size 3 demos.toks
+    before=(tfevents -q -o zout r=../in/run) command=(tfevents -q -o zout r=../in/run)
 }
 case_reward-score() {
     reward-train -q -m m --max-steps 2 --batch-size 3 pairs.toks -o reward
