@@ -3,6 +3,8 @@
 #ifndef BASE_SHOWN_H
 #define BASE_SHOWN_H
 
+#include "base/memory.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +21,8 @@ struct shown shown(const char *text, size_t size);
 struct shown shown_record(const char *id, size_t size, uint64_t number);
 // The same marks in a whole text, where it stands: it may become shorter.
 void shown_mask(char *text);
+// Appends whole characters of a text that a terminal is to show: the same marks, but newlines and
+// tabs stay.
+MUST_CHECK int shown_text(const char *text, size_t size, struct buffer *out, struct err *e);
 
 #endif
