@@ -73,8 +73,6 @@ static int read_question(struct buffer *question, struct err *e)
 
 static int ask_once(struct asking *a, const struct buffer *question, struct err *e)
 {
-    if (!question->size)
-        return err_set(e, STATUS_FAILED, "the question is empty");
     for (size_t i = 0; i < a->n; i++)
         if (asking_say(a, i, "user", question->data, question->size, e) < 0)
             return -1;
@@ -91,6 +89,9 @@ static int run(const struct operands *operands, int chats, struct err *e)
     int result = join(operands, &question, e);
     if (result == 0 && !operands->n && !chats)
         result = read_question(&question, e);
+    if (result == 0 && !question.size && !chats)
+        result = err_set(e, STATUS_FAILED, "%s: the question is empty",
+                         operands->n ? "the command line" : io_name(NULL));
     if (result == 0) {
         result = asking_open(&a, &opt, e);
         if (result == 0)

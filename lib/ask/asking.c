@@ -116,6 +116,18 @@ struct showing {
     int stopped;
 };
 
+// Nothing of a model or a name reaches a terminal raw.
+static int put_shown(const char *text, size_t size, struct buffer *out, struct err *e)
+{
+    for (size_t i = 0; i < size;) {
+        char c[4];
+        size_t n = shown_character(c, text, size, &i);
+        if (buffer_append(out, c, n, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 // What an answer is called beside others: "sft", "sft, sample 1", "sample 1".
 static int put_name(const struct showing *s, size_t speaker, size_t sample, struct buffer *out,
                     struct err *e)
@@ -123,7 +135,7 @@ static int put_name(const struct showing *s, size_t speaker, size_t sample, stru
     const struct asking *a = s->a;
     int many = s->samples > 1;
     const char *label = a->n > 1 || !many ? a->speaker[speaker].label : "";
-    if (shown_text(label, strlen(label), out, e) < 0)
+    if (put_shown(label, strlen(label), out, e) < 0)
         return -1;
     if (!many)
         return 0;
@@ -131,13 +143,13 @@ static int put_name(const struct showing *s, size_t speaker, size_t sample, stru
                          sample + (size_t)s->options.draw.first_sample);
 }
 
-// Nothing of a model reaches a terminal raw; elsewhere it is as it was drawn.
+// Elsewhere than on a terminal an answer is as it was drawn.
 static int put_text(struct showing *s, const char *text, size_t size, struct err *e)
 {
     if (!s->a->terminal)
         return output_write(&s->a->out, text, size, e);
     buffer_clear(&s->text);
-    return shown_text(text, size, &s->text, e) < 0
+    return put_shown(text, size, &s->text, e) < 0
                ? -1
                : output_write(&s->a->out, s->text.data, s->text.size, e);
 }
@@ -237,7 +249,7 @@ static int show_in_turn(struct showing *s, struct err *e)
 
 struct beside {
     size_t n, width;
-    struct text_column *column; // [n] with texts that shown_text made
+    struct text_column *column; // [n] with texts as put_shown makes them
     struct buffer *text;        // [n]
     size_t *taken;              // [n] of the answer's own text
     struct buffer rows;
@@ -252,7 +264,7 @@ static int grow_columns(struct showing *s, struct beside *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
         const struct reply *one = reply_at(s, i);
-        if (shown_text(one->text + b->taken[i], one->size - b->taken[i], &b->text[i], e) < 0)
+        if (put_shown(one->text + b->taken[i], one->size - b->taken[i], &b->text[i], e) < 0)
             return -1;
         b->taken[i] = one->size;
         b->column[i].text = b->text[i].size ? b->text[i].data : "";

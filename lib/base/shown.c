@@ -78,17 +78,10 @@ void shown_mask(char *text)
     text[length] = 0;
 }
 
-int shown_text(const char *text, size_t size, struct buffer *out, struct err *e)
+size_t shown_character(char out[4], const char *text, size_t size, size_t *i)
 {
-    for (size_t i = 0; i < size;) {
-        char c[4] = {text[i]};
-        size_t n = 1;
-        if (text[i] == '\n' || text[i] == '\t')
-            i++;
-        else
-            n = put_masked(c, text, size, &i);
-        if (buffer_append(out, c, n, e) < 0)
-            return -1;
-    }
-    return 0;
+    if (text[*i] != '\n' && text[*i] != '\t')
+        return put_masked(out, text, size, i);
+    out[0] = text[(*i)++];
+    return 1;
 }
