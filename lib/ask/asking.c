@@ -77,7 +77,8 @@ int asking_open(struct asking *a, const struct ask_options *o, struct err *e)
     for (int i = 0; i < o->models.n; i++)
         if (speaker_open(&a->speaker[a->n++], o->models.text[i], &o->speaker, e) < 0)
             return -1;
-    speakers_label(a->speaker, a->n);
+    if (speakers_label(a->speaker, a->n, e) < 0)
+        return -1;
     for (size_t i = 0; i < a->n; i++)
         if (!a->speaker[i].chat)
             message_note("%s: no chat template: the text is continued as it is", a->speaker[i].label);

@@ -22,7 +22,7 @@ int speaker_open(struct speaker *s, const char *directory, const struct speaker_
                  struct err *e)
 {
     memset(s, 0, sizeof *s);
-    s->directory = s->label = directory;
+    s->directory = directory;
     s->records = (struct record_settings){
         .format = RECORD_MESSAGES, .prompts = 1, .now = o->now, .texts_only = 1};
     if (chat_check_file(o->template_file, e) < 0 || !(s->model = model_open(directory, e)) ||
@@ -46,6 +46,7 @@ void speaker_release(struct speaker *s)
     tokenizer_worker_close(s->worker);
     tokenizer_close(s->tokenizer);
     model_close(s->model);
+    free(s->label);
     memset(s, 0, sizeof *s);
 }
 
@@ -105,23 +106,41 @@ int speaker_prompt(struct speaker *s, const json_t *messages, struct token_list 
     return result;
 }
 
-// The last name of a path, slashes at its end left out: a place in it.
-static const char *last_name(const char *path)
+// The last name of a path, where it stands in it; *size: without slashes behind it.
+static const char *last_name(const char *path, size_t *size)
 {
-    const char *name = path;
-    for (const char *p = path; *p; p++)
-        if (*p == '/' && p[1] && p[1] != '/')
-            name = p + 1;
-    return name;
+    size_t end = strlen(path), start;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (start = end; start > 0 && path[start - 1] != '/'; start--)
+        ;
+    if (start == end)
+        start = 0; // the root
+    *size = end - start;
+    return path + start;
 }
 
-void speakers_label(struct speaker *s, size_t n)
+static int same_name(const char *a, const char *b)
+{
+    size_t n, m;
+    a = last_name(a, &n);
+    b = last_name(b, &m);
+    return n == m && !memcmp(a, b, n);
+}
+
+int speakers_label(struct speaker *s, size_t n, struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
-        const char *name = last_name(s[i].directory);
-        s[i].label = name;
+        size_t size;
+        const char *name = last_name(s[i].directory, &size);
         for (size_t k = 0; k < n; k++)
-            if (k != i && !strcmp(name, last_name(s[k].directory)))
-                s[i].label = s[i].directory;
+            if (k != i && same_name(s[i].directory, s[k].directory)) {
+                name = s[i].directory;
+                size = strlen(name);
+            }
+        s[i].label = strndup(name, size);
+        if (!s[i].label)
+            return err_memory(e, size, "a name");
     }
+    return 0;
 }

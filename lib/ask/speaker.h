@@ -14,7 +14,7 @@ struct speaker_options {
 
 struct speaker {
     const char *directory;
-    const char *label; // what it is called beside others: its directory's name
+    char *label; // what it is called beside others: its directory's name
     struct model *model;
     struct tokenizer *tokenizer;
     struct tokenizer_worker *worker;
@@ -38,6 +38,6 @@ MUST_CHECK int speaker_prompt(struct speaker *s, const json_t *messages, struct 
                               struct err *e);
 
 // Labels that tell the speakers apart: of one name the directories as they were given.
-void speakers_label(struct speaker *s, size_t n);
+MUST_CHECK int speakers_label(struct speaker *s, size_t n, struct err *e);
 
 #endif
