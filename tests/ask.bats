@@ -58,10 +58,10 @@ on_terminal() {
         cmp <(ask -q -m base $options hello world) <(echo '{"prompt":"hello world"}' | pipeline base $options)
     done
     cmp <(ask -q -m chat --threads 1 hello world) <(ask -q -m chat --threads 3 'hello world')
-    # Text that ends inside a character, and one that a blank begins.
-    for seed in 1 2 3 4 5 6 7 8; do
-        cmp <(ask -q -m base --max-new-tokens 3 --seed $seed é) <(echo '{"prompt":"é"}' | pipeline base --max-new-tokens 3 --seed $seed)
-    done
+    # Answers that end inside a character, and that a blank begins.
+    ask -q -m base --json -n 40 --max-new-tokens 3 é >out
+    jq -se 'any(.completion | endswith("\ufffd")) and any(.completion | startswith(" "))' out
+    cmp <(jq -r .completion out) <(echo '{"prompt":"é"}' | pipeline base -n 40 --max-new-tokens 3)
 }
 
 @test "ask: a question on standard input, an output file, a system text, a template" {
