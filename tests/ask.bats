@@ -295,6 +295,21 @@ transcript_grows() { # BYTES
     ask -q -m endless --temperature 0 --max-new-tokens 100000000 'go on' 2>/dev/null | head -c "$(wc -c <part)" | cmp - part
 }
 
+@test "ask: a model that changes under a chat ends it" {
+    mkfifo "$BATS_TEST_TMPDIR/keys"
+    cp -r chat "$BATS_TEST_TMPDIR/changing"
+    on_terminal 80 "ask -m changing --max-new-tokens 5" <"$BATS_TEST_TMPDIR/keys" 3>&- &
+    job=$!
+    exec 8>"$BATS_TEST_TMPDIR/keys"
+    await transcript_has '> '
+    printf x | dd of="$BATS_TEST_TMPDIR/changing/model.safetensors" bs=1 seek=20000 conv=notrunc status=none
+    printf 'hi\n' >&8
+    wait "$job"
+    exec 8>&-
+    [ "$(cat "$BATS_TEST_TMPDIR/got")" -eq 1 ]
+    grep -q '^ask: .*model.safetensors changed while it was read' "$BATS_TEST_TMPDIR/seen"
+}
+
 @test "ask: a signal ends it as it ends others" {
     for signal in HUP TERM; do
         ask -q -m endless --temperature 0 --max-new-tokens 100000000 hi >"$BATS_TEST_TMPDIR/$signal" &

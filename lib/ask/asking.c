@@ -16,8 +16,8 @@ static int says_text(const char *text, size_t size, const char *what, struct err
 {
     if (utf8_valid_prefix(text, size) == size)
         return 0;
-    return err_set(e, STATUS_FAILED, "%s is not UTF-8 text (`iconv -f LATIN1 -t UTF-8` makes it so)",
-                   what);
+    return err_set(e, STATUS_FAILED,
+                   "%s is not UTF-8 text (`iconv -f LATIN1 -t UTF-8` makes it so)", what);
 }
 
 int asking_say(struct asking *a, size_t i, const char *role, const char *text, size_t size,
@@ -81,7 +81,8 @@ int asking_open(struct asking *a, const struct ask_options *o, struct err *e)
         return -1;
     for (size_t i = 0; i < a->n; i++)
         if (!a->speaker[i].chat)
-            message_note("%s: no chat template: the text is continued as it is", a->speaker[i].label);
+            message_note("%s: no chat template: the text is continued as it is",
+                         a->speaker[i].label);
     if (asking_forget(a, o->system, e) < 0 || output_open(&a->out, o->output, e) < 0)
         return -1;
     a->out_open = 1;
@@ -206,8 +207,8 @@ static int put_heading(struct showing *s, size_t speaker, size_t sample, struct 
     buffer_init(&name, 0);
     int result = put_name(s, speaker, sample, &name, e);
     if (result == 0)
-        result = output_printf(&s->a->out, e, "%s== %s ==\n", speaker + sample ? "\n" : "",
-                               name.data);
+        result =
+            output_printf(&s->a->out, e, "%s== %s ==\n", speaker + sample ? "\n" : "", name.data);
     buffer_release(&name);
     return result;
 }

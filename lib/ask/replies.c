@@ -10,6 +10,8 @@
 #include <string.h>
 
 enum { REPLY_SLOTS = 128, LIKELY_TOKENS = 4096 };
+// What the text of an answer takes, and of its prompt for each token.
+enum { TEXT_BYTES = 4096, PROMPT_BYTES = 16 };
 
 // ---- text of one answer -------------------------------------------------------------------------
 
@@ -73,8 +75,7 @@ static int decide(struct reply_text *t, int last, struct err *e)
     if (t->decided || (!last && t->whole.size < t->prompt.size))
         return 0;
     t->decided = 1;
-    if (t->whole.size >= t->prompt.size &&
-        !memcmp(t->whole.data, t->prompt.data, t->prompt.size))
+    if (t->whole.size >= t->prompt.size && !memcmp(t->whole.data, t->prompt.data, t->prompt.size))
         return 0;
     return decode_alone(t, e);
 }
@@ -111,7 +112,9 @@ static int check_memory(const struct replies *a, const struct reply_options *o, 
     size_t length = a->prompt.n + (most < LIKELY_TOKENS ? most : LIKELY_TOKENS);
     struct generator_bytes b =
         generator_bytes(a->device, a->speaker->model, a->options.slots, length);
-    return memory_check(b.cache + b.work, "sampling", o->verbose, e);
+    // Each answer decodes for itself, behind the prompt's text.
+    size_t texts = a->n * (sizeof *a->reply + TEXT_BYTES + PROMPT_BYTES * a->prompt.n);
+    return memory_check(b.cache + b.work + texts, "sampling", o->verbose, e);
 }
 
 static int set_options(struct replies *a, const struct reply_options *o, struct err *e)

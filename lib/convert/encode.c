@@ -144,7 +144,8 @@ static int decide(struct encode_job *j, const struct batch_record *first, struct
         result = err_set(e, STATUS_FAILED, "%s:%zu: %s, where --turns each takes chats apart",
                          first->entry.file, first->entry.line, record_format_names[s->format]);
     s->texts_first = !first->json || !record_is_chat(first->json, s);
-    if (result == 0 && !s->texts_first && (result = chat_open_any(j->o->model, j->o->template_file, &j->chat, e)) == 0)
+    if (result == 0 && !s->texts_first &&
+        (result = chat_open_any(j->o->model, j->o->template_file, &j->chat, e)) == 0)
         s->chat = j->chat;
     if (result == 0)
         result = say_format(j, first, why.data, e);

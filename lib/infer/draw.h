@@ -36,7 +36,7 @@ struct draw_options {
                  "only tokens with at least P times the probability of the most likely one"),      \
         OPT_REAL("repetition-penalty", &(d)->sampling.repetition_penalty, "X", 1e-6, 1e6,          \
                  "divides (or multiplies) the logits of tokens that came before"),                 \
-        OPT_TEXTS(0, "stop-token", &(d)->stop_tokens, "TOKEN",                                        \
+        OPT_TEXTS(0, "stop-token", &(d)->stop_tokens, "TOKEN",                                     \
                   "end a sample at this token (its number or its text) besides the model's own; "  \
                   "may be repeated")
 

@@ -75,12 +75,12 @@ static int describe(struct rollout *r, struct err *e)
     h->level = in->level;
     json_decref(h->provenance);
     h->provenance = json_deep_copy(in->provenance);
-    h->sampling = json_pack("{s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I}", "temperature",
-                            r->o->draw.sampling.temperature, "top_k", (json_int_t)r->o->draw.top_k, "top_p",
-                            r->o->draw.sampling.top_p, "min_p", r->o->draw.sampling.min_p,
-                            "repetition_penalty", r->o->draw.sampling.repetition_penalty,
-                            "max_new_tokens", (json_int_t)r->o->draw.max_new_tokens, "num_generations",
-                            (json_int_t)r->o->draw.samples, "batch_size", (json_int_t)r->o->batch_size);
+    h->sampling = json_pack(
+        "{s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I}", "temperature", r->o->draw.sampling.temperature,
+        "top_k", (json_int_t)r->o->draw.top_k, "top_p", r->o->draw.sampling.top_p, "min_p",
+        r->o->draw.sampling.min_p, "repetition_penalty", r->o->draw.sampling.repetition_penalty,
+        "max_new_tokens", (json_int_t)r->o->draw.max_new_tokens, "num_generations",
+        (json_int_t)r->o->draw.samples, "batch_size", (json_int_t)r->o->batch_size);
     if (h->sampling && r->o->contrast)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
     // A policy that lives is many models; with which one a run began, that was stopped, is no

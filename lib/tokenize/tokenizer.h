@@ -85,6 +85,6 @@ int64_t tokenizer_token_id(const struct tokenizer *t, const char *content); // -
 // The same of the tokenizer in DIR, which is opened for it.
 MUST_CHECK int tokenizer_token_id_in(const char *directory, const char *content, int64_t *id,
                                      struct err *e);
-int64_t tokenizer_eos(const struct tokenizer *t);                           // -1: unknown
+int64_t tokenizer_eos(const struct tokenizer *t); // -1: unknown
 
 #endif

@@ -93,8 +93,8 @@ static void columns_have_room_or_are_none(void)
 
 static void labels_tell_apart(void)
 {
-    struct speaker s[4] = {{.directory = "out/a/"}, {.directory = "b"}, {.directory = "old/b"},
-                           {.directory = "/"}};
+    struct speaker s[4] = {
+        {.directory = "out/a/"}, {.directory = "b"}, {.directory = "old/b"}, {.directory = "/"}};
     struct err e;
     CHECK(speakers_label(s, 4, &e) == 0);
     CHECK_TEXT(s[0].label, "a");
