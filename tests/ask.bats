@@ -240,6 +240,7 @@ chat() { # OPTION... -- LINE...
     [ "$(wc -l <"$BATS_TEST_TMPDIR/saved")" -eq 2 ]
     for name in chat endless; do
         jq -c "select(.model == \"$name\")" "$BATS_TEST_TMPDIR/saved" >one
+        [ -s one ]
         cmp <(jq -r '.messages[3].content' one) <(jq -c '{messages: .messages[:3]}' one | pipeline "$name" --max-new-tokens 8)
     done
     chat -m "$PWD/base" --max-new-tokens 8 -- hi ho '/system x'
@@ -261,9 +262,9 @@ chat() { # OPTION... -- LINE...
     [[ $stderr == *"stopped at "*" tokens, where the model's positions end" ]]
 }
 
-# LINES of the transcript of the terminal that `talk` has open.
-transcript_has() { # PATTERN
-    grep -aq -- "$1" "$BATS_TEST_TMPDIR/raw"
+# The transcript of the terminal, while it is written.
+prompts() { # NUMBER: so many, at the beginning of a line each
+    [ -e "$BATS_TEST_TMPDIR/raw" ] && [ "$(grep -ac '^> ' "$BATS_TEST_TMPDIR/raw")" -ge "$1" ]
 }
 transcript_grows() { # BYTES
     [ "$(stat -c %s "$BATS_TEST_TMPDIR/raw" 2>/dev/null || echo 0)" -gt "$1" ]
@@ -274,17 +275,17 @@ transcript_grows() { # BYTES
     on_terminal 80 "ask -q -m $PWD/endless --temperature 0 --max-new-tokens 100000000" <"$BATS_TEST_TMPDIR/keys" 3>&- &
     job=$!
     exec 8>"$BATS_TEST_TMPDIR/keys"
-    await transcript_has '> '
+    await prompts 1
     printf 'go on\n' >&8
     await transcript_grows 2000
     printf '\003' >&8
-    await transcript_has $'\n> '
+    await prompts 2
     printf '/save saved\nand on\n' >&8
     await test -s "$BATS_TEST_TMPDIR/saved"
     size=$(stat -c %s "$BATS_TEST_TMPDIR/raw")
     await transcript_grows $((size + 1000))
     printf '\003' >&8
-    await bash -c '[ "$(grep -ac "^> " "$1")" -ge 3 ]' - "$BATS_TEST_TMPDIR/raw"
+    await prompts 3
     printf '\003' >&8
     exec 8>&-
     wait "$job"
@@ -301,13 +302,13 @@ transcript_grows() { # BYTES
     on_terminal 80 "ask -m changing --max-new-tokens 5" <"$BATS_TEST_TMPDIR/keys" 3>&- &
     job=$!
     exec 8>"$BATS_TEST_TMPDIR/keys"
-    await transcript_has '> '
+    await prompts 1
     printf x | dd of="$BATS_TEST_TMPDIR/changing/model.safetensors" bs=1 seek=20000 conv=notrunc status=none
     printf 'hi\n' >&8
-    wait "$job"
     exec 8>&-
+    wait "$job"
     [ "$(cat "$BATS_TEST_TMPDIR/got")" -eq 1 ]
-    grep -q '^ask: .*model.safetensors changed while it was read' "$BATS_TEST_TMPDIR/seen"
+    grep -q '^ask: changing/model.safetensors changed while it was read$' "$BATS_TEST_TMPDIR/seen"
 }
 
 @test "ask: a signal ends it as it ends others" {
@@ -316,6 +317,7 @@ transcript_grows() { # BYTES
         pid=$!
         await test -s "$BATS_TEST_TMPDIR/$signal"
         kill -"$signal" "$pid"
+        await is_gone "$pid"
         status=0
         wait "$pid" || status=$?
         [ "$status" -eq $((128 + $(kill -l "$signal"))) ]

@@ -213,6 +213,15 @@ static int put_heading(struct showing *s, size_t speaker, size_t sample, struct 
     return result;
 }
 
+// After a failure: what is said of it begins a line.
+static void end_line(struct showing *s, size_t shown)
+{
+    struct err second;
+    if (shown && s->a->terminal)
+        MAY_FAIL(output_write(&s->a->out, "\n", 1, &second) < 0 ||
+                 output_flush(&s->a->out, &second) < 0);
+}
+
 // The answer as it grows, with those behind it growing meanwhile.
 static int show_one(struct showing *s, size_t speaker, size_t sample, struct err *e)
 {
@@ -227,8 +236,12 @@ static int show_one(struct showing *s, size_t speaker, size_t sample, struct err
         shown = one->size;
         if (one->ended)
             break;
-        if (output_flush(&s->a->out, e) < 0 || step(s, speaker, e) < 0)
+        if (output_flush(&s->a->out, e) < 0)
             return -1;
+        if (step(s, speaker, e) < 0) {
+            end_line(s, shown);
+            return -1;
+        }
     }
     if (output_write(&s->a->out, "\n", 1, e) < 0 || output_flush(&s->a->out, e) < 0)
         return -1;
