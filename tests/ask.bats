@@ -13,14 +13,14 @@ setup_file() {
     make_model() { # NAME SEED POSITIONS [TEMPLATE]
         cp -r "$fixtures/tokenizers/qwen2" config
         jq --argjson n "$3" '.vocab_size = 707 | .max_position_embeddings = $n | .eos_token_id = 702 | .bos_token_id = 700
-            | del(.use_sliding_window, .sliding_window, .max_window_layers)' "$fixtures/configs/qwen2.json" >config/config.json
+            | del(.use_sliding_window, .sliding_window, .max_window_layers) | if $n > 512 then del(.eos_token_id) else . end' "$fixtures/configs/qwen2.json" >config/config.json
         [ -z "${4-}" ] || cp "$fixtures/templates/$4" config/chat_template.jinja
         model init -q config -o "$1" --seed "$2"
         rm -r config
     }
     make_model chat 2 512 chatml.jinja
     make_model base 1 512
-    make_model endless 3 10000000 chatml.jinja
+    make_model endless 3 10000000 chatml.jinja # no token ends its answers
     printf '%s\n' '{"messages":[{"role":"user","content":"hello world"}]}' >hello.jsonl
 }
 
