@@ -115,7 +115,7 @@ case_logprob-threads() {
 case_ask() {
     spelled
     old_output
-    command=(ask -q --threads 1 -m ../in/text -m ../in/text --max-new-tokens 4 -o zout 34+68=)
+    command=(ask -q --threads 1 -m ../in/text -m ../in/text --max-new-tokens 4 -o zout "34+68=")
 }
 case_rollout() {
     old_output
