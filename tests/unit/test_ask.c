@@ -57,6 +57,8 @@ static void a_row_ends_at_a_blank_or_where_it_must(void)
 {
     check_rows((const char *const[]){"123456789 123456789 1234   67"}, 1,
                "123456789 123456789 1234\n67\n");
+    check_rows((const char *const[]){"aaaaaaaaaa bbbbbbbbbb cccccc"}, 1,
+               "aaaaaaaaaa bbbbbbbbbb\ncccccc\n");
     check_rows((const char *const[]){"abcdefghijklmnopqrstuvwxyz"}, 1,
                "abcdefghijklmnopqrstuvwx\nyz\n");
     check_rows((const char *const[]){"a\tb                             c"}, 1, "a b\nc\n");
