@@ -38,7 +38,7 @@ static const struct option_spec options[] = {
              "then ALPHA times the reward + (1 - ALPHA) times COLUMN; a per-record column counts "
              "on the last trained token"),
     OPT_TEXTS(
-        "kl", &kl, "NAME:COEF",
+        0, "kl", &kl, "NAME:COEF",
         "then subtract COEF (logp:rollout - logp:NAME) from each token's reward; may be repeated"),
     OPT_GROUP("Return and advantage"),
     OPT_CHOICE("credit", &R.credit, reward_credits,

@@ -37,6 +37,7 @@ static const char *const programs[][2] = {
     {"sft-train", "supervised training that keeps the model's earlier selves"},
     {"logprob", "log-probability of each token under a model"},
     {"dense-reward", "rewards, returns and advantages of tokens"},
+    {"ask", "answers of a model or several: a question, or a chat"},
     {"rollout", "samples of a model, or of a policy while it is trained"},
     {"reinforce-step", "policy-gradient updates that publish each new policy"},
     {"pair-train", "training on pairs of a demonstration and a sample"},

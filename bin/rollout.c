@@ -9,30 +9,14 @@
 static struct common common;
 static struct engine_options engine;
 static struct rollout_options run = {
-    .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1},
-    .samples = 1,
-    .max_new_tokens = 256,
+    .draw = DRAW_DEFAULTS,
     .batch_size = 32,
     .slots = ROLLOUT_SLOTS,
 };
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
-    OPT_GROUP("Sampling"),
-    OPT_INT('n', "num-generations", &run.samples, "N", 1, 1 << 20, "samples per prompt"),
-    OPT_INT(0, "first-sample", &run.first_sample, "K", 0, 1 << 30,
-            "number of the first: samples 2 and 3 of `-n 4` are those of `-n 2 --first-sample 2`"),
-    OPT_INT(0, "max-new-tokens", &run.max_new_tokens, "N", 1, 1 << 28, "most tokens per sample"),
-    OPT_REAL("temperature", &run.sampling.temperature, "X", 0, 1e6, "0: the most likely token"),
-    OPT_INT(0, "top-k", &run.top_k, "K", 0, 1 << 28, "only the K most likely tokens; 0: all"),
-    OPT_REAL("top-p", &run.sampling.top_p, "P", 0, 1, "only the smallest set with probability P"),
-    OPT_REAL("min-p", &run.sampling.min_p, "P", 0, 1,
-             "only tokens with at least P times the probability of the most likely one"),
-    OPT_REAL("repetition-penalty", &run.sampling.repetition_penalty, "X", 1e-6, 1e6,
-             "divides (or multiplies) the logits of tokens that came before"),
-    OPT_TEXTS("stop-token", &run.stop_tokens, "TOKEN",
-              "end a sample at this token (its number or its text) besides the model's own; may be "
-              "repeated"),
+    OPTIONS_DRAW(&run.draw),
     OPT_TEXT(0, "contrast", &run.contrast, "DIR:A",
              "sample from z + A (z - z_DIR): logits pushed away from those of model DIR"),
     OPT_GROUP("Order of work"),
@@ -70,16 +54,6 @@ static const struct program program = {
     .operands_max = 1,
 };
 
-static int token_id(const char *directory, const char *text, int64_t *id, struct err *e)
-{
-    struct tokenizer *t = tokenizer_open(directory, e);
-    if (!t)
-        return -1;
-    *id = tokenizer_token_id(t, text);
-    tokenizer_close(t);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     struct operands operands;
@@ -94,7 +68,7 @@ int main(int argc, char **argv)
     if (run.first_step && (run.follow || run.steps))
         return program_usage(&program, "--first-step is for prompts that are drawn once: neither "
                                        "with --steps nor with --follow");
-    static const struct rollout_text text = {tokenizer_fingerprint_of, token_id};
+    static const struct rollout_text text = {tokenizer_fingerprint_of, tokenizer_token_id_in};
     run.text = &text;
     run.model = engine.model;
     run.device = engine.device;

@@ -6,6 +6,7 @@
 #include "convert/decode.h"
 #include "convert/encode.h"
 #include "convert/samples.h"
+#include "chat.h"
 
 static struct common common = {.threads = 0};
 
@@ -44,16 +45,13 @@ static const struct option_spec options[] = {
     OPT_FLAG(0, "samples", &opt.samples,
              "read samples that were drawn elsewhere, ids with their log-probabilities as vLLM, "
              "TRL or a server writes them, into a stream like rollout's"),
-    OPT_TEXT(0, "chat-template", &opt.template_file, "FILE",
-             "use this chat template in place of the model's"),
+    OPTION_CHAT_TEMPLATE(&opt.template_file),
     OPT_FLAG(0, "add-generation-prompt", &opt.generation_prompt,
              "end rendered chats with the start of an assistant turn"),
     OPT_FLAG(0, "continue-final-message", &opt.continues,
              "leave the last message of rendered chats open; with --prompts, an answer begun there "
              "is to be continued"),
-    OPT_TEXT(
-        0, "now", &opt.now, "YYYY-MM-DDTHH:MM:SS",
-        "the time that a chat template sees; without it, a template that asks for the time fails"),
+    OPTION_NOW(&opt.now),
     OPT_GROUP("Tokens"),
     OPT_CHOICE("train-on", &opt.train, encode_train_names,
                "tokens with mask 1; default: text all, prompt-completion, instruction and "

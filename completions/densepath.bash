@@ -54,4 +54,4 @@ _densepath() { # PROGRAM WORD PREVIOUS
 }
 
 complete -o filenames -F _densepath densepath tok sft-train logprob dense-reward novelty rollout \
-    reinforce-step pair-train reward-train toks model tfevents
+    ask reinforce-step pair-train reward-train toks model tfevents

@@ -46,6 +46,6 @@ function __densepath_complete
     end
 end
 
-for program in densepath tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train toks model tfevents
+for program in densepath tok sft-train logprob dense-reward novelty rollout ask reinforce-step pair-train reward-train toks model tfevents
     complete -c $program -f -a '(__densepath_complete)'
 end

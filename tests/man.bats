@@ -46,7 +46,7 @@ commands_of() { # PROGRAM
 }
 
 @test "each program's page has its options, and no others" {
-    for program in tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train tfevents; do
+    for program in tok sft-train logprob dense-reward novelty rollout ask reinforce-step pair-train reward-train tfevents; do
         same_options "$program"
     done
 }
@@ -88,7 +88,7 @@ commands_of() { # PROGRAM
 
 @test "pages tell each program's default values" {
     # `The default is X.` or `the default` at the choice: the value stands in the item's text.
-    for program in tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train tfevents; do
+    for program in tok sft-train logprob dense-reward novelty rollout ask reinforce-step pair-train reward-train tfevents; do
         "$program" --list-options | awk -F'\t' '$4 != "" { print $1 "\t" $4 }' |
             while IFS=$'\t' read -r name value; do
                 [[ $value != inf ]] || continue # what is off has no value to tell
@@ -107,7 +107,7 @@ commands_of() { # PROGRAM
 }
 
 @test "pages describe each choice of an option" {
-    for program in tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train tfevents; do
+    for program in tok sft-train logprob dense-reward novelty rollout ask reinforce-step pair-train reward-train tfevents; do
         # Words in capitals stand for what the user names.
         "$program" --list-options | awk -F'\t' '$3 ~ /[|]/ {
             n = split($3, choice, /[|]/)
@@ -570,7 +570,7 @@ made_small() {
     run_examples densepath.7 EVALUATION shorten
 }
 @test "examples of each program's --help name options that exist" {
-    for program in tok sft-train logprob dense-reward novelty rollout reinforce-step pair-train reward-train tfevents; do
+    for program in tok sft-train logprob dense-reward novelty rollout ask reinforce-step pair-train reward-train tfevents; do
         "$program" --help | sed -n '/^Examples:/,/^$/p' | grep -oE -- ' --[a-z-]+' | sort -u |
             while read -r option; do
                 cat "$man"/*.1 | grep -q "Fl -${option#--}\b" || { echo "$option"; exit 1; }

@@ -19,7 +19,7 @@ int toks_vote(struct call *c)
                    "1 for the most frequent answer of a group (1/k each where k answers tie) and 0 "
                    "for the others; or the share of the group's samples that give the answer"),
         OPT_TEXT(0, "as", &vote.as, "COLUMN", "the column of records that is written"),
-        OPT_TEXTS("with", &with, "STREAM",
+        OPT_TEXTS(0, "with", &with, "STREAM",
                   "let its samples vote too, without writing them; may be repeated"),
         OPTIONS_COMMON(&toks_common)};
     static const struct program program = {

@@ -111,9 +111,9 @@ struct engine_options {
     {                                                                                              \
         OPTION_TEXT, n, l, v, a, h, NULL, 0, 0, NULL                                               \
     }
-#define OPT_TEXTS(n, v, a, h)                                                                      \
+#define OPT_TEXTS(l, n, v, a, h)                                                                   \
     {                                                                                              \
-        OPTION_TEXTS, n, 0, v, a, h, NULL, 0, 0, NULL                                              \
+        OPTION_TEXTS, n, l, v, a, h, NULL, 0, 0, NULL                                              \
     }
 #define OPT_CHOICE(n, v, c, h)                                                                     \
     {                                                                                              \
@@ -132,7 +132,9 @@ extern const char *const option_dtypes[]; // those that this build computes in
 #define OPTIONS_ENGINE(e)                                                                          \
     OPT_GROUP("Model"),                                                                            \
         OPT_TEXT('m', "model", &(e)->model, "DIR", "Hugging Face model directory"),                \
-        OPT_TEXT(0, "device", &(e)->device, "cpu", "where to compute"),                            \
+        OPTIONS_DEVICE(e)
+#define OPTIONS_DEVICE(e)                                                                          \
+    OPT_TEXT(0, "device", &(e)->device, "cpu", "where to compute"),                                \
         OPT_CHOICE("dtype", &(e)->dtype, option_dtypes, "arithmetic of matrix products")
 #define OPTIONS_COMMON(c)                                                                          \
     OPTIONS_COMMON_TO(c, "FILE", "write there; `-`, the default, is standard output")

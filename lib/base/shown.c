@@ -77,3 +77,11 @@ void shown_mask(char *text)
     }
     text[length] = 0;
 }
+
+size_t shown_character(char out[4], const char *text, size_t size, size_t *i)
+{
+    if (text[*i] != '\n' && text[*i] != '\t')
+        return put_masked(out, text, size, i);
+    out[0] = text[(*i)++];
+    return 1;
+}

@@ -19,5 +19,8 @@ struct shown shown(const char *text, size_t size);
 struct shown shown_record(const char *id, size_t size, uint64_t number);
 // The same marks in a whole text, where it stands: it may become shorter.
 void shown_mask(char *text);
+// The same of one character of a text for people: that at text[*i], which it moves past, or its
+// mark, to `out`; newlines and tabs stay. Returns the bytes.
+size_t shown_character(char out[4], const char *text, size_t size, size_t *i);
 
 #endif

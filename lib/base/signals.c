@@ -87,6 +87,13 @@ int signals_check_stop(struct err *e)
     return signals_stop_requested() ? err_set(e, STATUS_AGAIN, "stopped by a signal") : 0;
 }
 
+int signals_interruptible(int on)
+{
+    handle(SIGINT, on ? stop : end, SA_RESTART, 0);
+    atomic_store(&pressed, 0);
+    return atomic_exchange(&stop_requested, 0);
+}
+
 int signals_stop_fd(void)
 {
     return stop_pipe[0];

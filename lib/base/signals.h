@@ -13,6 +13,10 @@ void signals_init(int stop);
 int signals_stop_requested(void);
 // STATUS_AGAIN when a stop was requested: for loops in which nothing is to be saved yet.
 MUST_CHECK int signals_check_stop(struct err *e);
+// While on, a Ctrl-C asks for a stop (and threads_interruptible holds) where it would have ended
+// the program; a second one ends it all the same. Turned off, it returns 1 where one came, and
+// forgets it: the program goes on. For programs without `stop`.
+int signals_interruptible(int on);
 // A descriptor that can be read from then on, so that no wait misses it; -1: a signal ends the
 // program.
 int signals_stop_fd(void);

@@ -35,7 +35,6 @@ struct encode_job {
     const struct encode_options *o;
     struct tokenizer *tokenizer;
     struct chat *chat;
-    struct buffer template_source;
     struct record_settings records;
     struct example_settings examples;
     struct corpus corpus;
@@ -60,23 +59,6 @@ struct encode_job {
     int64_t stop;     // the special token of the first record that has one untrained, or -1
     int64_t turn_end; // the special token that ends the assistant's turns, or -1
 };
-
-static int open_chat(struct encode_job *j, struct err *e)
-{
-    if (j->o->template_file) {
-        buffer_init(&j->template_source, 1 << 24);
-        if (io_read_file(j->o->template_file, &j->template_source, e) < 0)
-            return -1;
-        j->chat = chat_open_source(j->template_source.data ? j->template_source.data : "",
-                                   j->template_source.size, j->o->template_file, j->o->model, e);
-        return j->chat ? 0 : -1;
-    }
-    int found = chat_exists(j->o->model, e);
-    if (found <= 0)
-        return found;
-    j->chat = chat_open(j->o->model, NULL, e);
-    return j->chat ? 0 : -1;
-}
 
 // What the template is and what its chats are trained by, for the line about the format.
 static int say_template(const struct encode_job *j, const struct batch_record *first,
@@ -162,7 +144,8 @@ static int decide(struct encode_job *j, const struct batch_record *first, struct
         result = err_set(e, STATUS_FAILED, "%s:%zu: %s, where --turns each takes chats apart",
                          first->entry.file, first->entry.line, record_format_names[s->format]);
     s->texts_first = !first->json || !record_is_chat(first->json, s);
-    if (result == 0 && !s->texts_first && (result = open_chat(j, e)) == 0)
+    if (result == 0 && !s->texts_first &&
+        (result = chat_open_any(j->o->model, j->o->template_file, &j->chat, e)) == 0)
         s->chat = j->chat;
     if (result == 0)
         result = say_format(j, first, why.data, e);
@@ -502,23 +485,10 @@ static void report(const struct encode_job *j)
                  j->in, j->written, cut, dropped, j->tokens, j->trained, fused);
 }
 
-// Before any record: one that needs no template would not find out.
-static int check_template(const char *path, struct err *e)
-{
-    struct stat st;
-    if (!path || !strcmp(path, "-"))
-        return 0;
-    if (stat(path, &st) < 0)
-        return err_errno(e, path);
-    if (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode))
-        return 0;
-    return err_set(e, STATUS_FAILED, "%s: %s, not a chat template", path,
-                   S_ISDIR(st.st_mode) ? "a folder" : "a device");
-}
-
 static int settings(struct encode_job *j, struct err *e)
 {
-    if (check_template(j->o->template_file, e) < 0)
+    // Before any record: one that needs no template would not find out.
+    if (chat_check_file(j->o->template_file, e) < 0)
         return -1;
     j->records.format = j->o->format;
     j->records.train = j->o->train;
@@ -591,7 +561,6 @@ int encode_run(const struct encode_options *o, char *const *path, size_t n, stru
     record_fields_release(&j->records.fields);
     record_fields_release(&j->records.roles);
     chat_close(j->chat);
-    buffer_release(&j->template_source);
     tokenizer_close(j->tokenizer);
     kept_fields_release(&j->kept);
     free(j);

@@ -356,6 +356,37 @@ int chat_exists(const char *directory, struct err *e)
     return status < 0 ? -1 : found;
 }
 
+int chat_check_file(const char *file, struct err *e)
+{
+    struct stat st;
+    if (!file || !strcmp(file, "-"))
+        return 0;
+    if (stat(file, &st) < 0)
+        return err_errno(e, file);
+    if (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode))
+        return 0;
+    return err_set(e, STATUS_FAILED, "%s: %s, not a chat template", file,
+                   S_ISDIR(st.st_mode) ? "a folder" : "a device");
+}
+
+int chat_open_any(const char *directory, const char *file, struct chat **c, struct err *e)
+{
+    *c = NULL;
+    if (file) {
+        struct buffer source;
+        buffer_init(&source, 1 << 24);
+        if (io_read_file(file, &source, e) == 0)
+            *c = chat_open_source(source.data ? source.data : "", source.size, file, directory, e);
+        buffer_release(&source);
+        return *c ? 0 : -1;
+    }
+    int found = chat_exists(directory, e);
+    if (found <= 0)
+        return found;
+    *c = chat_open(directory, NULL, e);
+    return *c ? 0 : -1;
+}
+
 static const struct named *pick(const struct chat *c, const struct chat_request *r)
 {
     const struct named *named = c->picked ? find_named(c, c->picked) : NULL;

@@ -23,6 +23,12 @@ struct chat *chat_open(const char *directory, const char *name, struct err *e);
 // (`directory` NULL: none).
 struct chat *chat_open_source(const char *source, size_t size, const char *name,
                               const char *directory, struct err *e);
+// The user's template from FILE, where FILE is not NULL, else DIR's; *c is NULL where there is
+// none.
+MUST_CHECK int chat_open_any(const char *directory, const char *file, struct chat **c,
+                             struct err *e);
+// Whether FILE (NULL is fine) can be a template, before anything is read: a folder cannot.
+MUST_CHECK int chat_check_file(const char *file, struct err *e);
 void chat_close(struct chat *c);
 // Whether DIR has a template at all: 1, 0, or -1 with *e filled.
 MUST_CHECK int chat_exists(const char *directory, struct err *e);

@@ -51,7 +51,7 @@ static json_t *parse_line(const struct run_log *l, const char *text, size_t size
     char name[PATH_MAX + 32];
     const char *file = l->metrics.file ? l->metrics.file : io_name(l->metrics.path);
     snprintf(name, sizeof name, "%s: line %zu", file, number);
-    json_t *line = json_read(text, size);
+    json_t *line = json_read(text, size, 0);
     int64_t step;
     if (!line && !(line = json_parse(text, size, name, e)))
         return NULL;
@@ -139,7 +139,7 @@ static int sum_seconds(struct run_log *l, double *seconds, struct err *e)
 static int take_rest(struct run_log *l, struct err *e)
 {
     struct metrics_source *m = &l->metrics;
-    json_t *line = m->rest.size ? json_read(m->rest.data, m->rest.size) : NULL;
+    json_t *line = m->rest.size ? json_read(m->rest.data, m->rest.size, 0) : NULL;
     if (m->rest.size && !line)
         message_warn("%s: the last line is not complete: it is left out",
                      m->file ? m->file : io_name(m->path));

@@ -23,6 +23,11 @@ static size_t made_for(const struct model *m)
     return c->max_position;
 }
 
+size_t long_record_most(const struct model *m)
+{
+    return m->config.has[ROLE_POSITIONS] ? model_positions(m) : made_for(m);
+}
+
 void long_record_warn(const struct model *m, size_t tokens, const char *where, const char *name)
 {
     static int told;

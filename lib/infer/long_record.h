@@ -9,6 +9,9 @@
 
 // "N tokens are more than the model's M positions", with what makes the record shorter. Returns -1.
 int long_record_refuse(size_t tokens, size_t positions, struct err *e);
+// Tokens up to which the model was made to go: its learned positions, or max_position_embeddings,
+// where the type of its rotary positions does not stretch them. SIZE_MAX: not told.
+size_t long_record_most(const struct model *m);
 // Of a model whose positions go on (rotary, ALiBi): warns, once in this process, of the record NAME
 // of the stream `where` that is longer than max_position_embeddings. Where the type of the rotary
 // positions stretches them, that number does not tell, and nothing is said; nor with --quiet.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "infer/rollout.h"
-#include "base/hash.h"
 #include "base/io.h"
-#include "base/number.h"
 #include "base/progress.h"
 #include "infer/long_record.h"
 #include "infer/prompts.h"
@@ -28,7 +26,7 @@ struct rollout {
     struct model *model, *reference;
     struct generator *generator;
     struct generate_options options;
-    uint32_t stop[EOS_MAX + OPTION_TEXTS_MAX];
+    struct draw_stops stops;
     struct prompts prompts;
     struct stream_header header;
     struct frame frame;
@@ -77,12 +75,12 @@ static int describe(struct rollout *r, struct err *e)
     h->level = in->level;
     json_decref(h->provenance);
     h->provenance = json_deep_copy(in->provenance);
-    h->sampling = json_pack("{s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I}", "temperature",
-                            r->o->sampling.temperature, "top_k", (json_int_t)r->o->top_k, "top_p",
-                            r->o->sampling.top_p, "min_p", r->o->sampling.min_p,
-                            "repetition_penalty", r->o->sampling.repetition_penalty,
-                            "max_new_tokens", (json_int_t)r->o->max_new_tokens, "num_generations",
-                            (json_int_t)r->o->samples, "batch_size", (json_int_t)r->o->batch_size);
+    h->sampling = json_pack(
+        "{s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I}", "temperature", r->o->draw.sampling.temperature,
+        "top_k", (json_int_t)r->o->draw.top_k, "top_p", r->o->draw.sampling.top_p, "min_p",
+        r->o->draw.sampling.min_p, "repetition_penalty", r->o->draw.sampling.repetition_penalty,
+        "max_new_tokens", (json_int_t)r->o->draw.max_new_tokens, "num_generations",
+        (json_int_t)r->o->draw.samples, "batch_size", (json_int_t)r->o->batch_size);
     if (h->sampling && r->o->contrast)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
     // A policy that lives is many models; with which one a run began, that was stopped, is no
@@ -105,22 +103,6 @@ static int open_reference(struct rollout *r, struct err *e)
     return r->reference ? 0 : -1;
 }
 
-static int add_stop_token(struct rollout *r, const char *text, struct err *e)
-{
-    size_t vocab = r->model->config.vocab;
-    uint64_t number;
-    int64_t id;
-    if (number_to_u64(text, &number) == 0)
-        id = number < vocab ? (int64_t)number : -1;
-    else if (r->o->text->token_id(r->o->model, text, &id, e) < 0)
-        return -1;
-    if (id < 0 || (size_t)id >= vocab)
-        return err_set(e, STATUS_USAGE, "--stop-token: the model has no token '%s'", text);
-    assert(r->options.n_stop < sizeof r->stop / sizeof *r->stop);
-    r->stop[r->options.n_stop++] = (uint32_t)id;
-    return 0;
-}
-
 static void release_prompt(void *prompt)
 {
     prompts_free(prompt);
@@ -129,19 +111,11 @@ static void release_prompt(void *prompt)
 static int set_options(struct rollout *r, struct err *e)
 {
     struct generate_options *o = &r->options;
-    o->sampling = r->o->sampling;
-    o->sampling.top_k = (size_t)r->o->top_k;
-    o->first_sample = (uint32_t)r->o->first_sample;
-    o->max_new_tokens = (size_t)r->o->max_new_tokens;
     o->slots = (size_t)r->o->slots;
     o->seed = r->o->seed;
     o->release_owner = release_prompt;
-    o->stop = r->stop;
-    for (size_t i = 0; i < r->model->config.n_eos; i++)
-        r->stop[o->n_stop++] = r->model->config.eos[i];
-    for (int i = 0; i < r->o->stop_tokens.n; i++)
-        if (add_stop_token(r, r->o->stop_tokens.text[i], e) < 0)
-            return -1;
+    if (draw_options_fill(&r->o->draw, r->model, r->o->text->token_id, &r->stops, o, e) < 0)
+        return -1;
     return open_reference(r, e);
 }
 
@@ -172,7 +146,7 @@ static int write_sample(struct rollout *r, const struct request *q, size_t i, ui
     memcpy(f->column[c->logp].f32 + q->n_prompt, s->logp, s->n * sizeof *s->logp);
     if (c->sampled)
         memcpy(f->column[c->sampled].f32 + q->n_prompt, s->sampled, s->n * sizeof *s->sampled);
-    size_t number = i + (size_t)r->o->first_sample;
+    size_t number = i + (size_t)r->o->draw.first_sample;
     f->column[c->sample].u32[0] = (uint32_t)number;
     f->column[c->generation].u32[0] = (uint32_t)r->generation;
     f->column[c->step].u32[0] = (uint32_t)step;
@@ -231,10 +205,8 @@ static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
 {
     size_t size;
     const char *id = prompts_id(p, &size);
-    // Another generation and another pass over the prompts draw other samples.
-    uint64_t turn[3] = {hash_bytes(id, size), r->generation, p->pass};
-    uint64_t key = hash_bytes(turn, sizeof turn);
-    if (generator_add(r->generator, p->token, p->n, (size_t)r->o->samples, key, p, e) == 0)
+    uint64_t key = draw_key(id, size, r->generation, p->pass);
+    if (generator_add(r->generator, p->token, p->n, (size_t)r->o->draw.samples, key, p, e) == 0)
         return 0;
     return err_prefix(e, "%s: %s", prompts_name(&r->prompts),
                       shown_record(id, size, p->number + 1).text);
@@ -243,9 +215,9 @@ static int add_prompt(struct rollout *r, struct prompt *p, struct err *e)
 // A file tells how many prompts there will be, the end of the input how many there are.
 static void expect_prompts(struct rollout *r, int more)
 {
-    double samples = (double)r->o->samples;
+    double samples = (double)r->o->draw.samples;
     if (!more)
-        progress_total(&r->progress, (int64_t)r->prompts.number * r->o->samples);
+        progress_total(&r->progress, (int64_t)r->prompts.number * r->o->draw.samples);
     else
         progress_estimate(&r->progress, stream_reader_expected(r->prompts.reader) * samples);
 }
@@ -317,7 +289,7 @@ static int run_steps(struct rollout *r, struct err *e)
                (uint64_t)r->o->batch_size;
     uint64_t prompts =
         r->o->steps ? (last - start) * (uint64_t)r->o->batch_size : prompts_count(&r->prompts);
-    progress_total(&r->progress, last < UINT64_MAX ? (int64_t)prompts * r->o->samples : 0);
+    progress_total(&r->progress, last < UINT64_MAX ? (int64_t)prompts * r->o->draw.samples : 0);
     for (uint64_t step = start; step < last; step++) {
         uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
         if (r->o->follow && wanted != r->generation) {
@@ -378,7 +350,7 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     r.o = o;
     r.attached = -1;
     progress_init(&r.progress, "sample", 0);
-    progress_follow(&r.progress, (double)o->samples);
+    progress_follow(&r.progress, (double)o->draw.samples);
     int result = device_open(&r.device, o->device, e);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);

@@ -4,33 +4,28 @@
 #ifndef INFER_ROLLOUT_H
 #define INFER_ROLLOUT_H
 
-#include "base/option.h"
-#include "model/sampling.h"
+#include "infer/draw.h"
 
 // What the run must know of text, without the room below it knowing any.
 struct rollout_text {
     // Fingerprint of the tokenizer in a model's directory; *found = 0 without one.
     int (*fingerprint)(const char *directory, char out[24], int *found, struct err *e);
-    // Id of the token with that text; -1: there is none.
-    int (*token_id)(const char *directory, const char *text, int64_t *id, struct err *e);
+    draw_token_id *token_id;
 };
 
 enum { ROLLOUT_SLOTS = 128 }; // the default
 struct rollout_options {
-    struct sampling sampling; // but for top_k
-    int64_t top_k, max_new_tokens;
-    int64_t samples, first_sample; // a prompt
-    int64_t batch_size;            // prompts a step
-    int64_t first_step;            // number of the first, with neither steps nor follow
-    int64_t slots;                 // samples in flight
-    int64_t steps;                 // until this step, prompts started over; 0: each prompt once
-    int64_t lag;                   // 0 or 1, with follow
+    struct draw_options draw;
+    int64_t batch_size; // prompts a step
+    int64_t first_step; // number of the first, with neither steps nor follow
+    int64_t slots;      // samples in flight
+    int64_t steps;      // until this step, prompts started over; 0: each prompt once
+    int64_t lag;        // 0 or 1, with follow
     int follow;
     int verbose;
     const char *model, *device;
     const char *output;   // stream, NULL: standard output
     const char *contrast; // "DIR:A" or NULL
-    struct option_texts stop_tokens;
     const struct rollout_text *text;
     uint64_t seed;
     int argc; // for provenance

@@ -326,6 +326,11 @@ int generator_take(struct generator *g, struct request **out)
     return 1;
 }
 
+const struct request *generator_oldest(const struct generator *g)
+{
+    return g->first;
+}
+
 // One row whose logits are wanted, and the samples that draw from it.
 struct wanted_row {
     struct request *request; // a prompt that was filled in, or NULL
@@ -603,6 +608,7 @@ static void finish_sample(struct generator *g, struct slot *slot)
 {
     struct request *r = slot->request;
     struct request_state *state = r->state;
+    r->sample[slot->index].ended = 1;
     for (size_t i = slot->n_blocks; i > slot->n_shared; i--)
         g->free_block[g->n_free++] = slot->block[i - 1];
     slot->request = NULL;

@@ -25,6 +25,7 @@ struct generated {
     float *logp;     // [n] under the model at temperature 1, nothing cut
     float *sampled;  // [n] under the sampling distribution
     size_t n;
+    int ended; // or it is in flight, and grows
     enum finish finish;
 };
 
@@ -75,6 +76,9 @@ MUST_CHECK int generator_step(struct generator *g, struct err *e);
 // The oldest request, if all its samples are done: 1, and it is the caller's until request_free.
 int generator_take(struct generator *g, struct request **out);
 void request_free(struct request *r);
+// The oldest request that was not taken, done or not, for who shows samples as they grow; NULL:
+// none. Borrowed until the next call of this generator.
+const struct request *generator_oldest(const struct generator *g);
 uint64_t generator_drawn(const struct generator *g); // tokens so far
 
 #endif

@@ -1437,6 +1437,16 @@ int64_t tokenizer_token_id(const struct tokenizer *t, const char *content)
     return vocabulary_find(&t->tokens, content, strlen(content));
 }
 
+int tokenizer_token_id_in(const char *directory, const char *content, int64_t *id, struct err *e)
+{
+    struct tokenizer *t = tokenizer_open(directory, e);
+    if (!t)
+        return -1;
+    *id = tokenizer_token_id(t, content);
+    tokenizer_close(t);
+    return 0;
+}
+
 int64_t tokenizer_eos(const struct tokenizer *t)
 {
     return t->eos;

@@ -82,6 +82,9 @@ MUST_CHECK int tokenizer_stream_end(struct tokenizer_stream *s, struct buffer *o
 // The token as the vocabulary spells it; borrowed, NULL when there is no such id.
 const char *tokenizer_token(const struct tokenizer *t, uint32_t id, size_t *size);
 int64_t tokenizer_token_id(const struct tokenizer *t, const char *content); // -1: none
-int64_t tokenizer_eos(const struct tokenizer *t);                           // -1: unknown
+// The same of the tokenizer in DIR, which is opened for it.
+MUST_CHECK int tokenizer_token_id_in(const char *directory, const char *content, int64_t *id,
+                                     struct err *e);
+int64_t tokenizer_eos(const struct tokenizer *t); // -1: unknown
 
 #endif

@@ -16,7 +16,7 @@
 # Which runs fail otherwise for reasons that are not ours: exceptions().
 # shellcheck disable=SC2034,SC2154 # the runner's
 
-CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout reinforce-step reinforce-over reinforce-eval
+CASES=(tok tok-decode sft-train sft-over sft-best logprob logprob-threads dense-reward rollout ask reinforce-step reinforce-over reinforce-eval
     toks-cat toks-mix toks-head toks-select toks-join toks-shuf toks-split toks-tee toks-pair toks-steps toks-gain toks-vote
     toks-prefix toks-sample toks-stat toks-show toks-view toks-check toks-annotate
     init average info diff pair-train pair-online reward-train reward-score novelty densepath tfevents
@@ -124,6 +124,11 @@ case_logprob() {
 case_logprob-threads() {
     case_logprob
     program=logprob threads=yes command=(logprob -q --threads 2 -m ../in/m --as sft ../in/demos.toks -o zout)
+}
+case_ask() {
+    spelled
+    old_output
+    command=(ask -q --threads 1 -m ../in/text -m ../in/text --max-new-tokens 4 -o zout "34+68=")
 }
 case_rollout() {
     old_output
