@@ -106,6 +106,10 @@ awk 'BEGIN { s = sprintf("%1000s", ""); printf "{\"prompt\":\""; for (i = 0; i <
     > "$work/blanks.jsonl"
 for tok in "$BIN/tok" "$BENCH/tok_pcre"; do
     printf '%-9s on 60 MB of blanks: ' "$(basename "$tok")"
-    "$tok" -q -m "$work/qwen2" --prompts --on-untrained drop -o "$work/one" "$work/blanks.jsonl" \
-        2> "$work/log" && echo done || sed 's/.*: record/record/' "$work/log"
+    if "$tok" -q -m "$work/qwen2" --prompts --on-untrained drop -o "$work/one" "$work/blanks.jsonl" \
+        2> "$work/log"; then
+        echo 'tokenized'
+    else
+        sed 's/.*: record/record/' "$work/log"
+    fi
 done
