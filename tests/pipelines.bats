@@ -434,6 +434,7 @@ of_their_own='demo|multiple-choice|perplexity|plot'
         crossfit) operands=(-m "$D/base" -o "out-$name" few.jsonl) ;;
         mig) operands+=(--gold completion --end ',') ;;
         reinforce) operands+=(--reward 'novelty') ;;
+        report) operands=(-m "$D/sft" --answers few.jsonl "$D/sft") ;;
         win-rate) operands=(--prompts few.jsonl --judge cat "$D/sft" "$D/base") ;;
         export)
             operands=(mt-bench -m "$D/sft" questions.jsonl)
