@@ -422,6 +422,7 @@ of_their_own='demo|multiple-choice|perplexity|plot'
     chmod +x bin/tok
     head -12 "$D/demos.jsonl" >few.jsonl
     echo '{"question_id":1,"turns":["a"]}' >questions.jsonl
+    echo '{"step":1,"loss":1}' >few-metrics.jsonl
     echo '{{ messages }}' >'my template.jinja'
     all=(--format=prompt-completion '--fields=prompt=my question' --roles=user=Q --instruction-prompt=chat --join-parts --on-bad-record=drop
         --on-left-out=error '--chat-template=my template.jinja' --now=2025-01-31T10:00:00 --train-on=all --turns=each --boundary=separate
@@ -434,7 +435,7 @@ of_their_own='demo|multiple-choice|perplexity|plot'
         crossfit) operands=(-m "$D/base" -o "out-$name" few.jsonl) ;;
         mig) operands+=(--gold completion --end ',') ;;
         reinforce) operands+=(--reward 'novelty') ;;
-        report) operands=(-m "$D/sft" --answers few.jsonl "$D/sft") ;;
+        report) operands=(-m "$D/sft" --answers few.jsonl few-metrics.jsonl) ;;
         win-rate) operands=(--prompts few.jsonl --judge cat "$D/sft" "$D/base") ;;
         export)
             operands=(mt-bench -m "$D/sft" questions.jsonl)
