@@ -21,7 +21,7 @@ static const struct option_spec options[] = {
     OPT_TEXT(
         0, "config", &common.config, "FILE",
         "read options from FILE, one `name = value` per line; the command line takes precedence"),
-    OPT_FLAG('q', "quiet", &common.quiet, "print errors only"),
+    OPT_FLAG('q', "quiet", &common.quiet, "print errors and warnings only"),
     OPT_FLAG('v', "verbose", &common.verbose, "print more"),
     OPT_END,
 };

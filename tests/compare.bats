@@ -285,6 +285,35 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
     chmod +x "$1/score"
 }
 
+@test "a score that fails leaves a table with what is missing, and status 1" {
+    words mine
+    printf '#!/bin/sh\nexit 3\n' >mine/score
+    run -1 --separate-stderr "$P/compare" -o out --quick --tasks mine --seeds 1 --arms sft \
+        'SFT=--batch-size 16 --max-steps 3 --learning-rate 1e-3' PRECHECK=2
+    [[ $output == *"cost, mean per seed"*"SFT "* ]]
+    [[ $stderr == *"compare: 1 runs are missing: "* ]]
+    [[ $stderr != *"make: "* ]]
+}
+
+@test "what makes a task worthless is told: tests that are trained on or asked twice, a score that says nothing" {
+    words mine
+    jq -c '.[0:4][]' mine/test.jsonl >few
+    (head -3 mine/demos.jsonl | sed 's/"completion"/"right"/' && cat few few) >mine/test.jsonl
+    sed -i 's/score = .*"/score = 0.5"/' mine/score
+    run -1 --separate-stderr "$P/compare" --check --tasks mine
+    [[ $stderr == *"compare: mine: 3 prompts of the tests are also trained on: "* ]]
+    [[ $stderr == *"compare: mine: 4 tests ask what another one asks: "* ]]
+    [[ $stderr == *"compare: mine: score gives 0.5 to all ten samples before any training: it tells nothing"* ]]
+    [[ $output != *"all is well"* ]]
+    head -5 mine/demos.jsonl >few
+    mv few mine/demos.jsonl
+    run -1 --separate-stderr "$P/compare" --check --tasks mine
+    [[ $stderr == *"compare: mine: 5 demonstrations are too few: none is left for DPR's stop rule"* ]]
+    run -0 --separate-stderr "$P/compare" -o out --quick --tasks mine --seeds 1 --arms sft \
+        'SFT=--batch-size 16 --max-steps 1 --learning-rate 1e-3' PRECHECK=2
+    [[ ${stderr_lines[1]} == "compare: mine: the prompts of 3 of the tests are also trained on: what is measured there is memory" ]]
+}
+
 @test "a task of two files and a score: checked, compared, the tests' other members kept" {
     words mine
     run -0 --separate-stderr "$P/compare" --check --tasks mine
@@ -353,7 +382,7 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
     # As many seeds as there are may be shown so.
     "$P/table" --spread range --against sft results.tsv | grep -qx '  b                        0.15 0.10..0.20 +0.00 +0.00..+0.01'
     sed 's/0\.[0-9]*$/0/' results.tsv | "$P/table" | tail -1 |
-        grep -qx 'every arm scores the same, 0.000: look at what `score` gets (compare --check)'
+        grep -qx 'every arm scores the same, 0.000: look at what `score` gets (compare --check), or train longer (SFT=...)'
     sed 's/sampled/loss ↓/' results.tsv | "$P/table" | tail -1 | grep -qx 'lowest: SFT (sft), loss ↓ 0.150'
 }
 

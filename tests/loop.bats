@@ -73,6 +73,15 @@ loop() {
     run -0 bash -o pipefail -c "$(declare -f loop); $(declare -p BIN STEPS); loop stopped 0 --stop-reward -1000"
     jq -e '.generation == 0 and .finished' stopped/densepath.json
     cmp stopped/model.safetensors sft/model.safetensors
+    jq -se 'length == 1 and .[0].step == 0 and (.[0].stopped | startswith("the mean sum of reward ")) and (.[0] | has("reward"))' \
+        stopped.log
+    # A rule that has ended a run has ended it, also for whoever would go on.
+    cp -r stopped before
+    cp stopped.log before
+    run -0 bash -o pipefail -c "$(declare -f loop); $(declare -p BIN STEPS); loop stopped 0 --stop-reward -1000 --resume"
+    [[ $output == *"stopped: the run has ended: the mean sum of reward "*" passes -1000 at generation 0; generation 0 is kept; -m stopped "* ]]
+    for file in model.safetensors densepath.json; do cmp stopped/$file before/$file; done
+    cmp stopped.log before/stopped.log
     STEPS=4 loop four 0 --max-steps 9
     jq -e '.generation == 4 and .finished' four/densepath.json
 }

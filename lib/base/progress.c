@@ -224,7 +224,7 @@ int metrics_resume(struct metrics *m, const char *path, int64_t step, int64_t li
     int result = io_read_fd(m->fd, path, &old, e);
     for (int64_t i = 0; result == 0 && keep < old.size && i != lines; i++) {
         const char *line = old.data + keep, *end = memchr(line, '\n', old.size - keep);
-        if (!end || !line_belongs(line, (size_t)(end - line), step))
+        if (!end || (lines < 0 && !line_belongs(line, (size_t)(end - line), step)))
             break; // also half a line of a killed run
         keep += (size_t)(end - line) + 1;
     }

@@ -66,8 +66,8 @@ struct metrics {
 };
 // NULL: off. An input of this process is refused, as by output_open (base/io.h).
 MUST_CHECK int metrics_open(struct metrics *m, const char *path, struct err *e);
-// The same for a run that goes on after `step`: lines of later steps are dropped first, and those
-// behind the first `lines` (-1: it is not known how many there were).
+// The same for a run that goes on after `step`: what is behind its first `lines` is dropped, or,
+// where it is not known how many there were (-1), lines of later steps.
 MUST_CHECK int metrics_resume(struct metrics *m, const char *path, int64_t step, int64_t lines,
                               struct err *e);
 MUST_CHECK int metrics_write(struct metrics *m, json_t *object,

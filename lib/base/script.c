@@ -227,7 +227,7 @@ static int add_common(struct script *s, char *names, struct err *e)
         {"",
          "--config FILE  config  text  read options from FILE, one `name = value` per line; the "
          "command line wins"},
-        {"", "-q, --quiet  quiet  flag  print errors only"},
+        {"", "-q, --quiet  quiet  flag  print errors and warnings only"},
         {"", "-v, --verbose  verbose  flag  let each program say what it does"}};
     enum { COMMON = sizeof common / sizeof *common };
     char *name;

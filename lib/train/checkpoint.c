@@ -257,13 +257,14 @@ int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(
-        (json_t *)now, key,
-        value) if (!json_equal(value,
-                               json_object_get(
-                                   then, key))) return err_set(e, STATUS_USAGE,
-                                                               "--resume: `%s` is not what it was "
-                                                               "when the run was stopped",
-                                                               key);
+    json_object_foreach((json_t *)now, key, value)
+    {
+        if (json_equal(value, json_object_get(then, key)))
+            continue;
+        const char *options = strcmp(key, "updates") ? "" : " (--max-steps, --num-train-epochs)";
+        return err_set(e, STATUS_USAGE,
+                       "--resume: `%s`%s is not what it was when the run was stopped", key,
+                       options);
+    }
     return 0;
 }

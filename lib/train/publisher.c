@@ -20,6 +20,8 @@ static int open_stream(struct publisher *p, const char *input, struct err *e)
     return p->open(p->arg, e);
 }
 
+static const char stopped_key[] = "stopped"; // in the state
+
 // How far the stream was used goes into the state, and comes from it: a run that goes on with the
 // same stream uses each sequence once. Before the stream's first record it is what it was.
 static int remember_place(const struct publisher *p, json_t *state, struct err *e)
@@ -28,12 +30,13 @@ static int remember_place(const struct publisher *p, json_t *state, struct err *
     int came = s->identity[0] != 0;
     // The step is the place in a stream that lives.
     uint64_t used = s->lives ? 0 : s->used;
-    return json_object_set_new(state, "stream", json_string(came ? s->identity : p->then_stream)) <
-                       0 ||
-                   json_object_set_new(state, "sequences",
-                                       json_integer((json_int_t)(came ? used : p->then_used))) < 0
-               ? err_memory(e, 0, "a state")
-               : 0;
+    const char *identity = came ? s->identity : p->then_stream;
+    used = came ? used : p->then_used;
+    if (json_object_set_new(state, "stream", json_string(identity)) < 0 ||
+        json_object_set_new(state, "sequences", json_integer((json_int_t)used)) < 0 ||
+        (p->stopped && json_object_set_new(state, stopped_key, json_string(p->why)) < 0))
+        return err_memory(e, 0, "a state");
+    return 0;
 }
 
 static void recall_place(struct publisher *p, const json_t *state)
@@ -42,6 +45,9 @@ static void recall_place(struct publisher *p, const json_t *state)
     json_int_t used = json_integer_value(json_object_get(state, "sequences"));
     snprintf(p->then_stream, sizeof p->then_stream, "%s", stream ? stream : "");
     p->then_used = used > 0 ? (uint64_t)used : 0;
+    const char *why = json_string_value(json_object_get(state, stopped_key));
+    p->stopped = why != NULL;
+    snprintf(p->why, sizeof p->why, "%s", why ? why : "");
 }
 
 // The first frame is there: is it the stream that the state was made of?
@@ -319,7 +325,10 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
         return -1;
     if (p->run.o->resume && !resumed)
         message_note("%s: no state to go on from; starting at the beginning", p->run.o->output);
-    if (resumed)
+    if (p->stopped)
+        message_warn("%s: the run has ended: %s; -m %s with another -o begins a new one there",
+                     p->run.o->output, p->why, p->run.o->output);
+    else if (resumed)
         message_note("going on after generation %lld", (long long)p->run.trainer.step);
     if (exists && !resumed && p->run.o->overwrite) {
         if (directory_set_aside(p->run.o->output, e) < 0)
@@ -332,7 +341,8 @@ static int begin(struct publisher *p, json_t **then, struct err *e)
     if (shows < 0)
         return -1;
     p->shown = shows;
-    if ((!p->shown || finished) && publish(p, 0, 0, e) < 0)
+    p->finished = shows && finished && p->stopped;
+    if ((!p->shown || (finished && !p->stopped)) && publish(p, 0, 0, e) < 0)
         return -1;
     if (resumed && tidy_previous(p, e) < 0)
         return -1;
@@ -373,8 +383,10 @@ static int start(struct publisher *p, const char *input, struct err *e)
 void publisher_take_back(struct publisher *p, const char *rule, double value, double limit)
 {
     long long generation = p->run.trainer.step, kept = p->before_step;
-    message_note("stopped: %s %.6g passes %.6g at generation %lld; generation %lld is kept", rule,
-                 value, limit, generation, kept);
+    snprintf(p->why, sizeof p->why,
+             "%s %.6g passes %.6g at generation %lld; generation %lld is kept", rule, value, limit,
+             generation, kept);
+    message_note("stopped: %s", p->why);
     if (!p->run.o->dry_run)
         memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
     p->run.trainer.step = kept;

@@ -32,7 +32,8 @@ struct publisher {
     int (*load)(void *arg, const json_t *state, struct err *e);
     void *arg;
     // Its own.
-    int stopped;         // by publisher_take_back
+    int stopped;         // by publisher_take_back, of this run or of the one that it goes on from
+    char why[192];       // what publisher_take_back said of it
     int refused;         // OUT's state is that of another run
     int created;         // OUT is of this run's making
     int aside;           // what it replaces is in OUT.replaced
@@ -66,7 +67,8 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
                           const struct step_report *report, struct err *e);
 // Publishes. The metrics come before: a run that is killed here and goes on must not lack a line.
 int publisher_show(struct publisher *p, struct err *e);
-// In place of an update: goes back to the generation before, which ends the run. `rule` says why.
+// In place of an update: goes back to the generation before, which ends the run, also for one that
+// would go on from its state. `rule` says why; p->why is then the whole sentence.
 void publisher_take_back(struct publisher *p, const char *rule, double value, double limit);
 
 #endif

@@ -259,12 +259,9 @@ static int evaluate_end(void *arg, struct err *e)
     return r->o->eval.path && !done ? evaluate_alone(r, e) : 0;
 }
 
-static int write_metrics(struct reinforce_run *r, const struct step_report *p,
-                         const struct batch_stats *f, struct err *e)
+// What the samples are, beside what an update makes of them.
+static void add_stats(const struct reinforce_run *r, const struct batch_stats *f, json_t *line)
 {
-    json_t *line = publisher_metrics(&r->publisher, &r->objective.objective, p, e);
-    if (!line)
-        return -1;
     json_object_set_new(line, "completion_length", json_real(f->length));
     json_object_set_new(line, "lag", json_integer(f->lag));
     if (r->column.reward >= 0) {
@@ -273,6 +270,27 @@ static int write_metrics(struct reinforce_run *r, const struct step_report *p,
     }
     if (isfinite(r->o->stop_kl))
         json_object_set_new(line, "kl_sequence", json_real(f->kl));
+}
+
+// The samples by which a rule ended the run: of the generation that is given up.
+static int write_stop(struct reinforce_run *r, const struct batch_stats *f, int64_t generation,
+                      struct err *e)
+{
+    json_t *line =
+        json_pack("{s:I, s:s}", "step", (json_int_t)generation, "stopped", r->publisher.why);
+    if (!line)
+        return err_memory(e, 0, "metrics");
+    add_stats(r, f, line);
+    return metrics_write(&r->publisher.run.metrics, line, e);
+}
+
+static int write_metrics(struct reinforce_run *r, const struct step_report *p,
+                         const struct batch_stats *f, struct err *e)
+{
+    json_t *line = publisher_metrics(&r->publisher, &r->objective.objective, p, e);
+    if (!line)
+        return -1;
+    add_stats(r, f, line);
     add_drawn(r, &f->drawn, line);
     int64_t step = r->publisher.run.trainer.step;
     if (evaluation_due(&r->o->eval, step, step == r->o->run.max_steps) &&
@@ -326,12 +344,13 @@ static int update(struct reinforce_run *r, struct err *e)
     struct publisher *p = &r->publisher;
     struct step_report report;
     struct batch_stats stats;
+    int64_t generation = p->run.trainer.step;
     measure(r, &stats);
     if (check_stats(r, &stats, e) < 0)
         return -1;
     if (p->stopped) {
         frame_clear(&r->batch);
-        return 0;
+        return p->run.o->dry_run ? 0 : write_stop(r, &stats, generation, e);
     }
     if (make_examples(r, &stats.drawn, e) < 0 ||
         publisher_step(p, &r->batch, r->example, r->batch.n_sequences, &r->objective.objective,
@@ -345,15 +364,16 @@ static int update(struct reinforce_run *r, struct err *e)
         return 0;
     if (write_metrics(r, &report, &stats, e) < 0 || publisher_show(p, e) < 0)
         return -1;
-    long long generation = p->run.trainer.step;
+    generation = p->run.trainer.step;
     char eval[32] = "";
     if (r->o->eval.path && isfinite(r->eval.loss))
         snprintf(eval, sizeof eval, "  eval_loss %.4f", r->eval.loss);
-    progress_update(&p->run.progress, generation, "loss %.4f%s  reward %.4f  length %.1f",
-                    report.loss, eval, stats.reward, stats.length);
+    progress_update(&p->run.progress, (long long)generation,
+                    "loss %.4f%s  reward %.4f  length %.1f", report.loss, eval, stats.reward,
+                    stats.length);
     if (r->o->run.verbose)
-        message_note("generation %lld loss %.6f reward %.6f norm %.4g", generation, report.loss,
-                     stats.reward, report.grad_norm);
+        message_note("generation %lld loss %.6f reward %.6f norm %.4g", (long long)generation,
+                     report.loss, stats.reward, report.grad_norm);
     return 0;
 }
 

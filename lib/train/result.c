@@ -232,14 +232,17 @@ static int one_update(struct result *r, struct err *e)
     if (step(r, &report, e) < 0)
         return -1;
     run->loss = report.loss;
-    if (keep_due_models(r, e) < 0 || write_metrics(r, &report, e) < 0)
+    if (keep_due_models(r, e) < 0)
         return -1;
+    // Before the evaluation, which takes its time below this line.
     long long at = run->trainer.step;
     char eval[32] = "";
     if (isfinite(r->eval_loss))
         snprintf(eval, sizeof eval, "  eval_loss %.4f", r->eval_loss);
     progress_update(&run->progress, at, "loss %.4f%s  norm %.3g  %.0f tokens/s", report.loss, eval,
                     report.grad_norm, (double)report.tokens / report.seconds);
+    if (write_metrics(r, &report, e) < 0)
+        return -1;
     if (run->o->verbose)
         message_note("update %lld loss %.6f norm %.4g rate %.4g", at, report.loss, report.grad_norm,
                      report.learning_rate);

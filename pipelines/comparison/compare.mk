@@ -246,7 +246,8 @@ $(OUT)/seed-%/precheck.tsv: $(call inputs,precheck) $(OUT)/seed-%/sft.done $(OUT
 		sed -n '1,$(PRECHECK)p' $(@D)/$(ASKED_BEFORE).jsonl >$(@D)/precheck.jsonl; \
 		precheck -m $(@D)/sft --reference 0.25,half,0.75 --floor $(FLOOR) --score '$(TASK)/score' \
 		--max-new-tokens $(MAX_NEW_TOKENS) $(addprefix --keep-columns ,$(KEEP_COLUMNS)) --tsv $@ \
-		--seed $* --threads $(THREADS) $(@D)/precheck.jsonl >$(@D)/precheck.txt
+		--seed $* --threads $(THREADS) $(@D)/precheck.jsonl >$(@D)/precheck.txt || \
+		{ status=$$?; rm -f $@; [ $$status -lt 75 ] || exit $$status; }
 
 $(OUT)/seed-%.updates.tsv: $(OUT)/seed-%.done
 	@if [ -e $< ]; then tok -q -d -m $(@D)/sft $(@:.updates.tsv=.samples.toks) | $(TASK)/score | \
