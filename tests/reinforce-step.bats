@@ -337,7 +337,10 @@ END
         --stop-window 3 --metrics some.log -o out round.toks
     [[ $stderr == *"the mean sum of reward"*"generation $((batch - 2)) is kept"* ]]
     [ "$(jq .generation out/densepath.json)" -eq $((batch - 2)) ]
-    [ "$(wc -l <some.log)" -eq $((batch - 1)) ]
+    [ "$(grep -vc stopped some.log)" -eq $((batch - 1)) ]
+    # Then the samples by which the rule ended it, of the generation that was given up.
+    jq -se --argjson batch "$batch" --slurpfile all all.log 'map(select(has("stopped"))) | length == 1 and .[0].step == $batch - 1
+        and .[0].reward == $all[$batch - 1].reward and (.[0].stopped | startswith("the mean sum of reward "))' some.log
     # Before there are three batches nothing is compared, whatever they are.
     "${learn[@]}" --stop-reward -1e9 --stop-window 3 -o two round.toks
     [ "$(jq .generation two/densepath.json)" -eq 1 ]
