@@ -73,7 +73,7 @@ loop() {
     run -0 bash -o pipefail -c "$(declare -f loop); $(declare -p BIN STEPS); loop stopped 0 --stop-reward -1000"
     jq -e '.generation == 0 and .finished' stopped/densepath.json
     cmp stopped/model.safetensors sft/model.safetensors
-    jq -se 'length == 1 and .[0].step == 0 and (.[0].stopped | startswith("the mean sum of reward ")) and (.[0] | has("reward"))' \
+    jq -se 'length == 1 and .[0].step == 1 and (.[0].stopped | startswith("the mean sum of reward ")) and (.[0] | has("reward"))' \
         stopped.log
     # A rule that has ended a run has ended it, also for whoever would go on.
     cp -r stopped before

@@ -338,8 +338,8 @@ END
     [[ $stderr == *"the mean sum of reward"*"generation $((batch - 2)) is kept"* ]]
     [ "$(jq .generation out/densepath.json)" -eq $((batch - 2)) ]
     [ "$(grep -vc stopped some.log)" -eq $((batch - 1)) ]
-    # Then the samples by which the rule ended it, of the generation that was given up.
-    jq -se --argjson batch "$batch" --slurpfile all all.log 'map(select(has("stopped"))) | length == 1 and .[0].step == $batch - 1
+    # Then the samples by which the rule ended it, with the number of the update that was not made.
+    jq -se --argjson batch "$batch" --slurpfile all all.log 'map(select(has("stopped"))) | length == 1 and .[0].step == $batch
         and .[0].reward == $all[$batch - 1].reward and (.[0].stopped | startswith("the mean sum of reward "))' some.log
     # Before there are three batches nothing is compared, whatever they are.
     "${learn[@]}" --stop-reward -1e9 --stop-window 3 -o two round.toks

@@ -350,7 +350,7 @@ static int update(struct reinforce_run *r, struct err *e)
         return -1;
     if (p->stopped) {
         frame_clear(&r->batch);
-        return p->run.o->dry_run ? 0 : write_stop(r, &stats, generation, e);
+        return p->run.o->dry_run ? 0 : write_stop(r, &stats, generation + 1, e);
     }
     if (make_examples(r, &stats.drawn, e) < 0 ||
         publisher_step(p, &r->batch, r->example, r->batch.n_sequences, &r->objective.objective,
