@@ -176,6 +176,17 @@ static const struct runnable *find_command(const char *name)
     return NULL;
 }
 
+// Whose options densepath-migrate(7) has.
+static int is_elsewhere(const char *name)
+{
+    static const char *const known[] = {"trl",       "transformers", "axolotl", "llama.cpp",
+                                        "llama-cli", "kaldi",        "migrate"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i]))
+            return 1;
+    return 0;
+}
+
 static int unknown(const char *name)
 {
     struct err e;
@@ -185,7 +196,10 @@ static int unknown(const char *name)
     nearest_init(&nearest, name);
     for (int i = 0; i < commands; i++)
         nearest_try(&nearest, command[i].name);
-    if (nearest_name(&nearest))
+    if (is_elsewhere(name))
+        err_set(&e, STATUS_USAGE,
+                "there is no '%s': `densepath help migrate` says what is called how here", name);
+    else if (nearest_name(&nearest))
         err_set(&e, STATUS_USAGE, "there is no '%s': is `densepath %s` meant?", name,
                 nearest_name(&nearest));
     else

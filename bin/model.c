@@ -232,6 +232,7 @@ static void print_table(const struct model *m, const struct device *d, const cha
         printf("  %-24s %10.1f MiB\n", holding[i].text, mebibytes(holding[i].bytes));
     struct needs_options o = needs_options_of(m, d);
     needs_print(m, &o, stdout);
+    message_note("available on this machine now: %.1f MiB", mebibytes(memory_available()));
     if (pace)
         pace_print(pace, &o, (uint64_t)tokens, stdout);
 }
@@ -297,6 +298,10 @@ static int measure_pace(const struct model *m, struct device *d, struct pace *p,
     if (m->sketched &&
         memory_check(model_file_bytes(m, NULL), "--time without weights", common.verbose, e) < 0)
         return -1;
+    if (m->n_flat > (size_t)3e8)
+        message_note(
+            "--time: a pass of %.1f thousand million weights takes its time; Ctrl-C ends it",
+            (double)m->n_flat * 1e-9);
     struct model *own = m->sketched ? sketch_open(m->path, 1, e) : model_open_any(m->path, e);
     int result = own ? pace_measure(p, own, d, &o, seconds, e) : -1;
     model_close(own);

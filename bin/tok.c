@@ -160,6 +160,8 @@ static int check_options(const struct operands *operands)
                                        "record has one answer");
     if (opt.turns && opt.continues)
         return program_usage(&program, "--turns each does not go with --continue-final-message");
+    if (opt.truncation && !opt.max_length)
+        return program_usage(&program, "--truncation needs --max-length");
     if (opt.render && opt.show)
         return program_usage(&program, "--render and --show cannot be used together");
     return -1;

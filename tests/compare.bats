@@ -382,7 +382,7 @@ words() { # FOLDER: a task of two files: a word backwards, or half of the time a
     # As many seeds as there are may be shown so.
     "$P/table" --spread range --against sft results.tsv | grep -qx '  b                        0.15 0.10..0.20 +0.00 +0.00..+0.01'
     sed 's/0\.[0-9]*$/0/' results.tsv | "$P/table" | tail -1 |
-        grep -qx 'every arm scores the same, 0.000: look at what `score` gets (compare --check), or train longer (SFT=...)'
+        grep -qx 'every arm scores the same, 0.000: see compare --check, or train longer'
     sed 's/sampled/loss ↓/' results.tsv | "$P/table" | tail -1 | grep -qx 'lowest: SFT (sft), loss ↓ 0.150'
 }
 

@@ -64,6 +64,8 @@ pipelines() { # the names of all
     nearest sfttrain sft-train
     run -2 --separate-stderr "$BIN/densepath" xylophone
     [ "$stderr" = "densepath: there is no 'xylophone' (\`densepath\` tells what there is)" ]
+    run -2 --separate-stderr "$BIN/densepath" llama-cli
+    [ "$stderr" = "densepath: there is no 'llama-cli': \`densepath help migrate\` says what is called how here" ]
     run -2 "$BIN/densepath" ../bin/toks
     run -2 "$BIN/densepath" --nothing
     run -2 "$BIN/densepath" help drp

@@ -163,6 +163,12 @@ END
     near "$(jq .word_perplexity whole)" "$(awk -v s="$s" 'BEGIN { printf "%.9g", exp(-s / 5) }')" "$(jq '.word_perplexity * 1e-5' whole)"
     near "$(jq .bits_per_byte whole)" "$(awk -v s="$s" 'BEGIN { print -s / 20 / log(2) }')"
     near "$(jq .token_perplexity whole)" "$(awk -v s="$s" 'BEGIN { printf "%.9g", exp(-s / 19) }')" "$(jq '.token_perplexity * 1e-5' whole)"
+    # What is no text.
+    run -1 "$P/perplexity" -m "$D/a" "$D/of-a.toks"
+    [[ $output == "perplexity: $D/of-a.toks: a token stream: "*logprob* ]]
+    printf 'a\0b' >binary.txt
+    run -1 "$P/perplexity" -m "$D/a" binary.txt
+    [ "$output" = 'perplexity: binary.txt: not a text' ]
     # Windows of 5, one token seen before; the last one predicts 2 and sees 4.
     printf '123456789012' >n.txt
     "$P/perplexity" -m "$D/a" --max-length 5 --json n.txt >windows

@@ -37,6 +37,15 @@ same_model() { # A B: the same files but for the history
     jq -e '.finished and (.provenance[-1] | .program == "sft-train" and (.models.base | startswith("xxh3:")))' out/densepath.json
 }
 
+@test "sft-train: a stream of pairs is told of, since both sides are trained on" {
+    printf '{"id":"%s","token":[5,6,7],"mask":[0,1,1],"pair":"1","role":"%s"}\n' a chosen b rejected |
+        "$BIN/toks" view -b >pairs.toks
+    run -0 --separate-stderr "${train[@]}" --max-steps 1 -o out pairs.toks
+    [[ $stderr == "sft-train: warning: pairs.toks: the stream has pairs, and the rejected side is trained on "* ]]
+    run -0 --separate-stderr "${train[@]}" --max-steps 1 -o other demos.toks
+    [ -z "$stderr" ]
+}
+
 @test "sft-train: kept models are those of a run that stops there" {
     "${train[@]}" --max-steps 12 --lr-scheduler-type constant --keep half,0.25,1 -o out demos.toks
     "${train[@]}" --max-steps 6 --lr-scheduler-type constant -o six demos.toks

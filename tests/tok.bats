@@ -424,6 +424,9 @@ END
     [ "$status" -eq 2 ]
     run "$tok" -m "$model" --render --show sums.jsonl
     [ "$status" -eq 2 ]
+    run "$tok" -m "$model" --truncation left sums.jsonl
+    [ "$status" -eq 2 ]
+    [[ $output == 'tok: --truncation needs --max-length '* ]]
 }
 
 @test "a full disk is an error, a closed pipe is silent" {

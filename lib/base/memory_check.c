@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static size_t available(void)
+size_t memory_available(void)
 {
     size_t best = (size_t)-1;
     FILE *f = fopen("/proc/meminfo", "re");
@@ -35,7 +35,7 @@ double mebibytes(size_t bytes)
 
 int memory_check(size_t bytes, const char *what, int verbose, struct err *e)
 {
-    size_t room = available();
+    size_t room = memory_available();
     if (verbose)
         message_note("%s needs about %.1f MiB", what, mebibytes(bytes));
     if (bytes <= room)

@@ -8,8 +8,9 @@
 
 // For messages that tell an amount of memory.
 double mebibytes(size_t bytes);
-// With `verbose` prints the estimate. STATUS_MEMORY when the machine (or the control group, or
-// the limit of address space) has not got so much available.
+// What the machine, the control group and the limit of address space leave, in bytes.
+size_t memory_available(void);
+// With `verbose` prints the estimate. STATUS_MEMORY when there is not so much available.
 MUST_CHECK int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
 
 #endif

@@ -59,6 +59,13 @@ static int open_data(struct sft_run *r, const char *input, struct err *e)
         return -1;
     message_note("%zu records, %zu of them without trained tokens", r->data.n + r->data.untrained,
                  r->data.untrained);
+    if (header_find(&r->data.stream, "pair") >= 0 && header_find(&r->data.stream, "role") >= 0)
+        message_warn(
+            "%s: the stream has pairs, and the rejected side is trained on as the chosen one is "
+            "(tok "
+            "--fields completion=chosen --format prompt-completion makes demonstrations of "
+            "the chosen ones)",
+            io_name(input));
     const char *path = r->o->result.eval.path;
     return path ? evaluation_open(&r->eval, path, r->result.run.model, &r->result.run.device,
                                   o->tokenizer, e)

@@ -217,7 +217,7 @@ function print_best(    i, a, m, sign, best, top, told, same, verdict, asked_arm
         return
     printf "\n%s", n_tasks > 1 ? task ": " : ""
     if (same) {
-        printf "every arm scores the same, %.3f: look at what `score` gets (compare --check), or train longer (SFT=...)\n", top * sign
+        printf "every arm scores the same, %.3f: see compare --check, or train longer\n", top * sign
         return
     }
     measure_of(best, m, "")
