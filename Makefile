@@ -246,13 +246,16 @@ $(foreach p,$(PROGRAMS),755 $(BINDIR)/$p bin $p)
 $(foreach p,$(PAGES),644 $p share/man/man$(patsubst .%,%,$(suffix $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f -perm -u+x 2>/dev/null),755 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f ! -perm -u+x 2>/dev/null),644 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
-$(foreach p,$(wildcard formats/*.md) README.md NEWS LICENSE,644 $p share/doc/densepath $(notdir $p))
+$(foreach p,$(wildcard formats/*.md) README.md HACKING.md NEWS LICENSE packages.txt,644 $p \
+	$(patsubst %/,%,$(dir share/doc/densepath/$p)) $(notdir $p))
 644 completions/densepath.bash share/bash-completion/completions densepath
 644 completions/_densepath share/zsh/site-functions _densepath
 644 completions/densepath.fish share/fish/vendor_completions.d densepath.fish
 endef
 # Bash and fish look a completion up by the program's name.
 COMPLETED := $(filter-out densepath,$(PROGRAMS))
+# Links of a document in share/doc/densepath to what the tree has beside it, and PREFIX elsewhere.
+INSTALLED_LINKS := -e 's,\]\(man/([^)]*\.([0-9]))\),](../../man/man\2/\1),g' -e 's,\]\(pipelines/,](../../densepath/pipelines/,g'
 install uninstall: export ROOT = $(DESTDIR)$(PREFIX)
 install: programs
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
@@ -260,6 +263,7 @@ install: programs
 	@set -e; for name in $(COMPLETED); do \
 		ln -sf densepath "$$ROOT/share/bash-completion/completions/$$name"; \
 		ln -sf densepath.fish "$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done
+	@set -e; for page in README.md HACKING.md; do sed -E $(INSTALLED_LINKS) $$page >"$$ROOT/share/doc/densepath/$$page"; done
 	@echo "installed in $$ROOT" | tr '\001-\011\013-\037\177' '?'
 uninstall:
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \

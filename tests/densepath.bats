@@ -92,6 +92,12 @@ pipelines() { # the names of all
     "$there/bin/densepath" --list-commands | cmp - <("$BIN/densepath" --list-commands)
     mkdir some && printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' >some/man && chmod +x some/man
     [ "$(PATH=$PWD/some:$PATH "$there/bin/densepath" help models)" -ef "$there/share/man/man7/densepath-models.7" ]
+    # Whatever its documents link to was installed too.
+    (cd "$there/share/doc/densepath" && grep -roE '\]\([^)#:][^):]*\)' .) | sed -E 's/^([^:]*):\]\(([^#)]*).*/\1 \2/' >links
+    [ "$(grep -c '^\./README\.md ' links)" -gt 30 ]
+    while read -r page link; do
+        [ -s "$(dirname "$there/share/doc/densepath/$page")/$link" ] || { echo "$page: $link"; return 1; }
+    done <links
     mkdir 'a folder' && cd 'a folder'
     "$tree/pipelines/tasks/annotators/generate" --n 12 >demos.jsonl
     env -u BIN "$there/bin/densepath" model init -q "$tree/pipelines/tasks/annotators/model" -o base --seed 1

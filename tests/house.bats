@@ -281,7 +281,9 @@ bare_make() { # ARGUMENT...
 
 @test "README links to files that exist" {
     cd "$tree"
-    grep -oE '\]\([^)#:]+\)' README.md formats/*.md | sed -E 's/^([^:]*):\]\((.*)\)$/\1 \2/' |
+    mapfile -t pages < <(find pipelines -name '*.md')
+    [ "${#pages[@]}" -ge 5 ]
+    grep -oE '\]\([^)#:][^):]*\)' README.md formats/*.md "${pages[@]}" | sed -E 's/#.*/)/' | sed -E 's/^([^:]*):\]\((.*)\)$/\1 \2/' |
         while read -r page link; do
             [ -e "$(dirname "$page")/$link" ] || { echo "$page: $link"; exit 1; }
         done

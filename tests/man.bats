@@ -149,6 +149,17 @@ commands_of() { # PROGRAM
     done
 }
 
+@test "pages, README and --help call a pipeline as every copy can, installed or not" {
+    # densepath NAME; pipelines/NAME is there in a tree only. Paths of files below it are no calls.
+    names=$(find "$tree"/pipelines{,/studies} -maxdepth 1 -type f -executable -printf '%f\n' | paste -sd'|')
+    [ "${#names}" -gt 100 ]
+    for script in "$tree"/pipelines/{,rewards/,studies/}*; do
+        [[ ! -x $script || -d $script ]] || sed -n "/^options .* <</,/^END$/s|^|${script##*/}: |p" "$script"
+    done >tables
+    [ "$(wc -l <tables)" -gt 500 ]
+    run -1 grep -nE "pipelines/(studies/)?($names)([^[:alnum:]./-]|[.]?$|[.] )" "$man"/*.[157] "$tree/README.md" tables
+}
+
 @test "mandoc finds no fault" {
     command -v mandoc >/dev/null || skip 'needs mandoc'
     run -0 mandoc -T lint -W warning "$man"/*.[157]
@@ -224,12 +235,12 @@ shorten() {
     sed -E "s/(^|[ (])sft-train /&--max-steps 2 /g
         s/--stages 5/--stages 2/
         s/(^|[ (])rollout /&--max-new-tokens 8 /g
-        s/(pipelines\\/(dpr|irft|vote|mig|reinforce|prefix-rft)) /\\1 $few /
-        s/(pipelines\\/(vote|prefix-rft)) /\\1 -n 2 /
-        s/(pipelines\\/rft) /\\1 $few --rounds 2 --reward-batch-size 4 /
-        s/(pipelines\\/best-of-sft) /\\1 --prompts 8 --rounds 2 --max-new-tokens 8 /
-        s/(pipelines\\/(best-of|evaluate|win-rate)) /\\1 --max-new-tokens 8 /
-        s/(pipelines\\/crossfit) /\\1 --folds 2 /"
+        s/(densepath (dpr|irft|vote|mig|reinforce|prefix-rft)) /\\1 $few /
+        s/(densepath (vote|prefix-rft)) /\\1 -n 2 /
+        s/(densepath rft) /\\1 $few --rounds 2 --reward-batch-size 4 /
+        s/(densepath best-of-sft) /\\1 --prompts 8 --rounds 2 --max-new-tokens 8 /
+        s/(densepath (best-of|evaluate|win-rate)) /\\1 --max-new-tokens 8 /
+        s/(densepath crossfit) /\\1 --folds 2 /"
 }
 
 run_examples() { # PAGE [SECTION [FILTER]]

@@ -158,8 +158,10 @@ static void keep(struct keeper *k)
     for (;;) {
         struct timespec pause = {0, LOOK_AGAIN_MS * 1000000L};
         int number = sigtimedwait(&k->watched, NULL, k->ending ? &pause : NULL);
-        if (number > 0 && number != SIGCHLD)
-            k->ending = k->number = number;
+        if (number > 0 && number != SIGCHLD) {
+            k->ending = 1;
+            k->number = k->number ? k->number : number; // a keeper tells the other by SIGTERM later
+        }
         int more = reap(k);
         if (!more || (k->ended && !k->ending))
             return;
@@ -203,9 +205,11 @@ static int outcome(const struct keeper *k)
 {
     if (k->saved)
         return STATUS_AGAIN;
-    // What was told to end, and broke off, has no status of its own.
-    int broke_off = WIFEXITED(k->status) && WEXITSTATUS(k->status) == STATUS_FAILED;
-    int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : broke_off ? k->number : 0;
+    // What was told to end, by the SIGTERM of `tell`, or broke off, has no status of its own.
+    int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : 0;
+    int status = WIFEXITED(k->status) ? WEXITSTATUS(k->status) : 0;
+    if (number == SIGTERM || status == STATUS_FAILED || status == 128 + SIGTERM)
+        number = k->number ? k->number : number;
     if (!number)
         return WEXITSTATUS(k->status);
     sigset_t one;

@@ -38,7 +38,9 @@ stopped() { # STATUS SIGNAL
 }
 end_on_signals() {
     trap 'stopped $? 1' HUP
-    trap 'stopped $? 2' INT
+    # Ctrl-C is the keeper's, which tells the script to end. Bash would run a trap of it before it knows the
+    # status of the pipe that it waits for, and that a state was saved.
+    if [[ -n $kept ]]; then trap '' INT; else trap 'stopped $? 2' INT; fi
     trap 'stopped $? 15' TERM
 }
 end_on_signals
