@@ -96,3 +96,32 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
         --steps 999999999 demos.jsonl -- --batch-size 2 "${all[@]}"
     killed sft metrics -m base --metrics metrics demos.jsonl -- --max-steps 999999999 "${all[@]}"
 }
+
+@test "Ctrl-C on a terminal, which all of the pipeline get at once: 75, and trainers alone speak" {
+    local job pipeline
+    mkfifo keys
+    # PIPELINE ARGUMENT...: its status goes to `got`, what is shown to `raw`.
+    interrupted() {
+        rm -rf out out.* metrics got raw
+        # shellcheck disable=SC2016 # for the shell on the terminal
+        { echo 'stty -echo -echoctl' && printf '%q ' "$P/$1" -o out --metrics metrics "${@:2}" && echo && echo 'echo $? >got'; } >job
+        timeout 120 script -qefc 'bash job' raw <keys >/dev/null 3>&- &
+        job=$!
+        exec 8>keys
+        await has_lines metrics 3
+        printf '\003' >&8
+        await test -s got
+        exec 8>&-
+        wait "$job" || true
+        echo "# $1: $(tr '\r' '\n' <raw | grep -v elapsed)"
+        [ "$(cat got)" -eq 75 ]
+        grep -aq 'its state is in out' raw
+        ! grep -aq Terminated raw || return 1
+        [ -z "$(find tmp -mindepth 1 -type d)" ]
+    }
+    interrupted sft -m base demos.jsonl -- --max-steps 999999999
+    for pipeline in 1 2 3; do
+        interrupted dpr -m sft "${endless[@]}" -n 2 demos.jsonl
+    done
+    interrupted irft -m base "${endless[@]}" --online demos.jsonl
+}

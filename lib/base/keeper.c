@@ -203,8 +203,10 @@ static int outcome(const struct keeper *k)
 {
     if (k->saved)
         return STATUS_AGAIN;
-    // What was told to end, and broke off, has no status of its own.
-    int broke_off = WIFEXITED(k->status) && WEXITSTATUS(k->status) == STATUS_FAILED;
+    // What was told to end, and broke off, has no status of its own; nor has a shell that ended by
+    // the signal it was told with.
+    int exited = WIFEXITED(k->status) ? WEXITSTATUS(k->status) : STATUS_DONE;
+    int broke_off = exited == STATUS_FAILED || exited == 128 + SIGTERM;
     int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : broke_off ? k->number : 0;
     if (!number)
         return WEXITSTATUS(k->status);

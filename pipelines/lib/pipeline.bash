@@ -33,12 +33,16 @@ unset DENSEPATH_KEPT
 # Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
 stopped() { # STATUS SIGNAL
     trap '' HUP INT TERM
+    trap - DEBUG
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
 end_on_signals() {
     trap 'stopped $? 1' HUP
     trap 'stopped $? 2' INT
+    # A trap of SIGINT, which a terminal sends to all of them at once, does not see the status of
+    # what was waited for: what comes next does, be it a command or the end. The keeper's SIGTERM comes too.
+    [[ -z $kept ]] || trap 'trap "stopped \$? 2" DEBUG EXIT' INT
     trap 'stopped $? 15' TERM
 }
 end_on_signals
