@@ -169,16 +169,16 @@ renamed() { # DIR FILTER
 # ---- streams ----
 
 @test "streams: records, text, archives and models in the place of a stream" {
-    way='(of the records of a data set `tok -m MODEL` makes a stream)'
+    way='this is text, not a token stream; `tok -m MODEL` makes one of it'
     echo '{"prompt":"a","completion":"b"}' >r.jsonl
-    says 3 "r.jsonl: record 1: no \`token\` $way" toks stat r.jsonl
-    says 3 "r.jsonl: record 1: no \`token\` $way" sft-train -m "$model" -o out r.jsonl
+    says 3 "r.jsonl: record 1: no \`token\`: $way" toks stat r.jsonl
+    says 3 "r.jsonl: record 1: no \`token\`: $way" sft-train -m "$model" -o out r.jsonl
     echo '{"messages":[{"role":"user","content":"a"}]}' >m.jsonl
     says 3 "$way" toks stat m.jsonl
     jq . r.jsonl >pretty.json
     says 3 "$way" logprob -m "$model" --as m pretty.json
     zstd -q r.jsonl
-    says 3 "r.jsonl.zst: record 1: no \`token\` $way" toks stat r.jsonl.zst
+    says 3 "r.jsonl.zst: record 1: no \`token\`: $way" toks stat r.jsonl.zst
     makes='`tok -m MODEL` makes one of JSON lines or text'
     echo 'some text' >t.txt
     says 3 "t.txt: not a token stream, nor its JSONL twin; $makes" toks stat t.txt

@@ -125,3 +125,29 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
     done
     interrupted irft -m base "${endless[@]}" --online demos.jsonl
 }
+
+@test "sft and select: stopped, and resumed by --resume: the same bytes as straight through" {
+    local pipeline options=(--seed 3 demos.jsonl -- --max-steps 300)
+    head -n 4 demos.jsonl >held-out.jsonl
+    # PIPELINE ARGUMENT...
+    resumed() {
+        "$P/$1" -q -o straight "${@:2}" "${options[@]}"
+        rm -f metrics
+        begin "$P/$1" -o out --metrics metrics "${@:2}" "${options[@]}"
+        await has_lines metrics 3
+        kill -TERM "$pid"
+        status=0
+        wait "$pid" || status=$?
+        echo "# $1: $(cat said)"
+        [ "$status" -eq 75 ]
+        [ -e out.partial/state.safetensors ]
+        "$P/$1" -q --resume -o out --metrics metrics "${@:2}" "${options[@]}"
+        # Without what is said of the time, and of where the metrics are.
+        diff -r -x metrics.jsonl straight out
+        rm -r straight out
+    }
+    resumed sft -m base --held-out held-out.jsonl
+    resumed select -m sft
+    run ! --separate-stderr "$P/select" -m sft --select-only --resume --stream chosen demos.jsonl
+    [[ $stderr == *'nothing to --resume'* ]]
+}

@@ -175,7 +175,7 @@ reference_of() { # SFT NAME
     elif stopped=$(noted "$1" stopped) && [[ -n $stopped ]]; then
         fail "the reference $2 is not in $1, whose training stopped early, after update $stopped of $(noted "$1" planned): train again with --max-steps $(noted "$1" update) and --keep $2"
     else
-        fail "the reference $2 is neither kept in $1 nor a model directory"
+        fail "the reference $2 is neither kept in $1 nor a model directory: sft keeps earlier models, and so does sft-train --keep $2; or name the model before"
     fi
 }
 
