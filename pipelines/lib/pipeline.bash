@@ -34,6 +34,7 @@ unset DENSEPATH_KEPT
 stopped() { # STATUS SIGNAL
     trap '' HUP INT TERM
     trap - DEBUG
+    [[ -z $kept ]] || trap - EXIT
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
@@ -46,6 +47,17 @@ end_on_signals() {
     trap 'stopped $? 15' TERM
 }
 end_on_signals
+
+# A program whose standard input ended before it began leaves it to the one before to say why
+# (lib/base/stage.h). Where none has, the script does.
+tell_end() { # STATUS
+    local marks=''
+    (($1)) || return 0
+    marks=$(cat -- "$DENSEPATH_STAGE") || return 0
+    [[ $marks != *s* || $marks == *m* ]] ||
+        shown "$me: a program ended without output, and those behind it had nothing to read (status $1)" >&2
+}
+[[ -z $kept || -z ${DENSEPATH_STAGE-} ]] || trap 'tell_end $?' EXIT
 
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
@@ -60,6 +72,7 @@ shown() { # TEXT
 
 fail() { # MESSAGE [STATUS]
     shown "$me: $1" >&2
+    [[ -z ${kept-} || -z ${DENSEPATH_STAGE-} ]] || printf m >>"$DENSEPATH_STAGE"
     exit "${2-1}"
 }
 
