@@ -144,9 +144,12 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
         "$P/$1" -q --resume -o out --metrics metrics "${@:2}" "${options[@]}"
         # Without what is said of the time, and of where the metrics are.
         diff -r -x metrics.jsonl straight out
-        rm -r straight out
+        mv straight "whole-$1"
+        rm -r out
     }
     resumed sft -m base --held-out held-out.jsonl
+    # The stream that the script made of them is called after them.
+    grep -q -e '--eval-stream held-out.jsonl.toks --eval-steps 0' whole-sft/README.md
     resumed select -m sft
     run ! --separate-stderr "$P/select" -m sft --select-only --resume --stream chosen demos.jsonl
     [[ $stderr == *'nothing to --resume'* ]]

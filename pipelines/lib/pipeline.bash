@@ -331,6 +331,17 @@ as_stream() { # MODEL FILE [OPTION...]
     fi
 }
 
+# Sets `evaluated` to FILE as a stream: itself, or one in $work, whose name, which stays in provenance and
+# in the model card, says of what it was made.
+evaluate_on() { # MODEL FILE
+    local name=${2##*/}
+    evaluated=$2
+    if is_stream "$2"; then return 0; fi
+    mkdir "$work/evaluated"
+    evaluated=$work/evaluated/${name:0:200}.toks
+    as_stream "$1" "$2" >"$evaluated"
+}
+
 # stdin to stdout: a column for each model: logp:reference, logp:reference-2, ...
 with_references() { # THREADS NUMBER DIR...
     local threads=$1 number=$2 name=reference
