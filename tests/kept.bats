@@ -127,7 +127,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
 }
 
 @test "sft and select: stopped, and resumed by --resume: the same bytes as straight through" {
-    local pipeline options=(--seed 3 demos.jsonl -- --max-steps 300)
+    local options=(--seed 3 demos.jsonl -- --max-steps 300)
     head -n 4 demos.jsonl >held-out.jsonl
     # PIPELINE ARGUMENT...
     resumed() {

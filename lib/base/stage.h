@@ -11,8 +11,8 @@ enum stage_mark {
     STAGE_SILENT = 's' // one was not
 };
 
-// Whether what the descriptor gives, a pipe that ended without a byte, has been explained by who was
-// to write it.
+// Whether what the descriptor gives, a pipe that ended without a byte, has been explained by who
+// was to write it.
 int stage_is_explained(int fd);
 // What cannot be written is passed over.
 void stage_leave(enum stage_mark mark);

@@ -467,9 +467,8 @@ static void warn_left_out(const struct encode_job *j)
     const struct {
         uint64_t n;
         const char *why;
-    } left[] = {{j->too_long, "too long"},
-                {j->untrained, "with nothing to train"},
-                {j->bad, "bad"}};
+    } left[] = {
+        {j->too_long, "too long"}, {j->untrained, "with nothing to train"}, {j->bad, "bad"}};
     char parts[160] = "";
     size_t size = 0;
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)

@@ -100,8 +100,8 @@ static void remedy(char *out, size_t size, const json_t *object)
         snprintf(out, size, "--fields OURS=THEIRS, or reshape the records with jq");
 }
 
-// The half of a format that the record has by a name of --fields, and the one that it lacks: 0 where
-// there is no such format.
+// The half of a format that the record has by a name of --fields, and the one that it lacks: 0
+// where there is no such format.
 static int find_half(const struct record_settings *s, const json_t *object, const char **there,
                      const char **missing)
 {

@@ -109,9 +109,9 @@ static int add_table(struct buffer *b, const struct card *c, int has_base, struc
         return -1;
     json_object_foreach((json_t *)c->settings, name, value)
     {
-        if (!strcmp(name, "per-sequence") ? add_per(b, value, loss, e) < 0
-                                          : is_shown(name, value, loss) &&
-                                                add_setting(b, name, value, e) < 0)
+        if (!strcmp(name, "per-sequence")
+                ? add_per(b, value, loss, e) < 0
+                : is_shown(name, value, loss) && add_setting(b, name, value, e) < 0)
             return -1;
     }
     return 0;
