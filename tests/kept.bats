@@ -98,7 +98,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
 }
 
 @test "Ctrl-C on a terminal, which all of the pipeline get at once: 75, and trainers alone speak" {
-    local job pipeline
+    local job
     mkfifo keys
     # PIPELINE ARGUMENT...: its status goes to `got`, what is shown to `raw`.
     interrupted() {
@@ -120,7 +120,7 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
         [ -z "$(find tmp -mindepth 1 -type d)" ]
     }
     interrupted sft -m base demos.jsonl -- --max-steps 999999999
-    for pipeline in 1 2 3; do
+    for _ in 1 2 3; do
         interrupted dpr -m sft "${endless[@]}" -n 2 demos.jsonl
     done
     interrupted irft -m base "${endless[@]}" --online demos.jsonl
