@@ -34,7 +34,7 @@ unset DENSEPATH_KEPT
 stopped() { # STATUS SIGNAL
     trap '' HUP INT TERM
     trap - DEBUG
-    [[ -z $kept ]] || trap - EXIT
+    interrupted=$2
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
@@ -43,8 +43,12 @@ end_on_signals() {
     trap 'stopped $? 2' INT
     # A trap of SIGINT, which a terminal sends to all of them at once, does not see the status of
     # what was waited for: what comes next does, be it a command or the end. The keeper's SIGTERM comes too.
-    [[ -z $kept ]] || trap 'trap "stopped \$? 2" DEBUG EXIT' INT
+    [[ -z $kept ]] || trap 'interrupted=2; trap "next_after \$?" DEBUG' INT
     trap 'stopped $? 15' TERM
+}
+interrupted=''
+next_after() { # STATUS
+    [[ $BASH_COMMAND == 'ended $?' ]] || stopped "$1" 2
 }
 end_on_signals
 
@@ -52,12 +56,23 @@ end_on_signals
 # (lib/base/stage.h). Where none has, the script does.
 tell_end() { # STATUS
     local marks=''
-    (($1)) || return 0
+    (($1)) && [[ -n ${DENSEPATH_STAGE-} ]] || return 0
     marks=$(cat -- "$DENSEPATH_STAGE") || return 0
     [[ $marks != *s* || $marks == *m* ]] ||
         shown "$me: a program ended without output, and those behind it had nothing to read (status $1)" >&2
 }
-[[ -z $kept || -z ${DENSEPATH_STAGE-} ]] || trap 'tell_end $?' EXIT
+# What a script has to do at its end stands in $at_end.
+at_end=''
+ended() { # STATUS
+    trap - DEBUG
+    eval "$at_end"
+    if [[ -z $interrupted ]]; then
+        tell_end "$1"
+    elif (($1 != 75)); then
+        exit $((128 + interrupted))
+    fi
+}
+[[ -z $kept ]] || trap 'ended $?' EXIT
 
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
