@@ -169,16 +169,16 @@ renamed() { # DIR FILTER
 # ---- streams ----
 
 @test "streams: records, text, archives and models in the place of a stream" {
-    way='(of the records of a data set `tok -m MODEL` makes a stream)'
+    way='this is text, not a token stream; `tok -m MODEL` makes one of it'
     echo '{"prompt":"a","completion":"b"}' >r.jsonl
-    says 3 "r.jsonl: record 1: no \`token\` $way" toks stat r.jsonl
-    says 3 "r.jsonl: record 1: no \`token\` $way" sft-train -m "$model" -o out r.jsonl
+    says 3 "r.jsonl: record 1: no \`token\`: $way" toks stat r.jsonl
+    says 3 "r.jsonl: record 1: no \`token\`: $way" sft-train -m "$model" -o out r.jsonl
     echo '{"messages":[{"role":"user","content":"a"}]}' >m.jsonl
     says 3 "$way" toks stat m.jsonl
     jq . r.jsonl >pretty.json
     says 3 "$way" logprob -m "$model" --as m pretty.json
     zstd -q r.jsonl
-    says 3 "r.jsonl.zst: record 1: no \`token\` $way" toks stat r.jsonl.zst
+    says 3 "r.jsonl.zst: record 1: no \`token\`: $way" toks stat r.jsonl.zst
     makes='`tok -m MODEL` makes one of JSON lines or text'
     echo 'some text' >t.txt
     says 3 "t.txt: not a token stream, nor its JSONL twin; $makes" toks stat t.txt
@@ -399,4 +399,36 @@ renamed() { # DIR FILTER
         }
     done <table
     [ "$rows" -gt 150 ]
+}
+
+@test "pipelines: the program that fails first says why, those behind it nothing" {
+    pipelines=$BATS_TEST_DIRNAME/../pipelines
+    model init -q "$pipelines/tasks/sort/model" -o base
+    echo '{"question":"a","reply":"b"}' >q.jsonl
+    # Four programs in a row.
+    run -3 --separate-stderr "$pipelines/picture" -m base --reference base q.jsonl
+    [[ $stderr == 'tok: q.jsonl:1: no known format: '* ]]
+    # shellcheck disable=SC2154
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    run -3 --separate-stderr "$pipelines/sft" -m base -o out q.jsonl
+    [[ $stderr == 'tok: q.jsonl:1: no known format: '* ]]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    # Where that one is silent, the script speaks.
+    mkdir bin
+    ln -s "$BIN"/* bin
+    rm bin/tok
+    printf '#!/bin/sh\nexit 1\n' >bin/tok
+    chmod +x bin/tok
+    BIN=$PWD/bin run -3 --separate-stderr "$pipelines/sft" -m base -o out q.jsonl
+    [ "$stderr" = 'sft: a program ended without output, and those behind it had nothing to read (status 3)' ]
+    # What is put together by hand is as ever, and so is what is no pipe.
+    says 3 'toks stat: standard input: not a stream: empty input' bash -c 'true | toks stat'
+    says 3 'toks stat: /dev/null: not a stream: empty input' env DENSEPATH_STAGE=1 toks stat /dev/null
+    export DENSEPATH_STAGE=1
+    run -3 --separate-stderr bash -c 'true | toks stat'
+    [ -z "$stderr" ]
+    # No file of anybody's gets the marks.
+    touch 1
+    run -3 bash -c 'true | toks stat'
+    [ ! -s 1 ]
 }

@@ -121,3 +121,61 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
     [ "$status" -eq 130 ]
     [ -z "$(find tmp -mindepth 1 -type d)" ]
 }
+
+@test "Ctrl-C on a terminal, which all of the pipeline get at once: 75, and trainers alone speak" {
+    local job
+    mkfifo keys
+    # PIPELINE ARGUMENT...: its status goes to `got`, what is shown to `raw`.
+    interrupted() {
+        rm -rf out out.* metrics got raw
+        # shellcheck disable=SC2016 # for the shell on the terminal
+        { echo 'stty -echo -echoctl' && printf '%q ' "$P/$1" -o out --metrics metrics "${@:2}" && echo && echo 'echo $? >got'; } >job
+        timeout 120 script -qefc 'bash job' raw <keys >/dev/null 3>&- &
+        job=$!
+        exec 8>keys
+        await has_lines metrics 3
+        printf '\003' >&8
+        await test -s got
+        exec 8>&-
+        wait "$job" || true
+        echo "# $1: $(tr '\r' '\n' <raw | grep -v elapsed)"
+        [ "$(cat got)" -eq 75 ]
+        grep -aq 'its state is in out' raw
+        ! grep -aq Terminated raw || return 1
+        [ -z "$(find tmp -mindepth 1 -type d)" ]
+    }
+    interrupted sft -m base demos.jsonl -- --max-steps 999999999
+    for _ in 1 2 3; do
+        interrupted dpr -m sft "${endless[@]}" -n 2 demos.jsonl
+    done
+    interrupted irft -m base "${endless[@]}" --online demos.jsonl
+}
+
+@test "sft and select: stopped, and resumed by --resume: the same bytes as straight through" {
+    local options=(--seed 3 demos.jsonl -- --max-steps 300)
+    head -n 4 demos.jsonl >held-out.jsonl
+    # PIPELINE ARGUMENT...
+    resumed() {
+        "$P/$1" -q -o straight "${@:2}" "${options[@]}"
+        rm -f metrics
+        begin "$P/$1" -o out --metrics metrics "${@:2}" "${options[@]}"
+        await has_lines metrics 3
+        kill -TERM "$pid"
+        status=0
+        wait "$pid" || status=$?
+        echo "# $1: $(cat said)"
+        [ "$status" -eq 75 ]
+        [ -e out.partial/state.safetensors ]
+        "$P/$1" -q --resume -o out --metrics metrics "${@:2}" "${options[@]}"
+        # Without what is said of the time, and of where the metrics are.
+        diff -r -x metrics.jsonl straight out
+        mv straight "whole-$1"
+        rm -r out
+    }
+    resumed sft -m base --held-out held-out.jsonl
+    # The stream that the script made of them is called after them.
+    grep -q -e '--eval-stream held-out.jsonl.toks --eval-steps 0' whole-sft/README.md
+    resumed select -m sft
+    run ! --separate-stderr "$P/select" -m sft --select-only --resume --stream chosen demos.jsonl
+    [[ $stderr == *'nothing to --resume'* ]]
+}

@@ -88,6 +88,7 @@ rewards() { # REFERENCE STREAM
     run -2 "$P/dpr" -m "$D/sft" -o x --quantile 2 "$D/demos.jsonl"
     run -1 "$P/dpr" -m "$D/sft" -o x --reference third "$D/demos.jsonl"
     [[ $output == *"the reference third is neither kept in"* ]]
+    [[ $output == *"nor a model directory: sft keeps earlier models, and so does sft-train --keep third"* ]]
     run -1 "$P/sft" -m nowhere -o x "$D/demos.jsonl"
     run -1 "$P/sft" -m "$D/base" -o x nowhere.jsonl
     run -1 "$P/sft" -m "$D/base" -o x <(echo '{"prompt":"1","completion":"2"}')

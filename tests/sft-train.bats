@@ -347,3 +347,19 @@ END
     "$BIN/model" diff -q --tolerance 1e-6 half step/ema
     fails 2 "ema" "${train[@]}" --ema 1 -o other demos.toks
 }
+
+@test "sft-train: the model card has the settings that are on, by the names of their options" {
+    settings() { # README: the names in its table
+        sed -n 's/^| \([a-z0-9-]*\) | `.*` |$/\1/p' "$1" | paste -sd' '
+    }
+    "${train[@]}" --max-steps 1 -o out demos.toks
+    [ "$(settings out/README.md)" = 'loss seed learning-rate weight-decay adam-beta1 adam-beta2 adam-epsilon max-grad-norm lr-scheduler-type optim batch-size updates warmup-steps shuffle' ]
+    "${train[@]}" --max-steps 1 --ema 0.5 --temperature 2 -o warm demos.toks
+    grep -qx '| ema | `0.5` |' warm/README.md
+    grep -qx '| temperature | `2.0` |' warm/README.md
+    "$BIN/logprob" -q -m "$model" --as base demos.toks >scored
+    "${train[@]}" --max-steps 1 --loss js --beta 0.5 --per sequence -o pairs scored
+    grep -qx '| per | `sequence` |' pairs/README.md
+    grep -qx '| beta | `0.5` |' pairs/README.md
+    run ! grep -q '| offset |' pairs/README.md
+}

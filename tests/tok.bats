@@ -226,6 +226,30 @@ END
     fails 2 "tok: --fields: no field \`what\` is known" "$tok" -q -m "$model" --fields what=x in.jsonl
     fails 1 "tok: in.jsonl:1: no known format: there are \`question\`, \`answer\`*" \
         "$tok" -q -m "$model" in.jsonl
+    # The half that is there, the one that is not, and a name that no field has.
+    fails 1 "tok: in.jsonl:1: no known format: *; prompt is \`question\` by --fields, but completion is missing: name it too (--fields prompt=question,completion=answer)" \
+        "$tok" -q -m "$model" --fields prompt=question in.jsonl
+    fails 1 "*; completion is \`answer\` by --fields, but prompt is missing: name it too (*" \
+        "$tok" -q -m "$model" --fields completion=answer in.jsonl
+    fails 1 "*; \`quest\`, which --fields names as prompt, is not there (*" \
+        "$tok" -q -m "$model" --fields prompt=quest,completion=answer in.jsonl
+    fails 1 "*; wanted are *" "$tok" -q -m "$model" --fields id=none in.jsonl
+}
+
+@test "with -q one line tells of records that were left out, and none where all are there" {
+    printf '%s\n' '{"prompt":"1+2=","completion":"3"}' '{"prompt":"11111111","completion":"3"}' '{"prompt":7}' >in.jsonl
+    "$tok" -q -m "$model" --on-bad-record drop --max-length 8 --truncation drop in.jsonl -o out.toks 2>err
+    [ "$(tail -n 1 err)" = 'tok: warning: in.jsonl: 2 of 3 records were left out: 1 too long, 1 bad' ]
+    [ "$(wc -l <err)" -eq 2 ] # and the reason of the bad one
+    head -n 1 in.jsonl >whole.jsonl
+    "$tok" -q -m "$model" --on-bad-record drop --max-length 8 --truncation drop whole.jsonl -o out.toks 2>err
+    [ ! -s err ]
+    # So a pipeline, which calls it with -q, says it as well.
+    head -n 2 in.jsonl >two.jsonl
+    "$BIN/model" init -q "$model" -o base --seed 1
+    "$BATS_TEST_DIRNAME/../pipelines/sft" -q -m base -o out --max-length 8 --truncation drop two.jsonl -- \
+        --max-steps 1 --batch-size 1 2>err
+    grep -qx 'tok: warning: two.jsonl: 1 of 2 records were left out: 1 too long' err
 }
 
 @test "chats: the assistant's turns are trained, the end of the turn too" {

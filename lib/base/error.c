@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/board.h"
 #include "base/shown.h"
+#include "base/stage.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,6 +19,7 @@ int err_set(struct err *e, enum status status, const char *format, ...)
     va_list ap;
     va_start(ap, format);
     e->status = status;
+    e->explained = 0;
     vsnprintf(e->text, sizeof e->text, format, ap);
     va_end(ap);
     return -1;
@@ -135,6 +137,11 @@ int message_fail(const struct err *e)
     struct err memory;
     if (e->status == STATUS_PIPE)
         return e->status;
+    if (e->explained && err_whole(&memory) == 0) {
+        stage_leave(STAGE_SILENT);
+        return e->status;
+    }
+    stage_leave(STAGE_SAID);
     if (e->status == STATUS_MEMORY || e->status == STATUS_AGAIN || err_whole(&memory) == 0) {
         print_plain("%s", e->text);
         return e->status;

@@ -20,6 +20,7 @@ enum status {
 struct err {
     enum status status;
     char text[1024]; // one line without the program's name, "file: reason"
+    int explained;   // another program has told it: message_fail prints nothing
 };
 
 // Functions that can fail: a caller that does not look at the result does not compile cleanly.

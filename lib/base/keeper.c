@@ -158,10 +158,8 @@ static void keep(struct keeper *k)
     for (;;) {
         struct timespec pause = {0, LOOK_AGAIN_MS * 1000000L};
         int number = sigtimedwait(&k->watched, NULL, k->ending ? &pause : NULL);
-        if (number > 0 && number != SIGCHLD) {
-            k->ending = 1;
-            k->number = k->number ? k->number : number; // a keeper tells the other by SIGTERM later
-        }
+        if (number > 0 && number != SIGCHLD)
+            k->ending = k->number = number;
         int more = reap(k);
         if (!more || (k->ended && !k->ending))
             return;
@@ -205,11 +203,11 @@ static int outcome(const struct keeper *k)
 {
     if (k->saved)
         return STATUS_AGAIN;
-    // What was told to end, by the SIGTERM of `tell`, or broke off, has no status of its own.
-    int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : 0;
-    int status = WIFEXITED(k->status) ? WEXITSTATUS(k->status) : 0;
-    if (number == SIGTERM || status == STATUS_FAILED || status == 128 + SIGTERM)
-        number = k->number ? k->number : number;
+    // What was told to end, and broke off, has no status of its own; nor has a shell that ended by
+    // the signal it was told with.
+    int exited = WIFEXITED(k->status) ? WEXITSTATUS(k->status) : STATUS_DONE;
+    int broke_off = exited == STATUS_FAILED || exited == 128 + SIGTERM;
+    int number = WIFSIGNALED(k->status) ? WTERMSIG(k->status) : broke_off ? k->number : 0;
     if (!number)
         return WEXITSTATUS(k->status);
     sigset_t one;
@@ -222,16 +220,16 @@ static int outcome(const struct keeper *k)
     return 128 + number;
 }
 
-// The folder is not of this process's making: a script may need none.
-static int open_folder_name(struct err *e)
+// A file without a name that all have open, its descriptor behind `prefix` in the environment.
+static int open_shared(const char *variable, const char *prefix, struct err *e)
 {
-    char text[16];
-    int low = memfd_create("folder", MFD_CLOEXEC);
+    char text[64];
+    int low = memfd_create(variable, MFD_CLOEXEC);
     int fd = low < 0 ? -1 : fcntl(low, F_DUPFD, FAR);
     if (low >= 0)
         close(low);
-    snprintf(text, sizeof text, "%d", fd);
-    return fd < 0 || setenv("DENSEPATH_KEPT", text, 1) < 0 ? err_errno(e, "a descriptor") : fd;
+    snprintf(text, sizeof text, "%s%d", prefix, fd);
+    return fd < 0 || setenv(variable, text, 1) < 0 ? err_errno(e, "a descriptor") : fd;
 }
 
 static int remove_folder(int name_fd, struct err *e)
@@ -246,8 +244,9 @@ int keeper_run(char *const *argv)
 {
     struct keeper k = {0};
     struct err e;
-    int folder = open_folder_name(&e);
-    if (folder < 0)
+    // The folder is not of this process's making: a script may need none.
+    int folder = open_shared("DENSEPATH_KEPT", "", &e);
+    if (folder < 0 || open_shared("DENSEPATH_STAGE", "/proc/self/fd/", &e) < 0)
         return message_fail(&e);
     for (int i = 0; i < 2; i++) {
         k = (struct keeper){.has_keeper = i == 0};

@@ -55,6 +55,9 @@ static void stop(int number)
 static void handle(int number, void (*fn)(int), int flags, int always)
 {
     struct sigaction old, action = {.sa_handler = fn, .sa_flags = flags};
+    // It ends by the first that came: of one press of Ctrl-C and the keeper's SIGTERM just behind
+    // it by the press, of which no shell says anything.
+    sigfillset(&action.sa_mask);
     if (sigaction(number, NULL, &old) == 0 && (always || old.sa_handler != SIG_IGN))
         sigaction(number, &action, NULL);
 }

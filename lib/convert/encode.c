@@ -461,10 +461,31 @@ static void warn(const struct encode_job *j)
                      j->empty_answer);
 }
 
+// With -q nothing else would say that there are fewer: pipelines call tok so.
+static void warn_left_out(const struct encode_job *j)
+{
+    const struct {
+        uint64_t n;
+        const char *why;
+    } left[] = {
+        {j->too_long, "too long"}, {j->untrained, "with nothing to train"}, {j->bad, "bad"}};
+    char parts[160] = "";
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        if (left[i].n)
+            size += (size_t)snprintf(parts + size, sizeof parts - size, "%s%" PRIu64 " %s",
+                                     size ? ", " : "", left[i].n, left[i].why);
+    if (size && message_is_quiet())
+        message_warn("%s: %" PRIu64 " of %" PRIu64 " records were left out: %s",
+                     j->corpus.n_paths > 1 ? "the input" : j->corpus.file,
+                     j->too_long + j->untrained + j->bad, j->in, parts);
+}
+
 static void report(const struct encode_job *j)
 {
     char dropped[160] = "", fused[128] = "", cut[64] = "";
     warn(j);
+    warn_left_out(j);
     if (j->too_long || j->untrained || j->bad)
         snprintf(dropped, sizeof dropped,
                  " (left out: %" PRIu64 " too long, %" PRIu64 " with nothing to train, %" PRIu64

@@ -100,20 +100,64 @@ static void remedy(char *out, size_t size, const json_t *object)
         snprintf(out, size, "--fields OURS=THEIRS, or reshape the records with jq");
 }
 
-static int unknown(const json_t *object, struct err *e)
+// The half of a format that the record has by a name of --fields, and the one that it lacks: 0
+// where there is no such format.
+static int find_half(const struct record_settings *s, const json_t *object, const char **there,
+                     const char **missing)
+{
+    for (const struct form *f = forms; f < forms + FORMS; f++) {
+        if (!f->whole || has(s, object, f->key) == has(s, object, f->whole))
+            continue;
+        *there = has(s, object, f->key) ? f->key : f->whole;
+        *missing = *there == f->key ? f->whole : f->key;
+        if (strcmp(record_field_name(s, *there), *there) != 0)
+            return 1;
+    }
+    return 0;
+}
+
+// Fields that may be absent do not make a format.
+static int is_part(const char *name)
+{
+    for (const struct form *f = forms; f < forms + FORMS; f++)
+        if (!strcmp(name, f->key) || (f->whole && !strcmp(name, f->whole)))
+            return 1;
+    return 0;
+}
+
+// What --fields says, and the record has not: the text for "there are KEYS; ...", or an empty one.
+static void say_absent(char *out, size_t size, const struct record_settings *s,
+                       const json_t *object)
+{
+    const char *there, *missing;
+    *out = 0;
+    for (int i = 0; i < s->fields.n; i++)
+        if (is_part(s->fields.ours[i]) && !json_object_get(object, s->fields.theirs[i])) {
+            snprintf(out, size, "`%.40s`, which --fields names as %.40s, is not there",
+                     s->fields.theirs[i], s->fields.ours[i]);
+            return;
+        }
+    if (find_half(s, object, &there, &missing))
+        snprintf(out, size, "%s is `%.40s` by --fields, but %s is missing: name it too", there,
+                 record_field_name(s, there), missing);
+}
+
+static int unknown(const json_t *object, const struct record_settings *s, struct err *e)
 {
     struct buffer keys;
-    char advice[160];
+    char advice[160], absent[200];
     buffer_init(&keys, 600);
     if (json_object_get(object, "densepath"))
         err_set(e, STATUS_FAILED, "a token stream, not records (tok -d reads it)");
     else if (say_keys(&keys, object, e) == 0) {
         remedy(advice, sizeof advice, object);
-        err_set(e, STATUS_FAILED,
-                "no known format: %s%s; wanted are `messages`, `conversations`, `prompt` and "
-                "`completion`, `text`, `instruction` and `output`, `chosen` and `rejected`, or "
-                "`input_ids` (%s)",
+        say_absent(absent, sizeof absent, s, object);
+        err_set(e, STATUS_FAILED, "no known format: %s%s; %s (%s)",
                 keys.size ? "there are " : "there is nothing in it", keys.size ? keys.data : "",
+                *absent ? absent
+                        : "wanted are `messages`, `conversations`, `prompt` and `completion`, "
+                          "`text`, `instruction` and `output`, `chosen` and `rejected`, or "
+                          "`input_ids`",
                 advice);
     }
     buffer_release(&keys);
@@ -150,7 +194,7 @@ int record_detect(const json_t *object, const struct record_settings *s, enum re
                            "prompt-completion)");
         return say_why(why, f, s, object, e);
     }
-    return unknown(object, e);
+    return unknown(object, s, e);
 }
 
 int record_is_chat(const json_t *object, const struct record_settings *s)

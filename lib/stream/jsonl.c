@@ -598,7 +598,8 @@ static int without_token(const struct stream_header *h, const char *line, size_t
     if (header_find(h, "token") >= 0 || memmem(line, size, key, sizeof key - 1))
         return -1;
     return err_set(e, STATUS_STREAM,
-                   "%s (of the records of a data set `tok -m MODEL` makes a stream)", why.text);
+                   "%s: this is text, not a token stream; `tok -m MODEL` makes one of it",
+                   why.text);
 }
 
 int jsonl_infer_columns(struct stream_header *h, const char *line, size_t size, struct err *e)

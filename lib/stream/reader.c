@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "stream/reader.h"
 #include "base/file_kind.h"
+#include "base/stage.h"
 #include "base/utf8.h"
 #include "stream/parts.h"
 #include "stream/jsonl.h"
@@ -517,8 +518,11 @@ static int open_stream(struct stream_reader *r, struct err *e)
     int64_t have = read_full(r, head, 1, e);
     if (have < 0)
         return -1;
-    if (have == 0)
-        return err_set(e, STATUS_STREAM, "not a stream: empty input");
+    if (have == 0) {
+        err_set(e, STATUS_STREAM, "not a stream: empty input");
+        e->explained = r->source.is_stdin && stage_is_explained(r->source.fd);
+        return -1;
+    }
     r->twin = is_jsonl(head[0]);
     if (r->twin) {
         buffer_init(&r->text, FRAME_MAX);

@@ -24,6 +24,7 @@ int source_open(struct source *s, const char *path, struct err *e)
     s->fd = io_open_input(path, e);
     if (s->fd < 0)
         return -1;
+    s->is_stdin = !path || !strcmp(path, "-");
     s->fresh = 1;
     s->capacity = SOURCE_BUFFER;
     s->name = strdup(io_name(path));

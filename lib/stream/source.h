@@ -11,6 +11,7 @@
 
 struct source {
     int fd;
+    int is_stdin;
     char *name;
     unsigned char *data; // [capacity]: bytes read, begin .. end-1 not yet used
     size_t begin, end, capacity;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/place.h"
+#include "loss/loss.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,17 +57,43 @@ static int add_setting(struct buffer *b, const char *name, const json_t *value, 
     return result;
 }
 
-// Fingerprints are in the table's head or mean nothing to a reader.
-static int is_shown(const char *name, const json_t *value)
+// Parameters that the loss has not are in the settings too.
+static int is_of_loss(const char *name, const struct loss_kind *loss)
 {
+    for (int i = 0; loss && i < LOSS_PARAMETERS; i++)
+        if (!strcmp(name, loss_parameter_specs[i].name))
+            return loss->takes[i].help != NULL;
+    return 1;
+}
+
+// Fingerprints are in the table's head or mean nothing to a reader; nor does what is off.
+static int is_shown(const char *name, const json_t *value, const struct loss_kind *loss)
+{
+    static const char *const fingerprints[] = {"model", "data", "eval-data"};
     const char *text = json_string_value(value);
-    return strcmp(name, "model") != 0 && strcmp(name, "data") != 0 &&
-           strcmp(name, "eval-data") != 0 && !(text && !*text);
+    for (size_t i = 0; i < sizeof fingerprints / sizeof *fingerprints; i++)
+        if (!strcmp(name, fingerprints[i]))
+            return 0;
+    if (!strcmp(name, "ema"))
+        return json_number_value(value) > 0;
+    if (!strcmp(name, "temperature"))
+        return json_number_value(value) != 1;
+    return is_of_loss(name, loss) && !(text && !*text);
+}
+
+// By the name of its option. A loss that can be had in one way alone has no option for that.
+static int add_per(struct buffer *b, const json_t *by_sequence, const struct loss_kind *loss,
+                   struct err *e)
+{
+    if (!json_integer_value(by_sequence) || !loss || !loss->pointwise)
+        return 0;
+    return buffer_string(b, "| per | `sequence` |\n", e);
 }
 
 static int add_table(struct buffer *b, const struct card *c, int has_base, struct err *e)
 {
-    const char *name;
+    const char *name, *loss_name = json_string_value(json_object_get(c->settings, "loss"));
+    const struct loss_kind *loss = loss_name ? loss_find(loss_name) : NULL;
     json_t *value;
     if (buffer_printf(
             b, e,
@@ -82,7 +109,9 @@ static int add_table(struct buffer *b, const struct card *c, int has_base, struc
         return -1;
     json_object_foreach((json_t *)c->settings, name, value)
     {
-        if (is_shown(name, value) && add_setting(b, name, value, e) < 0)
+        if (!strcmp(name, "per-sequence")
+                ? add_per(b, value, loss, e) < 0
+                : is_shown(name, value, loss) && add_setting(b, name, value, e) < 0)
             return -1;
     }
     return 0;

@@ -33,17 +33,46 @@ unset DENSEPATH_KEPT
 # Whatever it waits for is told to end too: then the script ends, with its status if it has saved a state.
 stopped() { # STATUS SIGNAL
     trap '' HUP INT TERM
+    trap - DEBUG
+    interrupted=$2
     (($1 == 75)) || exit $((128 + $2))
     exit 75
 }
 end_on_signals() {
     trap 'stopped $? 1' HUP
-    # Ctrl-C is the keeper's, which tells the script to end. Bash would run a trap of it before it knows the
-    # status of the pipe that it waits for, and that a state was saved.
-    if [[ -n $kept ]]; then trap '' INT; else trap 'stopped $? 2' INT; fi
+    trap 'stopped $? 2' INT
+    # A trap of SIGINT, which a terminal sends to all of them at once, does not see the status of
+    # what was waited for: what comes next does, be it a command or the end. The keeper's SIGTERM comes too.
+    [[ -z $kept ]] || trap 'interrupted=2; trap "next_after \$?" DEBUG' INT
     trap 'stopped $? 15' TERM
 }
+interrupted=''
+next_after() { # STATUS
+    [[ $BASH_COMMAND == 'ended $?' ]] || stopped "$1" 2
+}
 end_on_signals
+
+# A program whose standard input ended before it began leaves it to the one before to say why
+# (lib/base/stage.h). Where none has, the script does.
+tell_end() { # STATUS
+    local marks=''
+    (($1)) && [[ -n ${DENSEPATH_STAGE-} ]] || return 0
+    marks=$(cat -- "$DENSEPATH_STAGE") || return 0
+    [[ $marks != *s* || $marks == *m* ]] ||
+        shown "$me: a program ended without output, and those behind it had nothing to read (status $1)" >&2
+}
+# What a script has to do at its end stands in $at_end.
+at_end=''
+ended() { # STATUS
+    trap - DEBUG
+    eval "$at_end"
+    if [[ -z $interrupted ]]; then
+        tell_end "$1"
+    elif (($1 != 75)); then
+        exit $((128 + interrupted))
+    fi
+}
+[[ -z $kept ]] || trap 'ended $?' EXIT
 
 # A message as a terminal may have it: names come from outside, and none of their control characters,
 # nor what turns the direction of writing round, moves its cursor (lib/base/shown.h).
@@ -58,6 +87,7 @@ shown() { # TEXT
 
 fail() { # MESSAGE [STATUS]
     shown "$me: $1" >&2
+    [[ -z ${kept-} || -z ${DENSEPATH_STAGE-} ]] || printf m >>"$DENSEPATH_STAGE"
     exit "${2-1}"
 }
 
@@ -173,7 +203,7 @@ reference_of() { # SFT NAME
     elif stopped=$(noted "$1" stopped) && [[ -n $stopped ]]; then
         fail "the reference $2 is not in $1, whose training stopped early, after update $stopped of $(noted "$1" planned): train again with --max-steps $(noted "$1" update) and --keep $2"
     else
-        fail "the reference $2 is neither kept in $1 nor a model directory"
+        fail "the reference $2 is neither kept in $1 nor a model directory: sft keeps earlier models, and so does sft-train --keep $2; or name the model before"
     fi
 }
 
@@ -314,6 +344,17 @@ as_stream() { # MODEL FILE [OPTION...]
     else
         tok "${hush[@]}" -m "$model" "${records[@]}" "$@" -- "$file"
     fi
+}
+
+# Sets `evaluated` to FILE as a stream: itself, or one in $work, whose name, which stays in provenance and
+# in the model card, says of what it was made.
+evaluate_on() { # MODEL FILE
+    local name=${2##*/}
+    evaluated=$2
+    if is_stream "$2"; then return 0; fi
+    mkdir "$work/evaluated"
+    evaluated=$work/evaluated/${name:0:200}.toks
+    as_stream "$1" "$2" >"$evaluated"
 }
 
 # stdin to stdout: a column for each model: logp:reference, logp:reference-2, ...
