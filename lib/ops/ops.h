@@ -25,6 +25,7 @@ struct scratch_shape {
     size_t rows, longest; // tokens of the batch, and of its longest sequence with all before it
     size_t depth;         // the widest input of a product
     size_t head_dim;
+    int widens; // a weight of a product is turned or not fp32
     int backward;
 };
 

@@ -554,7 +554,7 @@ static const char *cpu_class(const struct device *d)
 // A product and attention do not work at the same time.
 static size_t cpu_scratch_bytes(const struct scratch_shape *s)
 {
-    size_t linear = cpu_linear_scratch(s->rows, s->depth);
+    size_t linear = cpu_linear_scratch(s->rows, s->depth, s->widens);
     size_t attention = cpu_attention_scratch(s->longest, s->head_dim, 0);
     size_t back = s->backward ? cpu_attention_scratch(s->longest, s->head_dim, 1) : 0;
     size_t most = attention > back ? attention : back;

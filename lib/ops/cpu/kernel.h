@@ -10,16 +10,8 @@
 enum {
     LANES = 16,    // a panel: 16 vectors side by side, [k][16]
     TILE_MAX = 12, // most rows on the broadcast side
-    BLOCK = 32,    // outputs whose weights are turned at a time: a multiple of every register
-    SKINNY_ROWS = 2,
-    SLICE = 256, // products summed in a register before they join the total
-};
-
-// Cache lines to be fetched: `length` of them in a run, runs `skip` bytes apart, `at_once` for each
-// step of a tile's depth (0: none).
-struct lines {
-    uintptr_t from;
-    size_t length, skip, at_once;
+    BLOCK = 32,    // outputs of a product of few rows: a multiple of two registers
+    SLICE = 256,   // products summed in a register before they join the total
 };
 
 struct kernels {
@@ -35,18 +27,11 @@ struct kernels {
     void (*tile_blocks)(size_t rows, size_t first, size_t end, const float *a,
                         const uint32_t *block, size_t block_stride, size_t lda, const float *b,
                         size_t n_stride, float *c, size_t ldc);
-    // Products of rows with a block of BLOCK outputs, the sums of tile_product in the same order:
-    // c[r * BLOCK + o] = or += sum over k < depth of x[k * rows + r] * wide[k * BLOCK + o], r <
-    // rows
-    // <= tile, depth <= SLICE. Meanwhile the lines `next` come closer.
-    void (*tile_block)(size_t rows, size_t depth, const float *wide, const float *x, float *c,
-                       int add, struct lines next);
-    // wide[k * BLOCK + o] = w[o * pitch + k] as fp32, k < depth <= SLICE; w is F32, F16 or BF16.
-    void (*turn_block)(float *wide, const void *w, enum dtype type, size_t pitch, size_t depth);
-    // c[r * BLOCK + o] = sum over k of x[k * rows + r] * w[o * pitch + k], r < rows <= SKINNY_ROWS,
-    // any depth; w as above, each weight read once.
+    // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k * rows + r] *
+    // w[o * pitch + k], r < rows <= tile: the sums of tile_product, in the same order. The weights
+    // are F32, F16 or BF16, and each is read once.
     void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
-                   size_t pitch, float *c);
+                   size_t pitch, float *c, size_t ldc);
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);

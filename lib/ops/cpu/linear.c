@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Matrix products. Forward: own tiles, because a library's product chooses its kernel by the shape
-// of the batch and so gives a row other bits in other company. A block of weights is turned and
-// widened once, in the first-level cache, and meets tiles of rows there; one or two rows meet it in
-// registers. So weights are read once for each ROWS rows, as they lie, in whatever type.
+// of the batch and so gives a row other bits in other company; and because a few rows (sampling)
+// must stream the weights once, in place, without packing them.
 #include "base/thread.h"
 #include "ops/cpu/cpu.h"
 
@@ -10,205 +9,296 @@
 #include <string.h>
 
 enum {
-    COLUMNS = 64, // outputs of an item
-    ROWS = 480,   // rows of x in an item: a multiple of every tile
+    COLUMNS = 48, // outputs a work item makes for each panel: a multiple of every tile and of LANES
+    PANEL_BYTES = 192 * 1024,   // of x that stay in the second-level cache while weights pass
+    TURNED_ROWS = 480,          // of x in an item of transposed weights
+    TURNED_STEP = 48,           // of them at a time: a multiple of every tile
+    SKINNY_COLUMNS = 2 * BLOCK, // outputs of an item of few rows
 };
 
-// x [n, depth] to tiles of k->tile rows, [depth][rows of the tile] each.
 struct pack {
     const struct kernels *kernels;
     const float *x;
-    float *tiles;
+    float *panels; // [panel][depth][16]
     size_t n, depth;
 };
 
-static void pack_tiles(void *arg, size_t begin, size_t end, int worker)
+static void pack_panels(void *arg, size_t begin, size_t end, int worker)
 {
     const struct pack *p = arg;
-    size_t tile = p->kernels->tile;
-    for (size_t i = begin; i < end; i++) {
-        size_t at = i * tile, rows = p->n - at < tile ? p->n - at : tile;
-        p->kernels->transpose(p->tiles + at * p->depth, rows, p->x + at * p->depth, p->depth, rows,
-                              p->depth);
+    for (size_t panel = begin; panel < end; panel++) {
+        float *out = p->panels + panel * p->depth * LANES;
+        size_t rows = p->n - panel * LANES;
+        if (rows > LANES)
+            rows = LANES;
+        if (rows < LANES)
+            memset(out, 0, p->depth * LANES * sizeof *out);
+        const float *in = p->x + panel * LANES * p->depth;
+        p->kernels->transpose(out, LANES, in, p->depth, rows, p->depth);
     }
 }
 
 // How an output is cut into items.
 struct cut {
     size_t rows, columns; // blocks of rows and of columns
+    size_t height, width; // rows and columns of a block
+    int skinny;           // few rows, with weights that the loops read as they lie
 };
 
 struct product {
     const struct kernels *kernels;
-    const float *tiles; // see struct pack
+    const float *x, *panels;
+    const float *turned; // x as [depth][n], where rows are few
     size_t n, depth;
     const struct linear *out;
     struct cut cut[LINEAR_MAX];
+    float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
 };
 
 struct linear_item {
     const struct linear *out;
     size_t row, rows, column, columns;
+    float bias[SKINNY_COLUMNS];
+    float *wide;
 };
 
-// c [rows][BLOCK] to `columns` columns of y from `column` on.
-static void store_block(const struct product *p, const struct linear_item *i, float *c,
-                        size_t column, size_t columns)
+// c [rows][pitch] to y's rows from `row` on, of `i`'s columns.
+static void store_rows(const struct kernels *kernels, const struct linear_item *i, float *c,
+                       size_t pitch, size_t row, size_t rows)
 {
     const struct linear *o = i->out;
-    const struct tensor *b = &o->bias;
-    float bias[BLOCK];
-    if (b->data)
-        dtype_to_f32(bias, (const char *)b->data + column * dtype_size(b->type), b->type, columns);
-    for (size_t r = 0; r < i->rows; r++) {
-        float *y = o->y + (i->row + r) * o->w.rows + column;
-        if (b->data)
-            p->kernels->add(c + r * BLOCK, bias, columns);
+    for (size_t r = 0; r < rows; r++) {
+        float *y = o->y + (row + r) * o->w.rows + i->column;
+        if (o->bias.data)
+            kernels->add(c + r * pitch, i->bias, i->columns);
         if (o->add)
-            p->kernels->add(y, c + r * BLOCK, columns);
+            kernels->add(y, c + r * pitch, i->columns);
         else
-            memcpy(y, c + r * BLOCK, columns * sizeof *y);
+            memcpy(y, c + r * pitch, i->columns * sizeof *y);
     }
 }
 
-// wide [count][BLOCK]: weights begin .. begin + count - 1 of outputs column .. column + columns -
-// 1, and zeros.
-static void widen_block(const struct product *p, const struct tensor *t, float *wide, size_t column,
-                        size_t columns, size_t begin, size_t count)
+// The same from c [columns][16].
+static void store_panel(const struct kernels *kernels, const struct linear_item *i, const float *c,
+                        size_t row, size_t rows)
 {
-    size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
-    const char *from = (const char *)t->data +
-                       (t->transposed ? begin * pitch + column : column * pitch + begin) * size;
-    if (!t->transposed && columns == BLOCK && t->type != DTYPE_F64) {
-        p->kernels->turn_block(wide, from, t->type, pitch, count);
+    const struct linear *o = i->out;
+    float turned[LANES * COLUMNS];
+    if (!o->bias.data && !o->add) {
+        kernels->transpose(o->y + row * o->w.rows + i->column, o->w.rows, c, LANES, i->columns,
+                           rows);
         return;
     }
-    if (columns < BLOCK)
-        memset(wide, 0, count * BLOCK * sizeof *wide);
-    if (t->transposed) {
-        for (size_t k = 0; k < count; k++)
-            p->kernels->widen(wide + k * BLOCK, from + k * pitch * size, t->type, columns);
-        return;
-    }
-    for (size_t o = 0; o < columns; o++) {
-        float row[SLICE];
-        p->kernels->widen(row, from + o * pitch * size, t->type, count);
-        for (size_t k = 0; k < count; k++)
-            wide[k * BLOCK + o] = row[k];
-    }
+    kernels->transpose(turned, COLUMNS, c, LANES, i->columns, rows);
+    store_rows(kernels, i, turned, COLUMNS, row, rows);
 }
 
-// The part of the weights after these `count` of a block that comes closer with tile number `tile`
-// of `tiles`: the block's next weights, or the next block's first ones.
-static struct lines next_lines(const struct product *p, const struct tensor *t, size_t column,
-                               size_t begin, size_t count, size_t tile, size_t tiles)
-{
-    enum { LINE = 64, TILES = 2 }; // so many tiles fetch all of it
-    size_t size = dtype_size(t->type), step = tensor_pitch(t) * size;
-    struct lines next = {.length = SLICE * size / LINE};
-    if (t->transposed || tile >= TILES || tile >= tiles)
-        return next;
-    size_t share = tiles < TILES ? 1 : TILES; // of the outputs, for each tile
-    next.from = (uintptr_t)t->data + (column + tile * (BLOCK / share)) * step;
-    next.from += begin + count < p->depth ? (begin + count) * size : BLOCK * step;
-    next.skip = step - next.length * LINE;
-    next.at_once = next.length * BLOCK / share / SLICE;
-    return next;
-}
-
-// c [rows][BLOCK] = the products of the item's rows with a block of outputs.
-static void multiply_block(const struct product *p, const struct linear_item *i, size_t column,
-                           size_t columns, float *c)
+// c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
+// that keeps the panel's part in the first-level cache; the sums are the same either way.
+static void multiply_panel(const struct product *p, const float *panel, const float *w,
+                           size_t pitch, size_t columns, size_t slice, float *c)
 {
     const struct kernels *k = p->kernels;
-    float wide[SLICE * BLOCK] __attribute__((aligned(64)));
-    size_t tiles = (i->rows + k->tile - 1) / k->tile;
-    for (size_t begin = 0; begin == 0 || begin < p->depth; begin += SLICE) {
-        size_t count = p->depth - begin < SLICE ? p->depth - begin : SLICE;
-        widen_block(p, &i->out->w, wide, column, columns, begin, count);
-        for (size_t r = 0; r < i->rows; r += k->tile) {
-            size_t rows = i->rows - r < k->tile ? i->rows - r : k->tile;
-            k->tile_block(rows, count, wide, p->tiles + (i->row + r) * p->depth + begin * rows,
-                          c + r * BLOCK, begin > 0,
-                          next_lines(p, &i->out->w, column, begin, count, r / k->tile, tiles));
+    for (size_t begin = 0; begin == 0 || begin < p->depth; begin += slice) {
+        size_t depth = p->depth - begin < slice ? p->depth - begin : slice;
+        for (size_t i = 0; i < columns; i += k->tile) {
+            size_t rows = columns - i < k->tile ? columns - i : k->tile;
+            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * pitch + begin, pitch,
+                            1, c + i * LANES, LANES, begin > 0);
         }
     }
 }
 
-static void block_item(const struct product *p, const struct linear_item *i)
+// Weights [out, in]: x lies in panels, and the weights are read as they lie.
+static void panel_item(const struct product *p, const struct linear_item *i)
 {
-    const struct tensor *w = &i->out->w;
-    float c[ROWS * BLOCK] __attribute__((aligned(64)));
-    for (size_t at = 0; at < i->columns; at += BLOCK) {
-        size_t column = i->column + at, columns = i->columns - at < BLOCK ? i->columns - at : BLOCK;
-        // The last block begins before its own columns where they are too few.
-        size_t missing = !w->transposed && w->rows >= BLOCK ? BLOCK - columns : 0;
-        if (i->rows <= SKINNY_ROWS && !w->transposed && w->type != DTYPE_F64 && w->rows >= BLOCK)
-            p->kernels->skinny(i->rows, p->depth, p->tiles,
-                               (const char *)w->data +
-                                   (column - missing) * tensor_pitch(w) * dtype_size(w->type),
-                               w->type, tensor_pitch(w), c);
+    const struct tensor *t = &i->out->w;
+    size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
+    const char *from = (const char *)t->data + i->column * pitch * size;
+    const float *w = (const float *)from;
+    if (t->type != DTYPE_F32) {
+        if (pitch == p->depth)
+            p->kernels->widen(i->wide, from, t->type, i->columns * p->depth);
         else
-            multiply_block(p, i, column - missing, columns + missing, c);
-        store_block(p, i, c + missing, column, columns);
+            for (size_t r = 0; r < i->columns; r++)
+                p->kernels->widen(i->wide + r * p->depth, from + r * pitch * size, t->type,
+                                  p->depth);
+        w = i->wide;
+        pitch = p->depth;
     }
+    float c[COLUMNS * LANES];
+    for (size_t r = 0; r < i->rows; r += LANES) {
+        const float *a = p->panels + (i->row + r) * p->depth;
+        // The first panel meets weights that come from memory: row after row, as they lie.
+        multiply_panel(p, a, w, pitch, i->columns, r == 0 ? p->depth : SLICE, c);
+        store_panel(p->kernels, i, c, i->row + r, i->rows - r < LANES ? i->rows - r : LANES);
+    }
+}
+
+// wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
+static void gather_columns(const struct product *p, const struct linear_item *i, const char *from,
+                           size_t pitch)
+{
+    enum { AHEAD = 8 };
+    enum dtype type = i->out->w.type;
+    size_t step = pitch * dtype_size(type);
+    if (i->columns < COLUMNS)
+        memset(i->wide, 0, p->depth * COLUMNS * sizeof *i->wide);
+    for (size_t r = 0; r < p->depth; r++) {
+        for (size_t line = 0; line < COLUMNS * dtype_size(type); line += 64)
+            __builtin_prefetch((const char *)((uintptr_t)from + (r + AHEAD) * step + line), 0, 2);
+        if (type == DTYPE_F32 && i->columns == COLUMNS)
+            memcpy(i->wide + r * COLUMNS, from + r * step, COLUMNS * sizeof *i->wide);
+        else
+            p->kernels->widen(i->wide + r * COLUMNS, from + r * step, type, i->columns);
+    }
+}
+
+// Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
+// same order. A few rows read the weights where they lie, more of them a copy.
+static void turned_item(const struct product *p, const struct linear_item *i)
+{
+    const struct tensor *t = &i->out->w;
+    const struct kernels *k = p->kernels;
+    size_t pitch = tensor_pitch(t);
+    const char *from = (const char *)t->data + i->column * dtype_size(t->type);
+    const float *w = (const float *)from;
+    if (t->type != DTYPE_F32 || i->rows > k->tile || i->columns % LANES) {
+        gather_columns(p, i, from, pitch);
+        w = i->wide;
+        pitch = COLUMNS;
+    }
+    float c[TURNED_STEP * COLUMNS];
+    for (size_t row = 0; row < i->rows; row += TURNED_STEP) {
+        size_t rows = i->rows - row < TURNED_STEP ? i->rows - row : TURNED_STEP;
+        const float *x = p->x + (i->row + row) * p->depth;
+        for (size_t begin = 0; begin == 0 || begin < p->depth; begin += SLICE) {
+            size_t depth = p->depth - begin < SLICE ? p->depth - begin : SLICE;
+            for (size_t column = 0; column < i->columns; column += LANES)
+                for (size_t r = 0; r < rows; r += k->tile)
+                    k->tile_product(rows - r < k->tile ? rows - r : k->tile, depth,
+                                    w + begin * pitch + column, pitch, x + r * p->depth + begin,
+                                    p->depth, 1, c + r * COLUMNS + column, COLUMNS, begin > 0);
+        }
+        store_rows(k, i, c, COLUMNS, i->row + row, rows);
+    }
+}
+
+// Few rows: each weight is read once, as it lies. The last item begins before its own columns where
+// those are too few.
+static void skinny_item(const struct product *p, const struct linear_item *i)
+{
+    const struct tensor *t = &i->out->w;
+    size_t pitch = tensor_pitch(t), missing = SKINNY_COLUMNS - i->columns;
+    const char *from = (const char *)t->data + (i->column - missing) * pitch * dtype_size(t->type);
+    float c[TILE_MAX * SKINNY_COLUMNS];
+    for (size_t at = 0; at < SKINNY_COLUMNS; at += BLOCK)
+        p->kernels->skinny(i->rows, p->depth, p->turned, from + at * pitch * dtype_size(t->type),
+                           t->type, pitch, c + at, SKINNY_COLUMNS);
+    store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
+}
+
+static const float *turn_rows(struct device *d, const float *x, size_t n, size_t depth,
+                              struct err *e)
+{
+    if (n == 1)
+        return x;
+    float *turned = arena_alloc(&d->scratch, n, depth * sizeof(float), e);
+    if (turned)
+        cpu_kernels(d)->transpose(turned, n, x, depth, n, depth);
+    return turned;
+}
+
+static void product_item(const struct product *p, size_t number, int worker)
+{
+    const struct cut *cut = p->cut;
+    while (number >= cut->rows * cut->columns) {
+        number -= cut->rows * cut->columns;
+        cut++;
+    }
+    struct linear_item i = {.out = &p->out[cut - p->cut]};
+    const struct tensor *w = &i.out->w, *bias = &i.out->bias;
+    i.row = number / cut->columns * cut->height;
+    i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
+    i.column = number % cut->columns * cut->width;
+    i.columns = w->rows - i.column < cut->width ? w->rows - i.column : cut->width;
+    if (p->wide)
+        i.wide = p->wide + (size_t)worker * COLUMNS * p->depth;
+    if (bias->data)
+        dtype_to_f32(i.bias, (const char *)bias->data + i.column * dtype_size(bias->type),
+                     bias->type, i.columns);
+    (cut->skinny ? skinny_item : w->transposed ? turned_item : panel_item)(p, &i);
 }
 
 static void product_items(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct product *p = arg;
-    for (size_t number = begin; number < end; number++) {
-        const struct cut *cut = p->cut;
-        size_t at = number;
-        for (; at >= cut->rows * cut->columns; cut++)
-            at -= cut->rows * cut->columns;
-        struct linear_item i = {.out = &p->out[cut - p->cut]};
-        i.row = at / cut->columns * ROWS;
-        i.rows = p->n - i.row < ROWS ? p->n - i.row : ROWS;
-        i.column = at % cut->columns * COLUMNS;
-        i.columns = i.out->w.rows - i.column < COLUMNS ? i.out->w.rows - i.column : COLUMNS;
-        block_item(p, &i);
+    for (size_t i = begin; i < end; i++)
+        product_item(arg, i, worker);
+}
+
+static const float *make_panels(struct device *d, const float *x, size_t n, size_t depth,
+                                struct err *e)
+{
+    size_t panels = (n + LANES - 1) / LANES;
+    struct pack pack = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth};
+    pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
+    if (pack.panels)
+        threads_for(panels, cpu_grain(depth * LANES), pack_panels, &pack);
+    return pack.panels;
+}
+
+size_t cpu_linear_scratch(size_t rows, size_t depth, int widens)
+{
+    size_t panels = (rows + LANES - 1) / LANES * LANES;
+    return (panels + (widens ? (size_t)threads_count() * COLUMNS : 0)) * depth * sizeof(float);
+}
+
+// How the product with w is cut; `block`: rows of x that stay in the cache.
+static struct cut cut_product(const struct kernels *k, const struct tensor *w, size_t n,
+                              size_t block)
+{
+    struct cut cut = {.height = w->transposed ? TURNED_ROWS : block, .width = COLUMNS};
+    // A full tile of rows is faster as a panel, unless that has to widen the weights.
+    size_t most = w->type == DTYPE_F32 ? k->tile - k->tile / 6 : k->tile;
+    cut.skinny = n <= most && !w->transposed && w->type != DTYPE_F64 && w->rows >= SKINNY_COLUMNS;
+    if (cut.skinny) {
+        cut.height = n;
+        cut.width = SKINNY_COLUMNS;
     }
-}
-
-static const float *make_tiles(struct device *d, const float *x, size_t n, size_t depth,
-                               struct err *e)
-{
-    const struct kernels *k = cpu_kernels(d);
-    if (n == 1)
-        return x;
-    struct pack pack = {.kernels = k, .x = x, .n = n, .depth = depth};
-    pack.tiles = arena_alloc(&d->scratch, n, depth * sizeof(float), e);
-    if (pack.tiles)
-        threads_for((n + k->tile - 1) / k->tile, cpu_grain(depth * k->tile), pack_tiles, &pack);
-    return pack.tiles;
-}
-
-size_t cpu_linear_scratch(size_t rows, size_t depth)
-{
-    return rows * depth * sizeof(float);
+    cut.columns = (w->rows + cut.width - 1) / cut.width;
+    cut.rows = (n + cut.height - 1) / cut.height;
+    return cut;
 }
 
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
+    const struct kernels *k = cpu_kernels(d);
     assert(count >= 1 && count <= LINEAR_MAX);
-    assert(ROWS % cpu_kernels(d)->tile == 0);
+    assert(COLUMNS % k->tile == 0 && TURNED_STEP % k->tile == 0);
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
-    size_t depth = out[0].w.cols, total = 0;
-    struct product p = {.kernels = cpu_kernels(d), .n = n, .depth = depth, .out = out};
+    size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES, total = 0;
+    struct product p = {.kernels = k, .x = x, .n = n, .depth = depth, .out = out};
+    size_t block = PANEL_BYTES / (depth * LANES * sizeof(float));
+    block = (block < 1 ? 1 : block > panels ? panels : block) * LANES;
+    int widen = 0, plain = 0, skinny = 0;
     for (size_t i = 0; i < count; i++) {
-        assert(out[i].w.cols == depth);
-        p.cut[i].columns = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
-        p.cut[i].rows = (n + ROWS - 1) / ROWS;
+        const struct tensor *w = &out[i].w;
+        assert(w->cols == depth);
+        p.cut[i] = cut_product(k, w, n, block);
         total += p.cut[i].rows * p.cut[i].columns;
+        skinny |= p.cut[i].skinny;
+        widen |= !p.cut[i].skinny && (w->type != DTYPE_F32 || w->transposed);
+        plain |= !p.cut[i].skinny && !w->transposed;
     }
-    p.tiles = make_tiles(d, x, n, depth, e);
-    if (!p.tiles)
+    if ((skinny && !(p.turned = turn_rows(d, x, n, depth, e))) ||
+        (plain && !(p.panels = make_panels(d, x, n, depth, e))) ||
+        (widen && !(p.wide = arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS,
+                                         depth * sizeof(float), e))))
         return -1;
-    threads_for(total, cpu_grain(COLUMNS * depth * (n < ROWS ? n : ROWS) / 16), product_items, &p);
+    threads_for(total, cpu_grain(COLUMNS * depth * block / 16), product_items, &p);
     arena_rewind(&d->scratch, mark);
     return 0;
 }
