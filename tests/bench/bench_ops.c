@@ -453,6 +453,10 @@ int main(int argc, char **argv)
     products("1x768x50257 in-out", 1, 768, 50257, 0, 1);
     products("1x768x50257", 1, 768, 50257, 0, 0);
     products("1x576x49152", 1, HIDDEN, VOCAB, 0, 0);
+    products("2x576x49152", 2, HIDDEN, VOCAB, 0, 0);
+    products("4x576x49152", 4, HIDDEN, VOCAB, 0, 0);
+    products("8x576x49152", 8, HIDDEN, VOCAB, 0, 0);
+    products("12x576x49152", 12, HIDDEN, VOCAB, 0, 0);
     attentions("4x256", SEQUENCES, LENGTH, 0, 1, 0, 0);
     attentions("1x1024", 1, 1024, 0, 1, 0, 0);
     attentions("1x1024 window 128", 1, 1024, 0, 1, 128, 0);

@@ -269,6 +269,41 @@ static void block_tiles(void)
         }
 }
 
+// Few rows have the bits of tile_product, whatever the type of the weights and the depth; and what
+// stands beside the results stays.
+static void skinny_products(void)
+{
+    enum { DEEP = 600, PITCH = 613, LDC = BLOCK + 3 };
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    kit_begin(5);
+    float *plain = normals(BLOCK * PITCH, 1), *w = zeros(BLOCK * PITCH);
+    float *x = normals(DEEP * TILE_MAX, 1), *turned = zeros(DEEP * TILE_MAX);
+    void *stored = kit_alloc(BLOCK * PITCH, sizeof(float));
+    for (size_t i = 0; i < 24 * kernels->tile; i++) {
+        enum dtype type = types[i % 3];
+        size_t rows = 1 + i / 24, wrong = 0,
+               depth =
+                   ONE_OF(1, 2, 15, 16, 17, 31, 32, 33, 64, 255, 256, 257, 512, 544, 575, 576, 600);
+        float expected[LDC * TILE_MAX], c[LDC * TILE_MAX];
+        dtype_from_f32(stored, plain, type, BLOCK * PITCH);
+        dtype_to_f32(w, stored, type, BLOCK * PITCH);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t k = 0; k < depth; k++)
+                turned[k * rows + r] = x[r * DEEP + k];
+        for (size_t n = 0; n < LDC * rows; n++)
+            expected[n] = c[n] = 7;
+        for (size_t o = 0; o < BLOCK; o += LANES) {
+            float *side = zeros(depth * LANES);
+            kernels->transpose(side, LANES, w + o * PITCH, PITCH, LANES, depth);
+            kernels->tile_product(rows, depth, side, LANES, x, DEEP, 1, expected + o, LDC, 0);
+        }
+        kernels->skinny(rows, depth, turned, stored, type, PITCH, c, LDC);
+        for (size_t n = 0; n < LDC * rows; n++)
+            wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
+        CHECK(wrong == 0);
+    }
+}
+
 // Sets agree with the plain one within rounding.
 static void agrees(void)
 {
@@ -442,6 +477,7 @@ int main(void)
         run_named("activations are accurate", activations_are_accurate);
         run_named("tiles", tiles);
         run_named("tiles over blocks", block_tiles);
+        run_named("few rows", skinny_products);
         run_named("widens", widens);
         run_named("transposes", transposes);
         run_named("agrees with base", agrees);

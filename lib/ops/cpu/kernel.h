@@ -10,6 +10,7 @@
 enum {
     LANES = 16,    // a panel: 16 vectors side by side, [k][16]
     TILE_MAX = 12, // most rows on the broadcast side
+    BLOCK = 32,    // outputs of a product of few rows: a multiple of two registers
     SLICE = 256,   // products summed in a register before they join the total
 };
 
@@ -26,6 +27,11 @@ struct kernels {
     void (*tile_blocks)(size_t rows, size_t first, size_t end, const float *a,
                         const uint32_t *block, size_t block_stride, size_t lda, const float *b,
                         size_t n_stride, float *c, size_t ldc);
+    // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k * rows + r] *
+    // w[o * pitch + k], r < rows <= tile: the sums of tile_product, in the same order. The weights
+    // are F32, F16 or BF16, and each is read once.
+    void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
+                   size_t pitch, float *c, size_t ldc);
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Matrix products. Forward: own tiles, because a library's product chooses its kernel by the shape
 // of the batch and so gives a row other bits in other company; and because a few rows (sampling)
-// must stream the weights once, in place, without packing them. Backward: OpenBLAS on fixed tiles.
-#include "ops/cpu/cpu.h"
+// must stream the weights once, in place, without packing them.
 #include "base/thread.h"
-#include "ops/cpu/blas.h"
+#include "ops/cpu/cpu.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
     COLUMNS = 48, // outputs a work item makes for each panel: a multiple of every tile and of LANES
-    PANEL_BYTES = 192 * 1024, // of x that stay in the second-level cache while weights pass
-    TURNED_ROWS = 480,        // of x in an item of transposed weights
-    TURNED_STEP = 48,         // of them at a time: a multiple of every tile
+    PANEL_BYTES = 192 * 1024,   // of x that stay in the second-level cache while weights pass
+    TURNED_ROWS = 480,          // of x in an item of transposed weights
+    TURNED_STEP = 48,           // of them at a time: a multiple of every tile
+    SKINNY_COLUMNS = 2 * BLOCK, // outputs of an item of few rows
 };
 
 struct pack {
@@ -41,12 +41,14 @@ static void pack_panels(void *arg, size_t begin, size_t end, int worker)
 // How an output is cut into items.
 struct cut {
     size_t rows, columns; // blocks of rows and of columns
-    size_t height;        // rows of a block
+    size_t height, width; // rows and columns of a block
+    int skinny;           // few rows, with weights that the loops read as they lie
 };
 
 struct product {
     const struct kernels *kernels;
     const float *x, *panels;
+    const float *turned; // x as [depth][n], where rows are few
     size_t n, depth;
     const struct linear *out;
     struct cut cut[LINEAR_MAX];
@@ -56,23 +58,23 @@ struct product {
 struct linear_item {
     const struct linear *out;
     size_t row, rows, column, columns;
-    float bias[COLUMNS];
+    float bias[SKINNY_COLUMNS];
     float *wide;
 };
 
-// c [rows][COLUMNS] to y's rows from `row` on, of `i`'s columns.
+// c [rows][pitch] to y's rows from `row` on, of `i`'s columns.
 static void store_rows(const struct kernels *kernels, const struct linear_item *i, float *c,
-                       size_t row, size_t rows)
+                       size_t pitch, size_t row, size_t rows)
 {
     const struct linear *o = i->out;
     for (size_t r = 0; r < rows; r++) {
         float *y = o->y + (row + r) * o->w.rows + i->column;
         if (o->bias.data)
-            kernels->add(c + r * COLUMNS, i->bias, i->columns);
+            kernels->add(c + r * pitch, i->bias, i->columns);
         if (o->add)
-            kernels->add(y, c + r * COLUMNS, i->columns);
+            kernels->add(y, c + r * pitch, i->columns);
         else
-            memcpy(y, c + r * COLUMNS, i->columns * sizeof *y);
+            memcpy(y, c + r * pitch, i->columns * sizeof *y);
     }
 }
 
@@ -88,7 +90,7 @@ static void store_panel(const struct kernels *kernels, const struct linear_item 
         return;
     }
     kernels->transpose(turned, COLUMNS, c, LANES, i->columns, rows);
-    store_rows(kernels, i, turned, row, rows);
+    store_rows(kernels, i, turned, COLUMNS, row, rows);
 }
 
 // c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
@@ -178,8 +180,33 @@ static void turned_item(const struct product *p, const struct linear_item *i)
                                     w + begin * pitch + column, pitch, x + r * p->depth + begin,
                                     p->depth, 1, c + r * COLUMNS + column, COLUMNS, begin > 0);
         }
-        store_rows(k, i, c, i->row + row, rows);
+        store_rows(k, i, c, COLUMNS, i->row + row, rows);
     }
+}
+
+// Few rows: each weight is read once, as it lies. The last item begins before its own columns where
+// those are too few.
+static void skinny_item(const struct product *p, const struct linear_item *i)
+{
+    const struct tensor *t = &i->out->w;
+    size_t pitch = tensor_pitch(t), missing = SKINNY_COLUMNS - i->columns;
+    const char *from = (const char *)t->data + (i->column - missing) * pitch * dtype_size(t->type);
+    float c[TILE_MAX * SKINNY_COLUMNS];
+    for (size_t at = 0; at < SKINNY_COLUMNS; at += BLOCK)
+        p->kernels->skinny(i->rows, p->depth, p->turned, from + at * pitch * dtype_size(t->type),
+                           t->type, pitch, c + at, SKINNY_COLUMNS);
+    store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
+}
+
+static const float *turn_rows(struct device *d, const float *x, size_t n, size_t depth,
+                              struct err *e)
+{
+    if (n == 1)
+        return x;
+    float *turned = arena_alloc(&d->scratch, n, depth * sizeof(float), e);
+    if (turned)
+        cpu_kernels(d)->transpose(turned, n, x, depth, n, depth);
+    return turned;
 }
 
 static void product_item(const struct product *p, size_t number, int worker)
@@ -193,14 +220,14 @@ static void product_item(const struct product *p, size_t number, int worker)
     const struct tensor *w = &i.out->w, *bias = &i.out->bias;
     i.row = number / cut->columns * cut->height;
     i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
-    i.column = number % cut->columns * COLUMNS;
-    i.columns = w->rows - i.column < COLUMNS ? w->rows - i.column : COLUMNS;
+    i.column = number % cut->columns * cut->width;
+    i.columns = w->rows - i.column < cut->width ? w->rows - i.column : cut->width;
     if (p->wide)
         i.wide = p->wide + (size_t)worker * COLUMNS * p->depth;
     if (bias->data)
         dtype_to_f32(i.bias, (const char *)bias->data + i.column * dtype_size(bias->type),
                      bias->type, i.columns);
-    (w->transposed ? turned_item : panel_item)(p, &i);
+    (cut->skinny ? skinny_item : w->transposed ? turned_item : panel_item)(p, &i);
 }
 
 static void product_items(void *arg, size_t begin, size_t end, int worker)
@@ -226,140 +253,52 @@ size_t cpu_linear_scratch(size_t rows, size_t depth, int widens)
     return (panels + (widens ? (size_t)threads_count() * COLUMNS : 0)) * depth * sizeof(float);
 }
 
+// How the product with w is cut; `block`: rows of x that stay in the cache.
+static struct cut cut_product(const struct kernels *k, const struct tensor *w, size_t n,
+                              size_t block)
+{
+    struct cut cut = {.height = w->transposed ? TURNED_ROWS : block, .width = COLUMNS};
+    // A full tile of rows is faster as a panel, unless that has to widen the weights.
+    size_t most = w->type == DTYPE_F32 ? k->tile - k->tile / 6 : k->tile;
+    cut.skinny = n <= most && !w->transposed && w->type != DTYPE_F64 && w->rows >= SKINNY_COLUMNS;
+    if (cut.skinny) {
+        cut.height = n;
+        cut.width = SKINNY_COLUMNS;
+    }
+    cut.columns = (w->rows + cut.width - 1) / cut.width;
+    cut.rows = (n + cut.height - 1) / cut.height;
+    return cut;
+}
+
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
+    const struct kernels *k = cpu_kernels(d);
     assert(count >= 1 && count <= LINEAR_MAX);
-    assert(COLUMNS % cpu_kernels(d)->tile == 0 && TURNED_STEP % cpu_kernels(d)->tile == 0);
+    assert(COLUMNS % k->tile == 0 && TURNED_STEP % k->tile == 0);
     if (n == 0)
         return 0;
     struct arena_mark mark = arena_mark(&d->scratch);
     size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES, total = 0;
-    struct product p = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth, .out = out};
+    struct product p = {.kernels = k, .x = x, .n = n, .depth = depth, .out = out};
     size_t block = PANEL_BYTES / (depth * LANES * sizeof(float));
     block = (block < 1 ? 1 : block > panels ? panels : block) * LANES;
-    int widen = 0, plain = 0;
+    int widen = 0, plain = 0, skinny = 0;
     for (size_t i = 0; i < count; i++) {
-        struct cut *cut = &p.cut[i];
-        assert(out[i].w.cols == depth);
-        cut->height = out[i].w.transposed ? TURNED_ROWS : block;
-        cut->columns = (out[i].w.rows + COLUMNS - 1) / COLUMNS;
-        cut->rows = (n + cut->height - 1) / cut->height;
-        total += cut->rows * cut->columns;
-        widen |= out[i].w.type != DTYPE_F32 || out[i].w.transposed;
-        plain |= !out[i].w.transposed;
+        const struct tensor *w = &out[i].w;
+        assert(w->cols == depth);
+        p.cut[i] = cut_product(k, w, n, block);
+        total += p.cut[i].rows * p.cut[i].columns;
+        skinny |= p.cut[i].skinny;
+        widen |= !p.cut[i].skinny && (w->type != DTYPE_F32 || w->transposed);
+        plain |= !p.cut[i].skinny && !w->transposed;
     }
-    if ((plain && !(p.panels = make_panels(d, x, n, depth, e))) ||
+    if ((skinny && !(p.turned = turn_rows(d, x, n, depth, e))) ||
+        (plain && !(p.panels = make_panels(d, x, n, depth, e))) ||
         (widen && !(p.wide = arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS,
                                          depth * sizeof(float), e))))
         return -1;
     threads_for(total, cpu_grain(COLUMNS * depth * block / 16), product_items, &p);
-    arena_rewind(&d->scratch, mark);
-    return 0;
-}
-
-// Cuts `size` into pieces of about `target`, multiples of 16; depends on the shape alone.
-static size_t piece(size_t size, size_t target)
-{
-    size_t pieces = (size + target / 2) / target;
-    if (pieces < 1)
-        pieces = 1;
-    size_t length = (size + pieces - 1) / pieces;
-    return (length + 15) / 16 * 16;
-}
-
-struct grid {
-    const float *dy, *x, *w;
-    float *out;
-    size_t n, width, depth; // dy [n, width], x [n, depth], w [width, depth]
-    size_t pitch;           // of w or of its gradient
-    int transposed;         // [depth, width]
-    size_t row_piece, column_piece, columns;
-    float beta;
-};
-
-// Cuts out [rows, depth] into tiles; returns their number.
-static size_t grid_cut(struct grid *g, size_t rows, size_t row_target, size_t column_target)
-{
-    g->row_piece = piece(rows, row_target);
-    g->column_piece = piece(g->depth, column_target);
-    g->columns = (g->depth + g->column_piece - 1) / g->column_piece;
-    return (rows + g->row_piece - 1) / g->row_piece * g->columns;
-}
-
-// dx[rows, columns] = dy[rows, :] w[:, columns]
-static void input_tile(const struct grid *g, size_t i)
-{
-    size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
-    size_t rows = g->n - row < g->row_piece ? g->n - row : g->row_piece;
-    size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    blas_sgemm(CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, rows, columns, g->width,
-               g->dy + row * g->width, g->width, g->w + column * (g->transposed ? g->pitch : 1),
-               g->pitch, g->beta, g->out + row * g->depth + column, g->depth);
-}
-
-// dw[rows, columns] += dy[:, rows]^T x[:, columns]
-static void weight_tile(const struct grid *g, size_t i)
-{
-    size_t row = i / g->columns * g->row_piece, column = i % g->columns * g->column_piece;
-    size_t rows = g->width - row < g->row_piece ? g->width - row : g->row_piece;
-    size_t columns = g->depth - column < g->column_piece ? g->depth - column : g->column_piece;
-    if (g->transposed)
-        blas_sgemm(CblasTrans, CblasNoTrans, columns, rows, g->n, g->x + column, g->depth,
-                   g->dy + row, g->width, 1, g->out + column * g->pitch + row, g->pitch);
-    else
-        blas_sgemm(CblasTrans, CblasNoTrans, rows, columns, g->n, g->dy + row, g->width,
-                   g->x + column, g->depth, 1, g->out + row * g->pitch + column, g->pitch);
-}
-
-// Both products are one list of tiles, so that threads wait for each other once.
-struct gradients {
-    struct grid input, weight;
-    size_t input_tiles, weight_tiles; // 0: not wanted
-};
-
-static void gradient_tiles(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct gradients *g = arg;
-    for (size_t i = begin; i < end; i++)
-        if (i < g->input_tiles)
-            input_tile(&g->input, i);
-        else
-            weight_tile(&g->weight, i - g->input_tiles);
-}
-
-int cpu_backward_open(struct device *d, struct err *e)
-{
-    return blas_open(e);
-}
-
-int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
-                        size_t n, const struct tensor *w, const struct tensor *bias, struct err *e)
-{
-    if (n == 0)
-        return 0;
-    if (blas_open(e) < 0)
-        return -1;
-    struct arena_mark mark = arena_mark(&d->scratch);
-    struct grid both = {.dy = dy, .x = x, .n = n, .width = w->rows, .depth = w->cols};
-    both.pitch = tensor_pitch(w);
-    both.transposed = w->transposed;
-    struct gradients g = {.input = both, .weight = both};
-    if (dx) {
-        g.input.w = cpu_f32(d, w, &g.input.pitch, e);
-        if (!g.input.w)
-            return -1;
-        g.input.out = dx;
-        g.input.beta = add ? 1 : 0;
-        g.input_tiles = grid_cut(&g.input, n, 256, 288);
-    }
-    if (w->grad) {
-        g.weight.out = w->grad;
-        g.weight_tiles = grid_cut(&g.weight, w->rows, 384, 288);
-    }
-    threads_for(g.input_tiles + g.weight_tiles, 1, gradient_tiles, &g);
-    if (bias && bias->data && bias->grad)
-        cpu_kernels(d)->column_sums(bias->grad, dy, n, w->rows, w->rows);
     arena_rewind(&d->scratch, mark);
     return 0;
 }
