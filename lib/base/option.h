@@ -148,7 +148,7 @@ extern const char *const option_dtypes[]; // those that this build computes in
         OPT_TEXT(0, "config", &(c)->config, "FILE",                                                \
                  "read options from FILE, one `name = value` per line; the command line takes "    \
                  "precedence"),                                                                    \
-        OPT_FLAG('q', "quiet", &(c)->quiet, "print errors and warnings only"),                                  \
+        OPT_FLAG('q', "quiet", &(c)->quiet, "print errors and warnings only"),                     \
         OPT_FLAG('v', "verbose", &(c)->verbose, "print more"), OPT_END
 #define OPTION_METRICS(c)                                                                          \
     OPT_TEXT(0, "metrics", &(c)->metrics, "FILE",                                                  \
