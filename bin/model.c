@@ -232,7 +232,8 @@ static void print_table(const struct model *m, const struct device *d, const cha
         printf("  %-24s %10.1f MiB\n", holding[i].text, mebibytes(holding[i].bytes));
     struct needs_options o = needs_options_of(m, d);
     needs_print(m, &o, stdout);
-    message_note("available on this machine now: %.1f MiB", mebibytes(memory_available()));
+    if (common.verbose)
+        message_note("available on this machine now: %.1f MiB", mebibytes(memory_available()));
     if (pace)
         pace_print(pace, &o, (uint64_t)tokens, stdout);
 }
