@@ -258,8 +258,8 @@ static struct cut cut_product(const struct kernels *k, const struct tensor *w, s
                               size_t block)
 {
     struct cut cut = {.height = w->transposed ? TURNED_ROWS : block, .width = COLUMNS};
-    // A full tile of rows is faster as a panel, unless that has to widen the weights.
-    size_t most = w->type == DTYPE_F32 ? k->tile - k->tile / 6 : k->tile;
+    // More than half a tile of rows is faster as a panel, unless that has to widen the weights.
+    size_t most = w->type == DTYPE_F32 ? k->tile / 2 : k->tile;
     cut.skinny = n <= most && !w->transposed && w->type != DTYPE_F64 && w->rows >= SKINNY_COLUMNS;
     if (cut.skinny) {
         cut.height = n;
