@@ -48,7 +48,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz faults install uninstall clean help
+.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz faults install install-strip uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -74,7 +74,7 @@ help:
 	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60, or FUZZERS="config stream" (needs clang)'
 	@echo 'make faults        each call of each program fails once, the power at any point: half an hour;'
 	@echo '                   FAULTS="sft-train toks-cat", FAULT_RUNS=2000 (per case)'
-	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make uninstall'
+	@echo 'make install       to DESTDIR and PREFIX [$(PREFIX)]; make install-strip, without symbols; make uninstall'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands of the build.'
 	@echo 'Before they build, demo, compare, fidelity, test, lint, bench and fuzz install the Debian packages that'
@@ -256,10 +256,13 @@ endef
 COMPLETED := $(filter-out densepath,$(PROGRAMS))
 # Links of a document in share/doc/densepath to what the tree has beside it, and PREFIX elsewhere.
 INSTALLED_LINKS := -e 's,\]\(man/([^)]*\.([0-9]))\),](../../man/man\2/\1),g' -e 's,\]\(pipelines/,](../../densepath/pipelines/,g'
+install-strip: WITHOUT_SYMBOLS := -s
+install-strip: install
 install uninstall: export ROOT = $(DESTDIR)$(PREFIX)
 install: programs
 	@set -e; set -- $(strip $(installed)); while [ $$# -gt 0 ]; do \
-		install -D -m $$1 $$2 "$$ROOT/$$3/$$4"; shift 4; done
+		symbols=; [ "$$3" != bin ] || symbols='$(WITHOUT_SYMBOLS)'; \
+		install -D $$symbols -m $$1 $$2 "$$ROOT/$$3/$$4"; shift 4; done
 	@set -e; for name in $(COMPLETED); do \
 		ln -sf densepath "$$ROOT/share/bash-completion/completions/$$name"; \
 		ln -sf densepath.fish "$$ROOT/share/fish/vendor_completions.d/$$name.fish"; done

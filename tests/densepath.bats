@@ -110,6 +110,10 @@ pipelines() { # the names of all
     env -u BIN PATH=/usr/bin:/bin "$there/share/densepath/pipelines/perplexity" -m sft --json demos.jsonl --field prompt |
         jq -e '.documents == 12'
     cd ..
+    whole=$(stat -c %s "$PWD/de st/my programs/bin/tok")
+    env -u BUILD make -C "$tree" -s install-strip DESTDIR="$PWD/de st" PREFIX='/my programs' >/dev/null
+    [ "$(stat -c %s "$PWD/de st/my programs/bin/tok")" -lt $((whole / 2)) ]
+    "$PWD/de st/my programs/bin/tok" --version >/dev/null
     env -u BUILD make -C "$tree" -s uninstall DESTDIR="$PWD/de st" PREFIX='/my programs' >/dev/null
     [ -z "$(find 'de st' -not -type d)" ]
 }
