@@ -100,7 +100,7 @@ bare_tree() { # PACKAGE...
 bare_make() { # ARGUMENT...
     rm -f asked
     # What make prints of its folders is none of this.
-    (unset MAKEFLAGS MAKELEVEL BUILD BIN && PATH=$PWD/system:$PATH make --no-print-directory -s -C tree "$@") \
+    (unset MAKEFLAGS MAKELEVEL BUILD BIN SANITIZE && PATH=$PWD/system:$PATH make --no-print-directory -s -C tree "$@") \
         >said 2>complaint
 }
 
