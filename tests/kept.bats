@@ -97,27 +97,28 @@ endless=(--steps 999999999 --batch-size 2 --max-new-tokens 4)
     killed sft metrics -m base --metrics metrics demos.jsonl -- --max-steps 999999999 "${all[@]}"
 }
 
-@test "Ctrl-C, which reaches every process: 75 where a state was saved, else the signal's" {
-    # In a group of its own, with SIGINT as a terminal has it.
-    for i in {1..200}; do sed "s/\"id\":\"/&$i-/" demos.jsonl; done >many.jsonl
-    begin env --default-signal=INT setsid "$P/sft" -m base -o out many.jsonl -- --num-train-epochs 1000 --metrics log.jsonl
-    await has_lines log.jsonl 2
+# SIGINT for the group of `begin setsid ...`, until nobody of it is left: its status.
+interrupted_group() {
     kill -INT -- "-$pid"
     status=0
     wait "$pid" || status=$?
     await all_gone
     cat said
+}
+
+@test "Ctrl-C, which reaches every process: 75 where a state was saved, else the signal's" {
+    # In a group of its own, with SIGINT as a terminal has it.
+    for i in {1..200}; do sed "s/\"id\":\"/&$i-/" demos.jsonl; done >many.jsonl
+    begin env --default-signal=INT setsid "$P/sft" -m base -o out many.jsonl -- --num-train-epochs 1000 --metrics log.jsonl
+    await has_lines log.jsonl 2
+    interrupted_group
     [ "$status" -eq 75 ]
     [ -s out.partial/state.safetensors ]
     # Nobody has a state here.
     begin env --default-signal=INT setsid "$P/reinforce" -m sft -o none --steps 1 --batch-size 2 --max-new-tokens 4 \
         --reward 'touch begun; sleep 1000' demos.jsonl
     await [ -e begun ]
-    kill -INT -- "-$pid"
-    status=0
-    wait "$pid" || status=$?
-    await all_gone
-    cat said
+    interrupted_group
     [ "$status" -eq 130 ]
     [ -z "$(find tmp -mindepth 1 -type d)" ]
 }
