@@ -54,7 +54,7 @@ PAGES    := $(wildcard man/*.[157])
 all: programs
 	@echo 'Densepath $(VERSION) with $(shell $(CC) -dumpmachine 2>/dev/null), $(CC)' \
 		'$(shell $(CC) -dumpversion 2>/dev/null): $(BINDIR)/{$(subst $(eval) ,$(comma),$(PROGRAMS))}'
-	@echo 'It computes on the CPU, in fp32. CUDA and MPI are not used in this version.'
+	@echo 'It computes on the CPU, in fp32 or with products of bf16. CUDA and MPI are not used in this version.'
 programs: $(PROGRAMS:%=$(BINDIR)/%)
 units: $(UNITS) $(FIDELITY)
 benches: $(BENCHES)
@@ -100,6 +100,8 @@ ifeq ($(shell uname -m),x86_64)
 $(BUILD)/lib/ops/cpu/kernel_avx2.o: OBJECT_FLAGS += -mavx2 -mfma
 $(BUILD)/lib/ops/cpu/kernel_avx512.o: OBJECT_FLAGS += -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma \
 	-mprefer-vector-width=512
+$(BUILD)/lib/ops/cpu/kernel_avx512bf16.o: OBJECT_FLAGS += -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx512bf16 \
+	-mfma -mprefer-vector-width=512
 endif
 # Loops over whole models, and over the symbols of words: vectorised also by compilers that do not at -O2
 # (no change of results).

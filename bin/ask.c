@@ -118,6 +118,7 @@ int main(int argc, char **argv)
         return program_usage(&program, "a chat goes on from one answer: %s needs a question",
                              opt.json ? "--json" : "-n");
     opt.device = engine.device;
+    opt.products = (enum products)engine.dtype;
     opt.output = common.output;
     opt.reply.seed = common.seed;
     opt.reply.interruptible = chats;

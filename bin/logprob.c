@@ -59,6 +59,7 @@ int main(int argc, char **argv)
         return program_usage(&program, "--as NAME is missing: what should the column be called?");
     run.model = engine.model;
     run.device = engine.device;
+    run.products = (enum products)engine.dtype;
     run.fingerprint = tokenizer_fingerprint_of;
     run.output = common.output;
     run.verbose = common.verbose;

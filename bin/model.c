@@ -317,7 +317,7 @@ static int run_info(char **operand, int n, struct err *e)
     char fingerprint[24] = "";
     if (!m)
         return -1;
-    int result = device_open(&device, NULL, e);
+    int result = device_open(&device, NULL, PRODUCTS_FP32, e);
     if (result == 0 && (size_t)max_length > model_positions(m))
         result = err_set(e, STATUS_USAGE, "--max-length %lld: the model has %zu positions",
                          (long long)max_length, model_positions(m));

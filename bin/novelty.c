@@ -209,7 +209,7 @@ int main(int argc, char **argv)
         return program_usage(&program, "--demonstrations is missing: which stream is familiar?");
     if (!*as)
         return program_usage(&program, "--as: the column needs a name");
-    if (device_open(&device, engine.device, &e) < 0)
+    if (device_open(&device, engine.device, (enum products)engine.dtype, &e) < 0)
         return signals_exit_status(message_fail(&e));
     struct model *m = model_open(engine.model, &e);
     if (m)

@@ -182,7 +182,7 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
     struct device device;
     struct score_columns columns;
     struct reward_scorer scorer;
-    if (device_open(&device, engine.device, e) < 0)
+    if (device_open(&device, engine.device, (enum products)engine.dtype, e) < 0)
         return -1;
     struct model *m = model_open_reward(engine.model, e);
     if (!m) {

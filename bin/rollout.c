@@ -72,6 +72,7 @@ int main(int argc, char **argv)
     run.text = &text;
     run.model = engine.model;
     run.device = engine.device;
+    run.products = (enum products)engine.dtype;
     run.output = common.output;
     run.verbose = common.verbose;
     run.seed = common.seed;

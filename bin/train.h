@@ -120,6 +120,7 @@ static inline int train_start(const struct program *p, int argc, char **argv,
     run->tokenizer = found ? tokenizer : NULL;
     run->model = engine->model;
     run->device = engine->device;
+    run->products = (enum products)engine->dtype;
     run->output = common->output;
     run->input[0] = operands->n ? operands->text[0] : NULL;
     run->metrics = common->metrics;

@@ -307,13 +307,13 @@ END
     done < <(pipelines)
 }
 
-@test "--help offers what this build has: fp32 on the CPU; others are refused" {
+@test "--help offers what this build has: fp32 and products of bf16, on the CPU; others are refused" {
     for name in sft-train logprob rollout pair-train reward-train reinforce-step novelty; do
         "$BIN/$name" --list-options >list
         [ "$(awk -F'\t' '$1 == "device" { print $3 }' list)" = cpu ]
-        [ "$(awk -F'\t' '$1 == "dtype" { print $3 }' list)" = fp32 ]
-        run -2 "$BIN/$name" -m nowhere --dtype bf16
-        [[ $output == "$name: --dtype: 'bf16': this build has only fp32"* ]]
+        [ "$(awk -F'\t' '$1 == "dtype" { print $3 }' list)" = 'fp32|bf16' ]
+        run -2 "$BIN/$name" -m nowhere --dtype fp16
+        [[ $output == "$name: --dtype: 'fp16' is not one of fp32|bf16"* ]]
         run -2 "$BIN/$name" -m nowhere --device cuda
     done
     for name in sft-train pair-train reinforce-step 'model init' 'model average'; do

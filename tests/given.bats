@@ -357,7 +357,7 @@ renamed() { # DIR FILTER
     # What is more than the beginning of one of ours.
     says 2 "unknown option '--lr': here it is --learning-rate (see \`sft-train --help\`)" sft-train --lr 1e-5
     says 2 "unknown option '--max_seq_length': here it is --max-length of tok (see \`sft-train --help\`)" sft-train --max_seq_length 512
-    says 2 "unknown option '--bf16': this version computes in fp32 (see \`sft-train --help\`)" sft-train --bf16
+    says 2 "unknown option '--bf16': here it is --dtype (--dtype bf16: its products; sums and masters stay fp32) (see \`sft-train --help\`)" sft-train --bf16
     says 2 "unknown option '--actor_rollout_ref.actor.optim.lr': here it is --learning-rate (see \`reinforce-step --help\`)" \
         reinforce-step --actor_rollout_ref.actor.optim.lr=1e-6
     says 2 "unknown option '--beta': here it is --kl (NAME:COEF) (see \`reinforce-step --help\`)" reinforce-step --beta 0.04

@@ -285,7 +285,7 @@ reference() { # the reference's sequences as a twin
         "$BIN/toks" view -H avx2 | jq -e '.provenance[-1].kernels == "fma"'
     fi
     "$BIN/toks" view -H out | jq -e '.provenance[-1].kernels == "plain"'
-    leaves_nothing fails 2 "DENSEPATH_KERNELS=fast: there are base, avx2 and avx512" \
+    leaves_nothing fails 2 "DENSEPATH_KERNELS=fast: there are base, avx2, avx512 and avx512bf16" \
         env DENSEPATH_KERNELS=fast "${score[@]}" -o new demos.toks
     leaves_nothing fails 2 "DENSEPATH_KERNELS=: there are" env DENSEPATH_KERNELS= "${score[@]}" -o new demos.toks
 }

@@ -72,7 +72,7 @@ int asking_open(struct asking *a, const struct ask_options *o, struct err *e)
 {
     memset(a, 0, sizeof *a);
     a->o = o;
-    if (device_open(&a->device, o->device, e) < 0)
+    if (device_open(&a->device, o->device, o->products, e) < 0)
         return -1;
     for (int i = 0; i < o->models.n; i++)
         if (speaker_open(&a->speaker[a->n++], o->models.text[i], &o->speaker, e) < 0)

@@ -10,6 +10,7 @@
 struct ask_options {
     struct option_texts models;
     const char *device;
+    enum products products;
     struct speaker_options speaker;
     const char *system; // what the system's message says, or NULL
     struct reply_options reply;

@@ -7,7 +7,8 @@
 
 static const char per_update[] = "records per update, over all devices and accumulation";
 static const char operands[] = "data are given as operands: FILE..., or on standard input";
-static const char fp32[] = "this version computes in fp32";
+static const char fp32[] = "--dtype is fp32, or bf16 for products; sums and masters are fp32";
+static const char bf16[] = "--dtype bf16: its products; sums and masters stay fp32";
 static const char backend[] = "there is one backend, the processor, and nothing to choose";
 static const char adapters[] = "adapters are not there: all weights are trained";
 static const char quantised[] = "quantised weights are not there";
@@ -236,12 +237,12 @@ static const struct foreign_option rows[] = {
     {"num-proc", "threads", TRAINER, NULL},
     {"num-threads", "threads", TRAINER, NULL},
     {"num-workers", "threads", TRAINER, NULL},
-    {"bf16", NULL, NULL, fp32},
+    {"bf16", "dtype", TRAINER, bf16},
     {"fp16", NULL, NULL, fp32},
     {"tf32", NULL, NULL, fp32},
-    {"torch-dtype", NULL, NULL, fp32},
-    {"mixed-precision", NULL, NULL, fp32},
-    {"precision", NULL, NULL, fp32},
+    {"torch-dtype", "dtype", TRAINER, bf16},
+    {"mixed-precision", "dtype", TRAINER, bf16},
+    {"precision", "dtype", TRAINER, bf16},
     {"load-in-4bit", NULL, NULL, quantised},
     {"load-in-8bit", NULL, NULL, quantised},
     {"quantization", NULL, NULL, quantised},

@@ -21,7 +21,7 @@
 #define DENSEPATH_VERSION "0.2.0"
 #endif
 const char densepath_version[] = DENSEPATH_VERSION;
-const char *const option_dtypes[] = {"fp32", NULL};
+const char *const option_dtypes[] = {"fp32", "bf16", NULL};
 
 enum { OPTIONS_MAX = 96, OPERAND = 1, CODE_FIRST = 256, CODE_HELP = 1000, CODE_VERSION, CODE_LIST };
 enum { HELP_COLUMN = 30, HELP_WIDTH = 96 };
@@ -521,6 +521,20 @@ static int apply_config(const struct program *p, const char *path, struct err *e
     return 0;
 }
 
+// Defaults that a shell gives to all programs it starts.
+static int apply_environment(const struct program *p, struct err *e)
+{
+    static const char *const variable[][2] = {{"threads", "DENSEPATH_THREADS"},
+                                              {"dtype", "DENSEPATH_DTYPE"}};
+    for (size_t i = 0; i < sizeof variable / sizeof *variable; i++) {
+        const struct option_spec *o = find_option(p, variable[i][0]);
+        const char *text = getenv(variable[i][1]);
+        if (o && text && *text && set_value(o, text, e) < 0)
+            return err_prefix(e, "%s", variable[i][1]);
+    }
+    return 0;
+}
+
 static int parse(const struct program *p, struct getopt_tables *t, int argc, char **argv,
                  struct operands *operands)
 {
@@ -592,8 +606,9 @@ int program_start(const struct program *p, int argc, char **argv, struct operand
         return message_fail(&e);
     }
     getopt_tables(p, t);
-    int status = -1;
-    // --config first, wherever it stands, so that the command line wins.
+    struct err wrong;
+    int status = apply_environment(p, &wrong) < 0 ? message_fail(&wrong) : -1;
+    // --config next, wherever it stands, so that the command line wins.
     for (int i = 1; i < argc && status < 0; i++) {
         struct err e;
         const char *path = NULL;
@@ -637,8 +652,6 @@ int engine_options_check(const struct program *p, const struct engine_options *e
 {
     if (!e->model)
         return program_usage(p, "-m DIR is missing: which model?");
-    if (e->dtype != 0)
-        return program_usage(p, "--dtype bf16: this version computes in fp32 only");
     if (e->device && strcmp(e->device, "cpu") != 0)
         return program_usage(p, "--device %s: this build has no backend but cpu", e->device);
     return 0;

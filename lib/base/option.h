@@ -84,7 +84,7 @@ struct common {
 struct engine_options {
     const char *model;
     const char *device;
-    int dtype;
+    int dtype; // index into option_dtypes
 };
 
 #define OPT_FLAG(l, n, v, h)                                                                       \

@@ -224,6 +224,8 @@ static int add_common(struct script *s, char *names, struct err *e)
         {"seed", "--seed N  seed=0  int 0  seed of all random numbers"},
         {"threads",
          "--threads N  threads=0  int 0 1024  threads of each program; 0: one per processor"},
+        {"dtype",
+         "--dtype fp32|bf16  dtype  choice  arithmetic of matrix products in each program"},
         {"",
          "--config FILE  config  text  read options from FILE, one `name = value` per line; the "
          "command line wins"},

@@ -338,7 +338,7 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     struct logprob r;
     memset(&r, 0, sizeof r);
     r.o = o;
-    if (device_open(&r.device, o->device, e) < 0)
+    if (device_open(&r.device, o->device, o->products, e) < 0)
         return -1;
     progress_init(&r.progress, "record", 0);
     progress_follow(&r.progress, 1);

@@ -5,10 +5,12 @@
 #define INFER_LOGPROB_H
 
 #include "base/error.h"
+#include "ops/ops.h"
 #include <stdint.h>
 
 struct logprob_options {
     const char *model, *device; // directory; name
+    enum products products;
     const char *name;           // of the columns: logp:NAME and so on
     const char *contrast;       // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
     const char *kl;             // DIR: write kl:NAME and kl-reverse:NAME, or NULL

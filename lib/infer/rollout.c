@@ -351,7 +351,7 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     r.attached = -1;
     progress_init(&r.progress, "sample", 0);
     progress_follow(&r.progress, (double)o->draw.samples);
-    int result = device_open(&r.device, o->device, e);
+    int result = device_open(&r.device, o->device, o->products, e);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);
     if (result == 0)

@@ -24,6 +24,7 @@ struct rollout_options {
     int follow;
     int verbose;
     const char *model, *device;
+    enum products products;
     const char *output;   // stream, NULL: standard output
     const char *contrast; // "DIR:A" or NULL
     const struct rollout_text *text;

@@ -222,7 +222,7 @@ size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size
                               .backward = save};
     s.depth = s.depth > c->hidden ? s.depth : c->hidden;
     s.depth = s.depth > query_width(c) ? s.depth : query_width(c);
-    return d->ops->scratch_bytes(&s);
+    return d->ops->scratch_bytes(d, &s);
 }
 
 static float *floats(struct decoder *d, size_t rows, size_t cols, struct err *e)

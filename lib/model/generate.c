@@ -212,7 +212,7 @@ struct generator_bytes generator_bytes(const struct device *d, const struct mode
         .cache = m->config.layers * decoder_block_bytes(m, 0) * blocks,
         .work = decoder_work_bytes(m, prompts + slots, 2 * slots, 0) +
                 decoder_scratch_bytes(d, m, prompts + slots, length, 0) +
-                rows * vocab * sizeof(float) + draw + d->ops->scratch_bytes(&head)};
+                rows * vocab * sizeof(float) + draw + d->ops->scratch_bytes(d, &head)};
 }
 
 void request_free(struct request *r)

@@ -215,7 +215,7 @@ static size_t chunk_bytes(const struct device *d, const struct model *m, size_t 
                           int sets)
 {
     struct scratch_shape s = {.rows = chunk_rows(m, bytes, n), .depth = m->config.end_width};
-    return (size_t)sets * s.rows * m->config.vocab * sizeof(float) + d->ops->scratch_bytes(&s);
+    return (size_t)sets * s.rows * m->config.vocab * sizeof(float) + d->ops->scratch_bytes(d, &s);
 }
 
 size_t head_score_bytes(const struct device *d, const struct model *m, size_t n)

@@ -12,12 +12,18 @@
 #include "base/memory.h"
 #include "ops/tensor.h"
 
+// What the operands of products with weights, forward and backward, are rounded to; fp32: not at
+// all. Sums are fp32; attention, norms and all else know no other type. In the order of
+// option_dtypes (base/option.h).
+enum products { PRODUCTS_FP32, PRODUCTS_BF16 };
+
 // A place to compute: the backend and its work space, which grows to its final size in the first
 // step and is reused from then on.
 struct device {
     const struct ops *ops;
     struct arena scratch;
     const void *backend; // the backend's own
+    enum products products;
 };
 
 // What the work space of a pass depends on.
@@ -111,7 +117,7 @@ struct ops {
     int (*backward_open)(struct device *d, struct err *e);
     // Most bytes of work space that the operations of a pass take at a time, beside what they are
     // given; and what readying the backward calls takes.
-    size_t (*scratch_bytes)(const struct scratch_shape *s);
+    size_t (*scratch_bytes)(const struct device *d, const struct scratch_shape *s);
     size_t (*backward_bytes)(void);
     const char *name;
     // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
@@ -201,7 +207,9 @@ struct ops {
 };
 
 extern const struct ops ops_cpu;
-MUST_CHECK int device_open(struct device *d, const char *name, struct err *e); // "cpu"
+// name: "cpu", or NULL for it.
+MUST_CHECK int device_open(struct device *d, const char *name, enum products products,
+                           struct err *e);
 void device_release(struct device *d);
 
 #endif

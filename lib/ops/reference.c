@@ -205,3 +205,25 @@ void reference_divergence(const double *p, const double *q, size_t n, size_t voc
             reverse[i] = divergence(b, a, vocab, b_lse, a_lse);
     }
 }
+
+static float rounded_bf16(float x)
+{
+    uint16_t half;
+    float out;
+    dtype_from_f32(&half, &x, DTYPE_BF16, 1);
+    dtype_to_f32(&out, &half, DTYPE_BF16, 1);
+    return fpclassify(x) == FP_SUBNORMAL ? 0 * x : out;
+}
+
+float reference_bf16_sum(const float *a, size_t a_stride, const float *b, size_t b_stride, size_t n)
+{
+    float total = 0;
+    for (size_t begin = 0; begin < n; begin += 256) {
+        float sum = 0;
+        for (size_t k = begin; k < n && k < begin + 256; k += 2)
+            for (size_t i = k + 1 < n ? k + 2 : k + 1; i-- > k;)
+                sum = fmaf(rounded_bf16(a[i * a_stride]), rounded_bf16(b[i * b_stride]), sum);
+        total = begin > 0 ? total + sum : sum;
+    }
+    return total;
+}

@@ -63,4 +63,10 @@ void reference_log_softmax(const double *logits, size_t n, size_t vocab, const u
 void reference_divergence(const double *p, const double *q, size_t n, size_t vocab, double *kl,
                           double *reverse);
 
+// The sum of products of n operands that --dtype bf16 means, with strides a and b, in fp32: each is
+// rounded to bf16, to nearest even; of neighbours 2k and 2k + 1 the second joins first; sums of 256
+// join the whole. Subnormal numbers count as zeros where the processor is told so.
+float reference_bf16_sum(const float *a, size_t a_stride, const float *b, size_t b_stride,
+                         size_t n);
+
 #endif

@@ -14,15 +14,20 @@
 #include <string.h>
 #include <unistd.h>
 
-json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
-                            const char *loss)
+static const char key_dtype[] = "dtype";
+
+json_t *checkpoint_settings(const struct trainer_options *o, enum products products, uint64_t seed,
+                            const char *model, const char *loss)
 {
-    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s}", "model", model,
-                     "loss", loss, "seed", (json_int_t)seed, "learning-rate", o->learning_rate,
-                     "weight-decay", o->weight_decay, "adam-beta1", o->beta1, "adam-beta2",
-                     o->beta2, "adam-epsilon", o->epsilon, "max-grad-norm", o->max_grad_norm,
-                     "lr-scheduler-type", schedule_types[o->scheduler], "optim",
-                     optimizer_kinds[o->optim]);
+    json_t *s =
+        json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s}", "model", model, "loss",
+                  loss, "seed", (json_int_t)seed, "learning-rate", o->learning_rate, "weight-decay",
+                  o->weight_decay, "adam-beta1", o->beta1, "adam-beta2", o->beta2, "adam-epsilon",
+                  o->epsilon, "max-grad-norm", o->max_grad_norm, "lr-scheduler-type",
+                  schedule_types[o->scheduler], "optim", optimizer_kinds[o->optim]);
+    if (products == PRODUCTS_BF16)
+        json_object_set_new(s, key_dtype, json_string("bf16"));
+    return s;
 }
 
 struct state_part {
@@ -253,18 +258,24 @@ int checkpoint_load(int at, const char *name, struct trainer *t, json_t **settin
     return result;
 }
 
+static int is_another(const char *key, struct err *e)
+{
+    const char *options = strcmp(key, "updates") ? "" : " (--max-steps, --num-train-epochs)";
+    return err_set(e, STATUS_USAGE, "--resume: `%s`%s is not what it was when the run was stopped",
+                   key, options);
+}
+
 int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)now, key, value)
     {
-        if (json_equal(value, json_object_get(then, key)))
-            continue;
-        const char *options = strcmp(key, "updates") ? "" : " (--max-steps, --num-train-epochs)";
-        return err_set(e, STATUS_USAGE,
-                       "--resume: `%s`%s is not what it was when the run was stopped", key,
-                       options);
+        if (!json_equal(value, json_object_get(then, key)))
+            return is_another(key, e);
     }
+    // Of fp32 it is not said.
+    if (json_object_get(then, key_dtype) && !json_object_get(now, key_dtype))
+        return is_another(key_dtype, e);
     return 0;
 }

@@ -9,8 +9,8 @@
 
 // The options that must be the same for a resumed run to give the same bits; programs add their
 // own.
-json_t *checkpoint_settings(const struct trainer_options *o, uint64_t seed, const char *model,
-                            const char *loss);
+json_t *checkpoint_settings(const struct trainer_options *o, enum products products, uint64_t seed,
+                            const char *model, const char *loss);
 // Writes NAME (a safetensors file with tensors master, m, v, ema and the JSON `settings` in its
 // metadata) in the directory `at`. `settings`: what must be the same when the run goes on, and the
 // program's own counters; borrowed.
@@ -26,7 +26,8 @@ struct checkpoint_counts {
 };
 int checkpoint_look(int at, const char *name, struct checkpoint_counts *counts, json_t **settings,
                     struct err *e);
-// Refuses (naming the first key) when `now` and `then` differ in a key of `now`.
+// Refuses (naming the first key) when `now` and `then` differ in a key of `now`, or in how they
+// compute.
 int checkpoint_agrees(const json_t *then, const json_t *now, struct err *e);
 
 #endif

@@ -73,6 +73,8 @@ void dry_run_tell(const struct run *r, const char *beside, int resumed)
     const struct model *m = r->model;
     dry_run_line("model", "%s (%s), %zu parameters", text_of(m->path), m->config.model_type,
                  m->n_values);
+    if (r->o->products == PRODUCTS_BF16)
+        dry_run_line("products", "of operands rounded to bf16");
     dry_run_line("memory", "about %.1f MiB", mebibytes(r->bytes));
     tell_output(r, beside, resumed);
 }

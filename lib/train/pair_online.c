@@ -53,7 +53,7 @@ static json_t *make_settings(void *arg, const char *model)
     const struct pair_online *r = arg;
     const double *p = r->loss->parameters.value;
     const struct run_options *o = r->publisher.run.o;
-    json_t *s = checkpoint_settings(&o->train, o->seed, model, r->o->loss);
+    json_t *s = checkpoint_settings(&o->train, o->products, o->seed, model, r->o->loss);
     json_t *own =
         json_pack("{s:I, s:s, s:f, s:f, s:f, s:b}", "batch-size", (json_int_t)r->batch_size,
                   "reference", r->loss->frozen_self ? "self" : r->loss->reference, "beta",

@@ -150,7 +150,8 @@ static json_t *term_settings(const struct reinforce_options *o)
 static json_t *make_settings(void *arg, const char *model)
 {
     const struct reinforce_run *r = arg;
-    json_t *s = checkpoint_settings(&r->o->run.train, r->o->run.seed, model, r->o->loss);
+    json_t *s = checkpoint_settings(&r->o->run.train, r->o->run.products, r->o->run.seed, model,
+                                    r->o->loss);
     json_t *own = json_pack("{s:I, s:s, s:o, s:f}", "batch-size", (json_int_t)r->batch_size,
                             "normalize", r->o->normalize_text, "kl", term_settings(r->o),
                             "cliprange", r->o->parameters.value[LOSS_CLIPRANGE]);

@@ -295,7 +295,7 @@ static int make_settings(struct result *r, const struct result_plan *plan, const
     const struct run_options *o = r->run.o;
     const struct trainer_options *t = &o->train;
     int64_t warmup = schedule_warmup(t->warmup_steps, t->warmup_ratio, r->total_steps);
-    json_t *s = checkpoint_settings(t, o->seed, model, plan->loss);
+    json_t *s = checkpoint_settings(t, o->products, o->seed, model, plan->loss);
     json_t *own = json_pack(
         "{s:I, s:I, s:I, s:I, s:i, s:s, s:f, s:f}", "data", (json_int_t)(plan->fingerprint >> 1),
         "batch-size", (json_int_t)o->batch_size, "updates", (json_int_t)r->total_steps,

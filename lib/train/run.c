@@ -58,7 +58,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
     r->locked = 1;
-    if (claim(r, living, e) < 0 || device_open(&r->device, o->device, e) < 0)
+    if (claim(r, living, e) < 0 || device_open(&r->device, o->device, o->products, e) < 0)
         return -1;
     r->model = any_head ? model_open_any(o->model, e) : model_open(o->model, e);
     if (!r->model || model_keep(r->model, e) < 0)

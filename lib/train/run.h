@@ -14,6 +14,7 @@
 struct run_options {
     struct trainer_options train;
     const char *model, *device; // directory to start from
+    enum products products;
     const char *output;         // directory of the result
     const char *tokenizer;      // fingerprint of the model's, or NULL
     const char *metrics;        // file, or NULL: run_metrics_name in the model's directory

@@ -128,6 +128,8 @@ options() { # ARGUMENT... <TABLE
     elif [[ -n $verbose ]]; then
         loud=(-v) hush=()
     fi
+    # Sampler, scorer and trainer compute alike.
+    [[ -z ${dtype-} ]] || export DENSEPATH_DTYPE=$dtype
 }
 
 # What the script itself has to say about its progress.

@@ -84,7 +84,7 @@ static void line(const char *name, double amount, const char *unit, work_fn *our
 {
     if (only && !strstr(name, only))
         return;
-    printf("%-28s", name);
+    printf("%-40s", name);
     for (int threads = 1; threads <= 2; threads++) {
         double best[2];
         if (threads_set(threads, &error) < 0)
@@ -175,12 +175,24 @@ static void products(const char *name, size_t n, size_t in, size_t out, int trai
     dtype_from_f32(p.half, p.w, p.type = DTYPE_BF16, out * in);
     snprintf(text, sizeof text, "linear %s bf16", name);
     line(text, flops, "GFLOP/s", linear, whole_linear, &p);
-    if (train) {
-        snprintf(text, sizeof text, "linear_backward %s dx", name);
-        line(text, flops, "GFLOP/s", input_gradient, whole_input_gradient, &p);
-        snprintf(text, sizeof text, "linear_backward %s dw", name);
-        line(text, flops, "GFLOP/s", weight_gradient, whole_weight_gradient, &p);
+    for (int rounded = 0; rounded < 2; rounded++) { // --dtype fp32, bf16
+        const char *kind = rounded ? "rounded " : "";
+        device.products = rounded ? PRODUCTS_BF16 : PRODUCTS_FP32;
+        if (rounded) {
+            snprintf(text, sizeof text, "linear %s rounded bf16", name);
+            line(text, flops, "GFLOP/s", linear, whole_linear, &p);
+            p.type = DTYPE_F32;
+            snprintf(text, sizeof text, "linear %s rounded", name);
+            line(text, flops, "GFLOP/s", linear, whole_linear, &p);
+        }
+        snprintf(text, sizeof text, "linear_backward %s %sdx", name, kind);
+        if (train)
+            line(text, flops, "GFLOP/s", input_gradient, whole_input_gradient, &p);
+        snprintf(text, sizeof text, "linear_backward %s %sdw", name, kind);
+        if (train)
+            line(text, flops, "GFLOP/s", weight_gradient, whole_weight_gradient, &p);
     }
+    device.products = PRODUCTS_FP32;
     free(p.x);
     free(p.y);
     free(p.w);
@@ -433,9 +445,9 @@ static void row_operations(void)
 int main(int argc, char **argv)
 {
     only = argc > 1 ? argv[1] : NULL;
-    if (device_open(&device, "cpu", &error) < 0)
+    if (device_open(&device, "cpu", PRODUCTS_FP32, &error) < 0)
         return message_fail(&error);
-    printf("%-28s  %31s  %31s\n", "", "1 thread", "2 threads");
+    printf("%-40s  %31s  %31s\n", "", "1 thread", "2 threads");
     products("1024x576x576", TOKENS, HIDDEN, HIDDEN, 1, 0);
     products("1024x576x1536", TOKENS, HIDDEN, FF, 1, 0);
     products("1024x1536x576", TOKENS, FF, HIDDEN, 1, 0);

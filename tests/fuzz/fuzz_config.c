@@ -71,7 +71,7 @@ static void walk(struct model *m)
     struct decoder d;
     struct arena arena;
     MUST(threads_set(1, &e) == 0);
-    MUST(device_open(&device, "cpu", &e) == 0);
+    MUST(device_open(&device, "cpu", PRODUCTS_FP32, &e) == 0);
     decoder_init(&d, m, &device);
     arena_init(&arena);
     step(m, &d, &arena);

@@ -43,7 +43,7 @@ struct reference {
 KIT int reference_open_model(struct reference *r, const char *path)
 {
     r->model = model_open(path, &e);
-    if (!r->model || device_open(&r->device, "cpu", &e) < 0) {
+    if (!r->model || device_open(&r->device, "cpu", PRODUCTS_FP32, &e) < 0) {
         printf("# %s\n", e.text);
         return -1;
     }

@@ -28,7 +28,7 @@ KIT int kit_open(const char *kernels)
 {
     int wide = !strcmp(kernels, "wide");
     setenv("DENSEPATH_KERNELS", wide ? "base" : kernels, 1);
-    if (device_open(&device, "cpu", &error) < 0)
+    if (device_open(&device, "cpu", PRODUCTS_FP32, &error) < 0)
         return 0;
     if (wide)
         device.backend = &kernels_wide;

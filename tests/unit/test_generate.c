@@ -82,7 +82,8 @@ static void draws_follow_the_distribution(void)
     struct arena arena;
     static const uint32_t history[] = {3, 5, 5, 9};
     arena_init(&arena);
-    CHECK(device_open(&d, "cpu", &e) == 0 && sampling_work_init(&w, VOCAB, &arena, &e) == 0);
+    CHECK(device_open(&d, "cpu", PRODUCTS_FP32, &e) == 0 &&
+          sampling_work_init(&w, VOCAB, &arena, &e) == 0);
     rng_init(&rng, 4, RNG_TEST, 0, 0);
     for (int i = 0; i < VOCAB; i++)
         z[i] = (float)rng_normal(&rng);

@@ -460,7 +460,7 @@ static void run_named(const char *name, void (*test)(void))
 
 int main(void)
 {
-    static const char *const sets[] = {"base", "avx2", "avx512", "wide"};
+    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
     arena_init(&memory);
     RUN(patterns_round_trip);
     RUN(conversion_rounds);

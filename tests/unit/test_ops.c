@@ -1246,7 +1246,7 @@ static void run_named(const char *set, const char *name, void (*test)(void))
 
 int main(void)
 {
-    static const char *const sets[] = {"base", "avx2", "avx512", "wide"};
+    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
     arena_init(&memory);
     CHECK(threads_set(2, &error) == 0);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {

@@ -165,7 +165,7 @@ static void reward_model_open(struct reward_model *r)
     model_close(base);
     CHECK(model_open(r->scratch.path, &e) == NULL && strstr(e.text, "reward model"));
     r->model = model_open_reward(r->scratch.path, &e);
-    CHECK(r->model != NULL && device_open(&r->device, "cpu", &e) == 0);
+    CHECK(r->model != NULL && device_open(&r->device, "cpu", PRODUCTS_FP32, &e) == 0);
     r->model->config.padding = -1; // whose embedding would get no gradient
     CHECK(trainer_init(&r->trainer, r->model, &r->device, &still, 0, &e) == 0);
 }
@@ -490,8 +490,8 @@ static void check_family(const struct small_family *f)
         int known = base.model->family->architecture[HEAD_REWARD] != NULL;
         CHECK(model_save_as_reward(base.model, reward.fd, 35, &e) == (known ? 0 : -1));
         r.model = known ? model_open_reward(reward.path, &e) : NULL;
-        CHECK(!known ||
-              (r.model && device_open(&r.device, "cpu", &e) == 0 && model_train(r.model, &e) == 0));
+        CHECK(!known || (r.model && device_open(&r.device, "cpu", PRODUCTS_FP32, &e) == 0 &&
+                         model_train(r.model, &e) == 0));
         if (r.model) {
             const struct parameter *head = find_role(r.model, ROLE_REWARD_HEAD);
             for (size_t i = 0; i < head->cols; i++)

@@ -540,21 +540,25 @@ static int cpu_divergence_backward(struct device *d, const struct divergence *v,
     return 0;
 }
 
-// AVX2 and AVX-512 add in the same order, with fused multiply-add: the same bits. Training depends
+// AVX2 and AVX-512 add in the same order, with fused multiply-add: the same bits, with the
+// instruction for pairs of bf16 or without. Training depends
 // on OpenBLAS's loops too.
 static const char *cpu_class(const struct device *d)
 {
     static char text[64];
     const char *blas = blas_core();
-    snprintf(text, sizeof text, "%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
-             blas ? ", OpenBLAS " : "", blas ? blas : "");
+    snprintf(text, sizeof text, "%s%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
+             d->products == PRODUCTS_BF16 ? ", bf16 products" : "", blas ? ", OpenBLAS " : "",
+             blas ? blas : "");
     return text;
 }
 
 // A product and attention do not work at the same time.
-static size_t cpu_scratch_bytes(const struct scratch_shape *s)
+static size_t cpu_scratch_bytes(const struct device *d, const struct scratch_shape *s)
 {
-    size_t linear = cpu_linear_scratch(s->rows, s->depth, s->widens);
+    size_t linear = d->products == PRODUCTS_BF16
+                        ? cpu_linear_bf16_scratch(cpu_kernels(d), s->rows, s->depth)
+                        : cpu_linear_scratch(s->rows, s->depth, s->widens);
     size_t attention = cpu_attention_scratch(s->longest, s->head_dim, 0);
     size_t back = s->backward ? cpu_attention_scratch(s->longest, s->head_dim, 1) : 0;
     size_t most = attention > back ? attention : back;
@@ -594,12 +598,13 @@ const struct ops ops_cpu = {
     .divergence_backward = cpu_divergence_backward,
 };
 
-int device_open(struct device *d, const char *name, struct err *e)
+int device_open(struct device *d, const char *name, enum products products, struct err *e)
 {
     memset(d, 0, sizeof *d);
     if (name && strcmp(name, "cpu") != 0)
         return err_set(e, STATUS_USAGE, "--device %s: this build has no backend but cpu", name);
     d->ops = &ops_cpu;
+    d->products = products;
     arena_init(&d->scratch);
     d->backend = kernels_choose(e);
     return d->backend ? 0 : -1;

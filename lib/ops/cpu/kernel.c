@@ -8,7 +8,9 @@ static int usable(const struct kernels *k)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (k == &kernels_avx512)
+    if (k == &kernels_avx512bf16 && !__builtin_cpu_supports("avx512bf16"))
+        return 0;
+    if (k == &kernels_avx512 || k == &kernels_avx512bf16)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("fma");
@@ -22,6 +24,7 @@ const struct kernels *kernels_choose(struct err *e)
 {
     static const struct kernels *const all[] = {
 #if defined(__x86_64__)
+        &kernels_avx512bf16,
         &kernels_avx512,
         &kernels_avx2,
 #endif
@@ -36,6 +39,7 @@ const struct kernels *kernels_choose(struct err *e)
             return all[i];
     }
     err_set(e, STATUS_USAGE, "DENSEPATH_KERNELS=%s: %s", wanted,
-            known ? "this processor does not have them" : "there are base, avx2 and avx512");
+            known ? "this processor does not have them"
+                  : "there are base, avx2, avx512 and avx512bf16");
     return NULL;
 }

@@ -32,6 +32,25 @@ struct kernels {
     // are F32, F16 or BF16, and each is read once.
     void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
                    size_t pitch, float *c, size_t ldc);
+    // Products of operands rounded to bf16, to nearest even; subnormal numbers count as zeros.
+    // Neighbours along the sum are a pair, of pair_words words of 32 bits (kernel_bf16.inc), which
+    // are kept in floats and only moved there.
+    size_t pair_words; // 1 or 2
+    size_t pair_lanes; // of a panel: LANES or 2 * LANES
+    // to[words] = from[0 .. n) as pairs, a zero beside the last where n is odd.
+    void (*round_row)(float *to, const void *from, enum dtype type, size_t n);
+    // to[words][lanes] = the pairs of rows 2k and 2k + 1 of from[depth][n], a row of zeros beside
+    // the last where depth is odd; zeros from lane n on.
+    void (*round_across)(float *to, size_t lanes, const void *from, size_t pitch, enum dtype type,
+                         size_t depth, size_t n);
+    // As tile_product over words; c has `lanes` columns: LANES or pair_lanes. One of n_stride and
+    // k_stride is 1.
+    void (*pair_product)(size_t rows, size_t lanes, size_t words, const float *a, size_t lda,
+                         const float *b, size_t n_stride, size_t k_stride, float *c, size_t ldc,
+                         int add);
+    // As skinny, for weights that are BF16: x[word * rows + r] are words.
+    void (*skinny_pairs)(size_t rows, size_t depth, const float *x, const void *w, size_t pitch,
+                         float *c, size_t ldc);
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);
@@ -89,12 +108,20 @@ struct kernels {
                    const float *angle, float sign);
 };
 
+// Words of the pairs of `depth` neighbours.
+static inline size_t words_of(const struct kernels *k, size_t depth)
+{
+    return (depth + 1) / 2 * k->pair_words;
+}
+
 extern const struct kernels kernels_base;
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
+extern const struct kernels kernels_avx512bf16;
 
 // The best for this processor, or those that the environment variable DENSEPATH_KERNELS names
-// (base, avx2, avx512). NULL: there are none of that name, or the processor does not have them.
+// (base, avx2, avx512, avx512bf16). NULL: there are none of that name, or the processor does not
+// have them.
 const struct kernels *kernels_choose(struct err *e);
 
 #endif

@@ -4,16 +4,15 @@
 // must stream the weights once, in place, without packing them.
 #include "base/thread.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/linear_item.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    COLUMNS = 48, // outputs a work item makes for each panel: a multiple of every tile and of LANES
-    PANEL_BYTES = 192 * 1024,   // of x that stay in the second-level cache while weights pass
-    TURNED_ROWS = 480,          // of x in an item of transposed weights
-    TURNED_STEP = 48,           // of them at a time: a multiple of every tile
-    SKINNY_COLUMNS = 2 * BLOCK, // outputs of an item of few rows
+    PANEL_BYTES = 192 * 1024, // of x that stay in the second-level cache while weights pass
+    TURNED_ROWS = 480,        // of x in an item of transposed weights
+    TURNED_STEP = 48,         // of them at a time: a multiple of every tile
 };
 
 struct pack {
@@ -55,44 +54,6 @@ struct product {
     float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
 };
 
-struct linear_item {
-    const struct linear *out;
-    size_t row, rows, column, columns;
-    float bias[SKINNY_COLUMNS];
-    float *wide;
-};
-
-// c [rows][pitch] to y's rows from `row` on, of `i`'s columns.
-static void store_rows(const struct kernels *kernels, const struct linear_item *i, float *c,
-                       size_t pitch, size_t row, size_t rows)
-{
-    const struct linear *o = i->out;
-    for (size_t r = 0; r < rows; r++) {
-        float *y = o->y + (row + r) * o->w.rows + i->column;
-        if (o->bias.data)
-            kernels->add(c + r * pitch, i->bias, i->columns);
-        if (o->add)
-            kernels->add(y, c + r * pitch, i->columns);
-        else
-            memcpy(y, c + r * pitch, i->columns * sizeof *y);
-    }
-}
-
-// The same from c [columns][16].
-static void store_panel(const struct kernels *kernels, const struct linear_item *i, const float *c,
-                        size_t row, size_t rows)
-{
-    const struct linear *o = i->out;
-    float turned[LANES * COLUMNS];
-    if (!o->bias.data && !o->add) {
-        kernels->transpose(o->y + row * o->w.rows + i->column, o->w.rows, c, LANES, i->columns,
-                           rows);
-        return;
-    }
-    kernels->transpose(turned, COLUMNS, c, LANES, i->columns, rows);
-    store_rows(kernels, i, turned, COLUMNS, row, rows);
-}
-
 // c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
 // that keeps the panel's part in the first-level cache; the sums are the same either way.
 static void multiply_panel(const struct product *p, const float *panel, const float *w,
@@ -110,7 +71,7 @@ static void multiply_panel(const struct product *p, const float *panel, const fl
 }
 
 // Weights [out, in]: x lies in panels, and the weights are read as they lie.
-static void panel_item(const struct product *p, const struct linear_item *i)
+static void panel_item(const struct product *p, const struct linear_item *i, float *wide)
 {
     const struct tensor *t = &i->out->w;
     size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
@@ -118,12 +79,11 @@ static void panel_item(const struct product *p, const struct linear_item *i)
     const float *w = (const float *)from;
     if (t->type != DTYPE_F32) {
         if (pitch == p->depth)
-            p->kernels->widen(i->wide, from, t->type, i->columns * p->depth);
+            p->kernels->widen(wide, from, t->type, i->columns * p->depth);
         else
             for (size_t r = 0; r < i->columns; r++)
-                p->kernels->widen(i->wide + r * p->depth, from + r * pitch * size, t->type,
-                                  p->depth);
-        w = i->wide;
+                p->kernels->widen(wide + r * p->depth, from + r * pitch * size, t->type, p->depth);
+        w = wide;
         pitch = p->depth;
     }
     float c[COLUMNS * LANES];
@@ -131,32 +91,33 @@ static void panel_item(const struct product *p, const struct linear_item *i)
         const float *a = p->panels + (i->row + r) * p->depth;
         // The first panel meets weights that come from memory: row after row, as they lie.
         multiply_panel(p, a, w, pitch, i->columns, r == 0 ? p->depth : SLICE, c);
-        store_panel(p->kernels, i, c, i->row + r, i->rows - r < LANES ? i->rows - r : LANES);
+        linear_store_panel(p->kernels, i, c, LANES, i->row + r,
+                           i->rows - r < LANES ? i->rows - r : LANES);
     }
 }
 
 // wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
-static void gather_columns(const struct product *p, const struct linear_item *i, const char *from,
-                           size_t pitch)
+static void gather_columns(const struct product *p, const struct linear_item *i, float *wide,
+                           const char *from, size_t pitch)
 {
     enum { AHEAD = 8 };
     enum dtype type = i->out->w.type;
     size_t step = pitch * dtype_size(type);
     if (i->columns < COLUMNS)
-        memset(i->wide, 0, p->depth * COLUMNS * sizeof *i->wide);
+        memset(wide, 0, p->depth * COLUMNS * sizeof *wide);
     for (size_t r = 0; r < p->depth; r++) {
         for (size_t line = 0; line < COLUMNS * dtype_size(type); line += 64)
             __builtin_prefetch((const char *)((uintptr_t)from + (r + AHEAD) * step + line), 0, 2);
         if (type == DTYPE_F32 && i->columns == COLUMNS)
-            memcpy(i->wide + r * COLUMNS, from + r * step, COLUMNS * sizeof *i->wide);
+            memcpy(wide + r * COLUMNS, from + r * step, COLUMNS * sizeof *wide);
         else
-            p->kernels->widen(i->wide + r * COLUMNS, from + r * step, type, i->columns);
+            p->kernels->widen(wide + r * COLUMNS, from + r * step, type, i->columns);
     }
 }
 
 // Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
 // same order. A few rows read the weights where they lie, more of them a copy.
-static void turned_item(const struct product *p, const struct linear_item *i)
+static void turned_item(const struct product *p, const struct linear_item *i, float *wide)
 {
     const struct tensor *t = &i->out->w;
     const struct kernels *k = p->kernels;
@@ -164,8 +125,8 @@ static void turned_item(const struct product *p, const struct linear_item *i)
     const char *from = (const char *)t->data + i->column * dtype_size(t->type);
     const float *w = (const float *)from;
     if (t->type != DTYPE_F32 || i->rows > k->tile || i->columns % LANES) {
-        gather_columns(p, i, from, pitch);
-        w = i->wide;
+        gather_columns(p, i, wide, from, pitch);
+        w = wide;
         pitch = COLUMNS;
     }
     float c[TURNED_STEP * COLUMNS];
@@ -180,13 +141,13 @@ static void turned_item(const struct product *p, const struct linear_item *i)
                                     w + begin * pitch + column, pitch, x + r * p->depth + begin,
                                     p->depth, 1, c + r * COLUMNS + column, COLUMNS, begin > 0);
         }
-        store_rows(k, i, c, COLUMNS, i->row + row, rows);
+        linear_store_rows(k, i, c, COLUMNS, i->row + row, rows);
     }
 }
 
 // Few rows: each weight is read once, as it lies. The last item begins before its own columns where
 // those are too few.
-static void skinny_item(const struct product *p, const struct linear_item *i)
+static void skinny_item(const struct product *p, const struct linear_item *i, float *wide)
 {
     const struct tensor *t = &i->out->w;
     size_t pitch = tensor_pitch(t), missing = SKINNY_COLUMNS - i->columns;
@@ -195,7 +156,7 @@ static void skinny_item(const struct product *p, const struct linear_item *i)
     for (size_t at = 0; at < SKINNY_COLUMNS; at += BLOCK)
         p->kernels->skinny(i->rows, p->depth, p->turned, from + at * pitch * dtype_size(t->type),
                            t->type, pitch, c + at, SKINNY_COLUMNS);
-    store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
+    linear_store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
 }
 
 static const float *turn_rows(struct device *d, const float *x, size_t n, size_t depth,
@@ -216,18 +177,11 @@ static void product_item(const struct product *p, size_t number, int worker)
         number -= cut->rows * cut->columns;
         cut++;
     }
-    struct linear_item i = {.out = &p->out[cut - p->cut]};
-    const struct tensor *w = &i.out->w, *bias = &i.out->bias;
-    i.row = number / cut->columns * cut->height;
-    i.rows = p->n - i.row < cut->height ? p->n - i.row : cut->height;
-    i.column = number % cut->columns * cut->width;
-    i.columns = w->rows - i.column < cut->width ? w->rows - i.column : cut->width;
-    if (p->wide)
-        i.wide = p->wide + (size_t)worker * COLUMNS * p->depth;
-    if (bias->data)
-        dtype_to_f32(i.bias, (const char *)bias->data + i.column * dtype_size(bias->type),
-                     bias->type, i.columns);
-    (cut->skinny ? skinny_item : w->transposed ? turned_item : panel_item)(p, &i);
+    const struct linear *out = &p->out[cut - p->cut];
+    struct linear_item i = linear_item_at(out, number / cut->columns * cut->height, cut->height,
+                                          p->n, number % cut->columns * cut->width, cut->width);
+    float *wide = p->wide ? p->wide + (size_t)worker * COLUMNS * p->depth : NULL;
+    (cut->skinny ? skinny_item : out->w.transposed ? turned_item : panel_item)(p, &i, wide);
 }
 
 static void product_items(void *arg, size_t begin, size_t end, int worker)
@@ -278,6 +232,8 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
     assert(COLUMNS % k->tile == 0 && TURNED_STEP % k->tile == 0);
     if (n == 0)
         return 0;
+    if (d->products == PRODUCTS_BF16)
+        return cpu_linear_bf16(d, x, n, out, count, e);
     struct arena_mark mark = arena_mark(&d->scratch);
     size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES, total = 0;
     struct product p = {.kernels = k, .x = x, .n = n, .depth = depth, .out = out};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Gradients of matrix products, by OpenBLAS on fixed tiles.
+// Gradients of matrix products, by OpenBLAS on fixed tiles; those of operands rounded to bf16 are
+// linear_bf16.c's.
 #include "base/thread.h"
 #include "ops/cpu/blas.h"
 #include "ops/cpu/cpu.h"
@@ -76,7 +77,14 @@ static void gradient_tiles(void *arg, size_t begin, size_t end, int worker)
 
 int cpu_backward_open(struct device *d, struct err *e)
 {
-    return blas_open(e);
+    return d->products == PRODUCTS_BF16 ? 0 : blas_open(e);
+}
+
+static void bias_gradient(struct device *d, const struct tensor *bias, const float *dy, size_t n,
+                          size_t width)
+{
+    if (bias && bias->data && bias->grad)
+        cpu_kernels(d)->column_sums(bias->grad, dy, n, width, width);
 }
 
 int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, const float *x,
@@ -84,6 +92,12 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
 {
     if (n == 0)
         return 0;
+    if (d->products == PRODUCTS_BF16) {
+        if (cpu_linear_backward_bf16(d, dx, add, dy, x, n, w, e) < 0)
+            return -1;
+        bias_gradient(d, bias, dy, n, w->rows);
+        return 0;
+    }
     if (blas_open(e) < 0)
         return -1;
     struct arena_mark mark = arena_mark(&d->scratch);
@@ -104,8 +118,7 @@ int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy, c
         g.weight_tiles = grid_cut(&g.weight, w->rows, 384, 288);
     }
     threads_for(g.input_tiles + g.weight_tiles, 1, gradient_tiles, &g);
-    if (bias && bias->data && bias->grad)
-        cpu_kernels(d)->column_sums(bias->grad, dy, n, w->rows, w->rows);
+    bias_gradient(d, bias, dy, n, w->rows);
     arena_rewind(&d->scratch, mark);
     return 0;
 }

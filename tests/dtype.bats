@@ -1,0 +1,118 @@
+#!/usr/bin/env bats
+# --dtype bf16: operands of products rounded to bf16, forward and backward, in every program that runs a
+# model; all that holds in fp32 holds for it.
+# shellcheck disable=SC2154
+bats_require_minimum_version 1.5.0
+load engine
+
+setup() {
+    engine_setup
+    cp -r "$model" base && chmod -R u+w base
+}
+
+# Kernel sets that this processor can run.
+sets() {
+    local set
+    for set in base avx2 avx512 avx512bf16; do
+        ! DENSEPATH_KERNELS=$set "$BIN/logprob" -q -m base --as x demos.toks >/dev/null 2>&1 || echo "$set"
+    done
+}
+
+@test "dtype bf16: the sampler's log-probabilities are the scorer's, alone and in company, whatever the type of the weights" {
+    "$BIN/model" average -q --save-dtype bf16 -o narrow base:1
+    local m n
+    for m in base narrow; do
+        for n in 1 3 64; do
+            "$BIN/rollout" -q -m $m --dtype bf16 -n 4 --in-flight $n --max-new-tokens 40 --threads 2 prompts.toks >$m.$n
+        done
+        cmp $m.1 $m.3
+        cmp $m.1 $m.64
+        "$BIN/logprob" -q -m $m --dtype bf16 --as again $m.1 >$m.scored
+        records $m.scored | jq -se 'map(.["logp:rollout"] == .["logp:again"]) | length > 0 and all'
+        # In fp32 they are others.
+        "$BIN/logprob" -q -m $m --as again $m.1 >$m.other
+        records $m.other | jq -se 'map(.["logp:rollout"] == .["logp:again"]) | any | not'
+        records $m.other | jq -se '[.[] | [.["logp:rollout"], .["logp:again"]] | transpose[] | select(.[0]) | (.[0] - .[1]) | fabs]
+            | max < 0.1 and add / length < 0.02'
+    done
+}
+
+@test "dtype bf16: every kernel set gives the same bytes, for any number of threads" {
+    local set first='' n
+    sets >list
+    [ -s list ]
+    while read -r set; do
+        for n in 1 3; do
+            rm -rf out
+            DENSEPATH_KERNELS=$set "$BIN/sft-train" -q -m base -o out --dtype bf16 --threads $n --max-steps 4 \
+                --learning-rate 1e-3 --micro-batch-tokens 16 demos.toks
+            DENSEPATH_KERNELS=$set "$BIN/logprob" -q -m out --dtype bf16 --threads $n --entropy --as x demos.toks |
+                records >scores
+            cp out/model.safetensors "$set.$n.weights"
+            cp scores "$set.$n.scores"
+            # Attention and norms of the plain set have no fused multiply-add.
+            [ "$set" != base ] || continue
+            first=${first:-$set.$n}
+            cmp "$first.weights" "$set.$n.weights"
+            cmp "$first.scores" "$set.$n.scores"
+        done
+        cmp "$set.1.weights" "$set.3.weights"
+        cmp "$set.1.scores" "$set.3.scores"
+    done <list
+}
+
+@test "dtype bf16: training is near that in fp32" {
+    local options=(-q -m base --batch-size 2 --num-train-epochs 3 --learning-rate 1e-3)
+    "$BIN/sft-train" "${options[@]}" -o plain demos.toks
+    "$BIN/sft-train" "${options[@]}" -o whole --dtype bf16 demos.toks
+    run ! cmp -s plain/model.safetensors whole/model.safetensors
+    paste -d' ' <(jq .loss plain/metrics.jsonl) <(jq .loss whole/metrics.jsonl) >losses
+    awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 0.02 * $1) exit 1 } END { exit !(NR > 5) }' losses
+}
+
+@test "dtype bf16: a run goes on to the same bytes, and not in another arithmetic" {
+    local options=(-q -m base -o out --batch-size 1 --num-train-epochs 100 --learning-rate 1e-3)
+    stopped() { # OPTION...: a run that was stopped in the midst
+        rm -rf out out.partial
+        "$BIN/sft-train" "${options[@]}" "$@" demos.toks &
+        local pid=$!
+        until [ -s out.partial/metrics.jsonl ]; do sleep 0.01; done
+        kill "$pid"
+        local status=0
+        wait "$pid" || status=$?
+        [ $status = 75 ]
+    }
+    "$BIN/sft-train" "${options[@]}" --dtype bf16 demos.toks
+    mv out undisturbed
+    stopped --dtype bf16
+    run -2 "$BIN/sft-train" "${options[@]}" --resume demos.toks
+    [[ $output == 'sft-train: --resume: `dtype` is not what it was when the run was stopped'* ]]
+    "$BIN/sft-train" "${options[@]}" --dtype bf16 --resume demos.toks
+    cmp out/model.safetensors undisturbed/model.safetensors
+    stopped
+    run -2 "$BIN/sft-train" "${options[@]}" --dtype bf16 --resume demos.toks
+    [[ $output == 'sft-train: --resume: `dtype` is not what it was when the run was stopped'* ]]
+}
+
+@test "dtype bf16: it is said in the provenance, and may come from the environment or a file" {
+    kernels() { "$BIN/toks" view "$1" | head -1 | jq -r '.provenance[-1].kernels'; }
+    "$BIN/logprob" -q -m base --as x demos.toks >plain
+    "$BIN/logprob" -q -m base --dtype bf16 --as x demos.toks >option
+    [[ $(kernels option) == *'bf16 products'* ]]
+    [[ $(kernels plain) != *bf16* ]]
+    DENSEPATH_DTYPE=bf16 "$BIN/logprob" -q -m base --as x demos.toks >environment
+    cmp <(records option) <(records environment)
+    echo 'dtype = bf16' >file
+    "$BIN/logprob" -q -m base --config file --as x demos.toks >file.toks
+    cmp <(records option) <(records file.toks)
+    DENSEPATH_DTYPE=bf16 "$BIN/logprob" -q -m base --dtype fp32 --as x demos.toks >wins
+    cmp <(records plain) <(records wins)
+    # Nothing is not a value; other programs do not look.
+    DENSEPATH_DTYPE= "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
+    DENSEPATH_DTYPE=int3 "$BIN/toks" view plain >/dev/null
+    DENSEPATH_DTYPE=int3 run -2 "$BIN/logprob" -q -m base --as x demos.toks
+    [[ $output == "logprob: DENSEPATH_DTYPE: --dtype: 'int3' is not one of fp32|bf16"* ]]
+    DENSEPATH_THREADS=many run -2 "$BIN/logprob" -q -m base --as x demos.toks
+    [[ $output == "logprob: DENSEPATH_THREADS: --threads: 'many'"* ]]
+    DENSEPATH_THREADS=3 "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
+}
