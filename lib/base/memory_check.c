@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/memory_check.h"
+#include "base/memory_group.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,12 +17,9 @@ size_t memory_available(void)
             best = (size_t)kib * 1024;
     if (f)
         fclose(f);
-    unsigned long long limit;
-    f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (f && fscanf(f, "%llu", &limit) == 1 && limit < best)
-        best = (size_t)limit;
-    if (f)
-        fclose(f);
+    size_t group = memory_group_room("");
+    if (group < best)
+        best = group;
     struct rlimit space;
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < best)
         best = (size_t)space.rlim_cur;
