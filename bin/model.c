@@ -182,14 +182,15 @@ static void find_holdings(const struct model *m, const struct device *d,
     const struct model_config *c = &m->config;
     const struct trainer_options *o = &trainer_defaults;
     struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
+    struct work_bytes head = {.scratch = head_train_bytes(d, m, size.tokens)};
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
     holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     holding[1] = (struct holding){"logprob", "logprob, beside them",
                                   decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
     holding[2] =
         (struct holding){"training", "training with AdamW",
-                         trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
-                             head_train_bytes(d, m, size.tokens)};
+                         trainer_weight_bytes(o, m->n_flat) +
+                             work_bytes_sum(work_bytes_add(trainer_work_bytes(d, m, &size), head))};
     holding[3] = (struct holding){"training_work", "a step of 2048 tokens",
                                   decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
     holding[4] =

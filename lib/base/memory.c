@@ -12,7 +12,7 @@ enum {
     ALIGN = 64,
     BLOCK_MIN = 1 << 16,
     BLOCK_GROWS = 1 << 28,  // new blocks are twice as large as the last up to here
-    BLOCK_MAPPED = 1 << 22, // from here on a block is mapped: what is freed goes back to the system
+    BLOCK_MAPPED = 1 << 18, // from here on a block is mapped: what is freed goes back to the system
 };
 
 void *mem_alloc(size_t count, size_t size, const char *what, struct err *e)

@@ -27,21 +27,21 @@ static struct need training_need(const struct model *m, const struct needs_optio
     size_t weights = t->after ? model_reward_weights(m) : m->n_flat;
     struct need n = {.program = program, .batch = batch, .weights = file};
     n.trained = trainer_weight_bytes(&o->train, weights);
-    n.work = trainer_work_bytes(o->device, m, &size);
+    struct work_bytes work = trainer_work_bytes(o->device, m, &size);
     struct loss loss = {.by_sequence = t->by_sequence};
     if (!t->after)
-        n.work += token_objective_bytes(&loss, o->device, m, &size);
-    // The files are read into masters, beside which only the gradient is there; then they are let
-    // go.
-    size_t reading = file + 2 * weights * sizeof(float), training = n.trained + n.work;
-    n.peak = PROCESS + (reading > training ? reading : training);
+        work = work_bytes_add(work, token_objective_bytes(&loss, o->device, m, &size));
+    n.work = work_bytes_sum(work);
+    // The files are mapped before there is anything else, and let go tensor by tensor.
+    size_t training = n.trained + n.work;
+    n.peak = PROCESS + (file > training ? file : training);
     return n;
 }
 
 static struct need scoring_need(const struct model *m, const struct needs_options *o)
 {
     struct need n = {.program = "logprob", .weights = model_file_bytes(m, NULL)};
-    n.work = scorer_bytes(o->device, m, SIZE_MAX, o->length);
+    n.work = work_bytes_sum(scorer_bytes(o->device, m, SIZE_MAX, o->length));
     n.peak = PROCESS + n.weights + n.work;
     return n;
 }

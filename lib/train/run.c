@@ -71,11 +71,12 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     return err_set(e, STATUS_FAILED, "%s: its tokenizer was removed", o->model);
 }
 
-int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
+int run_prepare(struct run *r, int64_t total_steps, struct work_bytes beside, struct err *e)
 {
     const struct trainer_options *t = &r->o->train;
+    struct work_bytes work = trainer_work_bytes(&r->device, r->model, &r->size);
     r->bytes = trainer_weight_bytes(t, r->weights ? r->weights : r->model->n_flat) +
-               trainer_work_bytes(&r->device, r->model, &r->size) + bytes;
+               work_bytes_sum(work_bytes_add(work, beside));
     if (memory_check(r->bytes, "training", r->o->verbose, e) < 0)
         return -1;
     r->saved = clock_seconds();

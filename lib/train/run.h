@@ -67,8 +67,9 @@ struct run {
 // the output is a policy. Close it after a failure too.
 int run_open(struct run *r, const struct run_options *o, const char *program, int living,
              int any_head, struct err *e);
-// Makes the trainer, unless the run is a dry one. bytes: what the objective holds beside it.
-int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
+// Makes the trainer, unless the run is a dry one. beside: what the objective takes, and what else
+// the run computes.
+int run_prepare(struct run *r, int64_t total_steps, struct work_bytes beside, struct err *e);
 // The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
 // model is called `role`. Sets the fingerprint.
 int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e);
