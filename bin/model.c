@@ -187,12 +187,12 @@ static void find_holdings(const struct model *m, const struct device *d,
     holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     holding[1] = (struct holding){"logprob", "logprob, beside them",
                                   decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
-    holding[2] =
-        (struct holding){"training", "training with AdamW",
-                         trainer_weight_bytes(o, m->n_flat) +
-                             work_bytes_sum(work_bytes_add(trainer_work_bytes(d, m, &size), head))};
+    holding[2] = (struct holding){
+        "training", "training with AdamW",
+        trainer_weight_bytes(o, m->n_flat) +
+            work_bytes_sum(work_bytes_add(trainer_work_bytes(d, m, &size, c->layers), head))};
     holding[3] = (struct holding){"training_work", "a step of 2048 tokens",
-                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, c->layers)};
     holding[4] =
         (struct holding){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
 }

@@ -40,14 +40,14 @@ size_t work_bytes_sum(struct work_bytes w)
 }
 
 struct work_bytes pass_bytes(const struct device *d, const struct model *m,
-                             const struct pass_size *s, int save)
+                             const struct pass_size *s, size_t kept)
 {
     // Of the packer: token, position, wanted, target, block.
     enum { PACKED = 5 * sizeof(uint32_t) };
-    size_t blocks = s->sequences > 1 ? (s->sequences - 1) * decoder_block_bytes(m, save) : 0;
-    return (struct work_bytes){.held = decoder_work_bytes(m, s->tokens, s->tokens, save) + blocks +
-                                       s->tokens * PACKED,
-                               .scratch = decoder_scratch_bytes(d, m, s->tokens, s->longest, save)};
+    size_t blocks = s->sequences > 1 ? (s->sequences - 1) * decoder_block_bytes(m, kept) : 0;
+    return (struct work_bytes){
+        .held = decoder_work_bytes(m, s->tokens, s->tokens, kept) + blocks + s->tokens * PACKED,
+        .scratch = decoder_scratch_bytes(d, m, s->tokens, s->longest, kept > 0)};
 }
 
 struct work_bytes pass_usual_bytes(const struct device *d, const struct model *m)

@@ -46,9 +46,9 @@ struct work_bytes {
 // Of both, and all of them in one number.
 struct work_bytes work_bytes_add(struct work_bytes a, struct work_bytes b);
 size_t work_bytes_sum(struct work_bytes w);
-// Of such a micro-batch, all its positions wanted; save: with a way back.
+// Of such a micro-batch, all its positions wanted; kept: as decoder_work_bytes has it.
 struct work_bytes pass_bytes(const struct device *d, const struct model *m,
-                             const struct pass_size *s, int save);
+                             const struct pass_size *s, size_t kept);
 
 enum { PASS_TOKENS = 2048 }; // batch_tokens at first
 // The same of a pass as pass_init makes it, over records that are not known yet.

@@ -27,7 +27,7 @@ static struct need training_need(const struct model *m, const struct needs_optio
     size_t weights = t->after ? model_reward_weights(m) : m->n_flat;
     struct need n = {.program = program, .batch = batch, .weights = file};
     n.trained = trainer_weight_bytes(&o->train, weights);
-    struct work_bytes work = trainer_work_bytes(o->device, m, &size);
+    struct work_bytes work = trainer_work_bytes(o->device, m, &size, m->config.layers);
     struct loss loss = {.by_sequence = t->by_sequence};
     if (!t->after)
         work = work_bytes_add(work, token_objective_bytes(&loss, o->device, m, &size));

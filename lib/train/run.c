@@ -74,7 +74,8 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
 int run_prepare(struct run *r, int64_t total_steps, struct work_bytes beside, struct err *e)
 {
     const struct trainer_options *t = &r->o->train;
-    struct work_bytes work = trainer_work_bytes(&r->device, r->model, &r->size);
+    struct work_bytes work =
+        trainer_work_bytes(&r->device, r->model, &r->size, r->model->config.layers);
     r->bytes = trainer_weight_bytes(t, r->weights ? r->weights : r->model->n_flat) +
                work_bytes_sum(work_bytes_add(work, beside));
     if (memory_check(r->bytes, "training", r->o->verbose, e) < 0)

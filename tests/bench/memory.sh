@@ -74,7 +74,7 @@ for size; do
         count=$((cut / length > 8 ? cut / length : 8))
         records $((2 * count < 64 ? 64 : 2 * count)) "$length" >"$work/all.toks"
         "$BIN/toks" view "$work/all.toks" | jq -c 'if .columns then .columns |= map(select(.name == "id" or .name == "token"))
-            else {id, token: .token[:(.token | length / 2 - 3)]} end' | "$BIN/toks" view -b >"$work/prompts.toks"
+            else {id, token: .token[:(.token | length * 3 / 4 - 3)]} end' | "$BIN/toks" view -b >"$work/prompts.toks"
         "$BIN/model" info --json --max-length "$length" --micro-batch-tokens "$cut" --batch-size $count --in-flight 16 \
             --threads 2 "$work/m" >"$work/plan"
         for program in sft-train pair-train reward-train reinforce-step logprob rollout novelty; do
@@ -83,7 +83,7 @@ for size; do
             sft-train | reward-train | reinforce-step) set=(--max-steps 2 --batch-size "$count" --micro-batch-tokens "$cut") ;;
             pair-train) set=(--max-steps 2 --batch-size "$count" --micro-batch-tokens "$cut" --reference self) ;;
             logprob) set=(--as x) ;;
-            rollout) set=(--in-flight 16 --max-new-tokens $((length - length / 2 + 3))) ;;
+            rollout) set=(--in-flight 16 --max-new-tokens $((length - length * 3 / 4 + 3))) ;;
             novelty) set=(--demonstrations "$work/all.toks") stated=$(told novelty "${set[@]}") ;;
             esac
             stream=all
