@@ -33,6 +33,7 @@ static int json, overwrite;
 static int measure;
 static double seconds = 1.5;
 static int64_t tokens = 1000000;
+static uint64_t memory;
 static int64_t batch_size, max_length, in_flight = ROLLOUT_SLOTS;
 static struct trainer_options train;
 
@@ -75,6 +76,9 @@ static const struct option_spec info_options[] = {
             "of the trainers, as they have it"),
     OPT_CHOICE("optim", &train.optim, optimizer_kinds, "of the trainers, as they have it"),
     OPT_INT(0, "in-flight", &in_flight, "N", 1, 1 << 16, "of rollout, as it has it"),
+    OPT_SIZE("memory", &memory, "SIZE",
+             "tell which programs fit into SIZE (6G, 800M), the trainers as their --memory has it; "
+             "0: off"),
     OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
@@ -212,7 +216,8 @@ static struct needs_options needs_options_of(const struct model *m, const struct
                                   .train = train,
                                   .batch_size = (size_t)batch_size,
                                   .length = length_of(m),
-                                  .in_flight = (size_t)in_flight};
+                                  .in_flight = (size_t)in_flight,
+                                  .memory = memory};
 }
 
 // fingerprint: "" where there are no weights.

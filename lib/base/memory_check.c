@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 size_t memory_available(void)
 {
@@ -24,6 +25,18 @@ size_t memory_available(void)
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < best)
         best = (size_t)space.rlim_cur;
     return best;
+}
+
+size_t memory_held(void)
+{
+    enum { PROGRAM = 4 << 20 };
+    FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long long resident = 0, files = 0; // pages
+    if (f && fscanf(f, "%*u %llu %llu", &resident, &files) != 2)
+        resident = files = 0;
+    if (f)
+        fclose(f);
+    return (size_t)(resident - files) * (size_t)sysconf(_SC_PAGESIZE) + PROGRAM;
 }
 
 double mebibytes(size_t bytes)

@@ -116,6 +116,11 @@ static int pack(struct pass *p, size_t rows, struct err *e)
 {
     arena_clear(&p->arena);
     p->where = p->first;
+    if (p->most && rows > p->most)
+        return err_set(e, STATUS_MEMORY,
+                       "%zu tokens must pass at once, and memory was planned for %zu: "
+                       "--micro-batch-tokens %zu plans for them",
+                       rows, p->most, rows);
     if (packer_init(&p->packer, &p->arena, rows, p->n, e) < 0)
         return -1;
     p->packer.share = p->share;

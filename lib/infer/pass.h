@@ -25,6 +25,7 @@ struct pass {
     size_t first, n;
     struct packer packer;
     struct batch batch;
+    size_t most;  // rows of a micro-batch that memory was planned for; 0: any
     size_t where; // of a failure of pass_next: the sequence at fault
     // All sequences; borrowed.
     const struct sequence *sequence;

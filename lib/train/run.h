@@ -9,6 +9,7 @@
 #include "model/claim.h"
 #include "model/directory.h"
 #include "stream/header.h"
+#include "train/budget.h"
 #include "train/trainer.h"
 
 struct run_options {
@@ -18,6 +19,7 @@ struct run_options {
     const char *tokenizer;      // fingerprint of the model's, or NULL
     const char *metrics;        // file, or NULL: run_metrics_name in the model's directory
     const char *save_dtype;     // of the weights: see model_save
+    uint64_t memory;            // most bytes that the run may take; 0: what is available
     int64_t batch_size;         // per update
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
@@ -51,7 +53,8 @@ struct run {
     char fingerprint[24];   // of the model
     struct pass_size size;  // of the largest micro-batch, as far as known
     size_t weights;         // numbers that are trained, where the model is another yet; 0: its own
-    size_t bytes;           // of memory that training needs, once it is prepared
+    size_t reserve;         // of memory, for records that are yet to come
+    struct budget budget;   // of memory, once it is prepared
     double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
     int64_t metrics_lines;  // with a state: lines of metrics that belong to it; -1: not known
