@@ -33,6 +33,7 @@ static int json, overwrite;
 static int measure;
 static double seconds = 1.5;
 static int64_t tokens = 1000000;
+static uint64_t memory;
 static int64_t batch_size, max_length, in_flight = ROLLOUT_SLOTS;
 static struct trainer_options train;
 
@@ -75,6 +76,9 @@ static const struct option_spec info_options[] = {
             "of the trainers, as they have it"),
     OPT_CHOICE("optim", &train.optim, optimizer_kinds, "of the trainers, as they have it"),
     OPT_INT(0, "in-flight", &in_flight, "N", 1, 1 << 16, "of rollout, as it has it"),
+    OPT_SIZE("memory", &memory, "SIZE",
+             "tell which programs fit into SIZE (6G, 800M), the trainers as their --memory has it; "
+             "0: off"),
     OPTIONS_COMMON(&common)};
 static const struct program info_program = {
     .name = "model info",
@@ -182,16 +186,17 @@ static void find_holdings(const struct model *m, const struct device *d,
     const struct model_config *c = &m->config;
     const struct trainer_options *o = &trainer_defaults;
     struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
+    struct work_bytes head = {.scratch = head_train_bytes(d, m, size.tokens)};
     size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
     holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     holding[1] = (struct holding){"logprob", "logprob, beside them",
                                   decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
-    holding[2] =
-        (struct holding){"training", "training with AdamW",
-                         trainer_weight_bytes(o, m->n_flat) + trainer_work_bytes(d, m, &size) +
-                             head_train_bytes(d, m, size.tokens)};
+    holding[2] = (struct holding){
+        "training", "training with AdamW",
+        trainer_weight_bytes(o, m->n_flat) +
+            work_bytes_sum(work_bytes_add(trainer_work_bytes(d, m, &size, c->layers), head))};
     holding[3] = (struct holding){"training_work", "a step of 2048 tokens",
-                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 1)};
+                                  decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, c->layers)};
     holding[4] =
         (struct holding){"kv_cache_1000", "KV cache, 1000 tokens", (size_t)CACHE_TOKENS * token};
 }
@@ -211,7 +216,8 @@ static struct needs_options needs_options_of(const struct model *m, const struct
                                   .train = train,
                                   .batch_size = (size_t)batch_size,
                                   .length = length_of(m),
-                                  .in_flight = (size_t)in_flight};
+                                  .in_flight = (size_t)in_flight,
+                                  .memory = memory};
 }
 
 // fingerprint: "" where there are no weights.

@@ -171,8 +171,8 @@ static int run_model(struct model *m, struct device *device, const char *input,
     memset(&r, 0, sizeof r);
     states_init(&r.states, m, device);
     arena_init(&r.arena);
-    size_t tokens = r.states.pass.batch_tokens, width = m->config.end_width;
-    int result = memory_check(decoder_work_bytes(m, tokens, tokens, 0) +
+    size_t width = m->config.end_width;
+    int result = memory_check(work_bytes_sum(pass_usual_bytes(device, m)) +
                                   novelty_bytes(width, (size_t)features),
                               "scoring", common.verbose, e);
     if (result == 0)

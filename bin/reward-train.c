@@ -193,9 +193,8 @@ static int run_score(const char *input, int argc, char **argv, struct err *e)
     reward_scorer_init(&scorer, m, &device);
     int result = filter_open(&pass, input, e);
     if (result == 0)
-        result = memory_check(
-            decoder_work_bytes(m, scorer.pass.batch_tokens, scorer.pass.batch_tokens, 0), "scoring",
-            common.verbose, e);
+        result = memory_check(work_bytes_sum(pass_usual_bytes(&device, m)), "scoring",
+                              common.verbose, e);
     if (result == 0)
         result = open_output(&pass, m, &device, &columns, argc, argv, e);
     if (result == 0)

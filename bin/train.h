@@ -32,6 +32,9 @@
                  "clip the gradient's norm; 0: never"),                                            \
         OPT_INT(0, "micro-batch-tokens", &(r)->train.micro_batch_tokens, "N", 1, 1 << 30,          \
                 "tokens packed into one pass: bounds memory, does not change the result"),         \
+        OPT_SIZE("memory", &(r)->memory, "SIZE",                                                   \
+                 "stay within SIZE (6G, 800M), recomputing activations where they do not fit; "    \
+                 "0: within what is available"),                                                   \
         OPT_TEXT(0, "save-dtype", &(r)->save_dtype, "fp32|bf16|fp16",                              \
                  "type of the saved weights; without it, the checkpoint's own")
 

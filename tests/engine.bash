@@ -160,3 +160,15 @@ common_manners() {
         leaves_nothing fails 1 "locked" "$@" locked
     fi
 }
+
+# RECORDS LENGTH: sequences of any tokens below 3000, in pairs, all trained on with an advantage.
+any_records() {
+    jq -nc --argjson n "$1" --argjson length "$2" '
+        def column($name; $type; $per): {name: $name, type: $type, per: $per};
+        {densepath: 1, columns: [column("id"; "string"; "sequence"), column("token"; "u32"; "token"),
+            column("mask"; "u8"; "token"), column("advantage"; "f32"; "token"),
+            column("pair"; "string"; "sequence"), column("role"; "string"; "sequence")]},
+        (range($n) as $i | {id: "\($i)", token: [range($length) | (. * 997 + $i * 31) % 2990 + 5],
+            mask: [range($length) | 1], advantage: [range($length) | 0.1], pair: "\($i / 2 | floor)",
+            role: ["demo", "sample"][$i % 2]})' | "$BIN/toks" view -b
+}

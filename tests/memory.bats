@@ -100,3 +100,81 @@ programs() { # KIB
     done
     cmp new-1/model.safetensors new-400/model.safetensors
 }
+
+# A model with layers enough to choose from, and records for all trainers.
+deep_model() {
+    local configs=$BATS_TEST_DIRNAME/fixtures/configs
+    [[ ! -d deep ]] || return 0
+    mkdir deep.config
+    jq '.hidden_size = 128 | .intermediate_size = 320 | .vocab_size = 3000 | .num_hidden_layers = 8 | .head_dim = 32
+        | del(.layer_types) | .max_position_embeddings = 1024' "$configs/qwen3.json" >deep.config/config.json
+    "$BIN/model" init -q deep.config -o deep
+    any_records 24 128 >deep.toks
+}
+
+same_results() { # A B
+    cmp "$1/model.safetensors" "$2/model.safetensors" && cmp "$1/densepath.json" "$2/densepath.json" &&
+        cmp <(jq -c 'del(.step_time, .tokens_per_second)' "$1/metrics.jsonl") \
+            <(jq -c 'del(.step_time, .tokens_per_second)' "$2/metrics.jsonl")
+}
+
+@test "--memory: the same bytes within any amount that does, the least that does is told" {
+    need /usr/bin/time
+    deep_model
+    local program least peak
+    for program in "sft-train --per token --eval-stream deep.toks" "pair-train --reference self" reward-train \
+        "reinforce-step --save-minutes 0"; do
+        # shellcheck disable=SC2206
+        set -- $program
+        rm -rf all little none*
+        make=("$BIN/$1" -q -m deep "${@:2}" --threads 2 --max-steps 2 deep.toks)
+        "${make[@]}" -o all
+        run -4 --separate-stderr "${make[@]}" -o none --memory 1M
+        grep -oE "^$1: --memory 1M: at least [0-9]+M are needed, of which weights, gradient and moments take [0-9]+M; fewer --micro-batch-tokens need less$" \
+            <<<"$stderr" >said
+        least=$(grep -oE 'least [0-9]+' said | cut -d ' ' -f 2)
+        run -4 "${make[@]}" -o none --memory $((least - 2))M
+        [ "$(echo none*)" = 'none*' ]
+        /usr/bin/time -f %M -o peak "${make[@]}" -o little --memory "$((least + 1))M"
+        same_results all little
+        peak=$(<peak)
+        echo "$1: at least $least MiB, measured $peak KiB"
+        ((peak <= (least + 1) * 1024))
+        # A plan that keeps all: the larger amount changes nothing.
+        "${make[@]}" -o none --memory 4G --dry-run >said
+        grep -qx 'activations    8 of 8 layers kept' said
+        "${make[@]}" -o none --memory "$((least + 1))M" --dry-run >said
+        grep -qxE 'activations    1 of 8 layers kept, 7 recomputed' said
+    done
+}
+
+@test "--memory: a longer record than was planned for is refused, and a run goes on with another amount" {
+    deep_model
+    any_records 2 200 >long.toks
+    rm -rf new-*
+    make=("$BIN/reinforce-step" -q -m deep --micro-batch-tokens 64 --batch-size 2)
+    run -4 --separate-stderr "${make[@]}" --memory 2G -o new-long long.toks
+    [[ $stderr == *"199 tokens must pass at once, and memory was planned for 64: --micro-batch-tokens 199 plans for them" ]]
+    "${make[@]}" -o new-free long.toks
+    make=("$BIN/sft-train" -q -m deep --max-steps 4 --batch-size 4 deep.toks)
+    "${make[@]}" -o new-whole
+    "${make[@]}" -o new-parts --memory 60M --save-steps 1 --metrics slow 3>&- &
+    pid=$!
+    await test -e new-parts.partial/state.safetensors
+    kill "$pid"
+    wait "$pid" || true
+    [[ -d new-parts ]] || "${make[@]}" -o new-parts --resume --metrics slow
+    cmp new-whole/model.safetensors new-parts/model.safetensors
+}
+
+@test "without --memory: layers are recomputed before a run is refused for want of memory" {
+    deep_model
+    any_records 64 1000 >wide.toks
+    make=("$BIN/sft-train" -m deep --threads 1 --batch-size 64 --micro-batch-tokens 64000 -o new-wide --dry-run wide.toks)
+    "${make[@]}" -q >said
+    grep -qx 'activations    8 of 8 layers kept' said
+    (ulimit -v 2000000; "${make[@]}" >said 2>warned)
+    grep -qxE 'activations    [1-7] of 8 layers kept, [1-7] recomputed' said
+    grep -qxE 'sft-train: activations: [1-7] of 8 layers kept, [1-7] recomputed' warned
+    (ulimit -v 400000; run -4 "${make[@]}" && [[ $output =~ 'training needs about '[0-9]+' MiB and 390 MiB are available' ]])
+}

@@ -256,7 +256,7 @@ static const struct foreign_option rows[] = {
     {"lora-alpha", NULL, NULL, adapters},
     {"lora-dropout", NULL, NULL, adapters},
     {"lora-target-modules", NULL, NULL, adapters},
-    {"gradient-checkpointing", "micro-batch-tokens", TRAINER, "it bounds memory, in tokens"},
+    {"gradient-checkpointing", "memory", TRAINER, "it recomputes as many layers as it must"},
     {"flash-attention", NULL, NULL, backend},
     {"use-flash-attention-2", NULL, NULL, backend},
     {"attn-implementation", NULL, NULL, backend},

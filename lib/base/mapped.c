@@ -123,11 +123,16 @@ void mapped_close(struct mapped *m)
     free(m);
 }
 
+void mapped_let_go(const struct mapped *m)
+{
+    if (m->data)
+        madvise((void *)m->data, m->size, MADV_DONTNEED); // advice: nothing is lost without it
+}
+
 void mapped_settle(struct mapped *m)
 {
     m->settled = 1;
-    if (m->data)
-        madvise((void *)m->data, m->size, MADV_DONTNEED); // advice: nothing is lost without it
+    mapped_let_go(m);
 }
 
 int mapped_check(const struct mapped *m, struct err *e)

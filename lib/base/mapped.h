@@ -25,8 +25,9 @@ struct mapped {
 // Takes the descriptor over, also on failure. For the main thread, as are the others. NULL: *e.
 struct mapped *mapped_open(int fd, const char *name, struct err *e);
 void mapped_close(struct mapped *m); // NULL is fine
-// Gives the pages that were read back to the system; the file stays mapped, but mapped_unchanged no
-// longer asks for it.
+// Gives the pages that were read back to the system; they come again when they are asked for.
+void mapped_let_go(const struct mapped *m);
+// The same for good: the file stays mapped, but mapped_unchanged no longer asks for it.
 void mapped_settle(struct mapped *m);
 // Fails if the file was written to since it was opened. That it was renamed or removed is no
 // change.

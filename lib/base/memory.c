@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     ALIGN = 64,
     BLOCK_MIN = 1 << 16,
     BLOCK_GROWS = 1 << 28,  // new blocks are twice as large as the last up to here
-    BLOCK_MAPPED = 1 << 22, // from here on a block is mapped: what is freed goes back to the system
+    BLOCK_MAPPED = 1 << 18, // from here on a block is mapped: what is freed goes back to the system
 };
 
 void *mem_alloc(size_t count, size_t size, const char *what, struct err *e)
@@ -88,6 +89,17 @@ void arena_release(struct arena *a)
     arena_init(a);
 }
 
+// What is not handed out of a block that is left for a larger one was in use before perhaps: its
+// pages go back to the system.
+static void block_leave(struct arena_block *b)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)b->data + b->used + page - 1) / page * page;
+    uintptr_t to = (uintptr_t)b + b->bytes;
+    if (b->bytes >= BLOCK_MAPPED && from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static void *block_map(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -144,8 +156,10 @@ void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e)
         struct arena_block *b = block_new(bytes > want ? bytes : want, e);
         if (!b)
             return NULL;
-        if (a->block)
+        if (a->block) {
             a->used_before += a->block->used;
+            block_leave(a->block);
+        }
         b->previous = a->block;
         a->block = b;
     }

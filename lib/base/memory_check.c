@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "base/memory_check.h"
+#include "base/memory_group.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 size_t memory_available(void)
 {
@@ -16,16 +18,25 @@ size_t memory_available(void)
             best = (size_t)kib * 1024;
     if (f)
         fclose(f);
-    unsigned long long limit;
-    f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (f && fscanf(f, "%llu", &limit) == 1 && limit < best)
-        best = (size_t)limit;
-    if (f)
-        fclose(f);
+    size_t group = memory_group_room("");
+    if (group < best)
+        best = group;
     struct rlimit space;
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < best)
         best = (size_t)space.rlim_cur;
     return best;
+}
+
+size_t memory_held(void)
+{
+    enum { PROGRAM = 4 << 20 };
+    FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long long resident = 0, files = 0; // pages
+    if (f && fscanf(f, "%*u %llu %llu", &resident, &files) != 2)
+        resident = files = 0;
+    if (f)
+        fclose(f);
+    return (size_t)(resident - files) * (size_t)sysconf(_SC_PAGESIZE) + PROGRAM;
 }
 
 double mebibytes(size_t bytes)

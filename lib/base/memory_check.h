@@ -10,6 +10,9 @@
 double mebibytes(size_t bytes);
 // What the machine, the control group and the limit of address space leave, in bytes.
 size_t memory_available(void);
+// What this process holds itself, in bytes: mapped files are not counted, but its program and
+// libraries are, at 4 MiB.
+size_t memory_held(void);
 // With `verbose` prints the estimate. STATUS_MEMORY when there is not so much available.
 MUST_CHECK int memory_check(size_t bytes, const char *what, int verbose, struct err *e);
 

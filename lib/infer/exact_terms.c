@@ -67,12 +67,14 @@ size_t exact_terms_positions(const struct exact_terms *t, const struct model *po
     return positions;
 }
 
-size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy, size_t tokens)
+struct work_bytes exact_terms_bytes(const struct exact_terms *t, const struct model *policy,
+                                    size_t tokens)
 {
-    size_t bytes = exact_terms_any(t) ? head_terms_bytes(policy, tokens) : 0;
+    struct work_bytes bytes = {.scratch =
+                                   exact_terms_any(t) ? head_terms_bytes(policy, tokens) : 0};
     for (int i = 0; i < 2; i++)
         if (t->frozen[i].model)
-            bytes += decoder_work_bytes(t->frozen[i].model, tokens, tokens, 0);
+            bytes.held += decoder_work_bytes(t->frozen[i].model, tokens, tokens, 0);
     return bytes;
 }
 

@@ -6,6 +6,7 @@
 #ifndef INFER_EXACT_TERMS_H
 #define INFER_EXACT_TERMS_H
 
+#include "infer/pass.h"
 #include "model/head.h"
 
 struct exact_terms {
@@ -37,7 +38,8 @@ int exact_terms_any(const struct exact_terms *t);
 // Positions that the policy and all of them have.
 size_t exact_terms_positions(const struct exact_terms *t, const struct model *policy);
 // Bytes that micro-batches of so many tokens hold beside the trainer's own.
-size_t exact_terms_bytes(const struct exact_terms *t, const struct model *policy, size_t tokens);
+struct work_bytes exact_terms_bytes(const struct exact_terms *t, const struct model *policy,
+                                    size_t tokens);
 // Runs the frozen models over a micro-batch, before the policy does, and fills t->head for
 // head_train, its values in `arena`. scale: 1 / the step's normaliser.
 MUST_CHECK int exact_terms_forward(struct exact_terms *t, const struct batch *b, double scale,

@@ -264,7 +264,7 @@ static int add_provenance(struct logprob *r, struct err *e)
 static size_t work_bytes(const struct scorer *s)
 {
     size_t tokens = s->pass.batch_tokens;
-    size_t bytes = scorer_bytes(s->pass.device, s->pass.model, SIZE_MAX, 0);
+    size_t bytes = work_bytes_sum(scorer_bytes(s->pass.device, s->pass.model, SIZE_MAX, 0));
     if (s->contrast.model)
         bytes += decoder_work_bytes(s->contrast.model, tokens, tokens, 0);
     if (s->reference.model)

@@ -29,14 +29,31 @@ struct pass_size pass_largest(size_t batch_tokens, size_t group, size_t sequence
     return s;
 }
 
-size_t pass_bytes(const struct device *d, const struct model *m, const struct pass_size *s,
-                  int save)
+struct work_bytes work_bytes_add(struct work_bytes a, struct work_bytes b)
+{
+    return (struct work_bytes){a.held + b.held, a.scratch > b.scratch ? a.scratch : b.scratch};
+}
+
+size_t work_bytes_sum(struct work_bytes w)
+{
+    return w.held + w.scratch;
+}
+
+struct work_bytes pass_bytes(const struct device *d, const struct model *m,
+                             const struct pass_size *s, size_t kept)
 {
     // Of the packer: token, position, wanted, target, block.
     enum { PACKED = 5 * sizeof(uint32_t) };
-    size_t blocks = s->sequences > 1 ? (s->sequences - 1) * decoder_block_bytes(m, save) : 0;
-    return decoder_work_bytes(m, s->tokens, s->tokens, save) + blocks + s->tokens * PACKED +
-           decoder_scratch_bytes(d, m, s->tokens, s->longest, save);
+    size_t blocks = s->sequences > 1 ? (s->sequences - 1) * decoder_block_bytes(m, kept) : 0;
+    return (struct work_bytes){
+        .held = decoder_work_bytes(m, s->tokens, s->tokens, kept) + blocks + s->tokens * PACKED,
+        .scratch = decoder_scratch_bytes(d, m, s->tokens, s->longest, kept > 0)};
+}
+
+struct work_bytes pass_usual_bytes(const struct device *d, const struct model *m)
+{
+    struct pass_size s = pass_largest(PASS_TOKENS, 1, SIZE_MAX, 0);
+    return pass_bytes(d, m, &s, 0);
 }
 
 void pass_release(struct pass *p)
@@ -99,6 +116,11 @@ static int pack(struct pass *p, size_t rows, struct err *e)
 {
     arena_clear(&p->arena);
     p->where = p->first;
+    if (p->most && rows > p->most)
+        return err_set(e, STATUS_MEMORY,
+                       "%zu tokens must pass at once, and memory was planned for %zu: "
+                       "--micro-batch-tokens %zu plans for them",
+                       rows, p->most, rows);
     if (packer_init(&p->packer, &p->arena, rows, p->n, e) < 0)
         return -1;
     p->packer.share = p->share;

@@ -25,6 +25,7 @@ struct pass {
     size_t first, n;
     struct packer packer;
     struct batch batch;
+    size_t most;  // rows of a micro-batch that memory was planned for; 0: any
     size_t where; // of a failure of pass_next: the sequence at fault
     // All sequences; borrowed.
     const struct sequence *sequence;
@@ -38,12 +39,21 @@ struct pass_size {
 // Of `sequences` of at most `longest` rows each, in groups; longest 0: unknown, as long as
 // batch_tokens at most.
 struct pass_size pass_largest(size_t batch_tokens, size_t group, size_t sequences, size_t longest);
-// Bytes that it takes, all its positions wanted, and the weights not counted; save: with a way
-// back.
-size_t pass_bytes(const struct device *d, const struct model *m, const struct pass_size *s,
-                  int save);
+// Bytes that computing takes, weights not counted.
+struct work_bytes {
+    size_t held;    // until the end
+    size_t scratch; // of the device's work space, which one takes after the other
+};
+// Of both, and all of them in one number.
+struct work_bytes work_bytes_add(struct work_bytes a, struct work_bytes b);
+size_t work_bytes_sum(struct work_bytes w);
+// Of such a micro-batch, all its positions wanted; kept: as decoder_work_bytes has it.
+struct work_bytes pass_bytes(const struct device *d, const struct model *m,
+                             const struct pass_size *s, size_t kept);
 
 enum { PASS_TOKENS = 2048 }; // batch_tokens at first
+// The same of a pass as pass_init makes it, over records that are not known yet.
+struct work_bytes pass_usual_bytes(const struct device *d, const struct model *m);
 void pass_init(struct pass *p, struct model *m, struct device *device);
 void pass_release(struct pass *p);
 void pass_begin(struct pass *p, const struct sequence *sequence, size_t n);

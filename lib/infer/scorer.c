@@ -11,11 +11,13 @@ void scorer_init(struct scorer *s, struct model *m, struct device *device)
     s->pass.share = rope_same_up_to(&m->config);
 }
 
-size_t scorer_bytes(const struct device *d, const struct model *m, size_t sequences, size_t longest)
+struct work_bytes scorer_bytes(const struct device *d, const struct model *m, size_t sequences,
+                               size_t longest)
 {
     struct pass_size s =
         pass_largest(PASS_TOKENS, 1, sequences, longest > 1 ? longest - 1 : longest);
-    return pass_bytes(d, m, &s, 0) + head_score_bytes(d, m, s.tokens);
+    struct work_bytes head = {.scratch = head_score_bytes(d, m, s.tokens)};
+    return work_bytes_add(pass_bytes(d, m, &s, 0), head);
 }
 
 void scorer_release(struct scorer *s)

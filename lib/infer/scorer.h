@@ -22,8 +22,8 @@ void scorer_init(struct scorer *s, struct model *m, struct device *device);
 void scorer_release(struct scorer *s);
 // Bytes that scoring takes beside the weights, without other models: as many sequences at a time,
 // of so many tokens at most (0: unknown).
-size_t scorer_bytes(const struct device *d, const struct model *m, size_t sequences,
-                    size_t longest);
+struct work_bytes scorer_bytes(const struct device *d, const struct model *m, size_t sequences,
+                               size_t longest);
 // Scores under softmax(z + weight (z - z_other)) from here on. Models are borrowed.
 MUST_CHECK int scorer_contrast(struct scorer *s, struct model *other, double weight, struct err *e);
 // The model of head_result's kl and reverse.

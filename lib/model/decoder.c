@@ -6,7 +6,8 @@
 #include <string.h>
 
 // What a layer computed: rows [n, width], where the description of the model has them. Without
-// `save` the layers share one set, and what only the way back needs is not kept.
+// `save` the layers share one set, and what only the way back needs is not kept. Layers that are
+// computed again share one too, but for what enters them.
 enum layer_part {
     IN,   // [hidden] residual stream before the layer
     STAT, // [2] of the norm before attention
@@ -180,34 +181,33 @@ static size_t sum_of(const size_t *width, size_t n)
     return sum;
 }
 
-size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save)
+size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, size_t kept)
 {
     enum { PIECE = 64 }; // what an arena rounds a piece up to
     const struct model_config *c = &m->config;
     size_t part[PARTS], forward[F_PARTS], backward[B_PARTS];
-    size_t layers = save ? c->layers : 1, row = c->hidden;
+    int save = kept > 0;
+    size_t sets = save ? kept : 1, streams = save ? c->layers + 1 : 1;
     part_widths(c, save, part);
     forward_widths(c, forward);
     backward_widths(c, backward);
-    // keys and values; the residual stream; the product of gate and up
-    row += layers * (sum_of(part, PARTS) + 2 * kv_width(c) + (save ? c->hidden : 0));
-    row += sum_of(forward, F_PARTS) + (save ? c->intermediate : 0);
-    if (save)
-        row += sum_of(backward, B_PARTS) + c->hidden;
+    // what enters each layer, and its gradient; keys and values; work space
+    size_t row = streams * c->hidden + sets * (sum_of(part, PARTS) + 2 * kv_width(c));
+    row += save ? sum_of(backward, B_PARTS) : sum_of(forward, F_PARTS);
     size_t entry = c->has[ROLE_PROJECT_IN] ? c->end_width : 0;
     entry += c->has[ROLE_EMBEDDING_NORM] ? c->hidden + 2 : 0;
     row += (save ? 2 : 1) * entry;
     size_t wanted = 3 * c->hidden + 2 + (c->has[ROLE_PROJECT_OUT] ? c->hidden + c->end_width : 0);
     for (size_t i = 0; i < c->n_ropes; i++)
         row += rope_same_up_to(c) < SIZE_MAX ? c->rope[i].dims + 1 : 0;
-    size_t blocks = decoder_block_bytes(m, save);
-    size_t pieces = (layers * (PARTS + 3) + F_PARTS + B_PARTS + 24) * PIECE;
+    size_t blocks = decoder_block_bytes(m, kept);
+    size_t pieces = (sets * (PARTS + 2) + streams + F_PARTS + B_PARTS + 24) * PIECE;
     return (n * row + n_wanted * wanted) * sizeof(float) + blocks + pieces;
 }
 
-size_t decoder_block_bytes(const struct model *m, int save)
+size_t decoder_block_bytes(const struct model *m, size_t kept)
 {
-    return 2 * (save ? m->config.layers : 1) * decoder_block_floats(m) * sizeof(float);
+    return 2 * (kept ? kept : 1) * decoder_block_floats(m) * sizeof(float);
 }
 
 size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size_t n,
@@ -264,6 +264,7 @@ struct layer_pass {
     struct device *device;
     const struct tensor *t; // of the layer
     size_t layer;
+    int again;            // the forward of a layer that is computed again: what follows it is there
     float *work[B_PARTS]; // of enum forward_work, or of enum backward_part
 };
 _Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
@@ -558,11 +559,10 @@ static int feed_forward(struct layer_pass *w, struct activations *a, const float
     size_t inner = w->b->n * w->c->intermediate;
     if (w->ops->linear(w->device, normed, w->b->n, mlp, p[GATE] ? 2 : 1, e) < 0)
         return -1;
-    if (save) {
-        product = arena_alloc(&w->device->scratch, inner, sizeof *product, e);
-        if (!product)
-            return -1;
-    }
+    if (w->again && !p[DOWN])
+        return 0;
+    if (save)
+        product = w->d->back[B_PRODUCT];
     if (w->ops->activate(w->device, w->c->activation, product, p[GATE] ? p[GATE] : p[UP],
                          p[GATE] ? p[UP] : NULL, inner, e) < 0)
         return -1;
@@ -700,6 +700,31 @@ static int enter(struct layer_pass *w, float *x, struct err *e)
     return d->entered ? w->ops->norm(w->device, x, d->entered_stat, raw, n, width, &p, e) : 0;
 }
 
+// Work space: the way back's is there from the start, and the forward's is part of it.
+static int make_work(struct layer_pass *w, int save, struct err *e)
+{
+    struct decoder *d = w->d;
+    size_t forward[F_PARTS], backward[B_PARTS];
+    forward_widths(w->c, forward);
+    if (!save)
+        return make_parts(d, w->work, forward, F_PARTS, w->b->n, e);
+    backward_widths(w->c, backward);
+    d->back = arena_alloc(&d->arena, B_PARTS, sizeof *d->back, e);
+    return d->back ? make_parts(d, d->back, backward, B_PARTS, w->b->n, e) : -1;
+}
+
+// The forward's pieces are those of its way back that have their widths.
+static void lend_work(struct layer_pass *w)
+{
+    float *const *back = w->d->back;
+    w->work[F_NORMED] = back[B_NORMED];
+    w->work[F_MLP_NORMED] = back[B_MLP_DNORMED];
+    w->work[F_K] = back[B_DK];
+    w->work[F_V] = back[B_DV];
+    w->work[F_FUSED] = back[B_DFUSED];
+    w->work[F_BRANCH] = back[B_DADDED] ? back[B_DADDED] : back[B_DBRANCH];
+}
+
 static int prepare(struct decoder *d, const struct batch *b, struct err *e)
 {
     struct model *m = d->model;
@@ -714,23 +739,27 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
                     int save, struct err *e)
 {
     struct layer_pass w = layer_pass_of(d, b);
-    size_t layers = w.c->layers, sets = save ? layers : 1, width[F_PARTS];
+    size_t layers = w.c->layers, sets = save ? layers : 1;
     assert(cache || b->n_blocks || !b->n_segments);
+    assert(d->remade < layers);
     d->has_way_back = 0;
     if (prepare(d, b, e) < 0)
         return -1;
-    forward_widths(w.c, width);
     d->saved = arena_alloc(&d->arena, sets, sizeof *d->saved, e);
     float *x = floats(d, b->n, w.c->hidden, e);
-    if (!d->saved || !x || make_parts(d, w.work, width, F_PARTS, b->n, e) < 0 ||
-        make_entry(d, b, e) < 0)
+    if (!d->saved || !x || make_work(&w, save, e) < 0 || make_entry(d, b, e) < 0)
         return -1;
+    if (save)
+        lend_work(&w);
     memset(d->saved, 0, sets * sizeof *d->saved);
     if (enter(&w, x, e) < 0)
         return -1;
     for (size_t layer = 0; layer < layers; layer++) {
         struct activations *a = &d->saved[save ? layer : 0];
-        if ((save || layer == 0) && make_activations(d, b, cache, save, a, e) < 0)
+        if (save && layer <= d->remade)
+            *a = d->saved[0];
+        if ((layer == 0 || (save && layer > d->remade)) &&
+            make_activations(d, b, cache, save, a, e) < 0)
             return -1;
         if (cache) {
             a->k = cache->k + layer * cache->layer_stride;
@@ -739,15 +768,13 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
         float *out = x;
         if (save) {
             a->part[IN] = x;
-            out = floats(d, b->n, w.c->hidden, e);
+            out = layer + 1 < layers ? floats(d, b->n, w.c->hidden, e) : d->back[B_DNORMED];
             if (!out)
                 return -1;
         }
-        struct arena_mark mark = arena_mark(&d->device->scratch);
         enter_layer(&w, layer);
         if (layer_forward(&w, a, x, out, save, e) < 0)
             return -1;
-        arena_rewind(&d->device->scratch, mark);
         x = out;
         d->top = a;
     }
@@ -951,22 +978,33 @@ static int enter_backward(struct layer_pass *w, float *dx, struct err *e)
                                   w->c->embedding_scale, e);
 }
 
+// Computes the activations of a layer again, where another one's have taken their place.
+static int remake(const struct layer_pass *w, struct activations *a, struct err *e)
+{
+    struct layer_pass again = *w;
+    again.again = 1;
+    lend_work(&again);
+    return layer_forward(&again, a, a->part[IN], w->work[B_DNORMED], 1, e);
+}
+
 int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden, struct err *e)
 {
     assert(d->has_way_back);
     struct layer_pass w = layer_pass_of(d, b);
-    size_t n = b->n, width[B_PARTS], hidden = w.c->hidden;
-    backward_widths(w.c, width);
+    size_t n = b->n, hidden = w.c->hidden;
     const float *dlast = leave_backward(d, b, dhidden, e);
     float *dx = floats(d, n, hidden, e);
-    if (!dlast || !dx || make_parts(d, w.work, width, B_PARTS, n, e) < 0)
+    if (!dlast || !dx)
         return -1;
+    memcpy(w.work, d->back, sizeof w.work);
     memset(dx, 0, n * hidden * sizeof *dx);
     for (size_t i = 0; i < b->n_wanted; i++)
         memcpy(dx + b->wanted[i] * hidden, dlast + i * hidden, hidden * sizeof *dx);
     for (size_t layer = w.c->layers; layer-- > 0;) {
         struct activations *a = &d->saved[layer];
         enter_layer(&w, layer);
+        if (layer < d->remade && remake(&w, a, e) < 0)
+            return -1;
         int result =
             w.c->parallel ? parallel_backward(&w, a, dx, e) : sequential_backward(&w, a, dx, e);
         if (result < 0)

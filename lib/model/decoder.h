@@ -30,8 +30,12 @@ struct decoder {
     struct model *model;
     struct device *device;
     struct arena arena; // of one batch
+    // With a way back, the activations of so many layers, the first ones, are not kept but computed
+    // again, to the same bits: less memory, more time. Below the number of layers; 0 at first.
+    size_t remade;
     struct activations *saved;
     struct activations *top; // of the last layer
+    float **back;            // work space of the way back, which the forward uses before it
     int has_way_back;        // decoder_backward may follow
     float *hidden;           // [n_wanted, end_width] what the head reads
     float *normed;           // [n_wanted, hidden] after the final norm
@@ -60,12 +64,12 @@ MUST_CHECK int decoder_backward(struct decoder *d, const struct batch *b, const 
                                 struct err *e);
 // Floats of one block of keys (or of values) in one layer.
 size_t decoder_block_floats(const struct model *m);
-// Most bytes that a forward of n tokens (with save: and a backward) holds, weights not counted: of
-// one sequence; each other one whose length is no multiple of 16 takes up to a block of keys and
-// values more.
-size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, int save);
+// Most bytes that a forward of n tokens and a backward that keeps the activations of `kept` layers
+// hold (0: a forward alone), weights not counted: of one sequence; each other one whose length is
+// no multiple of 16 takes up to a block of keys and values more.
+size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, size_t kept);
 // Those up to a block in all layers that hold their keys and values at a time.
-size_t decoder_block_bytes(const struct model *m, int save);
+size_t decoder_block_bytes(const struct model *m, size_t kept);
 // And of the device's work space; longest: of a sequence, with what the cache holds of it.
 size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size_t n,
                              size_t longest, int save);

@@ -207,10 +207,12 @@ struct generator_bytes generator_bytes(const struct device *d, const struct mode
     if (prompts > slots * length)
         prompts = slots * length;
     struct scratch_shape head = {.rows = rows, .depth = m->config.end_width};
+    // Keys and values of a pass are in the cache.
+    size_t cached = (prompts + slots + KV_BLOCK) * (decoder_block_bytes(m, 0) / KV_BLOCK);
     size_t draw = (size_t)threads_count() * vocab * (sizeof(float) + sizeof(struct candidate));
     return (struct generator_bytes){
         .cache = m->config.layers * decoder_block_bytes(m, 0) * blocks,
-        .work = decoder_work_bytes(m, prompts + slots, 2 * slots, 0) +
+        .work = decoder_work_bytes(m, prompts + slots, 2 * slots, 0) - cached +
                 decoder_scratch_bytes(d, m, prompts + slots, length, 0) +
                 rows * vocab * sizeof(float) + draw + d->ops->scratch_bytes(d, &head)};
 }

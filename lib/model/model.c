@@ -376,6 +376,8 @@ int model_train(struct model *m, struct err *e)
         return 0;
     if (model_keep(m, e) < 0)
         return -1;
+    for (size_t i = 0; i < m->n_shards; i++)
+        mapped_let_go(m->shard[i].file); // what the fingerprint has read
     if (!(m->master = model_zeros(m, "weights", e)) ||
         !(m->gradient = model_zeros(m, "gradients", e)))
         return -1;
@@ -383,6 +385,7 @@ int model_train(struct model *m, struct err *e)
         if (signals_check_stop(e) < 0)
             return -1;
         model_values(m, i, m->master + m->parameter[i].offset);
+        mapped_let_go(m->parameter[i].file->file);
     }
     bind_masters(m);
     for (size_t i = 0; i < m->n_shards; i++) {

@@ -14,9 +14,9 @@ static const char *const per_names[] = {"token", "sequence"};
 static const size_t type_sizes[] = {1, 4, 4, 0};
 
 // Options that cannot change a program's result.
-static const char *const quiet_options[] = {"output",    "threads",    "metrics",
-                                            "in-flight", "journal",    "patience",
-                                            "timeout",   "save-steps", "save-minutes"};
+static const char *const quiet_options[] = {"output",     "threads",     "memory",   "metrics",
+                                            "in-flight",  "journal",     "patience", "timeout",
+                                            "save-steps", "save-minutes"};
 static const char *const quiet_flags[] = {"quiet", "verbose", "resume", "overwrite"};
 
 const char *column_type_name(enum column_type type)

@@ -71,11 +71,14 @@ static void tell_output(const struct run *r, const char *beside, int resumed)
 void dry_run_tell(const struct run *r, const char *beside, int resumed)
 {
     const struct model *m = r->model;
+    char activations[BUDGET_TEXT];
     dry_run_line("model", "%s (%s), %zu parameters", text_of(m->path), m->config.model_type,
                  m->n_values);
     if (r->o->products == PRODUCTS_BF16)
         dry_run_line("products", "of operands rounded to bf16");
-    dry_run_line("memory", "about %.1f MiB", mebibytes(r->bytes));
+    dry_run_line("memory", "about %.1f MiB", mebibytes(r->budget.bytes));
+    budget_text(&r->budget, activations);
+    dry_run_line("activations", "%s", activations);
     tell_output(r, beside, resumed);
 }
 

@@ -48,14 +48,16 @@ static size_t trained(const struct evaluation *v)
     return n;
 }
 
-size_t evaluation_bytes(const struct evaluation *v, const struct device *d, const struct model *m)
+struct work_bytes evaluation_bytes(const struct evaluation *v, const struct device *d,
+                                   const struct model *m)
 {
     size_t longest = 0;
     for (size_t i = 0; i < v->data.n; i++)
         if (v->data.example[i].sequence.n > longest)
             longest = v->data.example[i].sequence.n;
-    return scorer_bytes(d, m, v->data.n, longest) +
-           trained(v) * (sizeof(float) + sizeof(uint32_t)) + v->data.n * sizeof(struct sequence);
+    struct work_bytes lists = {.held = trained(v) * (sizeof(float) + sizeof(uint32_t)) +
+                                       v->data.n * sizeof(struct sequence)};
+    return work_bytes_add(scorer_bytes(d, m, v->data.n, longest), lists);
 }
 
 static int score(struct evaluation *v, struct sequence *sequence, const struct head_result *out,

@@ -29,7 +29,8 @@ MUST_CHECK int evaluation_open(struct evaluation *v, const char *path, struct mo
                                struct device *device, const char *tokenizer, struct err *e);
 void evaluation_release(struct evaluation *v); // fine for zeros
 // Bytes that it takes beside the data and the weights.
-size_t evaluation_bytes(const struct evaluation *v, const struct device *d, const struct model *m);
+struct work_bytes evaluation_bytes(const struct evaluation *v, const struct device *d,
+                                   const struct model *m);
 // Measures the model, and adds eval_loss and eval_mean_token_accuracy to a line of metrics.
 MUST_CHECK int evaluation_run(struct evaluation *v, json_t *line, struct err *e);
 

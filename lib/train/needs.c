@@ -26,22 +26,26 @@ static struct need training_need(const struct model *m, const struct needs_optio
                                          t->after ? t->pairs : 1, t->pairs * batch, rows);
     size_t weights = t->after ? model_reward_weights(m) : m->n_flat;
     struct need n = {.program = program, .batch = batch, .weights = file};
-    n.trained = trainer_weight_bytes(&o->train, weights);
-    n.work = trainer_work_bytes(o->device, m, &size);
     struct loss loss = {.by_sequence = t->by_sequence};
+    struct budget_job job = {.device = o->device,
+                             .model = m,
+                             .size = size,
+                             .weights = trainer_weight_bytes(&o->train, weights)};
     if (!t->after)
-        n.work += token_objective_bytes(&loss, o->device, m, &size);
-    // The files are read into masters, beside which only the gradient is there; then they are let
-    // go.
-    size_t reading = file + 2 * weights * sizeof(float), training = n.trained + n.work;
-    n.peak = PROCESS + (reading > training ? reading : training);
+        job.beside = token_objective_bytes(&loss, o->device, m, &size);
+    size_t room = o->memory ? o->memory - (o->memory < PROCESS ? o->memory : PROCESS) : SIZE_MAX;
+    n.budget = budget_find(&job, room);
+    n.trained = job.weights;
+    n.work = n.budget.bytes - n.trained;
+    // The files are mapped before there is anything else, and let go tensor by tensor.
+    n.peak = PROCESS + (file > n.budget.bytes ? file : n.budget.bytes);
     return n;
 }
 
 static struct need scoring_need(const struct model *m, const struct needs_options *o)
 {
     struct need n = {.program = "logprob", .weights = model_file_bytes(m, NULL)};
-    n.work = scorer_bytes(o->device, m, SIZE_MAX, o->length);
+    n.work = work_bytes_sum(scorer_bytes(o->device, m, SIZE_MAX, o->length));
     n.peak = PROCESS + n.weights + n.work;
     return n;
 }
@@ -76,6 +80,32 @@ static int takes(int need, const struct model *m)
     return m->config.head == HEAD_VOCABULARY || need == NEED_REWARD;
 }
 
+static int fits(const struct need *n, const struct needs_options *o)
+{
+    return !o->memory || n->peak <= o->memory;
+}
+
+// How each program gets along with the memory that it is allowed.
+static void print_fits(const struct model *m, const struct needs_options *o,
+                       const struct need *need, FILE *out)
+{
+    char text[BUDGET_TEXT];
+    fprintf(out, "within         %.1f MiB\n", mebibytes(o->memory));
+    for (int i = 0; i < NEEDS; i++) {
+        const struct need *n = &need[i];
+        if (!takes(i, m))
+            continue;
+        budget_text(&n->budget, text);
+        fprintf(out, "  %-16s ", n->program);
+        if (!fits(n, o))
+            fprintf(out, "does not fit: at least %.1f MiB\n", mebibytes(n->peak));
+        else if (n->budget.layers)
+            fprintf(out, "fits: activations of %s\n", text);
+        else
+            fprintf(out, "fits\n");
+    }
+}
+
 void needs_print(const struct model *m, const struct needs_options *o, FILE *out)
 {
     struct need need[NEEDS];
@@ -97,6 +127,21 @@ void needs_print(const struct model *m, const struct needs_options *o, FILE *out
                 mebibytes(n->weights), mebibytes(n->trained), mebibytes(n->work),
                 mebibytes(n->cache), mebibytes(n->peak));
     }
+    if (o->memory)
+        print_fits(m, o, need, out);
+}
+
+static json_t *need_json(const struct need *n, const struct needs_options *o)
+{
+    json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch", (json_int_t)n->batch,
+                          "weights", (json_int_t)n->weights, "training", (json_int_t)n->trained,
+                          "work", (json_int_t)n->work, "kv_cache", (json_int_t)n->cache, "peak",
+                          (json_int_t)n->peak);
+    if (n->budget.layers)
+        json_object_set_new(j, "layers_kept", json_integer((json_int_t)n->budget.kept));
+    if (o->memory)
+        json_object_set_new(j, "fits", json_boolean(fits(n, o)));
+    return j;
 }
 
 json_t *needs_json(const struct model *m, const struct needs_options *o)
@@ -108,14 +153,12 @@ json_t *needs_json(const struct model *m, const struct needs_options *o)
         const struct need *n = &need[i];
         if (!takes(i, m))
             continue;
-        json_object_set_new(programs, n->program,
-                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "batch",
-                                      (json_int_t)n->batch, "weights", (json_int_t)n->weights,
-                                      "training", (json_int_t)n->trained, "work",
-                                      (json_int_t)n->work, "kv_cache", (json_int_t)n->cache, "peak",
-                                      (json_int_t)n->peak));
+        json_object_set_new(programs, n->program, need_json(n, o));
     }
-    return json_pack("{s:I, s:s, s:i, s:o}", "max_length", (json_int_t)o->length, "optim",
-                     optimizer_kinds[o->train.optim], "threads", threads_count(), "programs",
-                     programs);
+    json_t *all = json_pack("{s:I, s:s, s:i, s:o}", "max_length", (json_int_t)o->length, "optim",
+                            optimizer_kinds[o->train.optim], "threads", threads_count(), "programs",
+                            programs);
+    if (o->memory)
+        json_object_set_new(all, "memory", json_integer((json_int_t)o->memory));
+    return all;
 }

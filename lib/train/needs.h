@@ -4,6 +4,7 @@
 #ifndef TRAIN_NEEDS_H
 #define TRAIN_NEEDS_H
 
+#include "train/budget.h"
 #include "train/trainer.h"
 #include <stdio.h>
 
@@ -13,6 +14,7 @@ struct needs_options {
     size_t batch_size;            // sequences or pairs per update; 0: each program's own default
     size_t length;                // tokens of each sequence, of rollout with its prompt
     size_t in_flight;             // samples that rollout computes together
+    size_t memory;                // what each may take in all; 0: any amount
 };
 
 // In bytes.
@@ -23,7 +25,9 @@ struct need {
     size_t trained; // masters, gradient, moments
     size_t work;    // activations, logits, scratch
     size_t cache;   // keys and values of samples
-    size_t peak;    // most that is resident at a time, with the process itself
+    size_t peak;    // most that is resident at a time, with the process itself; where it does not
+                    // fit into the memory that is allowed, the least that would do
+    struct budget budget; // of a trainer; layers 0: another program
 };
 enum { NEED_SFT, NEED_PAIR, NEED_REWARD, NEED_REINFORCE, NEED_LOGPROB, NEED_ROLLOUT, NEEDS };
 

@@ -437,13 +437,16 @@ static int prepare(struct reinforce_run *r, struct err *e)
     if (o->eval.path &&
         evaluation_open(&r->eval, o->eval.path, run->model, &run->device, o->run.tokenizer, e) < 0)
         return -1;
-    size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size) +
-                   exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    struct work_bytes beside =
+        token_objective_bytes(&r->loss, &run->device, run->model, &run->size);
+    struct work_bytes exact = exact_terms_bytes(&r->exact, run->model, run->size.tokens);
+    beside.held += exact.held;
+    beside.scratch += exact.scratch; // while the logits are there
     if (o->eval.path)
-        bytes += evaluation_bytes(&r->eval, &run->device, run->model);
+        beside = work_bytes_add(beside, evaluation_bytes(&r->eval, &run->device, run->model));
     if (takes_back(o))
-        bytes += run->model->n_flat * sizeof(float);
-    if (run_prepare(run, o->run.max_steps, bytes, e) < 0)
+        beside.held += run->model->n_flat * sizeof(float);
+    if (run_prepare(run, o->run.max_steps, beside, e) < 0)
         return -1;
     token_objective_init(t, &r->loss, run->model, &run->device, &o->run.train);
     t->normalize = r->normalize;

@@ -644,14 +644,15 @@ static int rehearse(struct result *r, struct err *e)
     return result;
 }
 
-int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e)
+int result_train(struct result *r, struct objective *objective, struct work_bytes beside,
+                 struct err *e)
 {
     r->objective = objective;
     if (r->complete) {
         message_note("%s: is complete already", r->run.o->output);
         return 0;
     }
-    if (run_prepare(&r->run, r->total_steps, bytes, e) < 0 || check_space(r, e) < 0)
+    if (run_prepare(&r->run, r->total_steps, beside, e) < 0 || check_space(r, e) < 0)
         return -1;
     if (r->run.o->dry_run)
         return rehearse(r, e);

@@ -67,9 +67,10 @@ int result_open(struct result *r, const struct result_options *o, const char *pr
 // another model in the place of run.model; what it leaves in the directory result_scratch of
 // PATH.partial goes away at the end.
 int result_begin(struct result *r, const struct result_plan *plan, struct err *e);
-// All updates, then the finished directory. bytes: as for run_prepare. STATUS_AGAIN: stopped by a
+// All updates, then the finished directory. beside: as for run_prepare. STATUS_AGAIN: stopped by a
 // signal, with the state saved in PATH.partial.
-int result_train(struct result *r, struct objective *objective, size_t bytes, struct err *e);
+int result_train(struct result *r, struct objective *objective, struct work_bytes beside,
+                 struct err *e);
 // Unless the run failed with a state to go on from, nothing unfinished is left.
 void result_close(struct result *r, int failed);
 

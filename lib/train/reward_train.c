@@ -148,7 +148,7 @@ static int train(struct reward_run *r, const char *input, struct err *e)
     reward_objective_init(&r->objective, &r->o->loss);
     r->result.note = note;
     r->result.arg = r;
-    return result_train(&r->result, &r->objective.objective, 0, e);
+    return result_train(&r->result, &r->objective.objective, (struct work_bytes){0}, e);
 }
 
 int reward_train_run(const struct reward_train_options *o, const char *input, struct err *e)

@@ -18,6 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
+// A policy is trained on a stream: the largest frame that the suite writes, with seven columns.
+enum { STREAM_BYTES = 32 << 20 };
+
 const char run_state[] = "state.safetensors";
 const char run_metrics_name[] = "metrics.jsonl";
 const char result_scratch[] = "start";
@@ -54,6 +57,7 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     r->loss = NAN;
     r->metrics_lines = -1;
     r->size = pass_largest((size_t)o->train.micro_batch_tokens, 1, SIZE_MAX, 0);
+    r->reserve = living ? STREAM_BYTES : 0;
     progress_init(&r->progress, "update", o->max_steps);
     if (model_check_dtype(o->save_dtype, e) < 0 || policy_lock_take(&r->lock, o->output, e) < 0)
         return -1;
@@ -71,17 +75,56 @@ int run_open(struct run *r, const struct run_options *o, const char *program, in
     return err_set(e, STATUS_FAILED, "%s: its tokenizer was removed", o->model);
 }
 
-int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e)
+// held: what the process has already, and will for records.
+static int refuse_memory(const struct run *r, const struct budget_job *job, size_t held,
+                         struct err *e)
+{
+    enum { MIB = 1 << 20 };
+    return err_set(
+        e, STATUS_MEMORY,
+        "--memory %zuM: at least %zuM are needed, of which weights, gradient and moments "
+        "take %zuM; fewer --micro-batch-tokens need less",
+        (size_t)r->o->memory / MIB, (held + r->budget.bytes + MIB - 1) / MIB, job->weights / MIB);
+}
+
+// How the run stays within the memory that it may take, and that there is.
+static int plan_memory(struct run *r, struct work_bytes beside, struct err *e)
+{
+    const struct run_options *o = r->o;
+    size_t room = memory_available(), held = memory_held() + r->reserve, promised = SIZE_MAX;
+    struct budget_job job = {
+        .device = &r->device,
+        .model = r->model,
+        .size = r->size,
+        .weights = trainer_weight_bytes(&o->train, r->weights ? r->weights : r->model->n_flat),
+        .beside = beside};
+    char text[BUDGET_TEXT];
+    if (o->memory)
+        promised = o->memory > held ? o->memory - held : 0;
+    r->budget = budget_find(&job, room < promised ? room : promised);
+    if (r->budget.bytes > promised)
+        return refuse_memory(r, &job, held, e);
+    if (memory_check(r->budget.bytes, "training", o->verbose, e) < 0)
+        return -1;
+    budget_text(&r->budget, text);
+    if (o->verbose || (!o->memory && r->budget.kept < r->budget.layers))
+        message_note("activations: %s", text);
+    return 0;
+}
+
+int run_prepare(struct run *r, int64_t total_steps, struct work_bytes beside, struct err *e)
 {
     const struct trainer_options *t = &r->o->train;
-    r->bytes = trainer_weight_bytes(t, r->weights ? r->weights : r->model->n_flat) +
-               trainer_work_bytes(&r->device, r->model, &r->size) + bytes;
-    if (memory_check(r->bytes, "training", r->o->verbose, e) < 0)
+    if (plan_memory(r, beside, e) < 0)
         return -1;
     r->saved = clock_seconds();
     if (r->o->dry_run)
         return trainer_check(t, total_steps, e);
-    return trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e);
+    if (trainer_init(&r->trainer, r->model, &r->device, t, total_steps, e) < 0)
+        return -1;
+    r->trainer.pass.decoder.remade = r->budget.layers - r->budget.kept;
+    r->trainer.pass.most = r->o->memory ? r->size.tokens : 0;
+    return 0;
 }
 
 static int add_line(struct run *r, struct stream_header *h, const char *role, struct err *e)

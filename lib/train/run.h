@@ -9,6 +9,7 @@
 #include "model/claim.h"
 #include "model/directory.h"
 #include "stream/header.h"
+#include "train/budget.h"
 #include "train/trainer.h"
 
 struct run_options {
@@ -19,6 +20,7 @@ struct run_options {
     const char *tokenizer;      // fingerprint of the model's, or NULL
     const char *metrics;        // file, or NULL: run_metrics_name in the model's directory
     const char *save_dtype;     // of the weights: see model_save
+    uint64_t memory;            // most bytes that the run may take; 0: what is available
     int64_t batch_size;         // per update
     int64_t max_steps;          // updates in all; 0: as many as the data make
     int64_t save_steps;         // the state is saved every so many updates; 0: at the end
@@ -52,7 +54,8 @@ struct run {
     char fingerprint[24];   // of the model
     struct pass_size size;  // of the largest micro-batch, as far as known
     size_t weights;         // numbers that are trained, where the model is another yet; 0: its own
-    size_t bytes;           // of memory that training needs, once it is prepared
+    size_t reserve;         // of memory, for records that are yet to come
+    struct budget budget;   // of memory, once it is prepared
     double saved;           // clock_seconds when the state was last saved
     double loss;            // of the last update; NAN: there was none
     int64_t metrics_lines;  // with a state: lines of metrics that belong to it; -1: not known
@@ -68,8 +71,9 @@ struct run {
 // the output is a policy. Close it after a failure too.
 int run_open(struct run *r, const struct run_options *o, const char *program, int living,
              int any_head, struct err *e);
-// Makes the trainer, unless the run is a dry one. bytes: what the objective holds beside it.
-int run_prepare(struct run *r, int64_t total_steps, size_t bytes, struct err *e);
+// Makes the trainer, unless the run is a dry one. beside: what the objective takes, and what else
+// the run computes.
+int run_prepare(struct run *r, int64_t total_steps, struct work_bytes beside, struct err *e);
 // The history becomes that of `h`, what is read (NULL: nothing), and this run's line, in which the
 // model is called `role`. Sets the fingerprint.
 int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e);

@@ -95,10 +95,11 @@ static int train(struct sft_run *r, const char *input, struct err *e)
     r->objective.entropy = 1;
     r->result.note = note;
     r->result.arg = r;
-    size_t bytes = token_objective_bytes(&r->loss, &run->device, run->model, &run->size);
+    struct work_bytes beside =
+        token_objective_bytes(&r->loss, &run->device, run->model, &run->size);
     if (r->eval.path)
-        bytes += evaluation_bytes(&r->eval, &run->device, run->model);
-    return result_train(&r->result, &r->objective.objective, bytes, e);
+        beside = work_bytes_add(beside, evaluation_bytes(&r->eval, &run->device, run->model));
+    return result_train(&r->result, &r->objective.objective, beside, e);
 }
 
 int sft_run(const struct sft_options *o, const char *input, struct err *e)

@@ -276,9 +276,9 @@ void token_objective_release(struct token_objective *t)
     memset(t, 0, sizeof *t);
 }
 
-size_t token_objective_bytes(const struct loss *loss, const struct device *d, const struct model *m,
-                             const struct pass_size *s)
+struct work_bytes token_objective_bytes(const struct loss *loss, const struct device *d,
+                                        const struct model *m, const struct pass_size *s)
 {
-    size_t head = head_train_bytes(d, m, s->tokens);
-    return loss->by_sequence ? head + pass_bytes(d, m, s, 0) : head;
+    struct work_bytes head = {.scratch = head_train_bytes(d, m, s->tokens)};
+    return loss->by_sequence ? work_bytes_add(head, pass_bytes(d, m, s, 0)) : head;
 }

@@ -49,9 +49,9 @@ struct token_objective {
 void token_objective_init(struct token_objective *t, const struct loss *loss, struct model *m,
                           struct device *device, const struct trainer_options *o);
 void token_objective_release(struct token_objective *t);
-// Bytes that it holds beside trainer_bytes.
-size_t token_objective_bytes(const struct loss *loss, const struct device *d, const struct model *m,
-                             const struct pass_size *s);
+// What it takes beside trainer_work_bytes.
+struct work_bytes token_objective_bytes(const struct loss *loss, const struct device *d,
+                                        const struct model *m, const struct pass_size *s);
 // What of the loss must be the same when a run goes on; NULL when memory is out.
 json_t *token_objective_settings(const struct loss *loss);
 

@@ -87,10 +87,12 @@ size_t trainer_weight_bytes(const struct trainer_options *o, size_t weights)
     return (trainer_copies(o) + 1) * weights * sizeof(float); // and the gradient
 }
 
-size_t trainer_work_bytes(const struct device *d, const struct model *m, const struct pass_size *s)
+struct work_bytes trainer_work_bytes(const struct device *d, const struct model *m,
+                                     const struct pass_size *s, size_t kept)
 {
     size_t dhidden = s->tokens * m->config.end_width * sizeof(float);
-    return pass_bytes(d, m, s, 1) + dhidden + d->ops->backward_bytes();
+    struct work_bytes beside = {.held = dhidden + d->ops->backward_bytes()};
+    return work_bytes_add(pass_bytes(d, m, s, kept), beside);
 }
 
 static void average_weights(void *arg, size_t begin, size_t end, int worker)

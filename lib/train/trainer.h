@@ -88,8 +88,10 @@ void trainer_release(struct trainer *t);
 size_t trainer_copies(const struct trainer_options *o);
 // Bytes of the masters, the gradient, the moments and the average of so many weights.
 size_t trainer_weight_bytes(const struct trainer_options *o, size_t weights);
-// And of the work space, for micro-batches up to that size; an objective needs more.
-size_t trainer_work_bytes(const struct device *d, const struct model *m, const struct pass_size *s);
+// And of the work space, for micro-batches up to that size, where the activations of `kept` layers
+// are kept; an objective needs more.
+struct work_bytes trainer_work_bytes(const struct device *d, const struct model *m,
+                                     const struct pass_size *s, size_t kept);
 // One update from n examples, all trained positions of which count as one batch. Fails without
 // touching the weights when the loss or the gradient is not finite; where that is one example's
 // fault, report->where is its index, otherwise n. A batch without trained positions is an error.

@@ -631,9 +631,10 @@ static struct sequence small_sequence(size_t i)
 // in part, and what was told is not far from it.
 static void check_work(const struct reference *r, const struct batch *b, int save)
 {
-    size_t told = decoder_work_bytes(r->model, b->n, b->n_wanted, save);
-    size_t blocks = 2 * (save ? r->model->config.layers : 1) * b->n_segments *
-                    decoder_block_floats(r->model) * sizeof(float);
+    size_t kept = save ? r->model->config.layers - r->decoder.remade : 0;
+    size_t told = decoder_work_bytes(r->model, b->n, b->n_wanted, kept);
+    size_t blocks =
+        2 * (kept ? kept : 1) * b->n_segments * decoder_block_floats(r->model) * sizeof(float);
     struct arena_mark held = arena_mark(&r->decoder.arena);
     CHECK(held.used_before + held.used <= told + blocks);
     CHECK(2 * (held.used_before + held.used) + 16384 >= told);
@@ -768,6 +769,14 @@ static void check_splits(struct reference *r, size_t trained, float *logp)
             memcpy(first, m->gradient, m->n_flat * sizeof *first);
         same_bits(first, m->gradient, m->n_flat);
     }
+    // However many layers are computed again on the way back.
+    for (size_t remade = 1; remade < m->config.layers; remade++) {
+        r->decoder.remade = remade;
+        model_clear_gradient(m);
+        add_gradients(r, 0, 4, trained, logp);
+        same_bits(first, m->gradient, m->n_flat);
+    }
+    r->decoder.remade = 0;
     model_clear_gradient(m);
     for (size_t i = 0; i < 4; i++)
         add_gradients(r, i, 1, trained, NULL);
