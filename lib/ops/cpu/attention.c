@@ -289,7 +289,10 @@ static int none_has_past(const struct attention *a)
 
 struct last_job {
     const struct attention *a;
-    float *weight;
+    const struct segment *s;
+    size_t head;   // the first
+    double *share; // [heads][keys]
+    size_t keys;
     const float *q;
 };
 
@@ -305,30 +308,38 @@ static double last_score(const struct attention *a, const struct segment *s, con
     return a->softcap == 0 ? score : (double)a->softcap * tanh(score / (double)a->softcap);
 }
 
-// One row a sequence: too little work for tiles.
-static void weigh_last(void *arg, size_t begin, size_t end, int worker)
+// One row a head: too little work for tiles.
+static void share_heads(void *arg, size_t begin, size_t end, int worker)
 {
     const struct last_job *job = arg;
     const struct attention *a = job->a;
+    size_t last = job->s->length - 1, first = first_key(a, last);
+    const float *row = job->q + (job->s->start + last) * a->heads * a->head_dim;
     for (size_t i = begin; i < end; i++) {
-        const struct segment *s = &a->segment[i];
-        size_t last = s->length - 1;
-        float *weight = job->weight + s->start;
-        const float *row = job->q + (s->start + last) * a->heads * a->head_dim;
-        memset(weight, 0, s->length * sizeof *weight);
-        for (size_t h = 0; h < a->heads; h++) {
-            double top = -INFINITY, sum = 0;
-            for (int pass = 0; pass < 3; pass++)
-                for (size_t t = first_key(a, last); t < s->length; t++) {
-                    double score = last_score(a, s, row + h * a->head_dim, h, t);
-                    if (pass == 0)
-                        top = score > top ? score : top;
-                    else if (pass == 1)
-                        sum += exp(score - top);
-                    else
-                        weight[t] += (float)(exp(score - top) / sum / (double)a->heads);
-                }
+        size_t h = job->head + i;
+        double *share = job->share + i * job->keys, top = -INFINITY, sum = 0;
+        for (size_t t = first; t <= last; t++) {
+            share[t] = last_score(a, job->s, row + h * a->head_dim, h, t);
+            top = share[t] > top ? share[t] : top;
         }
+        for (size_t t = first; t <= last; t++)
+            sum += share[t] = exp(share[t] - top);
+        for (size_t t = first; t <= last; t++)
+            share[t] = share[t] / sum / (double)a->heads;
+    }
+}
+
+// As many heads at a time as forward's work space has room for.
+static void weigh_last(struct last_job *job, size_t room, float *weight)
+{
+    size_t last = job->s->length - 1, first = first_key(job->a, last), heads = job->a->heads;
+    memset(weight, 0, job->s->length * sizeof *weight);
+    for (job->head = 0; job->head < heads; job->head += room) {
+        size_t n = least(heads - job->head, room);
+        threads_for(n, 1, share_heads, job);
+        for (size_t i = 0; i < n; i++)
+            for (size_t t = first; t <= last; t++)
+                weight[t] += (float)job->share[i * job->keys + t];
     }
 }
 
@@ -336,8 +347,17 @@ int cpu_attention_of_last(struct device *d, const struct attention *a, float *we
                           const float *q, struct err *e)
 {
     assert(none_has_past(a));
-    struct last_job job = {a, weight, q};
-    threads_for(a->n_segments, 1, weigh_last, &job);
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct last_job job = {.a = a, .keys = longest(a), .q = q};
+    size_t bytes = cpu_attention_scratch(job.keys, a->head_dim, 0);
+    job.share = arena_alloc(&d->scratch, bytes, 1, e);
+    if (!job.share)
+        return -1;
+    for (size_t i = 0; i < a->n_segments; i++) {
+        job.s = &a->segment[i];
+        weigh_last(&job, bytes / (job.keys * sizeof *job.share), weight + job.s->start);
+    }
+    arena_rewind(&d->scratch, mark);
     return 0;
 }
 
