@@ -175,6 +175,21 @@ void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg)
     }
 }
 
+int threads_await(const atomic_size_t *count, size_t value)
+{
+    for (int spins = 0; atomic_load(count) < value;) {
+        if (threads_interrupted())
+            return 0;
+        if (spins == SPINS) {
+            sched_yield();
+        } else {
+            relax();
+            spins++;
+        }
+    }
+    return 1;
+}
+
 void threads_interruptible(void)
 {
     atomic_store(&pool.interrupted, 0);

@@ -5,6 +5,7 @@
 #define BASE_THREAD_H
 
 #include "base/error.h"
+#include <stdatomic.h>
 #include <stddef.h>
 
 // Runs items begin .. end-1. `worker` is 0 .. threads_count()-1 (for scratch space).
@@ -17,6 +18,10 @@ int threads_count(void);
 // Calls fn on chunks of `grain` items of 0 .. n-1 until all are done. A call from inside a chunk
 // runs in place. Only the main thread may start work.
 void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg);
+// For a chunk that goes on from what an earlier one of the same call makes: waits until `count` has
+// come to `value`. Chunks begin in order, so that the earlier one is under way. 0: a stop was
+// requested (see threads_interrupted), and count has not come there.
+int threads_await(const atomic_size_t *count, size_t value);
 
 // Between the two, chunks that have not begun are left out as soon as a stop is requested
 // (base/signals.h): what they would have made is not there, and the caller gives up what it was to

@@ -107,6 +107,47 @@ void reference_attention(double *out, double *lse, const double *q, const double
         }
 }
 
+// Of one head of one position: dq is its own, dk and dv are those of position 0.
+static void slopes(double *dq, double *dk, double *dv, const double *dout, const double *q,
+                   const double *k, const double *v, size_t h, size_t visible,
+                   const struct attention *a)
+{
+    double p[REFERENCE_KEYS], dp[REFERENCE_KEYS], mean = 0;
+    size_t width = a->kv_heads * a->head_dim, head = h / (a->heads / a->kv_heads) * a->head_dim;
+    weigh(p, q, k, h, visible, a);
+    for (size_t j = 0; j < visible; j++) {
+        dp[j] = 0;
+        for (size_t c = 0; c < a->head_dim; c++)
+            dp[j] += dout[c] * v[j * width + head + c];
+        mean += p[j] * dp[j];
+    }
+    for (size_t j = 0; j < visible; j++) {
+        double t = a->softcap != 0 ? score(q, k, h, j, a) / (double)a->softcap : 0;
+        double ds = p[j] * (dp[j] - mean) * (1 - t * t) * (double)a->scale;
+        for (size_t c = 0; c < a->head_dim; c++) {
+            dq[c] += ds * k[j * width + head + c];
+            dk[j * width + head + c] += ds * q[c];
+            dv[j * width + head + c] += p[j] * dout[c];
+        }
+    }
+}
+
+void reference_attention_backward(double *dq, double *dk, double *dv, const double *dout,
+                                  const double *q, const double *k, const double *v, size_t n,
+                                  const struct attention *a)
+{
+    assert(n <= REFERENCE_KEYS);
+    for (size_t i = 0; i < n * a->heads * a->head_dim; i++)
+        dq[i] = 0;
+    for (size_t i = 0; i < n * a->kv_heads * a->head_dim; i++)
+        dk[i] = dv[i] = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t h = 0; h < a->heads; h++) {
+            size_t row = (i * a->heads + h) * a->head_dim;
+            slopes(dq + row, dk, dv, dout + row, q + row, k, v, h, i + 1, a);
+        }
+}
+
 void reference_attention_of_last(double *weight, const double *q, const double *k, size_t n,
                                  const struct attention *a)
 {

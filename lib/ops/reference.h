@@ -39,6 +39,10 @@ void reference_rotate(double *x, size_t n, size_t heads, size_t head_dim, size_t
 enum { REFERENCE_KEYS = 4096 };
 void reference_attention(double *out, double *lse, const double *q, const double *k,
                          const double *v, size_t n, size_t past, const struct attention *a);
+// Its gradient: from dout [n, heads, head_dim] those of q, k and v, for past = 0.
+void reference_attention_backward(double *dq, double *dk, double *dv, const double *dout,
+                                  const double *q, const double *k, const double *v, size_t n,
+                                  const struct attention *a);
 // weight [n]: what the last of n positions gives to each, mean over the heads. n >= 1.
 void reference_attention_of_last(double *weight, const double *q, const double *k, size_t n,
                                  const struct attention *a);

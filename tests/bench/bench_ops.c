@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Rates of the operations on the shapes of SmolLM-135M (hidden 576, 9 heads on 3, head_dim 64, ff
 // 1536, vocabulary 49152), 4 sequences of 256 tokens, one and two threads. Matrix products stand
-// beside one OpenBLAS call for the whole product with as many threads, taken in turns with it.
+// beside one OpenBLAS call for the whole product with as many threads, taken in turns with it;
+// attention, of other shapes too, beside the rate of the product 1024x576x1536 there.
 // The best of several rounds counts: processor time for one thread (less moved by other users of
 // the machine), time on the clock for two. An argument keeps the lines whose name contains it.
 #include "base/rng.h"
@@ -78,9 +79,9 @@ static void race(work_fn *ours, work_fn *theirs, void *arg, int threads, double 
         }
 }
 
-// amount: floating-point operations or bytes of one call.
-static void line(const char *name, double amount, const char *unit, work_fn *ours, work_fn *theirs,
-                 void *arg)
+// amount: floating-point operations or bytes of one call; their_amount: of one of theirs.
+static void compare(const char *name, double amount, const char *unit, work_fn *ours,
+                    double their_amount, work_fn *theirs, void *arg)
 {
     if (only && !strstr(name, only))
         return;
@@ -92,10 +93,17 @@ static void line(const char *name, double amount, const char *unit, work_fn *our
         race(ours, theirs, arg, threads, best);
         printf("  %9.3f ms %7.1f %s", best[0] * 1e3, amount / best[0] * 1e-9, unit);
         if (theirs)
-            printf(" %7.1f %4.0f %%", amount / best[1] * 1e-9, 100 * best[1] / best[0]);
+            printf(" %7.1f %4.0f %%", their_amount / best[1] * 1e-9,
+                   100 * (amount / best[0]) / (their_amount / best[1]));
     }
     printf("\n");
     fflush(stdout);
+}
+
+static void line(const char *name, double amount, const char *unit, work_fn *ours, work_fn *theirs,
+                 void *arg)
+{
+    compare(name, amount, unit, ours, amount, theirs, arg);
 }
 
 struct product {
@@ -200,11 +208,25 @@ static void products(const char *name, size_t n, size_t in, size_t out, int trai
     free(p.half);
 }
 
+// `count` segments of `length` tokens after `past` others; `window` and `softcap` may be 0.
+struct attend_shape {
+    size_t heads, kv_heads, dim, count, length, past, window;
+    float softcap;
+    int train;
+};
+
 struct attend {
     struct attention a;
     struct segment segment[32];
     float *q, *k, *v, *out, *lse, *dq, *dk, *dv;
+    struct product limit;
 };
+
+static void attention_limit(void *arg)
+{
+    struct attend *t = arg;
+    whole_linear(&t->limit);
+}
 
 static void attention_store(void *arg)
 {
@@ -218,6 +240,12 @@ static void attention(void *arg)
     device.ops->attention(&device, &t->a, t->out, t->q, t->lse, &error);
 }
 
+static void attention_of_last(void *arg)
+{
+    struct attend *t = arg;
+    device.ops->attention_of_last(&device, &t->a, t->lse, t->q, &error);
+}
+
 static void attention_backward(void *arg)
 {
     struct attend *t = arg;
@@ -225,46 +253,63 @@ static void attention_backward(void *arg)
                                    &error);
 }
 
-// `count` segments of `length` tokens after `past` others; `window` and `cap` may be 0.
-static void attentions(const char *name, size_t count, size_t length, size_t past, int train,
-                       size_t window, float softcap)
+static void attention_lines(const char *name, const struct attend_shape *p, struct attend *t)
 {
-    struct attend t = {
-        .a = {.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .scale = 0.125f}};
     char text[64];
-    size_t blocks = (past + length + KV_BLOCK - 1) / KV_BLOCK, n = count * length;
-    uint32_t *block = need(count * blocks, sizeof *block);
-    for (size_t i = 0; i < count * blocks; i++)
-        block[i] = (uint32_t)i;
-    for (size_t i = 0; i < count; i++)
-        t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
-    t.a.window = window;
-    t.a.softcap = softcap;
-    t.a.segment = t.segment;
-    t.a.n_segments = count;
-    t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
-    t.a.v = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
-    t.q = randoms(n * HEADS * DIM, 1);
-    t.k = randoms(n * KV_HEADS * DIM, 1);
-    t.v = randoms(n * KV_HEADS * DIM, 1);
-    t.out = randoms(n * HEADS * DIM, 1);
-    t.lse = randoms(n * HEADS, 1);
-    t.dq = randoms(n * HEADS * DIM, 1);
-    t.dk = randoms(n * KV_HEADS * DIM, 1);
-    t.dv = randoms(n * KV_HEADS * DIM, 1);
+    double n = (double)(p->count * p->length), width = (double)(p->heads * p->dim);
+    double limit = 2.0 * TOKENS * HIDDEN * FF;
     // What the causal half needs: two products forward, five backward.
-    double pairs = (double)n * ((double)past + (double)(length + 1) / 2);
-    if (window)
-        pairs = (double)n * (double)window;
-    double flops = 4.0 * pairs * HEADS * DIM;
+    double keys = (double)p->past + (double)(p->length + 1) / 2;
+    if (p->window)
+        keys = (double)p->window;
+    double flops = 4 * n * keys * width;
     snprintf(text, sizeof text, "attention_store %s", name);
-    line(text, (double)n * KV_HEADS * DIM * 16, "GB/s   ", attention_store, NULL, &t);
+    line(text, n * (double)(p->kv_heads * p->dim) * 16, "GB/s   ", attention_store, NULL, t);
     snprintf(text, sizeof text, "attention %s", name);
-    line(text, flops, "GFLOP/s", attention, NULL, &t);
+    compare(text, flops, "GFLOP/s", attention, limit, attention_limit, t);
     snprintf(text, sizeof text, "attention_backward %s", name);
-    if (train)
-        line(text, flops * 2.5, "GFLOP/s", attention_backward, NULL, &t);
-    float *all[] = {t.a.k, t.a.v, t.q, t.k, t.v, t.out, t.lse, t.dq, t.dk, t.dv};
+    if (p->train)
+        compare(text, flops * 2.5, "GFLOP/s", attention_backward, limit, attention_limit, t);
+    snprintf(text, sizeof text, "attention_of_last %s", name);
+    if (p->train)
+        compare(text, 2 * (double)(p->count * p->length) * width, "GFLOP/s", attention_of_last,
+                limit, attention_limit, t);
+}
+
+static void attentions(const char *name, const struct attend_shape *p)
+{
+    struct attend t = {.a = {.heads = p->heads,
+                             .kv_heads = p->kv_heads,
+                             .head_dim = p->dim,
+                             .scale = 0.125f,
+                             .window = p->window,
+                             .softcap = p->softcap,
+                             .n_segments = p->count}};
+    size_t blocks = (p->past + p->length + KV_BLOCK - 1) / KV_BLOCK, n = p->count * p->length;
+    size_t pool = p->count * blocks * KV_BLOCK, wide = p->heads * p->dim, kv = p->kv_heads * p->dim;
+    uint32_t *block = need(p->count * blocks, sizeof *block);
+    for (size_t i = 0; i < p->count * blocks; i++)
+        block[i] = (uint32_t)i;
+    for (size_t i = 0; i < p->count; i++)
+        t.segment[i] = (struct segment){i * p->length, p->length, p->past, block + i * blocks, 0};
+    t.a.segment = t.segment;
+    t.a.k = randoms(pool * kv, 1);
+    t.a.v = randoms(pool * kv, 1);
+    t.q = randoms(n * wide, 1);
+    t.k = randoms(n * kv, 1);
+    t.v = randoms(n * kv, 1);
+    t.out = randoms(n * wide, 1);
+    t.lse = randoms(n * p->heads, 1);
+    t.dq = randoms(n * wide, 1);
+    t.dk = randoms(n * kv, 1);
+    t.dv = randoms(n * kv, 1);
+    t.limit = (struct product){.n = TOKENS, .in = HIDDEN, .out = FF};
+    t.limit.x = randoms((size_t)TOKENS * HIDDEN, 1);
+    t.limit.w = randoms((size_t)HIDDEN * FF, 1);
+    t.limit.y = randoms((size_t)TOKENS * FF, 1);
+    attention_lines(name, p, &t);
+    float *all[] = {t.a.k, t.a.v, t.q,  t.k,       t.v,       t.out,    t.lse,
+                    t.dq,  t.dk,  t.dv, t.limit.x, t.limit.w, t.limit.y};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     free(block);
@@ -442,6 +487,29 @@ static void row_operations(void)
     free(r.w);
 }
 
+static void attention_shapes(void)
+{
+    struct attend_shape p = {HEADS, KV_HEADS, DIM, SEQUENCES, LENGTH, 0, 0, 0, 1};
+    attentions("4x256", &p);
+    p.softcap = 50;
+    attentions("4x256 cap", &p);
+    p = (struct attend_shape){HEADS, KV_HEADS, DIM, 1, 1024, 0, 0, 0, 1};
+    attentions("1x1024", &p);
+    p.window = 128;
+    attentions("1x1024 window 128", &p);
+    p = (struct attend_shape){3, 1, DIM, 1, 8192, 0, 0, 0, 1};
+    attentions("1x8192 3 on 1", &p);
+    static const size_t dims[] = {8, 24, 40, 80, 100};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        char name[32];
+        p = (struct attend_shape){8, 4, dims[i], SEQUENCES, LENGTH, 0, 0, 0, 1};
+        snprintf(name, sizeof name, "4x256 of %zu", dims[i]);
+        attentions(name, &p);
+    }
+    p = (struct attend_shape){HEADS, KV_HEADS, DIM, 32, 1, 255, 0, 0, 0};
+    attentions("32x1 after 255", &p);
+}
+
 int main(int argc, char **argv)
 {
     only = argc > 1 ? argv[1] : NULL;
@@ -469,11 +537,7 @@ int main(int argc, char **argv)
     products("4x576x49152", 4, HIDDEN, VOCAB, 0, 0);
     products("8x576x49152", 8, HIDDEN, VOCAB, 0, 0);
     products("12x576x49152", 12, HIDDEN, VOCAB, 0, 0);
-    attentions("4x256", SEQUENCES, LENGTH, 0, 1, 0, 0);
-    attentions("1x1024", 1, 1024, 0, 1, 0, 0);
-    attentions("1x1024 window 128", 1, 1024, 0, 1, 128, 0);
-    attentions("4x256 cap", SEQUENCES, LENGTH, 0, 1, 0, 50);
-    attentions("32x1 after 255", 32, 1, 255, 0, 0, 0);
+    attention_shapes();
     row_operations();
     device_release(&device);
     return 0;

@@ -155,6 +155,42 @@ static void threads_visit_each_item_once(void)
     CHECK(threads_set(1, &e) == 0);
 }
 
+enum { LINKS = 40, STEPS = 50 };
+struct chain {
+    atomic_size_t count[LINKS];
+    size_t sum[STEPS]; // changed by one link after another
+};
+
+static void link_goes_on(void *arg, size_t begin, size_t end, int worker)
+{
+    struct chain *c = arg;
+    for (size_t i = begin; i < end; i++)
+        for (size_t k = 0; k < STEPS; k++) {
+            if (i > 0 && !threads_await(&c->count[i - 1], k + 1))
+                return;
+            for (int pause = 0; pause < 100 && i % 2 == 0; pause++)
+                sched_yield(); // the odd ones would be first
+            c->sum[k] = c->sum[k] * 3 + i;
+            atomic_store(&c->count[i], k + 1);
+        }
+}
+
+static void threads_await_earlier_chunks(void)
+{
+    static struct chain one, many;
+    struct err e;
+    CHECK(threads_set(1, &e) == 0);
+    threads_for(LINKS, 1, link_goes_on, &one);
+    for (int threads = 2; threads <= 5; threads++)
+        for (size_t grain = 1; grain <= 7; grain += 3) {
+            memset(&many, 0, sizeof many);
+            CHECK(threads_set(threads, &e) == 0);
+            threads_for(LINKS, grain, link_goes_on, &many);
+            CHECK(!memcmp(many.sum, one.sum, sizeof one.sum));
+        }
+    CHECK(threads_set(1, &e) == 0);
+}
+
 struct stopped {
     int hits, at; // chunks that ran; the one that is struck
 };
@@ -177,6 +213,8 @@ static void stop_and_count(void)
     threads_interruptible();
     threads_for(100, 1, strike_one, &s);
     CHECK(s.hits == 11 && threads_interrupted() && signals_stop_requested());
+    atomic_size_t count = 7;
+    CHECK(threads_await(&count, 7) && !threads_await(&count, 8));
     CHECK(signals_check_stop(&err) < 0 && err.status == STATUS_AGAIN);
     CHECK(threads_uninterruptible() == 1);
     // What must be whole is.
@@ -526,6 +564,7 @@ int main(void)
     RUN(records_have_one_name);
     RUN(arena_reuses_and_rewinds);
     RUN(threads_visit_each_item_once);
+    RUN(threads_await_earlier_chunks);
     RUN(stops_and_ends);
     RUN(a_mapped_file_that_shrinks_under_a_worker_thread);
     RUN(json_takes_whole_numbers_of_any_size);

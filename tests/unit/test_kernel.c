@@ -269,6 +269,71 @@ static void block_tiles(void)
         }
 }
 
+// Scores of blocks have the bits of tile_product on each, and stand in their places.
+static void block_scores(void)
+{
+    enum { DEEP = 300, BLOCKS = 7, LDC = BLOCKS * LANES + 5 };
+    kit_begin(6);
+    float *a = normals(BLOCKS * DEEP * LANES, 1), *q = normals(DEEP * TILE_MAX, 1);
+    static const uint32_t block[BLOCKS] = {3, 0, 6, 2, 5, 1, 4};
+    for (size_t i = 0; i < 20 * kernels->tile; i++) {
+        size_t rows = 1 + i / 20, depth = ONE_OF(1, 8, 10, 64, 80, 256, 257, 300), wrong = 0;
+        size_t first = rng_below(&rng, BLOCKS), end = first + rng_below(&rng, BLOCKS - first) + 1;
+        float expected[LDC * TILE_MAX], c[LDC * TILE_MAX];
+        for (size_t n = 0; n < LDC * rows; n++)
+            expected[n] = c[n] = 7;
+        for (size_t b = first; b < end; b++)
+            kernels->tile_product(rows, depth, a + block[b] * DEEP * LANES, LANES, q, DEEP, 1,
+                                  expected + b * LANES, LDC, 0);
+        kernels->score_blocks(rows, depth, first, end, a, block, DEEP * LANES, q, DEEP, c, LDC);
+        for (size_t n = 0; n < LDC * rows; n++)
+            wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
+        CHECK(wrong == 0);
+    }
+}
+
+// Half a panel has the bits of a whole one that is padded, block after block; and what stands
+// beside it stays.
+static void narrow_products(void)
+{
+    enum { DEEP = 200, WIDE = 40 };
+    kit_begin(7);
+    static const uint32_t dealt[] = {9, 4, 7, 12, 0, 3, 11, 5, 1, 8, 2, 6, 10};
+    float *b = normals(DEEP * DEEP, 1), *side = zeros(NARROW_ROWS * LANES);
+    for (size_t i = 0; i < 60 * kernels->tile; i++) {
+        struct blocked a = {.rows = ONE_OF(16, 64), .dim = ONE_OF(1, 5, 8, 10, 15, 24, WIDE)};
+        size_t rows = 1 + i / 60, depth = 1 + rng_below(&rng, DEEP), wrong = 0;
+        size_t column = a.dim / NARROW * NARROW == a.dim ? a.dim - NARROW : a.dim / NARROW * NARROW;
+        size_t columns = a.dim - column, n_stride = i & 1 ? DEEP : 1, k_stride = i & 1 ? 1 : DEEP;
+        int add = i / 2 % 2;
+        a.block = i / 4 % 2 ? dealt : NULL;
+        a.stride = a.rows * a.dim + (a.block ? 3 : 0);
+        size_t size = 12 * a.stride + a.rows * a.dim; // not one more: an address sanitizer sees it
+        a.at = memcpy(malloc(size * sizeof(float)), normals(size, 1), size * sizeof(float));
+        float expected[WIDE * TILE_MAX], c[WIDE * TILE_MAX], sum[LANES * TILE_MAX];
+        for (size_t n = 0; n < WIDE * TILE_MAX; n++)
+            expected[n] = c[n] = (float)rng_normal(&rng);
+        for (size_t k = 0; k < depth; k += a.rows) {
+            size_t count = depth - k < a.rows ? depth - k : a.rows, at = k / a.rows;
+            for (size_t r = 0; r < count; r++)
+                memcpy(side + r * LANES,
+                       a.at + (a.block ? a.block[at] : at) * a.stride + r * a.dim + column,
+                       columns * sizeof *side);
+            kernels->tile_product(rows, count, side, LANES, b + k * k_stride, n_stride, k_stride,
+                                  sum, LANES, 0);
+            for (size_t n = 0; n < rows * columns; n++) {
+                float *to = expected + n / columns * a.dim + column + n % columns;
+                *to = (add || k ? *to : 0) + sum[n / columns * LANES + n % columns];
+            }
+        }
+        kernels->narrow(rows, depth, &a, column, b, n_stride, k_stride, c, add);
+        for (size_t n = 0; n < WIDE * TILE_MAX; n++)
+            wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
+        CHECK(wrong == 0);
+        free((void *)a.at);
+    }
+}
+
 // Few rows have the bits of tile_product, whatever the type of the weights and the depth; and what
 // stands beside the results stays.
 static void skinny_products(void)
@@ -477,6 +542,8 @@ int main(void)
         run_named("activations are accurate", activations_are_accurate);
         run_named("tiles", tiles);
         run_named("tiles over blocks", block_tiles);
+        run_named("scores over blocks", block_scores);
+        run_named("half panels", narrow_products);
         run_named("few rows", skinny_products);
         run_named("widens", widens);
         run_named("transposes", transposes);

@@ -653,6 +653,104 @@ static void attention_gradient(void)
     }
 }
 
+// Gradients of longer sequences: dq [rows, heads * dim], then dk and dv [rows, kv_heads * dim].
+static size_t long_slopes(struct sequences *s, const float *dout, float *slope)
+{
+    size_t n = s->rows * s->a.heads * s->a.head_dim, kv = s->rows * s->a.kv_heads * s->a.head_dim;
+    CHECK(device.ops->attention_backward(&device, &s->a, slope, slope + n, slope + n + kv, dout,
+                                         s->out, s->q, s->lse, &error) == 0);
+    return n + 2 * kv;
+}
+
+static void reference_slopes(const struct sequences *s, const float *dout, double *slope)
+{
+    size_t wide = s->a.heads * s->a.head_dim, width = s->a.kv_heads * s->a.head_dim;
+    size_t n = s->rows * wide, kv = s->rows * width;
+    double *d = doubled(dout, n), *q = doubled(s->q, n), *k = doubled(s->k, kv),
+           *v = doubled(s->v, kv);
+    for (size_t i = 0; i < s->count; i++) {
+        size_t row = s->start[i];
+        reference_attention_backward(slope + row * wide, slope + n + row * width,
+                                     slope + n + kv + row * width, d + row * wide, q + row * wide,
+                                     k + row * width, v + row * width, s->length[i], &s->a);
+    }
+}
+
+// The same bits for any number of threads, and for each sequence alone.
+static void check_long_slopes(struct sequences *s, const float *dout, const float *slope, size_t n)
+{
+    static const int counts[] = {1, 3, 5, 2};
+    const struct segment *segment = s->a.segment;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        float *again = normals(n, 1);
+        CHECK(threads_set(counts[i], &error) == 0);
+        long_slopes(s, dout, again);
+        CHECK(same_bits("slopes by threads", again, slope, n));
+    }
+    float *alone = normals(n, 1);
+    s->a.n_segments = 1;
+    for (size_t i = s->count; i-- > 0;) {
+        s->a.segment = segment + i;
+        long_slopes(s, dout, alone);
+    }
+    CHECK(same_bits("slopes of one sequence alone", alone, slope, n));
+}
+
+static uint64_t bits_sum(const float *x, size_t n)
+{
+    uint64_t sum = 1;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        sum = sum * 6364136223846793005u + bits;
+    }
+    return sum;
+}
+
+static void long_sequences(struct sequences *s, uint64_t round)
+{
+    static const size_t dims[] = {8, 24, 10, 6, 40, 16, 8, 64, 100, 12, 20, 80};
+    size_t kv_heads = round % 4 == 1 ? 2 : 1, heads = kv_heads * (1 + round % 3);
+    do {
+        kit_begin(round += 12);
+        sequences_make(s, heads, kv_heads, dims[round % 12], 1 + round % 2, 580, 0);
+    } while (s->rows < 300);
+}
+
+// Sequences whose keys are several runs of the backward pass, in all kinds of attention. Sets of
+// the same class have the same bits.
+static void long_gradients(void)
+{
+    enum { ROUNDS = 12 };
+    static uint64_t sums[2][ROUNDS]; // with fused multiply-add, and without
+    const char *set = ((const struct kernels *)device.backend)->name;
+    uint64_t *known = sums[!strcmp(set, "base") || !strcmp(set, "wide")];
+    for (int round = 0; round < ROUNDS; round++) {
+        struct sequences s;
+        struct segment segment[SEQUENCES];
+        long_sequences(&s, (uint64_t)round);
+        dress(&s, 2 * round + round % 2);
+        s.a.window += s.a.window == 1; // who sees one key has no slope
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        whole_segments(&s, segment);
+        size_t wide = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
+        float *dout = normals(wide, 1), *slope = normals(wide + 2 * kv, 1);
+        size_t n = long_slopes(&s, dout, slope);
+        check_long_slopes(&s, dout, slope, n);
+        uint64_t sum = bits_sum(slope, n);
+        if (known[round]) {
+            CHECK(known[round] == sum);
+            continue;
+        }
+        known[round] = sum;
+        double *reference = kit_alloc(n, sizeof *reference);
+        reference_slopes(&s, dout, reference);
+        CHECK(near_reference("dq", slope, reference, wide, 1e-5));
+        CHECK(near_reference("dk", slope + wide, reference + wide, kv, 1e-5));
+        CHECK(near_reference("dv", slope + wide + kv, reference + wide + kv, kv, 1e-5));
+    }
+}
+
 struct activation_case {
     enum activation kind;
     size_t n;
@@ -1195,6 +1293,14 @@ static void run_everything(struct results *r)
         CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) ==
               0);
     }
+    // More heads than one thread has room for.
+    struct sequences s;
+    struct segment segment[SEQUENCES];
+    sequences_make(&s, 21, 1, 8, 2, 300, 0);
+    attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+    whole_segments(&s, segment);
+    float *weight = result(r, normals(s.rows, 1), s.rows);
+    CHECK(o->attention_of_last(&device, &s.a, weight, s.q, &error) == 0);
 }
 
 static void any_threads(void)
@@ -1263,6 +1369,7 @@ int main(void)
         run_named(sets[i], "attention, whole and in parts", attention);
         run_named(sets[i], "attention of the last row", attention_of_last);
         run_named(sets[i], "attention gradients", attention_gradient);
+        run_named(sets[i], "attention gradients of long sequences", long_gradients);
         run_named(sets[i], "activations and their gradients", activations);
         run_named(sets[i], "cap and its gradient", caps);
         run_named(sets[i], "clamp and its gradient", clamps);

@@ -11,8 +11,10 @@
 #include <string.h>
 
 enum {
-    QUERIES = 32,   // tokens of a work item
-    BACK_ROWS = 48, // query rows of a backward tile: a multiple of every kernel's tile
+    QUERIES = 32,              // tokens of a work item
+    BACK_ROWS = 48,            // query rows of a backward tile: a multiple of every kernel's tile
+    BACK_KEYS = SLICE,         // keys of a backward item: dq adds up in these slices
+    PITCH = BACK_KEYS + LANES, // of their scores; see score_pitch
 };
 
 static float *key_block(const struct attention *a, const struct segment *s, size_t block,
@@ -25,6 +27,11 @@ static float *value_block(const struct attention *a, const struct segment *s, si
                           size_t head)
 {
     return a->v + ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 struct store_job {
@@ -66,19 +73,19 @@ int cpu_attention_store(struct device *d, const struct attention *a, const float
     return 0;
 }
 
-// The items of a job: segment and first query of each run of at most QUERIES tokens.
-struct query_run {
+// A run of tokens of a segment, from number `first` on.
+struct token_run {
     size_t segment, first;
 };
 
 struct attention_job {
     const struct kernels *kernels;
     const struct attention *a;
-    const struct query_run *run;
+    const struct token_run *run;
     float *out, *lse;
     const float *q;
-    float *scores; // [threads][TILE_MAX][row]
-    size_t row;    // keys of the longest sequence, rounded up
+    float *scores; // [threads][TILE_MAX][pitch]
+    size_t pitch;
 };
 
 static size_t longest(const struct attention *a)
@@ -87,7 +94,19 @@ static size_t longest(const struct attention *a)
     for (size_t i = 0; i < a->n_segments; i++)
         if (a->segment[i].past + a->segment[i].length > most)
             most = a->segment[i].past + a->segment[i].length;
-    return (most + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+    return most;
+}
+
+static size_t padded(size_t keys)
+{
+    return (keys + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+// Floats from one row of scores to the next: an odd number of cache lines, so that the rows of a
+// tile do not lie in the same sets of the cache.
+static size_t score_pitch(size_t keys)
+{
+    return (padded(keys) / LANES | 1) * LANES;
 }
 
 // First key that position i sees.
@@ -96,32 +115,16 @@ static size_t first_key(const struct attention *a, size_t i)
     return a->window && i >= a->window ? i + 1 - a->window : 0;
 }
 
-// s[r][first * 16 .. keys) for `rows` query rows whose vectors start at q[r].
-static void score_rows(const struct attention_job *job, const struct segment *s, size_t head,
-                       const float *q, size_t stride, size_t rows, size_t first, size_t keys,
-                       float *scores)
-{
-    const struct attention *a = job->a;
-    for (size_t b = first; b * KV_BLOCK < keys; b++)
-        job->kernels->tile_product(rows, a->head_dim, key_block(a, s, b, head), KV_BLOCK, q, stride,
-                                   1, scores + b * KV_BLOCK, job->row, 0);
-}
-
-static size_t padded(size_t keys)
-{
-    return (keys + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
-}
-
-// Adds the bias of head h to raw scores of the keys from .. to-1, and caps them where there is a
-// cap. Returns the factor that remains.
+// Adds the bias of head h to the raw scores of n keys from number `key` on, and caps them where
+// there is a cap. Returns the factor that remains.
 static float finish_scores(const struct kernels *kernels, const struct attention *a, size_t h,
-                           float *scores, size_t from, size_t to)
+                           float *scores, size_t key, size_t n)
 {
     if (a->key_bias)
-        kernels->add(scores + from, a->key_bias + h * a->key_bias_pitch + from, to - from);
+        kernels->add(scores, a->key_bias + h * a->key_bias_pitch + key, n);
     if (a->softcap == 0)
         return a->scale;
-    kernels->softcap(scores + from, a->scale, a->softcap, to - from);
+    kernels->softcap(scores, a->scale, a->softcap, n);
     return 1;
 }
 
@@ -148,55 +151,20 @@ static void scatter(float *to, const float *from, const struct attention *a,
     }
 }
 
-// The columns of `values` from `column` on, fewer than a panel: through padded copies.
-static void mix_rest(const struct kernels *kernels, size_t rows, size_t count, const float *values,
-                     size_t dim, size_t column, const float *p, size_t n_stride, size_t k_stride,
-                     float *out, int add)
-{
-    float part[64 * LANES], c[TILE_MAX * LANES];
-    size_t rest = dim - column;
-    memset(part, 0, sizeof part);
-    for (size_t begin = 0; begin < count; begin += 64) {
-        size_t n = count - begin < 64 ? count - begin : 64;
-        for (size_t k = 0; k < n; k++)
-            memcpy(part + k * LANES, values + (begin + k) * dim + column, rest * sizeof *part);
-        kernels->tile_product(rows, n, part, LANES, p + begin * k_stride, n_stride, k_stride, c,
-                              LANES, 0);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t i = 0; i < rest; i++) {
-                float *o = out + r * dim + column + i;
-                *o = (add || begin ? *o : 0) + c[r * LANES + i];
-            }
-    }
-}
-
-// out[r][0 .. dim) = or += sum over k < count of p[r * n_stride + k * k_stride] * values[k], in
-// panels of 16 columns.
-static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
-                       const float *values, size_t dim, const float *p, size_t n_stride,
-                       size_t k_stride, float *out, int add)
-{
-    size_t column = 0;
-    for (; column + LANES <= dim; column += LANES)
-        kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
-                              out + column, dim, add);
-    if (column < dim)
-        mix_rest(kernels, rows, count, values, dim, column, p, n_stride, k_stride, out, add);
-}
-
 // out[r] = sum over the keys of the blocks first .. end-1 of p[r][key] * value[key]
 static void mix_blocks(const struct attention_job *job, const struct segment *s, size_t head,
                        size_t rows, size_t first, size_t end, const float *p, float *out)
 {
     const struct attention *a = job->a;
-    size_t dim = a->head_dim, column = 0;
+    size_t dim = a->head_dim, column = 0, stride = a->kv_heads * dim * KV_BLOCK;
+    const float *values = a->v + head * dim * KV_BLOCK;
     for (; column + LANES <= dim; column += LANES)
-        job->kernels->tile_blocks(rows, first, end, a->v + head * dim * KV_BLOCK + column, s->block,
-                                  a->kv_heads * dim * KV_BLOCK, dim, p, job->row, out + column,
-                                  dim);
-    for (size_t b = first; b < end && column < dim; b++)
-        mix_rest(job->kernels, rows, KV_BLOCK, value_block(a, s, b, head), dim, column,
-                 p + b * KV_BLOCK, job->row, 1, out, b > first);
+        job->kernels->tile_blocks(rows, first, end, values + column, s->block, stride, dim, p,
+                                  job->pitch, out + column, dim);
+    const struct blocked rest = {values, s->block + first, stride, KV_BLOCK, dim};
+    for (; column < dim; column += NARROW)
+        job->kernels->narrow(rows, (end - first) * KV_BLOCK, &rest, column, p + first * KV_BLOCK,
+                             job->pitch, 1, out, 0);
 }
 
 static void attend_tile(const struct attention_job *job, const struct segment *s, size_t head,
@@ -209,13 +177,15 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
     gather(q, job->q, a, s, head, first, rows);
     size_t keys = s->past + (first + rows - 1) / group + 1;
     size_t begin = first_key(a, s->past + first / group) / KV_BLOCK;
-    score_rows(job, s, head, q, dim, rows, begin, keys, scores);
+    size_t end = padded(keys) / KV_BLOCK;
+    job->kernels->score_blocks(rows, dim, begin, end, a->k + head * dim * KV_BLOCK, s->block,
+                               a->kv_heads * dim * KV_BLOCK, q, dim, scores, job->pitch);
     for (size_t r = 0; r < rows; r++) {
-        float *row = scores + r * job->row;
+        float *row = scores + r * job->pitch;
         size_t token = (first + r) / group, h = head * group + (first + r) % group;
         size_t visible = s->past + token + 1, from = first_key(a, visible - 1);
         size_t whole = from / KV_BLOCK * KV_BLOCK;
-        float scale = finish_scores(job->kernels, a, h, row, from, visible);
+        float scale = finish_scores(job->kernels, a, h, row + from, from, visible - from);
         float top = job->kernels->max(row + from, visible - from) * scale;
         for (size_t i = whole; i < from; i++)
             row[i] = -INFINITY;
@@ -231,32 +201,26 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
         if (job->lse)
             job->lse[(s->start + token) * a->heads + h] = (float)(top + log(sum));
     }
-    mix_blocks(job, s, head, rows, begin, padded(keys) / KV_BLOCK, scores, out);
+    mix_blocks(job, s, head, rows, begin, end, scores, out);
     for (size_t r = 0; r < rows; r++)
         job->kernels->scale(out + r * dim, inverse[r], dim);
     scatter(job->out, out, a, s, head, first, rows);
 }
 
-static size_t row_floats(size_t row, size_t dim)
+static size_t tile_floats(size_t pitch, size_t dim)
 {
-    return TILE_MAX * (row + 2 * dim);
+    return TILE_MAX * (pitch + 2 * dim);
 }
 
-static size_t back_floats(size_t row, size_t dim)
+static size_t back_floats(size_t dim)
 {
-    return BACK_ROWS * (2 * row + 4 * dim) + (4 * dim + 1) * row;
+    return 2 * BACK_ROWS * PITCH + BACK_KEYS + 4 * (BACK_ROWS + BACK_KEYS) * dim;
 }
 
 size_t cpu_attention_scratch(size_t longest, size_t head_dim, int backward)
 {
-    size_t row = (longest + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
-    return (size_t)threads_count() *
-           (backward ? back_floats(row, head_dim) : row_floats(row, head_dim)) * sizeof(float);
-}
-
-static size_t work_floats(const struct attention_job *job)
-{
-    return row_floats(job->row, job->a->head_dim);
+    size_t floats = backward ? back_floats(head_dim) : tile_floats(score_pitch(longest), head_dim);
+    return (size_t)threads_count() * floats * sizeof(float);
 }
 
 static void attend_runs(void *arg, size_t begin, size_t end, int worker)
@@ -264,10 +228,10 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     const struct attention_job *job = arg;
     const struct attention *a = job->a;
     size_t group = a->heads / a->kv_heads;
-    float *scores = job->scores + (size_t)worker * work_floats(job);
-    float *work = scores + TILE_MAX * job->row;
+    float *scores = job->scores + (size_t)worker * tile_floats(job->pitch, a->head_dim);
+    float *work = scores + TILE_MAX * job->pitch;
     for (size_t i = begin; i < end; i++) {
-        const struct query_run *run = &job->run[i / a->kv_heads];
+        const struct token_run *run = &job->run[i / a->kv_heads];
         const struct segment *s = &a->segment[run->segment];
         size_t tokens = s->length - run->first < QUERIES ? s->length - run->first : QUERIES;
         size_t last = (run->first + tokens) * group;
@@ -278,20 +242,21 @@ static void attend_runs(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static struct query_run *make_runs(struct device *d, const struct attention *a, size_t *count,
-                                   struct err *e)
+// All segments in runs of at most `tokens`.
+static struct token_run *make_runs(struct device *d, const struct attention *a, size_t tokens,
+                                   size_t *count, struct err *e)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
-        n += (a->segment[i].length + QUERIES - 1) / QUERIES;
-    struct query_run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
+        n += (a->segment[i].length + tokens - 1) / tokens;
+    struct token_run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
     if (!run)
         return NULL;
     *count = n;
     n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
-        for (size_t first = 0; first < a->segment[i].length; first += QUERIES)
-            run[n++] = (struct query_run){i, first};
+        for (size_t first = 0; first < a->segment[i].length; first += tokens)
+            run[n++] = (struct token_run){i, first};
     return run;
 }
 
@@ -302,13 +267,12 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
     struct arena_mark mark = arena_mark(&d->scratch);
     struct attention_job job = {.kernels = cpu_kernels(d), .a = a, .out = out, .lse = lse, .q = q};
     size_t runs = 0;
-    job.run = make_runs(d, a, &runs, e);
-    job.row = longest(a);
-    job.scores =
-        arena_alloc(&d->scratch, (size_t)threads_count() * work_floats(&job), sizeof(float), e);
+    job.run = make_runs(d, a, QUERIES, &runs, e);
+    job.pitch = score_pitch(longest(a));
+    job.scores = arena_alloc(&d->scratch, cpu_attention_scratch(longest(a), a->head_dim, 0), 1, e);
     if (!job.run || !job.scores)
         return -1;
-    size_t cost = job.row * (a->heads / a->kv_heads) * a->head_dim / 4;
+    size_t cost = job.pitch * (a->heads / a->kv_heads) * a->head_dim / 4;
     threads_for(runs * a->kv_heads, cpu_grain(cost), attend_runs, &job);
     arena_rewind(&d->scratch, mark);
     return 0;
@@ -325,7 +289,10 @@ static int none_has_past(const struct attention *a)
 
 struct last_job {
     const struct attention *a;
-    float *weight;
+    const struct segment *s;
+    size_t head;   // the first
+    double *share; // [heads][keys]
+    size_t keys;
     const float *q;
 };
 
@@ -341,30 +308,38 @@ static double last_score(const struct attention *a, const struct segment *s, con
     return a->softcap == 0 ? score : (double)a->softcap * tanh(score / (double)a->softcap);
 }
 
-// One row a sequence: too little work for tiles.
-static void weigh_last(void *arg, size_t begin, size_t end, int worker)
+// One row a head: too little work for tiles.
+static void share_heads(void *arg, size_t begin, size_t end, int worker)
 {
     const struct last_job *job = arg;
     const struct attention *a = job->a;
+    size_t last = job->s->length - 1, first = first_key(a, last);
+    const float *row = job->q + (job->s->start + last) * a->heads * a->head_dim;
     for (size_t i = begin; i < end; i++) {
-        const struct segment *s = &a->segment[i];
-        size_t last = s->length - 1;
-        float *weight = job->weight + s->start;
-        const float *row = job->q + (s->start + last) * a->heads * a->head_dim;
-        memset(weight, 0, s->length * sizeof *weight);
-        for (size_t h = 0; h < a->heads; h++) {
-            double top = -INFINITY, sum = 0;
-            for (int pass = 0; pass < 3; pass++)
-                for (size_t t = first_key(a, last); t < s->length; t++) {
-                    double score = last_score(a, s, row + h * a->head_dim, h, t);
-                    if (pass == 0)
-                        top = score > top ? score : top;
-                    else if (pass == 1)
-                        sum += exp(score - top);
-                    else
-                        weight[t] += (float)(exp(score - top) / sum / (double)a->heads);
-                }
+        size_t h = job->head + i;
+        double *share = job->share + i * job->keys, top = -INFINITY, sum = 0;
+        for (size_t t = first; t <= last; t++) {
+            share[t] = last_score(a, job->s, row + h * a->head_dim, h, t);
+            top = share[t] > top ? share[t] : top;
         }
+        for (size_t t = first; t <= last; t++)
+            sum += share[t] = exp(share[t] - top);
+        for (size_t t = first; t <= last; t++)
+            share[t] = share[t] / sum / (double)a->heads;
+    }
+}
+
+// As many heads at a time as forward's work space has room for.
+static void weigh_last(struct last_job *job, size_t room, float *weight)
+{
+    size_t last = job->s->length - 1, first = first_key(job->a, last), heads = job->a->heads;
+    memset(weight, 0, job->s->length * sizeof *weight);
+    for (job->head = 0; job->head < heads; job->head += room) {
+        size_t n = least(heads - job->head, room);
+        threads_for(n, 1, share_heads, job);
+        for (size_t i = 0; i < n; i++)
+            for (size_t t = first; t <= last; t++)
+                weight[t] += (float)job->share[i * job->keys + t];
     }
 }
 
@@ -372,136 +347,242 @@ int cpu_attention_of_last(struct device *d, const struct attention *a, float *we
                           const float *q, struct err *e)
 {
     assert(none_has_past(a));
-    struct last_job job = {a, weight, q};
-    threads_for(a->n_segments, 1, weigh_last, &job);
+    struct arena_mark mark = arena_mark(&d->scratch);
+    struct last_job job = {.a = a, .keys = longest(a), .q = q};
+    size_t bytes = cpu_attention_scratch(job.keys, a->head_dim, 0);
+    job.share = arena_alloc(&d->scratch, bytes, 1, e);
+    if (!job.share)
+        return -1;
+    for (size_t i = 0; i < a->n_segments; i++) {
+        job.s = &a->segment[i];
+        weigh_last(&job, bytes / (job.keys * sizeof *job.share), weight + job.s->start);
+    }
+    arena_rewind(&d->scratch, mark);
     return 0;
 }
 
-// Backward: an item is one (segment, kv head), because keys and values gather from all its queries.
-// P is made again from q, k and lse; with D = sum(dout * out): dS = P (dP - D), dq = scale dS k,
-// dk = scale dS^T q, dv = P^T dout (Dao et al. 2022, section 3). A cap multiplies dS by 1 - (S /
-// cap)^2.
+// Backward. P is made again from q, k and lse; with D = sum(dout * out): dS = P (dP - D), dq =
+// scale dS k, dk = scale dS^T q, dv = P^T dout (Dao et al. 2022, section 3). A cap multiplies dS by
+// 1 - (S / cap)^2.
+// An item is one (kv head, run of BACK_KEYS keys): dk and dv of its keys gather from all queries
+// that see them, tile after tile. The queries' dq gathers from run after run: an item goes on with
+// a tile when the one before, which has begun earlier, is through with it.
 struct backward_job {
-    struct attention_job forward;
-    float *dq, *dk, *dv;
-    const float *dout, *out_saved, *lse_saved;
-    size_t floats; // work space a thread
+    const struct kernels *kernels;
+    const struct attention *a;
+    const struct token_run *run;
+    atomic_size_t *tiles; // [runs][kv_heads]: the item is through with tiles before this one
+    float *dq, *dk, *dv, *work;
+    const float *dout, *out, *q, *lse;
 };
 
 struct backward_work {
-    float *scores, *dscores;    // [BACK_ROWS][row]
-    float *capped;              // [row]
+    float *scores, *dscores;    // [BACK_ROWS][PITCH]
+    float *capped;              // [BACK_KEYS]
     float *q, *dout, *out, *dq; // [BACK_ROWS][dim]
-    float *keys;                // [row][dim]
-    float *values;              // [row / 16][dim][16]
-    float *dk, *dv;             // [row][dim]
+    float *keys;                // [BACK_KEYS][dim]
+    float *values;              // [BACK_KEYS / 16][dim][16]
+    float *dk, *dv;             // [BACK_KEYS][dim]
 };
 
-static struct backward_work split_work(const struct backward_job *job, float *base)
+// The keys first .. end-1 of an item, in whole blocks.
+struct key_run {
+    const struct segment *s;
+    size_t head, first, end;
+    struct backward_work w;
+};
+
+// Query rows first .. first+rows-1 and those keys of the item, in whole blocks, that one of them
+// may see: from .. from+n-1, counted from the item's first.
+struct backward_tile {
+    size_t first, rows, from, n;
+};
+
+static struct backward_work split_work(float *base, size_t dim)
 {
-    size_t row = job->forward.row, dim = job->forward.a->head_dim;
     struct backward_work w;
     w.scores = base;
-    w.dscores = w.scores + BACK_ROWS * row;
-    w.capped = w.dscores + BACK_ROWS * row;
-    w.q = w.capped + row;
+    w.dscores = w.scores + BACK_ROWS * PITCH;
+    w.capped = w.dscores + BACK_ROWS * PITCH;
+    w.q = w.capped + BACK_KEYS;
     w.dout = w.q + BACK_ROWS * dim;
     w.out = w.dout + BACK_ROWS * dim;
     w.dq = w.out + BACK_ROWS * dim;
     w.keys = w.dq + BACK_ROWS * dim;
-    w.values = w.keys + row * dim;
-    w.dk = w.values + row * dim;
-    w.dv = w.dk + row * dim;
+    w.values = w.keys + BACK_KEYS * dim;
+    w.dk = w.values + BACK_KEYS * dim;
+    w.dv = w.dk + BACK_KEYS * dim;
     return w;
 }
 
-// Row r of the tile, which is `query`'s (token and head of the group), over the keys from .. to-1:
-// scores become P, dP becomes dS.
-static void score_slopes(const struct backward_job *job, const struct segment *s, size_t head,
-                         size_t query, size_t r, size_t from, size_t to,
-                         const struct backward_work *w)
+// out[r][0 .. dim) = or += sum over k < count of p[r * n_stride + k * k_stride] * values[k], in
+// panels of 16 columns.
+static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
+                       const float *values, size_t dim, const float *p, size_t n_stride,
+                       size_t k_stride, float *out, int add)
 {
-    const struct attention_job *f = &job->forward;
-    const struct attention *a = f->a;
-    size_t group = a->heads / a->kv_heads, dim = a->head_dim, n = to - from;
-    size_t token = query / group, h = head * group + query % group;
-    float *p = w->scores + r * f->row, *ds = w->dscores + r * f->row;
-    float lse = job->lse_saved[(s->start + token) * a->heads + h];
-    size_t visible = token + 1, seen = first_key(a, token);
-    float scale = finish_scores(f->kernels, a, h, p, seen, visible);
-    for (size_t i = from; i < seen; i++)
-        p[i] = -INFINITY;
-    for (size_t i = visible; i < to; i++)
-        p[i] = -INFINITY;
-    if (a->softcap != 0)
-        memcpy(w->capped + seen, p + seen, (visible - seen) * sizeof *p);
-    f->kernels->exp_sum(p + from, p + from, n, scale, lse);
-    float delta = (float)f->kernels->dot(w->dout + r * dim, w->out + r * dim, dim);
-    f->kernels->score_gradient(ds + from, p + from, delta, a->scale, n);
-    if (a->softcap != 0)
-        f->kernels->softcap_backward(ds + seen, w->capped + seen, a->softcap, visible - seen);
+    size_t column = 0;
+    for (; column + LANES <= dim; column += LANES)
+        kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
+                              out + column, dim, add);
+    const struct blocked rest = {values, NULL, NARROW_ROWS * dim, NARROW_ROWS, dim};
+    for (; column < dim; column += NARROW)
+        kernels->narrow(rows, count, &rest, column, p, n_stride, k_stride, out, add);
 }
 
-static void backward_tile(const struct backward_job *job, const struct segment *s, size_t head,
-                          size_t first, size_t rows, const struct backward_work *w)
+// Scores, and dP in the place of dS.
+static void raw_scores(const struct backward_job *job, const struct key_run *keys,
+                       const struct backward_tile *t)
 {
-    const struct attention_job *f = &job->forward;
-    const struct attention *a = f->a;
-    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
-    size_t keys = (first + rows - 1) / group + 1, tile = f->kernels->tile;
-    size_t begin = first_key(a, first / group) / KV_BLOCK, base = begin * KV_BLOCK;
-    size_t span = padded(keys) - base;
-    gather(w->q, f->q, a, s, head, first, rows);
-    gather(w->dout, job->dout, a, s, head, first, rows);
-    gather(w->out, job->out_saved, a, s, head, first, rows);
-    for (size_t r = 0; r < rows; r += tile) {
-        size_t n = rows - r < tile ? rows - r : tile;
-        score_rows(f, s, head, w->q + r * dim, dim, n, begin, keys, w->scores + r * f->row);
-        for (size_t b = begin; b * KV_BLOCK < keys; b++)
-            f->kernels->tile_product(n, dim, w->values + b * KV_BLOCK * dim, KV_BLOCK,
-                                     w->dout + r * dim, dim, 1,
-                                     w->dscores + r * f->row + b * KV_BLOCK, f->row, 0);
-    }
-    for (size_t r = 0; r < rows; r++)
-        score_slopes(job, s, head, first + r, r, base, base + span, w);
-    for (size_t r = 0; r < rows; r += tile)
-        mix_values(f->kernels, rows - r < tile ? rows - r : tile, span, w->keys + base * dim, dim,
-                   w->dscores + r * f->row + base, f->row, 1, w->dq + r * dim, 0);
-    scatter(job->dq, w->dq, a, s, head, first, rows);
-    for (size_t key = base; key < base + span; key += tile) {
-        size_t n = base + span - key < tile ? base + span - key : tile;
-        mix_values(f->kernels, n, rows, w->q, dim, w->dscores + key, 1, f->row, w->dk + key * dim,
-                   1);
-        mix_values(f->kernels, n, rows, w->dout, dim, w->scores + key, 1, f->row, w->dv + key * dim,
-                   1);
+    static const uint32_t in_order[BACK_KEYS / KV_BLOCK] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                            8, 9, 10, 11, 12, 13, 14, 15};
+    const struct kernels *k = job->kernels;
+    const struct attention *a = job->a;
+    const struct backward_work *w = &keys->w;
+    size_t block = a->head_dim * KV_BLOCK, from = t->from / KV_BLOCK, end = from + t->n / KV_BLOCK;
+    for (size_t r = 0; r < t->rows; r += k->tile) {
+        size_t rows = least(t->rows - r, k->tile), at = r * a->head_dim;
+        k->score_blocks(rows, a->head_dim, from, end, a->k + keys->head * block,
+                        keys->s->block + keys->first / KV_BLOCK, a->kv_heads * block, w->q + at,
+                        a->head_dim, w->scores + r * PITCH, PITCH);
+        k->score_blocks(rows, a->head_dim, from, end, w->values, in_order, block, w->dout + at,
+                        a->head_dim, w->dscores + r * PITCH, PITCH);
     }
 }
 
-static void backward_heads(void *arg, size_t begin, size_t end, int worker)
+// Row r of the tile: scores become P, dP becomes dS.
+static void score_slopes(const struct backward_job *job, const struct key_run *keys,
+                         const struct backward_tile *t, size_t r)
+{
+    const struct kernels *k = job->kernels;
+    const struct attention *a = job->a;
+    const struct backward_work *w = &keys->w;
+    size_t group = a->heads / a->kv_heads, query = t->first + r, token = query / group;
+    size_t h = keys->head * group + query % group, dim = a->head_dim;
+    float *p = w->scores + r * PITCH, *ds = w->dscores + r * PITCH;
+    // The keys seen, within those of the tile.
+    size_t low = keys->first + t->from, high = low + t->n, seen = first_key(a, token);
+    size_t from = least(seen > low ? seen : low, high) - keys->first;
+    size_t to = (token + 1 > low ? least(token + 1, high) : low) - keys->first;
+    float scale = finish_scores(k, a, h, p + from, keys->first + from, to - from);
+    for (size_t i = t->from; i < from; i++)
+        p[i] = -INFINITY;
+    for (size_t i = to; i < t->from + t->n; i++)
+        p[i] = -INFINITY;
+    if (a->softcap != 0)
+        memcpy(w->capped + from, p + from, (to - from) * sizeof *p);
+    k->exp_sum(p + t->from, p + t->from, t->n, scale,
+               job->lse[(keys->s->start + token) * a->heads + h]);
+    float delta = (float)k->dot(w->dout + r * dim, w->out + r * dim, dim);
+    k->score_gradient(ds + t->from, p + t->from, delta, a->scale, t->n);
+    if (a->softcap != 0)
+        k->softcap_backward(ds + from, w->capped + from, a->softcap, to - from);
+}
+
+// dq of the tile, to which earlier keys have given or, without `add`, have not.
+static void query_slopes(const struct backward_job *job, const struct key_run *keys,
+                         const struct backward_tile *t, int add)
+{
+    const struct attention *a = job->a;
+    const struct backward_work *w = &keys->w;
+    size_t dim = a->head_dim, tile = job->kernels->tile;
+    if (add)
+        gather(w->dq, job->dq, a, keys->s, keys->head, t->first, t->rows);
+    for (size_t r = 0; r < t->rows; r += tile)
+        mix_values(job->kernels, least(t->rows - r, tile), t->n, w->keys + t->from * dim, dim,
+                   w->dscores + r * PITCH + t->from, PITCH, 1, w->dq + r * dim, add);
+    scatter(job->dq, w->dq, a, keys->s, keys->head, t->first, t->rows);
+}
+
+static void key_slopes(const struct backward_job *job, const struct key_run *keys,
+                       const struct backward_tile *t)
+{
+    const struct kernels *k = job->kernels;
+    const struct backward_work *w = &keys->w;
+    size_t dim = job->a->head_dim, end = t->from + t->n;
+    for (size_t key = t->from; key < end; key += k->tile) {
+        size_t n = least(end - key, k->tile), at = key * dim;
+        mix_values(k, n, t->rows, w->q, dim, w->dscores + key, 1, PITCH, w->dk + at, 1);
+        mix_values(k, n, t->rows, w->dout, dim, w->scores + key, 1, PITCH, w->dv + at, 1);
+    }
+}
+
+static void backward_tile(const struct backward_job *job, const struct key_run *keys,
+                          const struct backward_tile *t, int add)
+{
+    const struct attention *a = job->a;
+    const struct backward_work *w = &keys->w;
+    gather(w->q, job->q, a, keys->s, keys->head, t->first, t->rows);
+    gather(w->dout, job->dout, a, keys->s, keys->head, t->first, t->rows);
+    gather(w->out, job->out, a, keys->s, keys->head, t->first, t->rows);
+    raw_scores(job, keys, t);
+    for (size_t r = 0; r < t->rows; r++)
+        score_slopes(job, keys, t, r);
+    query_slopes(job, keys, t, add);
+    key_slopes(job, keys, t);
+}
+
+static void load_keys(const struct backward_job *job, const struct key_run *keys)
+{
+    const struct backward_work *w = &keys->w;
+    size_t dim = job->a->head_dim, bytes = (keys->end - keys->first) * dim * sizeof(float);
+    for (size_t key = keys->first; key < keys->end; key += KV_BLOCK) {
+        size_t at = (key - keys->first) * dim, b = key / KV_BLOCK;
+        job->kernels->transpose(w->keys + at, dim, key_block(job->a, keys->s, b, keys->head),
+                                KV_BLOCK, dim, KV_BLOCK);
+        job->kernels->transpose(w->values + at, KV_BLOCK,
+                                value_block(job->a, keys->s, b, keys->head), dim, KV_BLOCK, dim);
+    }
+    memset(w->dk, 0, bytes);
+    memset(w->dv, 0, bytes);
+}
+
+static void store_slopes(const struct backward_job *job, const struct key_run *keys)
+{
+    size_t dim = job->a->head_dim, end = least(keys->end, keys->s->length);
+    for (size_t t = keys->first; t < end; t++) {
+        size_t to = ((keys->s->start + t) * job->a->kv_heads + keys->head) * dim;
+        size_t from = (t - keys->first) * dim;
+        memcpy(job->dk + to, keys->w.dk + from, dim * sizeof(float));
+        memcpy(job->dv + to, keys->w.dv + from, dim * sizeof(float));
+    }
+}
+
+// The tiles that see a key of the item, in order.
+static void backward_run(const struct backward_job *job, size_t item, const struct key_run *keys)
+{
+    const struct attention *a = job->a;
+    size_t group = a->heads / a->kv_heads, last = keys->s->length * group;
+    load_keys(job, keys);
+    for (size_t i = keys->first * group / BACK_ROWS; i * BACK_ROWS < last; i++) {
+        struct backward_tile t = {.first = i * BACK_ROWS};
+        t.rows = least(last - t.first, BACK_ROWS);
+        size_t begin = first_key(a, t.first / group) / KV_BLOCK * KV_BLOCK;
+        size_t end = padded((t.first + t.rows - 1) / group + 1), earlier = begin < keys->first;
+        if (begin >= keys->end || threads_interrupted() ||
+            (earlier && !threads_await(&job->tiles[item - a->kv_heads], i + 1)))
+            break;
+        t.from = earlier ? 0 : begin - keys->first;
+        t.n = least(end, keys->end) - keys->first - t.from;
+        backward_tile(job, keys, &t, (int)earlier);
+        atomic_store(&job->tiles[item], i + 1);
+    }
+    store_slopes(job, keys);
+}
+
+static void backward_runs(void *arg, size_t begin, size_t end, int worker)
 {
     const struct backward_job *job = arg;
-    const struct attention *a = job->forward.a;
-    const struct kernels *k = job->forward.kernels;
-    size_t group = a->heads / a->kv_heads, dim = a->head_dim;
-    struct backward_work w = split_work(job, job->forward.scores + (size_t)worker * job->floats);
+    const struct attention *a = job->a;
+    float *work = job->work + (size_t)worker * back_floats(a->head_dim);
     for (size_t i = begin; i < end; i++) {
-        const struct segment *s = &a->segment[i / a->kv_heads];
-        size_t head = i % a->kv_heads, last = s->length * group;
-        for (size_t b = 0; b * KV_BLOCK < s->length; b++) {
-            size_t at = b * KV_BLOCK * dim;
-            k->transpose(w.keys + at, dim, key_block(a, s, b, head), KV_BLOCK, dim, KV_BLOCK);
-            k->transpose(w.values + at, KV_BLOCK, value_block(a, s, b, head), dim, KV_BLOCK, dim);
-        }
-        memset(w.dk, 0, padded(s->length) * dim * sizeof(float));
-        memset(w.dv, 0, padded(s->length) * dim * sizeof(float));
-        for (size_t first = 0; first < last && !threads_interrupted(); first += BACK_ROWS)
-            backward_tile(job, s, head, first, last - first < BACK_ROWS ? last - first : BACK_ROWS,
-                          &w);
-        for (size_t t = 0; t < s->length; t++) {
-            size_t at = ((s->start + t) * a->kv_heads + head) * dim;
-            memcpy(job->dk + at, w.dk + t * dim, dim * sizeof(float));
-            memcpy(job->dv + at, w.dv + t * dim, dim * sizeof(float));
-        }
+        const struct token_run *run = &job->run[i / a->kv_heads];
+        struct key_run keys = {.s = &a->segment[run->segment],
+                               .head = i % a->kv_heads,
+                               .first = run->first,
+                               .w = split_work(work, a->head_dim)};
+        keys.end = least(run->first + BACK_KEYS, padded(keys.s->length));
+        backward_run(job, i, &keys);
     }
 }
 
@@ -511,20 +592,24 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
 {
     assert(none_has_past(a) && BACK_ROWS % cpu_kernels(d)->tile == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
-    struct backward_job job = {.forward = {.kernels = cpu_kernels(d), .a = a, .q = q},
+    struct backward_job job = {.kernels = cpu_kernels(d),
+                               .a = a,
                                .dq = dq,
                                .dk = dk,
                                .dv = dv,
                                .dout = dout,
-                               .out_saved = out,
-                               .lse_saved = lse};
-    job.forward.row = longest(a);
-    job.floats = back_floats(job.forward.row, a->head_dim);
-    job.forward.scores =
-        arena_alloc(&d->scratch, (size_t)threads_count() * job.floats, sizeof(float), e);
-    if (!job.forward.scores)
+                               .out = out,
+                               .q = q,
+                               .lse = lse};
+    size_t runs = 0;
+    job.run = make_runs(d, a, BACK_KEYS, &runs, e);
+    job.tiles = arena_alloc(&d->scratch, runs * a->kv_heads, sizeof *job.tiles, e);
+    job.work = arena_alloc(&d->scratch, cpu_attention_scratch(0, a->head_dim, 1), 1, e);
+    if (!job.run || !job.tiles || !job.work)
         return -1;
-    threads_for(a->n_segments * a->kv_heads, 1, backward_heads, &job);
+    for (size_t i = 0; i < runs * a->kv_heads; i++)
+        atomic_init(&job.tiles[i], 0);
+    threads_for(runs * a->kv_heads, 1, backward_runs, &job);
     arena_rewind(&d->scratch, mark);
     return 0;
 }

@@ -8,10 +8,20 @@
 #include "ops/ops.h"
 
 enum {
-    LANES = 16,    // a panel: 16 vectors side by side, [k][16]
-    TILE_MAX = 12, // most rows on the broadcast side
-    BLOCK = 32,    // outputs of a product of few rows: a multiple of two registers
-    SLICE = 256,   // products summed in a register before they join the total
+    LANES = 16,       // a panel: 16 vectors side by side, [k][16]
+    TILE_MAX = 12,    // most rows on the broadcast side
+    BLOCK = 32,       // outputs of a product of few rows: a multiple of two registers
+    SLICE = 256,      // products summed in a register before they join the total
+    NARROW = 8,       // columns of half a panel
+    NARROW_ROWS = 64, // most rows of a block of struct blocked
+};
+
+// Rows of `dim` floats in blocks of `rows`, at most NARROW_ROWS; the blocks begin every `stride`
+// floats.
+struct blocked {
+    const float *at;
+    const uint32_t *block; // number i of the sum is at[block[i] * stride]; NULL: i itself
+    size_t stride, rows, dim;
 };
 
 struct kernels {
@@ -27,6 +37,16 @@ struct kernels {
     void (*tile_blocks)(size_t rows, size_t first, size_t end, const float *a,
                         const uint32_t *block, size_t block_stride, size_t lda, const float *b,
                         size_t n_stride, float *c, size_t ldc);
+    // Scores of blocks of keys: c[n * ldc + 16 * b + 0..15] = sum over k < depth of q[n * n_stride
+    // + k] * a[block[b] * block_stride + k * 16 + 0..15], first <= b < end, as tile_product.
+    void (*score_blocks)(size_t rows, size_t depth, size_t first, size_t end, const float *a,
+                         const uint32_t *block, size_t block_stride, const float *q,
+                         size_t n_stride, float *c, size_t ldc);
+    // Columns `column` .. of a, at most NARROW: c[n * dim + column + 0..7] = or += sum over k <
+    // depth of b[n * n_stride + k * k_stride] * row k of a, n < rows <= tile; n_stride or k_stride
+    // is 1. The products of a block are summed before they join the total.
+    void (*narrow)(size_t rows, size_t depth, const struct blocked *a, size_t column,
+                   const float *b, size_t n_stride, size_t k_stride, float *c, int add);
     // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k * rows + r] *
     // w[o * pitch + k], r < rows <= tile: the sums of tile_product, in the same order. The weights
     // are F32, F16 or BF16, and each is read once.
