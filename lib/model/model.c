@@ -7,6 +7,7 @@
 #include "base/model_folder.h"
 #include "base/no_model.h"
 #include "base/signals.h"
+#include "base/thread.h"
 #include "model/model_bind.h"
 
 #include <errno.h>
@@ -314,9 +315,15 @@ int model_keep(struct model *m, struct err *e)
     return err_prefix(e, "%s", m->path);
 }
 
+static void clear_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    float *values = arg;
+    memset(values + begin, 0, (end - begin) * sizeof *values);
+}
+
 float *model_zeros(const struct model *m, const char *what, struct err *e)
 {
-    enum { PIECE = 1 << 24 };
+    enum { PIECE = 1 << 26, GRAIN = 1 << 20 };
     size_t n = m->n_flat;
     float *p = aligned_alloc(64, n * sizeof *p);
     if (!p)
@@ -326,7 +333,7 @@ float *model_zeros(const struct model *m, const char *what, struct err *e)
             free(p);
             return NULL;
         }
-        memset(p + i, 0, (n - i < PIECE ? n - i : PIECE) * sizeof *p);
+        threads_for(n - i < PIECE ? n - i : PIECE, GRAIN, clear_chunk, p + i);
     }
     return p;
 }
@@ -401,11 +408,25 @@ void model_clear_gradient(struct model *m)
     memset(m->gradient, 0, m->n_flat * sizeof(float));
 }
 
+struct widening {
+    float *to;
+    const char *from;
+    enum dtype type;
+};
+
+static void widen_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct widening *w = arg;
+    dtype_to_f32(w->to + begin, w->from + begin * dtype_size(w->type), w->type, end - begin);
+}
+
 void model_values(const struct model *m, size_t i, float *out)
 {
+    enum { GRAIN = 1 << 17 };
     const struct parameter *p = &m->parameter[i];
     const struct tensor *t = bind_tensor((struct model *)m, p);
-    dtype_to_f32(out, t->data, t->type, p->rows * p->cols);
+    struct widening w = {out, t->data, t->type};
+    threads_for(p->rows * p->cols, GRAIN, widen_chunk, &w);
 }
 
 int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct err *e)

@@ -9,6 +9,7 @@
 #include "base/place.h"
 #include "base/rng.h"
 #include "base/room.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 18 }; // values converted at a time
+enum {
+    CHUNK = 1 << 19, // values converted at a time
+    NARROW_GRAIN = 1 << 16,
+};
 
 static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
 {
@@ -65,6 +69,18 @@ static const struct parameter **map_parameters(const struct model *m, const stru
     return of;
 }
 
+struct narrowing {
+    char *to;
+    const float *from;
+    enum dtype type;
+};
+
+static void narrow_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct narrowing *n = arg;
+    dtype_from_f32(n->to + begin * dtype_size(n->type), n->from + begin, n->type, end - begin);
+}
+
 // `values` fp32 numbers as `type`.
 static int write_values(int fd, const float *from, size_t values, enum dtype type, const char *name,
                         struct err *e)
@@ -77,7 +93,8 @@ static int write_values(int fd, const float *from, size_t values, enum dtype typ
     int result = 0;
     for (size_t at = 0; at < values && result == 0; at += CHUNK) {
         size_t n = values - at < CHUNK ? values - at : CHUNK;
-        dtype_from_f32(part, from + at, type, n);
+        struct narrowing job = {part, from + at, type};
+        threads_for(n, NARROW_GRAIN, narrow_chunk, &job);
         result = io_write(fd, part, n * dtype_size(type), name, e);
     }
     free(part);
