@@ -228,7 +228,7 @@ static void attentions(const char *name, size_t count, size_t length, size_t pas
         t.segment[i] = (struct segment){i * length, length, past, block + i * blocks, 0};
     t.a.window = window;
     t.a.softcap = softcap;
-    t.a.segment = t.segment;
+    t.a.segment = t.a.plan = t.segment;
     t.a.n_segments = count;
     t.a.k = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
     t.a.v = randoms(count * blocks * KV_BLOCK * KV_HEADS * DIM, 1);
