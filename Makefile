@@ -105,7 +105,7 @@ $(BUILD)/lib/ops/cpu/kernel_avx512bf16.o: OBJECT_FLAGS += -mavx512f -mavx512vl -
 endif
 # Loops over whole models, and over the symbols of words: vectorised also by compilers that do not at -O2
 # (no change of results).
-$(BUILD)/lib/train/optimizer.o: OBJECT_FLAGS += -O3 -fno-math-errno
+$(BUILD)/lib/ops/cpu/update.o: OBJECT_FLAGS += -O3 -fno-math-errno
 $(BUILD)/lib/tokenize/bpe.o: OBJECT_FLAGS += -O3
 
 # Tests compile the widest inner loops for any processor; no such vector leaves its file.

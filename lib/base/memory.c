@@ -56,9 +56,10 @@ int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char
 struct arena_block {
     struct arena_block *previous;
     size_t size;  // of data
-    size_t bytes; // of all
+    size_t bytes; // of all that was taken from the heap
     size_t used;
-    alignas(ALIGN) unsigned char data[];
+    unsigned char *data; // `own`, or the source's
+    alignas(ALIGN) unsigned char own[];
 };
 
 void arena_init(struct arena *a)
@@ -66,27 +67,36 @@ void arena_init(struct arena *a)
     memset(a, 0, sizeof *a);
 }
 
-static void block_free(struct arena_block *b)
+void arena_init_from(struct arena *a, const struct arena_source *source, void *owner)
 {
+    arena_init(a);
+    a->source = source;
+    a->owner = owner;
+}
+
+static void block_free(const struct arena *a, struct arena_block *b)
+{
+    if (a->source)
+        a->source->free(a->owner, b->data, b->size);
     if (b->bytes >= BLOCK_MAPPED)
         munmap(b, b->bytes);
     else
         free(b);
 }
 
-static void blocks_free(struct arena_block *b)
+static void blocks_free(const struct arena *a, struct arena_block *b)
 {
     while (b) {
         struct arena_block *previous = b->previous;
-        block_free(b);
+        block_free(a, b);
         b = previous;
     }
 }
 
 void arena_release(struct arena *a)
 {
-    blocks_free(a->block);
-    arena_init(a);
+    blocks_free(a, a->block);
+    arena_init_from(a, a->source, a->owner);
 }
 
 // What is not handed out of a block that is left for a larger one was in use before perhaps: its
@@ -106,24 +116,23 @@ static void *block_map(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static struct arena_block *block_new(size_t size, struct err *e)
+static struct arena_block *block_new(const struct arena *a, size_t size, struct err *e)
 {
-    size_t bytes;
-    if (__builtin_add_overflow(size, sizeof(struct arena_block) + ALIGN, &bytes) ||
-        bytes > SIZE_MAX / 2) {
+    size_t bytes, own = a->source ? 0 : size; // beside the header
+    if (size > SIZE_MAX / 2 ||
+        __builtin_add_overflow(own, sizeof(struct arena_block) + ALIGN, &bytes)) {
         err_memory(e, size, "work space");
         return NULL;
     }
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     struct arena_block *b = bytes >= BLOCK_MAPPED ? block_map(bytes) : aligned_alloc(ALIGN, bytes);
-    if (!b) {
+    unsigned char *data = !b ? NULL : a->source ? a->source->alloc(a->owner, size) : b->own;
+    if (!data) {
+        free(b);
         err_memory(e, size, "work space");
         return NULL;
     }
-    b->previous = NULL;
-    b->size = size;
-    b->bytes = bytes;
-    b->used = 0;
+    *b = (struct arena_block){.size = size, .bytes = bytes, .data = data};
     return b;
 }
 
@@ -134,8 +143,8 @@ void arena_clear(struct arena *a)
         a->peak = used;
     if (a->block && (a->block->previous || a->block->size < a->peak)) {
         struct err ignored;
-        blocks_free(a->block);
-        a->block = block_new(a->peak, &ignored); // NULL: the next arena_alloc reports it
+        blocks_free(a, a->block);
+        a->block = block_new(a, a->peak, &ignored); // NULL: the next arena_alloc reports it
     }
     if (a->block)
         a->block->used = 0;
@@ -153,7 +162,7 @@ void *arena_alloc(struct arena *a, size_t count, size_t size, struct err *e)
     if (!a->block || a->block->size - a->block->used < bytes) {
         size_t want = a->block ? a->block->size : BLOCK_MIN / 2;
         want = want < BLOCK_GROWS ? 2 * want : want;
-        struct arena_block *b = block_new(bytes > want ? bytes : want, e);
+        struct arena_block *b = block_new(a, bytes > want ? bytes : want, e);
         if (!b)
             return NULL;
         if (a->block) {
@@ -187,7 +196,7 @@ void arena_rewind(struct arena *a, struct arena_mark mark)
     while (a->block != mark.block) {
         struct arena_block *previous = a->block->previous;
         assert(previous); // the mark is this arena's, from after the last arena_clear
-        block_free(a->block);
+        block_free(a, a->block);
         a->block = previous;
     }
     assert(mark.used <= a->block->used);

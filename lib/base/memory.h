@@ -19,14 +19,24 @@ void *mem_alloc(size_t count, size_t size, const char *what, struct err *e);
 MUST_CHECK int mem_grow(void *array, size_t *capacity, size_t need, size_t size, const char *what,
                         struct err *e);
 
+// Where an arena has its blocks from, if not from the heap: memory that only its owner may touch.
+// alloc: 64-byte aligned, or NULL.
+struct arena_source {
+    void *(*alloc)(void *owner, size_t bytes);
+    void (*free)(void *owner, void *p, size_t bytes);
+};
+
 // An arena hands out 64-byte aligned pieces that live until arena_clear or arena_release.
 struct arena {
     struct arena_block *block;
     size_t used_before; // bytes handed out from blocks that are full
     size_t peak;
+    const struct arena_source *source; // NULL: the heap
+    void *owner;                       // the source's
 };
 
 void arena_init(struct arena *a);
+void arena_init_from(struct arena *a, const struct arena_source *source, void *owner);
 void arena_release(struct arena *a);
 // Forgets all pieces and keeps the memory; several blocks are merged into one, so that a loop that
 // repeats itself allocates nothing from its second round on.

@@ -54,21 +54,6 @@ int scorer_reference(struct scorer *s, struct model *other, struct err *e)
     return add_beside(s, &s->reference, other, e);
 }
 
-static struct head_result part(const struct head_result *all, size_t at)
-{
-    struct head_result r = *all;
-    r.logp = all->logp ? all->logp + at : NULL;
-    r.entropy = all->entropy ? all->entropy + at : NULL;
-    r.best = all->best ? all->best + at : NULL;
-    r.logit = all->logit ? all->logit + at : NULL;
-    r.value = all->value ? all->value + at : NULL;
-    r.kl = all->kl ? all->kl + at : NULL;
-    r.reverse = all->reverse ? all->reverse + at : NULL;
-    r.top = all->top ? all->top + at * all->k : NULL;
-    r.top_logp = all->top_logp ? all->top_logp + at * all->k : NULL;
-    return r;
-}
-
 static int forward_beside(struct scorer_beside *b, const struct batch *batch,
                           struct head_beside *out, struct err *e)
 {
@@ -123,7 +108,7 @@ int scorer_run(struct scorer *s, const struct sequence *sequence, size_t n,
     int more;
     pass_begin(p, sequence, n);
     while ((more = pass_next(p, e)) > 0) {
-        struct head_result r = part(out, done);
+        struct head_result r = head_result_at(out, done);
         *where = p->where;
         if (score_batch(s, &r, e) < 0 || (out->logp && check_finite(p, &r, where, e) < 0))
             return -1;

@@ -41,6 +41,8 @@ static int visit_batch(const struct pass *p, const struct sequence *sequence, st
 {
     const float *state = p->decoder.hidden;
     size_t width = p->model->config.end_width;
+    if (device_view(p->device, &state, p->batch.n_wanted * width * sizeof *state, e) < 0)
+        return -1;
     for (size_t i = p->first; i < p->first + p->n; i++)
         for (size_t t = 0; t < sequence[i].n; t++) {
             if (!sequence[i].mask[t])

@@ -102,6 +102,51 @@ void packer_batch(const struct packer *p, struct batch *b)
                         .n_blocks = p->n_blocks};
 }
 
+static size_t blocks_of(const struct segment *s)
+{
+    return (s->past + s->length + KV_BLOCK - 1) / KV_BLOCK;
+}
+
+// The segments, each with its own part of one list of blocks.
+static int place_segments(const struct batch *b, struct device *d, struct arena *arena,
+                          struct batch *placed, struct err *e)
+{
+    size_t blocks = 0;
+    for (size_t i = 0; i < b->n_segments; i++)
+        blocks += blocks_of(&b->segment[i]);
+    uint32_t *block = arena_alloc(&d->host, blocks, sizeof *block, e);
+    struct segment *segment = arena_alloc(&d->host, b->n_segments, sizeof *segment, e);
+    if (!block || !segment)
+        return -1;
+    for (size_t i = 0, at = 0; i < b->n_segments; at += blocks_of(&b->segment[i++]))
+        memcpy(block + at, b->segment[i].block, blocks_of(&b->segment[i]) * sizeof *block);
+    if (device_list(d, arena, &block, blocks * sizeof *block, e) < 0)
+        return -1;
+    for (size_t i = 0; i < b->n_segments; i++) {
+        segment[i] = b->segment[i];
+        segment[i].block = block;
+        block += blocks_of(&segment[i]);
+    }
+    placed->segment = segment;
+    return device_list(d, arena, &placed->segment, b->n_segments * sizeof *segment, e);
+}
+
+int batch_place(const struct batch *b, struct device *d, struct arena *arena, struct batch *placed,
+                struct err *e)
+{
+    *placed = *b;
+    if (d->memory->unified)
+        return 0;
+    struct arena_mark mark = arena_mark(&d->host);
+    if (device_list(d, arena, &placed->token, b->n * sizeof *b->token, e) < 0 ||
+        device_list(d, arena, &placed->position, b->n * sizeof *b->position, e) < 0 ||
+        device_list(d, arena, &placed->wanted, b->n_wanted * sizeof *b->wanted, e) < 0 ||
+        place_segments(b, d, arena, placed, e) < 0)
+        return -1;
+    arena_rewind(&d->host, mark);
+    return 0;
+}
+
 int batch_check_tokens(const uint32_t *token, size_t n, size_t vocab, struct err *e)
 {
     for (size_t t = 0; t < n; t++)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A packed batch: sequences behind one another, no padding. All that the decoder sees.
+// A packed batch: sequences behind one another, no padding. All that the decoder sees. Its lists
+// are the host's.
 #ifndef MODEL_BATCH_H
 #define MODEL_BATCH_H
 
@@ -56,6 +57,10 @@ MUST_CHECK int packer_init(struct packer *p, struct arena *arena, size_t tokens,
 size_t packer_add(struct packer *p, const struct sequence *s);
 // Borrowed from the packer.
 void packer_batch(const struct packer *p, struct batch *b);
+// The same batch with its lists where the device reads them: `b` itself where memory is unified,
+// else copies in `arena`, which is of device memory.
+MUST_CHECK int batch_place(const struct batch *b, struct device *d, struct arena *arena,
+                           struct batch *placed, struct err *e);
 // Refuses tokens beyond the vocabulary; -1 names the place.
 MUST_CHECK int batch_check_tokens(const uint32_t *token, size_t n, size_t vocab, struct err *e);
 

@@ -16,21 +16,8 @@ static int same_place(const struct model *a, const struct model *b, size_t i, st
     return 0;
 }
 
-int model_difference(const struct model *a, const struct model *b, size_t i,
-                     struct tensor_difference *out, struct err *e)
+static void compare(struct tensor_difference *out, const float *x, const float *y, size_t n)
 {
-    if (same_place(a, b, i, e) < 0)
-        return -1;
-    size_t n = a->parameter[i].rows * a->parameter[i].cols;
-    float *x = mem_alloc(n, sizeof *x, "a tensor", e), *y = mem_alloc(n, sizeof *y, "a tensor", e);
-    if (!x || !y) {
-        free(x);
-        free(y);
-        return -1;
-    }
-    model_values(a, i, x);
-    model_values(b, i, y);
-    *out = (struct tensor_difference){.name = a->parameter[i].name};
     for (size_t k = 0; k < n; k++) {
         double gap = fabs((double)x[k] - (double)y[k]), size = fmax(fabs(x[k]), fabs(y[k]));
         if (isnan(gap))
@@ -40,9 +27,26 @@ int model_difference(const struct model *a, const struct model *b, size_t i,
         if (gap > 0 && gap / size > out->relative)
             out->relative = gap / size;
     }
+}
+
+int model_difference(const struct model *a, const struct model *b, size_t i,
+                     struct tensor_difference *out, struct err *e)
+{
+    if (same_place(a, b, i, e) < 0)
+        return -1;
+    size_t n = a->parameter[i].rows * a->parameter[i].cols;
+    float *x = mem_alloc(n, sizeof *x, "a tensor", e), *y = mem_alloc(n, sizeof *y, "a tensor", e);
+    int result = x && y ? 0 : -1;
+    if (result == 0)
+        result = model_values(a, i, x, e);
+    if (result == 0)
+        result = model_values(b, i, y, e);
+    *out = (struct tensor_difference){.name = a->parameter[i].name};
+    if (result == 0)
+        compare(out, x, y, n);
     free(x);
     free(y);
-    return 0;
+    return result;
 }
 
 int model_combine(struct model *m, struct model *const *other, const double *weight, size_t n,
@@ -60,12 +64,15 @@ int model_combine(struct model *m, struct model *const *other, const double *wei
         for (size_t k = 0; k < n && result == 0; k++) {
             result = same_place(m, other[k], i, e);
             if (result == 0)
-                model_values(other[k], i, values);
+                result = model_values(other[k], i, values, e);
             for (size_t at = 0; at < size && result == 0; at++)
                 sum[at] = weight[k] * values[at] + (k ? sum[at] : 0);
         }
         for (size_t at = 0; at < size && result == 0; at++)
-            m->master[m->parameter[i].offset + at] = (float)sum[at];
+            values[at] = (float)sum[at];
+        if (result == 0)
+            result = m->device->memory->put(m->device, m->master + m->parameter[i].offset, values,
+                                            size * sizeof *values, e);
     }
     free(values);
     free(sum);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 // What a layer computed: rows [n, width], where the description of the model has them. Without
@@ -69,12 +70,14 @@ void decoder_init(struct decoder *d, struct model *m, struct device *device)
     memset(d, 0, sizeof *d);
     d->model = m;
     d->device = device;
-    arena_init(&d->arena);
+    device_arena_init(&d->arena, device);
 }
 
 void decoder_release(struct decoder *d)
 {
     arena_release(&d->arena);
+    free(d->saved);
+    free(d->back);
 }
 
 size_t decoder_block_floats(const struct model *m)
@@ -259,6 +262,7 @@ static int make_activations(struct decoder *d, const struct batch *b, const stru
 struct layer_pass {
     struct decoder *d;
     const struct batch *b;
+    const struct batch *at; // the same, as the device reads it
     const struct model_config *c;
     const struct ops *ops;
     struct device *device;
@@ -271,8 +275,12 @@ _Static_assert((int)F_PARTS <= (int)B_PARTS, "work holds either");
 
 static struct layer_pass layer_pass_of(struct decoder *d, const struct batch *b)
 {
-    return (struct layer_pass){
-        .d = d, .b = b, .c = &d->model->config, .ops = d->device->ops, .device = d->device};
+    return (struct layer_pass){.d = d,
+                               .b = b,
+                               .at = &d->placed,
+                               .c = &d->model->config,
+                               .ops = d->device->ops,
+                               .device = d->device};
 }
 
 static void enter_layer(struct layer_pass *w, size_t layer)
@@ -295,7 +303,8 @@ static struct attention attention_of(const struct decoder *d, const struct batch
                               .key_bias_pitch = d->model->key_bias_positions,
                               .k = a->k,
                               .v = a->v,
-                              .segment = b->segment,
+                              .segment = d->placed.segment,
+                              .plan = b->segment,
                               .n_segments = b->n_segments};
 }
 
@@ -445,10 +454,21 @@ static int rotate(struct layer_pass *w, float *q, float *k, int backward, struct
     return w->ops->rotate(w->device, k, w->b->n, c->kv_heads, c->head_dim, r, way, e);
 }
 
-static void copy_rows(const struct layer_pass *w, float *to, const float *from)
+static int copy_values(const struct layer_pass *w, float *to, const float *from, size_t width,
+                       struct err *e)
 {
-    if (to != from)
-        memcpy(to, from, w->b->n * w->c->hidden * sizeof *to);
+    size_t bytes = w->b->n * width * sizeof *to;
+    return to == from ? 0 : w->device->memory->copy(w->device, to, from, bytes, e);
+}
+
+static int copy_rows(const struct layer_pass *w, float *to, const float *from, struct err *e)
+{
+    return copy_values(w, to, from, w->c->hidden, e);
+}
+
+static int clear_rows(struct device *device, float *x, size_t n, size_t width, struct err *e)
+{
+    return device->memory->zero(device, x, n * width * sizeof *x, e);
 }
 
 // x += of a branch: the product with `weight`, normed and scaled where the model says so.
@@ -479,8 +499,7 @@ static int add_branch(struct layer_pass *w, float *x, const float *from, enum te
     if (!w->c->norm_sums)
         return add_product(w, x, from, l, post_norm, added, stat, e);
     float *sum = added ? added : x;
-    copy_rows(w, sum, x);
-    if (add_product(w, sum, from, l, post_norm, NULL, NULL, e) < 0)
+    if (copy_rows(w, sum, x, e) < 0 || add_product(w, sum, from, l, post_norm, NULL, NULL, e) < 0)
         return -1;
     return norm(w, x, stat, sum, post_norm, e);
 }
@@ -524,11 +543,9 @@ static int shape_heads(struct layer_pass *w, float *const *p, float *q_raw, floa
                        norm_heads(w, 1, k, p[K_STAT], k_raw, e) < 0
                    ? -1
                    : 0;
-    if (q_raw != p[Q])
-        memcpy(p[Q], q_raw, w->b->n * query_width(w->c) * sizeof *q_raw);
-    if (k_raw != k)
-        memcpy(k, k_raw, w->b->n * kv_width(w->c) * sizeof *k);
-    return 0;
+    return copy_values(w, p[Q], q_raw, query_width(w->c), e) < 0
+               ? -1
+               : copy_values(w, k, k_raw, kv_width(w->c), e);
 }
 
 static int attend(struct layer_pass *w, struct activations *a, const float *normed, float *x,
@@ -598,17 +615,15 @@ static int layer_forward(struct layer_pass *w, struct activations *a, const floa
     if (w->c->parallel) {
         if (w->c->has[ROLE_MLP_NORM])
             second = before_mlp(w, w->work[F_MLP_NORMED], p[MLP_STAT], x, e);
-        if (!second)
+        if (!second || copy_rows(w, out, x, e) < 0)
             return -1;
-        copy_rows(w, out, x);
         return attend(w, a, normed, out, e) < 0 ? -1 : feed_forward(w, a, second, out, save, e);
     }
     float *middle = save ? p[MIDDLE] : out;
-    copy_rows(w, middle, x);
-    if (attend(w, a, normed, middle, e) < 0 ||
-        !(second = before_mlp(w, w->work[F_NORMED], p[MLP_STAT], middle, e)))
+    if (copy_rows(w, middle, x, e) < 0 || attend(w, a, normed, middle, e) < 0 ||
+        !(second = before_mlp(w, w->work[F_NORMED], p[MLP_STAT], middle, e)) ||
+        copy_rows(w, out, middle, e) < 0)
         return -1;
-    copy_rows(w, out, middle);
     return feed_forward(w, a, second, out, save, e);
 }
 
@@ -623,10 +638,9 @@ static int leave(struct decoder *d, const struct batch *b, const float *x, struc
     d->last_stat = floats(d, n, 2, e);
     d->normed = c->has[ROLE_FINAL_NORM] ? floats(d, n, width, e) : d->last;
     d->hidden = c->has[ROLE_PROJECT_OUT] ? floats(d, n, c->end_width, e) : d->normed;
-    if (!d->last || !d->last_stat || !d->normed || !d->hidden)
+    if (!d->last || !d->last_stat || !d->normed || !d->hidden ||
+        d->device->ops->gather_rows(d->device, d->last, x, d->placed.wanted, n, width, e) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++)
-        memcpy(d->last + i * width, x + b->wanted[i] * width, width * sizeof *x);
     if (d->normed != d->last &&
         d->device->ops->norm(d->device, d->normed, d->last_stat, d->last, n, width, &p, e) < 0)
         return -1;
@@ -653,9 +667,8 @@ static const float *leave_backward(struct decoder *d, const struct batch *b, con
     if (!c->has[ROLE_FINAL_NORM])
         return dhidden;
     float *dlast = floats(d, n, width, e);
-    if (!dlast)
+    if (!dlast || clear_rows(d->device, dlast, n, width, e) < 0)
         return NULL;
-    memset(dlast, 0, n * width * sizeof *dlast);
     return d->device->ops->norm_backward(d->device, dlast, dhidden, d->last, d->last_stat, n, width,
                                          &p, e) < 0
                ? NULL
@@ -689,12 +702,12 @@ static int enter(struct layer_pass *w, float *x, struct err *e)
     size_t n = w->b->n, width = w->c->hidden;
     float *raw = d->entered ? d->entered : x, *embedded = d->embedded ? d->embedded : raw;
     struct linear in = {.y = raw, .w = globals[ROLE_PROJECT_IN]};
-    if (w->ops->embed(w->device, embedded, &globals[ROLE_EMBEDDING], w->b->token, n,
+    if (w->ops->embed(w->device, embedded, &globals[ROLE_EMBEDDING], w->at->token, n,
                       w->c->embedding_scale, 0, e) < 0 ||
         (d->embedded && w->ops->linear(w->device, embedded, n, &in, 1, e) < 0))
         return -1;
     if (w->c->has[ROLE_POSITIONS] &&
-        w->ops->embed(w->device, raw, &d->model->positions, w->b->position, n, 1, 1, e) < 0)
+        w->ops->embed(w->device, raw, &d->model->positions, w->at->position, n, 1, 1, e) < 0)
         return -1;
     struct norm p = norm_of(w->c, globals, ROLE_EMBEDDING_NORM, width);
     return d->entered ? w->ops->norm(w->device, x, d->entered_stat, raw, n, width, &p, e) : 0;
@@ -709,8 +722,7 @@ static int make_work(struct layer_pass *w, int save, struct err *e)
     if (!save)
         return make_parts(d, w->work, forward, F_PARTS, w->b->n, e);
     backward_widths(w->c, backward);
-    d->back = arena_alloc(&d->arena, B_PARTS, sizeof *d->back, e);
-    return d->back ? make_parts(d, d->back, backward, B_PARTS, w->b->n, e) : -1;
+    return make_parts(d, d->back, backward, B_PARTS, w->b->n, e);
 }
 
 // The forward's pieces are those of its way back that have their widths.
@@ -730,28 +742,33 @@ static int prepare(struct decoder *d, const struct batch *b, struct err *e)
     struct model *m = d->model;
     arena_clear(&d->arena);
     arena_clear(&d->device->scratch);
-    if (model_reach(m, reach_of(b), e) < 0)
+    arena_clear(&d->device->host);
+    if (model_place(m, d->device, e) < 0 || model_reach(m, reach_of(b), e) < 0 ||
+        batch_place(b, d->device, &d->arena, &d->placed, e) < 0)
         return -1;
-    return rope_prepare(&m->rope, &m->config, b, &d->arena, &d->rope, e);
+    if (!d->saved && !(d->saved = mem_alloc(m->config.layers, sizeof *d->saved, "activations", e)))
+        return -1;
+    if (!d->back && !(d->back = mem_alloc(B_PARTS, sizeof *d->back, "activations", e)))
+        return -1;
+    return rope_prepare(&m->rope, &m->config, d->device, b, &d->placed, &d->arena, &d->rope, e);
 }
 
 int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
                     int save, struct err *e)
 {
     struct layer_pass w = layer_pass_of(d, b);
-    size_t layers = w.c->layers, sets = save ? layers : 1;
+    size_t layers = w.c->layers;
     assert(cache || b->n_blocks || !b->n_segments);
     assert(d->remade < layers);
     d->has_way_back = 0;
     if (prepare(d, b, e) < 0)
         return -1;
-    d->saved = arena_alloc(&d->arena, sets, sizeof *d->saved, e);
     float *x = floats(d, b->n, w.c->hidden, e);
-    if (!d->saved || !x || make_work(&w, save, e) < 0 || make_entry(d, b, e) < 0)
+    if (!x || make_work(&w, save, e) < 0 || make_entry(d, b, e) < 0)
         return -1;
     if (save)
         lend_work(&w);
-    memset(d->saved, 0, sets * sizeof *d->saved);
+    memset(d->saved, 0, layers * sizeof *d->saved);
     if (enter(&w, x, e) < 0)
         return -1;
     for (size_t layer = 0; layer < layers; layer++) {
@@ -785,8 +802,22 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
 int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight, struct err *e)
 {
     assert(d->top);
+    struct device *device = d->device;
     struct attention attention = attention_of(d, b, d->model->config.layers - 1, d->top);
-    return d->device->ops->attention_of_last(d->device, &attention, weight, d->top->part[Q], e);
+    struct arena_mark mark = arena_mark(&device->scratch);
+    float *result = weight;
+    size_t bytes = b->n * sizeof *weight;
+    if (device_result(device, &result, bytes, e) < 0 ||
+        device->ops->attention_of_last(device, &attention, result, d->top->part[Q], e) < 0 ||
+        device_fetch(device, weight, result, bytes, e) < 0)
+        return -1;
+    arena_rewind(&device->scratch, mark);
+    return 0;
+}
+
+float *decoder_gradient(struct decoder *d, struct err *e)
+{
+    return floats(d, d->placed.n_wanted, d->model->config.end_width, e);
 }
 
 // The gradient of what a branch's product was, from dx, that of the residual stream behind it: with
@@ -794,25 +825,27 @@ int decoder_last_attention(struct decoder *d, const struct batch *b, float *weig
 static const float *into_branch(struct layer_pass *w, float *dstream, const float *added,
                                 const float *stat, enum tensor_role post_norm, struct err *e)
 {
-    size_t values = w->b->n * w->c->hidden;
+    size_t n = w->b->n, width = w->c->hidden;
     const float *dx = dstream;
     float *dadded = w->work[B_DADDED];
     if (w->c->norm_sums) {
-        memset(dadded, 0, values * sizeof *dadded);
-        if (norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0)
+        if (clear_rows(w->device, dadded, n, width, e) < 0 ||
+            norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0 ||
+            copy_rows(w, dstream, dadded, e) < 0)
             return NULL;
-        copy_rows(w, dstream, dadded);
     }
     if (w->c->residual_scale != 1) {
-        if (w->ops->axpby(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, values, e) <
-            0)
+        if (w->ops->axpby(w->device, w->work[B_DBRANCH], 0, dx, w->c->residual_scale, n * width,
+                          e) < 0)
             return NULL;
         dx = w->work[B_DBRANCH];
     }
     if (!norms_branch(w->c, post_norm))
         return dx;
-    memset(dadded, 0, values * sizeof *dadded);
-    return norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0 ? NULL : dadded;
+    return clear_rows(w->device, dadded, n, width, e) < 0 ||
+                   norm_backward(w, dadded, dx, added, stat, post_norm, e) < 0
+               ? NULL
+               : dadded;
 }
 
 // dnormed (+)= the gradient of what the MLP read, from that of the layer's result.
@@ -884,9 +917,9 @@ static int attention_backward(struct layer_pass *w, struct activations *a, float
         return -1;
     if (c->head_norm != HEAD_NORM_NONE) {
         float *dq_raw = w->work[B_DQ_RAW], *dk_raw = w->work[B_DK_RAW];
-        memset(dq_raw, 0, n * query_width(c) * sizeof *dq_raw);
-        memset(dk_raw, 0, n * kv_width(c) * sizeof *dk_raw);
-        if (norm_heads_backward(w, 0, dq_raw, dq, p[Q_RAW], p[Q_STAT], e) < 0 ||
+        if (clear_rows(w->device, dq_raw, n, query_width(c), e) < 0 ||
+            clear_rows(w->device, dk_raw, n, kv_width(c), e) < 0 ||
+            norm_heads_backward(w, 0, dq_raw, dq, p[Q_RAW], p[Q_STAT], e) < 0 ||
             norm_heads_backward(w, 1, dk_raw, dk, p[K_RAW], p[K_STAT], e) < 0)
             return -1;
         dq = dq_raw;
@@ -938,9 +971,8 @@ static float *before_entry_norm(struct layer_pass *w, const float *dx, struct er
     size_t n = w->b->n, width = w->c->hidden;
     struct norm p = norm_of(w->c, w->d->model->globals, ROLE_EMBEDDING_NORM, width);
     float *draw = floats(w->d, n, width, e);
-    if (!draw)
+    if (!draw || clear_rows(w->device, draw, n, width, e) < 0)
         return NULL;
-    memset(draw, 0, n * width * sizeof *draw);
     return w->ops->norm_backward(w->device, draw, dx, w->d->entered, w->d->entered_stat, n, width,
                                  &p, e) < 0
                ? NULL
@@ -966,15 +998,16 @@ static int enter_backward(struct layer_pass *w, float *dx, struct err *e)
     size_t n = w->b->n, width = w->c->end_width;
     if (w->c->has[ROLE_EMBEDDING_NORM] && !(dx = before_entry_norm(w, dx, e)))
         return -1;
-    if (w->c->has[ROLE_POSITIONS] &&
-        w->ops->embed_backward(w->device, &w->d->model->positions, dx, w->b->position, n, 1, e) < 0)
+    if (w->c->has[ROLE_POSITIONS] && w->ops->embed_backward(w->device, &w->d->model->positions, dx,
+                                                            w->at->position, n, 1, e) < 0)
         return -1;
     if (w->c->has[ROLE_PROJECT_IN] && !(dx = before_projection(w, dx, e)))
         return -1;
     for (size_t i = 0; i < n; i++)
-        if ((int64_t)w->b->token[i] == w->c->padding)
-            memset(dx + i * width, 0, width * sizeof *dx);
-    return w->ops->embed_backward(w->device, &globals[ROLE_EMBEDDING], dx, w->b->token, n,
+        if ((int64_t)w->b->token[i] == w->c->padding &&
+            clear_rows(w->device, dx + i * width, 1, width, e) < 0)
+            return -1;
+    return w->ops->embed_backward(w->device, &globals[ROLE_EMBEDDING], dx, w->at->token, n,
                                   w->c->embedding_scale, e);
 }
 
@@ -994,12 +1027,10 @@ int decoder_backward(struct decoder *d, const struct batch *b, const float *dhid
     size_t n = b->n, hidden = w.c->hidden;
     const float *dlast = leave_backward(d, b, dhidden, e);
     float *dx = floats(d, n, hidden, e);
-    if (!dlast || !dx)
+    if (!dlast || !dx || clear_rows(w.device, dx, n, hidden, e) < 0 ||
+        w.ops->scatter_rows(w.device, dx, dlast, w.at->wanted, b->n_wanted, hidden, e) < 0)
         return -1;
     memcpy(w.work, d->back, sizeof w.work);
-    memset(dx, 0, n * hidden * sizeof *dx);
-    for (size_t i = 0; i < b->n_wanted; i++)
-        memcpy(dx + b->wanted[i] * hidden, dlast + i * hidden, hidden * sizeof *dx);
     for (size_t layer = w.c->layers; layer-- > 0;) {
         struct activations *a = &d->saved[layer];
         enter_layer(&w, layer);

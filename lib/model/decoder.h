@@ -29,22 +29,23 @@ struct activations; // of one layer, kept for the way back
 struct decoder {
     struct model *model;
     struct device *device;
-    struct arena arena; // of one batch
+    struct arena arena;  // device memory of one batch: all arrays of floats below
+    struct batch placed; // the batch as the device reads it
     // With a way back, the activations of so many layers, the first ones, are not kept but computed
     // again, to the same bits: less memory, more time. Below the number of layers; 0 at first.
     size_t remade;
-    struct activations *saved;
-    struct activations *top; // of the last layer
-    float **back;            // work space of the way back, which the forward uses before it
-    int has_way_back;        // decoder_backward may follow
-    float *hidden;           // [n_wanted, end_width] what the head reads
-    float *normed;           // [n_wanted, hidden] after the final norm
-    float *last;             // [n_wanted, hidden] before it
-    float *last_stat;        // [n_wanted, 2] of that norm
-    float *embedded;         // [n, end_width] before the projection to the model's width
-    float *entered;          // [n, hidden] before the norm of what enters the first layer
-    float *entered_stat;     // [n, 2] of that norm
-    struct rope_rows rope;   // of the batch
+    struct activations *saved; // [layers]
+    struct activations *top;   // of the last layer
+    float **back;              // work space of the way back, which the forward uses before it
+    int has_way_back;          // decoder_backward may follow
+    float *hidden;             // [n_wanted, end_width] what the head reads
+    float *normed;             // [n_wanted, hidden] after the final norm
+    float *last;               // [n_wanted, hidden] before it
+    float *last_stat;          // [n_wanted, 2] of that norm
+    float *embedded;           // [n, end_width] before the projection to the model's width
+    float *entered;            // [n, hidden] before the norm of what enters the first layer
+    float *entered_stat;       // [n, 2] of that norm
+    struct rope_rows rope;     // of the batch; itself the host's
 };
 
 void decoder_init(struct decoder *d, struct model *m, struct device *device);
@@ -55,13 +56,16 @@ void decoder_release(struct decoder *d);
 MUST_CHECK int decoder_forward(struct decoder *d, const struct batch *b,
                                const struct kv_cache *cache, int save, struct err *e);
 // After a forward of segments with past = 0: attention of the last layer, weight[row] what the last
-// row of its sequence gives to it, mean over the heads. [n]
+// row of its sequence gives to it, mean over the heads. [n], the host's.
 MUST_CHECK int decoder_last_attention(struct decoder *d, const struct batch *b, float *weight,
                                       struct err *e);
 // After a forward with `save`: adds to the gradients of all parameters. dhidden [n_wanted,
 // end_width].
 MUST_CHECK int decoder_backward(struct decoder *d, const struct batch *b, const float *dhidden,
                                 struct err *e);
+// Room for the gradient of the hidden states of a forward: [n_wanted, end_width] in device memory,
+// valid as d->hidden is. NULL: failed.
+float *decoder_gradient(struct decoder *d, struct err *e);
 // Floats of one block of keys (or of values) in one layer.
 size_t decoder_block_floats(const struct model *m);
 // Most bytes that a forward of n tokens and a backward that keeps the activations of `kept` layers

@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { PREFILL_TOKENS = 1024, HEAD_ROWS = 64, FIRST_POSITIONS = 1024, EAGER_TOKENS = 4096 };
 
@@ -44,6 +43,7 @@ struct engine {
 
 struct generator {
     struct device *device;
+    struct device sampler; // draws are the host's work, from rows of logits that were fetched
     struct generate_options options;
     struct engine engine[2]; // the model and, for contrast, the reference
     int n_engines;
@@ -59,47 +59,52 @@ struct generator {
     struct arena arena; // of one step
 };
 
-static void unmap_cache(struct kv_cache *cache, size_t bytes)
+static void free_cache(struct device *d, struct kv_cache *cache, size_t bytes)
 {
-    if (cache->k)
-        munmap(cache->k, bytes);
-    if (cache->v)
-        munmap(cache->v, bytes);
+    d->memory->free(d, cache->k, bytes);
+    d->memory->free(d, cache->v, bytes);
+    memset(cache, 0, sizeof *cache);
 }
 
-static int map_cache(struct kv_cache *cache, size_t *bytes, const struct model *m, size_t blocks,
-                     struct err *e)
+static int make_cache(struct device *d, struct kv_cache *cache, size_t *bytes,
+                      const struct model *m, size_t blocks, struct err *e)
 {
     memset(cache, 0, sizeof *cache);
     if (__builtin_mul_overflow(blocks, decoder_block_floats(m), &cache->layer_stride) ||
         __builtin_mul_overflow(cache->layer_stride, sizeof(float), bytes) ||
         __builtin_mul_overflow(*bytes, m->config.layers, bytes))
         return err_memory(e, SIZE_MAX, "the KV cache");
-    // Address space only: pages come when blocks are first used.
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *k = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    void *v = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    cache->k = k == MAP_FAILED ? NULL : k;
-    cache->v = v == MAP_FAILED ? NULL : v;
+    cache->k = d->memory->alloc(d, *bytes);
+    cache->v = d->memory->alloc(d, *bytes);
     if (cache->k && cache->v)
         return 0;
-    unmap_cache(cache, *bytes);
-    memset(cache, 0, sizeof *cache);
+    free_cache(d, cache, *bytes);
     return err_memory(e, *bytes, "the KV cache: fewer samples in flight need less");
+}
+
+// Some floats of both keys and values.
+static int copy_cache(struct device *d, const struct kv_cache *to, size_t to_at,
+                      const struct kv_cache *from, size_t from_at, size_t floats, struct err *e)
+{
+    size_t bytes = floats * sizeof(float);
+    return d->memory->copy(d, to->k + to_at, from->k + from_at, bytes, e) < 0
+               ? -1
+               : d->memory->copy(d, to->v + to_at, from->v + from_at, bytes, e);
 }
 
 static int grow_cache(struct generator *g, struct engine *en, size_t blocks, struct err *e)
 {
     struct kv_cache grown;
-    size_t bytes = 0, used = g->n_touched * decoder_block_floats(en->model) * sizeof(float);
-    if (map_cache(&grown, &bytes, en->model, blocks, e) < 0)
+    size_t bytes = 0, used = g->n_touched * decoder_block_floats(en->model);
+    if (make_cache(g->device, &grown, &bytes, en->model, blocks, e) < 0)
         return -1;
-    for (size_t layer = 0; used && layer < en->model->config.layers; layer++) {
-        size_t to = layer * grown.layer_stride, from = layer * en->cache.layer_stride;
-        memcpy(grown.k + to, en->cache.k + from, used);
-        memcpy(grown.v + to, en->cache.v + from, used);
-    }
-    unmap_cache(&en->cache, en->bytes);
+    for (size_t layer = 0; used && layer < en->model->config.layers; layer++)
+        if (copy_cache(g->device, &grown, layer * grown.layer_stride, &en->cache,
+                       layer * en->cache.layer_stride, used, e) < 0) {
+            free_cache(g->device, &grown, bytes);
+            return -1;
+        }
+    free_cache(g->device, &en->cache, en->bytes);
     en->cache = grown;
     en->bytes = bytes;
     return 0;
@@ -184,7 +189,7 @@ struct generator *generator_open(struct model *m, struct model *reference, struc
         g->restart |= g->engine[i].model->config.rope_restart;
     }
     g->slot = mem_alloc(o->slots, sizeof *g->slot, "slots", e);
-    int result = g->slot ? 0 : -1;
+    int result = g->slot ? device_open(&g->sampler, "cpu", PRODUCTS_FP32, e) : -1;
     if (result == 0 && reference)
         result = model_same_vocabulary(m, reference, e);
     if (result == 0)
@@ -248,7 +253,7 @@ void generator_close(struct generator *g)
     for (int i = 0; i < g->n_engines; i++) {
         struct engine *en = &g->engine[i];
         decoder_release(&en->decoder);
-        unmap_cache(&en->cache, en->bytes);
+        free_cache(g->device, &en->cache, en->bytes);
     }
     for (size_t i = 0; g->slot && i < g->options.slots; i++) {
         free(g->slot[i].block);
@@ -257,6 +262,7 @@ void generator_close(struct generator *g)
     free(g->slot);
     free(g->free_block);
     arena_release(&g->arena);
+    device_release(&g->sampler);
     free(g);
 }
 
@@ -487,48 +493,36 @@ static int plan_step(struct generator *g, struct engine_step *s, struct err *e)
     return 0;
 }
 
-// A draw: a sample and the row of logits it draws from.
+// A draw: a sample and the row of the chunk's logits it draws from.
 struct draw {
     size_t row;
     struct slot *slot;
+    int first; // of its sample
 };
 
 struct draw_job {
     struct generator *g;
     const float *logits;
-    size_t first_row, vocab;
+    size_t vocab;
     const struct draw *draw;
     struct sampling_work *work; // [threads]
-    const float *plain;         // logits of the model alone (contrast), or NULL
     atomic_int failed;
     struct err *error; // [threads]
 };
 
+// The token and its probability among those that are left; `record` completes them.
 static int draw_one(struct draw_job *job, const struct draw *draw, int worker)
 {
     struct generator *g = job->g;
     struct slot *slot = draw->slot;
     struct generated *out = &slot->request->sample[slot->index];
-    struct err *e = &job->error[worker];
-    size_t row = draw->row - job->first_row;
-    const float *logits = job->logits + row * job->vocab;
-    const float *own = job->plain ? job->plain + row * job->vocab : logits;
-    uint32_t token;
-    float sampled, logp, lse;
-    if (sampling_draw(g->device, &g->options.sampling, logits, job->vocab, slot->history,
-                      slot->request->n_prompt + out->n, &job->work[worker], &slot->rng, &token,
-                      &sampled, e) < 0 ||
-        g->device->ops->log_softmax(g->device, own, 1, job->vocab, &token, &lse, &logp, NULL, NULL,
-                                    e) < 0)
+    uint32_t *next = &slot->history[slot->request->n_prompt + out->n];
+    if (sampling_draw(&g->sampler, &g->options.sampling, job->logits + draw->row * job->vocab,
+                      job->vocab, slot->history, slot->request->n_prompt + out->n,
+                      &job->work[worker], &slot->rng, next, &out->sampled[out->n],
+                      &job->error[worker]) < 0)
         return -1;
-    if (!isfinite(logp)) // a processor may have hidden it
-        return err_set(e, STATUS_FAILED, "the model's logits are not finite");
-    out->token[out->n] = token;
-    out->logp[out->n] = logp;
-    out->sampled[out->n] = sampled;
-    slot->history[slot->request->n_prompt + out->n] = token;
-    out->n++;
-    slot->last = token;
+    out->token[out->n] = *next;
     return 0;
 }
 
@@ -563,19 +557,19 @@ static int grow_sample(struct generated *out, size_t *capacity, size_t limit, st
 }
 
 // The last block of a prompt that is filled in part is copied: each sample goes on in its own.
-static void copy_block(struct generator *g, uint32_t from, uint32_t to)
+static int copy_block(struct generator *g, uint32_t from, uint32_t to, struct err *e)
 {
     for (int i = 0; i < g->n_engines; i++) {
         const struct engine *en = &g->engine[i];
         size_t floats = decoder_block_floats(en->model);
         for (size_t layer = 0; layer < en->model->config.layers; layer++) {
             size_t base = layer * en->cache.layer_stride;
-            memcpy(en->cache.k + base + to * floats, en->cache.k + base + from * floats,
-                   floats * sizeof(float));
-            memcpy(en->cache.v + base + to * floats, en->cache.v + base + from * floats,
-                   floats * sizeof(float));
+            if (copy_cache(g->device, &en->cache, base + to * floats, &en->cache,
+                           base + from * floats, floats, e) < 0)
+                return -1;
         }
     }
+    return 0;
 }
 
 // Room in the history for the prompt and the next token.
@@ -598,7 +592,8 @@ static int start_sample(struct generator *g, struct slot *slot, struct request *
     memcpy(slot->block, state->block, state->n_shared * sizeof *slot->block);
     if (state->n_shared < state->n_blocks) {
         slot->block[state->n_shared] = take_block(g);
-        copy_block(g, state->block[state->n_shared], slot->block[state->n_shared]);
+        if (copy_block(g, state->block[state->n_shared], slot->block[state->n_shared], e) < 0)
+            return -1;
     }
     memcpy(slot->history, r->prompt, r->n_prompt * sizeof *r->prompt);
     rng_init(&slot->rng, g->options.seed, RNG_SAMPLE, state->key,
@@ -649,17 +644,18 @@ static int collect_draws(struct generator *g, const struct engine_step *s, size_
                          struct draw *draw, size_t *n_draws, struct err *e)
 {
     size_t count = 0, from = 0;
-    for (size_t i = first; i < first + n; i++) {
-        if (!s->row[i].request) {
-            draw[count++] = (struct draw){i, &g->slot[s->row[i].slot]};
+    for (size_t i = 0; i < n; i++) {
+        const struct wanted_row *row = &s->row[first + i];
+        if (!row->request) {
+            draw[count++] = (struct draw){i, &g->slot[row->slot], 0};
             continue;
         }
-        struct request *r = s->row[i].request;
+        struct request *r = row->request;
         struct slot *slot;
         while (r->state->started < r->n_samples && (slot = free_slot(g, &from))) {
             if (start_sample(g, slot, r, e) < 0)
                 return -1;
-            draw[count++] = (struct draw){i, slot};
+            draw[count++] = (struct draw){i, slot, 1};
         }
         if (r->state->started == r->n_samples)
             g->waiting = r->state->next;
@@ -668,38 +664,44 @@ static int collect_draws(struct generator *g, const struct engine_step *s, size_
     return 0;
 }
 
-static int draw_rows(struct generator *g, const struct engine_step *s, const float *logits,
-                     const float *plain, size_t first, size_t n, struct sampling_work *work,
-                     struct err *errors, struct err *e)
+// Room for a token more in the sample of each draw.
+static int make_room(struct generator *g, const struct draw *draw, size_t count, struct err *e)
 {
-    struct draw *draw = arena_alloc(&g->arena, g->options.slots + n, sizeof *draw, e);
-    size_t count;
-    if (!draw || collect_draws(g, s, first, n, draw, &count, e) < 0)
-        return -1;
+    size_t limit =
+        g->options.max_new_tokens < g->max_length ? g->options.max_new_tokens : g->max_length;
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = draw[i].slot;
-        size_t limit =
-            g->options.max_new_tokens < g->max_length ? g->options.max_new_tokens : g->max_length;
         struct generated *out = &slot->request->sample[slot->index];
         if (grow_sample(out, &slot->capacity, limit, e) < 0 ||
             grow_history(slot, slot->request->n_prompt + out->n + 1, e) < 0)
             return -1;
     }
-    struct draw_job job = {.g = g,
-                           .logits = logits,
-                           .plain = plain,
-                           .first_row = first,
-                           .vocab = g->engine[0].model->config.vocab,
-                           .draw = draw,
-                           .work = work,
-                           .error = errors};
-    threads_for(count, 1, draw_chunk, &job);
-    if (job.failed) {
-        *e = errors[job.failed - 1];
+    return 0;
+}
+
+// A chunk of rows: their logits [rows, vocab], `drawn` as the host draws from them.
+struct row_logits {
+    float *drawn, *made;        // made: where the device makes them
+    float *own;                 // the device's: of the model alone; `made` without contrast
+    struct sampling_work *work; // [threads]
+    struct err *error;          // [threads]
+};
+
+static int row_logits_open(struct generator *g, struct row_logits *l, size_t rows, struct err *e)
+{
+    size_t vocab = g->engine[0].model->config.vocab, threads = (size_t)threads_count();
+    l->drawn = l->made = arena_alloc(&g->arena, rows * vocab, sizeof *l->drawn, e);
+    if (!l->drawn || device_result(g->device, &l->made, rows * vocab * sizeof *l->made, e) < 0)
         return -1;
-    }
-    for (size_t i = 0; i < count; i++)
-        settle(g, draw[i].slot, s->row[draw[i].row].request != NULL);
+    l->own = g->n_engines == 1 ? l->made
+                               : arena_alloc(&g->device->scratch, rows * vocab, sizeof *l->own, e);
+    l->work = arena_alloc(&g->arena, threads, sizeof *l->work, e);
+    l->error = arena_alloc(&g->arena, threads, sizeof *l->error, e);
+    if (!l->own || !l->work || !l->error)
+        return -1;
+    for (size_t i = 0; i < threads; i++)
+        if (sampling_work_init(&l->work[i], vocab, &g->arena, e) < 0)
+            return -1;
     return 0;
 }
 
@@ -709,15 +711,93 @@ static const float *hidden_at(const struct engine *en, size_t first)
     return en->decoder.hidden + first * en->model->config.end_width;
 }
 
-static int make_logits(struct generator *g, size_t first, size_t rows, float *logits, float *plain,
+static int make_logits(struct generator *g, size_t first, size_t rows, const struct row_logits *l,
                        struct err *e)
 {
     const struct engine *en = g->engine;
-    if (!plain)
-        return head_logits(g->device, en->model, hidden_at(en, first), rows, logits, e);
-    struct head_beside reference = {en[1].model, hidden_at(&en[1], first)};
-    return head_contrast(g->device, en->model, hidden_at(en, first), &reference,
-                         (float)g->options.contrast, rows, logits, plain, e);
+    struct device *d = g->device;
+    int result;
+    if (g->n_engines == 1) {
+        result = head_logits(d, en->model, hidden_at(en, first), rows, l->made, e);
+    } else {
+        struct head_beside reference = {en[1].model, hidden_at(&en[1], first)};
+        result = head_contrast(d, en->model, hidden_at(en, first), &reference,
+                               (float)g->options.contrast, rows, l->made, l->own, e);
+    }
+    size_t bytes = rows * en->model->config.vocab * sizeof *l->drawn;
+    return result < 0 ? -1 : device_fetch(d, l->drawn, l->made, bytes, e);
+}
+
+static uint32_t drawn_token(const struct draw *draw)
+{
+    const struct generated *out = &draw->slot->request->sample[draw->slot->index];
+    return out->token[out->n];
+}
+
+// The log-probabilities of what was drawn under the model alone, as scoring finds them.
+static int score_draws(struct generator *g, const struct row_logits *l, const struct draw *draw,
+                       size_t n, float *logp, struct err *e)
+{
+    struct device *d = g->device;
+    uint32_t *row = arena_alloc(&g->arena, n, sizeof *row, e);
+    uint32_t *token = arena_alloc(&g->arena, n, sizeof *token, e);
+    if (!row || !token)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        row[i] = (uint32_t)draw[i].row;
+        token[i] = drawn_token(&draw[i]);
+    }
+    struct arena_mark mark = arena_mark(&d->scratch);
+    float *result = logp;
+    if (device_list(d, &d->scratch, &row, n * sizeof *row, e) < 0 ||
+        device_list(d, &d->scratch, &token, n * sizeof *token, e) < 0 ||
+        device_result(d, &result, n * sizeof *result, e) < 0 ||
+        d->ops->log_softmax_at(d, l->own, g->engine[0].model->config.vocab, row, token, n, result,
+                               e) < 0 ||
+        device_fetch(d, logp, result, n * sizeof *logp, e) < 0)
+        return -1;
+    arena_rewind(&d->scratch, mark);
+    return 0;
+}
+
+static int record(struct generator *g, const struct draw *draw, float logp, struct err *e)
+{
+    struct slot *slot = draw->slot;
+    struct generated *out = &slot->request->sample[slot->index];
+    if (!isfinite(logp)) // a processor may have hidden it
+        return err_set(e, STATUS_FAILED, "the model's logits are not finite");
+    slot->last = out->token[out->n];
+    out->logp[out->n++] = logp;
+    settle(g, slot, draw->first);
+    return 0;
+}
+
+static int draw_rows(struct generator *g, const struct engine_step *s, const struct row_logits *l,
+                     size_t first, size_t n, struct err *e)
+{
+    struct draw *draw = arena_alloc(&g->arena, g->options.slots + n, sizeof *draw, e);
+    size_t count;
+    if (!draw || collect_draws(g, s, first, n, draw, &count, e) < 0 ||
+        make_room(g, draw, count, e) < 0)
+        return -1;
+    struct draw_job job = {.g = g,
+                           .logits = l->drawn,
+                           .vocab = g->engine[0].model->config.vocab,
+                           .draw = draw,
+                           .work = l->work,
+                           .error = l->error};
+    threads_for(count, 1, draw_chunk, &job);
+    if (job.failed) {
+        *e = l->error[job.failed - 1];
+        return -1;
+    }
+    float *logp = arena_alloc(&g->arena, count, sizeof *logp, e);
+    if (!logp || score_draws(g, l, draw, count, logp, e) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (record(g, &draw[i], logp[i], e) < 0)
+            return -1;
+    return 0;
 }
 
 int generator_step(struct generator *g, struct err *e)
@@ -738,22 +818,13 @@ int generator_step(struct generator *g, struct err *e)
     for (int i = 0; i < g->n_engines; i++)
         if (decoder_forward(&g->engine[i].decoder, &b, &g->engine[i].cache, 0, e) < 0)
             return -1;
-    size_t vocab = g->engine[0].model->config.vocab, threads = (size_t)threads_count();
     size_t rows = s.n_rows < HEAD_ROWS ? s.n_rows : HEAD_ROWS;
-    float *logits = arena_alloc(&g->arena, rows * vocab, sizeof *logits, e), *plain = NULL;
-    if (g->n_engines > 1 && !(plain = arena_alloc(&g->arena, rows * vocab, sizeof *plain, e)))
+    struct row_logits l;
+    if (row_logits_open(g, &l, rows, e) < 0)
         return -1;
-    struct sampling_work *work = arena_alloc(&g->arena, threads, sizeof *work, e);
-    struct err *errors = arena_alloc(&g->arena, threads, sizeof *errors, e);
-    if (!logits || !work || !errors)
-        return -1;
-    for (size_t i = 0; i < threads; i++)
-        if (sampling_work_init(&work[i], vocab, &g->arena, e) < 0)
-            return -1;
     for (size_t first = 0; first < s.n_rows; first += rows) {
         size_t n = s.n_rows - first < rows ? s.n_rows - first : rows;
-        if (make_logits(g, first, n, logits, plain, e) < 0 ||
-            draw_rows(g, &s, logits, plain, first, n, work, errors, e) < 0)
+        if (make_logits(g, first, n, &l, e) < 0 || draw_rows(g, &s, &l, first, n, e) < 0)
             return -1;
     }
     return 0;

@@ -6,7 +6,7 @@
 
 #include "model/decoder.h"
 
-// Outputs of a pass; each may be NULL.
+// Outputs of a pass, arrays of the host; each may be NULL.
 struct head_result {
     float *logp;    // [n] of the target, natural log
     float *entropy; // [n]
@@ -24,6 +24,9 @@ struct head_result {
     float temperature;
 };
 
+// The same from position `first` on.
+struct head_result head_result_at(const struct head_result *all, size_t first);
+
 // A frozen model at the same rows, with the same vocabulary. model == NULL: none.
 struct head_beside {
     const struct model *model;
@@ -36,12 +39,14 @@ struct head_company {
     struct head_beside reference; // of kl and reverse
 };
 
-// Log-probabilities of target[i] after hidden[i]. hidden [n, end_width]. `company` may be NULL.
+// Log-probabilities of target[i] after hidden[i]. hidden [n, end_width], the device's; target [n],
+// the host's. `company` may be NULL.
 MUST_CHECK int head_score(struct device *d, const struct model *m, const float *hidden,
                           const uint32_t *target, size_t n, const struct head_company *company,
                           const struct head_result *out, struct err *e);
 
-// A loss asks for c[i] = d loss / d logp[i] of rows first .. first+n-1, given their logp.
+// A loss, the host's work, asks for c[i] = d loss / d logp[i] of rows first .. first+n-1, given
+// their logp.
 typedef int head_loss(void *arg, size_t first, size_t n, const float *logp, float *c,
                       struct err *e);
 // Divergences that a loss adds, over the whole vocabulary: kl KL(model || reference) + reverse
@@ -68,13 +73,14 @@ size_t head_train_bytes(const struct device *d, const struct model *m, size_t n)
 // Bytes that terms add to a head_train of n rows.
 size_t head_terms_bytes(const struct model *m, size_t n);
 // The reward head: value[i] = hidden[i] . w, and the way back from dvalue [n]: the gradient of w,
-// and dhidden [n, end_width] (overwritten).
+// and dhidden [n, end_width] (overwritten). Values and dvalue are the host's.
 MUST_CHECK int head_reward(struct device *d, const struct model *m, const float *hidden, size_t n,
                            float *value, struct err *e);
 MUST_CHECK int head_reward_backward(struct device *d, struct model *m, const float *hidden,
                                     size_t n, const float *dvalue, float *dhidden, struct err *e);
-// logits [n, vocab], with bias, scale and cap of the model. All that is made here are functions of
-// these: log-probabilities, entropies, divergences, contrasts, and what a temperature divides.
+// logits [n, vocab] of the device, with bias, scale and cap of the model. All that is made here are
+// functions of these: log-probabilities, entropies, divergences, contrasts, and what a temperature
+// divides.
 MUST_CHECK int head_logits(struct device *d, const struct model *m, const float *hidden, size_t n,
                            float *logits, struct err *e);
 // logits [n, vocab] = z + weight (z - those of the other model); plain [n, vocab]: z itself.

@@ -9,7 +9,9 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "model/model_bind.h"
+#include "ops/host.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -188,6 +190,7 @@ static struct model *open_with_head(int directory, const char *path, enum head_k
         return NULL;
     }
     m->directory = directory;
+    m->device = &device_host;
     m->path = strdup(path);
     int result = m->path ? 0 : err_memory(e, strlen(path), "a path");
     if (result == 0)
@@ -273,10 +276,26 @@ int model_same_vocabulary(const struct model *a, const struct model *b, struct e
     return err_set(e, STATUS_FAILED, "%s and %s have different vocabularies", a->path, b->path);
 }
 
+static size_t key_bias_bytes(const struct model *m)
+{
+    return m->config.heads * m->key_bias_positions * sizeof(float);
+}
+
+static void free_memory(struct model *m)
+{
+    const struct memory *memory = m->device->memory;
+    memory->free(m->device, m->copy, m->copy_bytes);
+    model_free(m, m->master);
+    model_free(m, m->gradient);
+    memory->free(m->device, m->key_bias, key_bias_bytes(m));
+    rope_release(&m->rope, &m->config, m->device);
+}
+
 void model_close(struct model *m)
 {
     if (!m)
         return;
+    free_memory(m);
     for (size_t i = 0; i < m->n_shards; i++) {
         safetensors_close(&m->shard[i]);
         free(m->shard_name[i]);
@@ -287,11 +306,7 @@ void model_close(struct model *m)
     free(m->layer);
     free(m->head_norm);
     free(m->unused);
-    free(m->master);
-    free(m->gradient);
-    free(m->key_bias);
     free(m->path);
-    rope_release(&m->rope);
     config_release(&m->config);
     kept_release(&m->kept);
     buffer_release(&m->config_text);
@@ -315,27 +330,73 @@ int model_keep(struct model *m, struct err *e)
     return err_prefix(e, "%s", m->path);
 }
 
-static void clear_chunk(void *arg, size_t begin, size_t end, int worker)
+static void free_copy(struct model *m)
 {
-    float *values = arg;
-    memset(values + begin, 0, (end - begin) * sizeof *values);
+    m->device->memory->free(m->device, m->copy, m->copy_bytes);
+    m->copy = NULL;
+}
+
+// Copies the weights as they are in the files.
+static int make_copy(struct model *m, struct device *d, struct err *e)
+{
+    m->copy_bytes = bind_copy(m, NULL);
+    m->copy = d->memory->alloc(d, m->copy_bytes);
+    if (!m->copy)
+        return err_memory(e, m->copy_bytes, "weights");
+    bind_copy(m, m->copy);
+    for (size_t i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameter[i];
+        char *to = (char *)bind_tensor(m, p)->data;
+        if (signals_check_stop(e) < 0 ||
+            d->memory->put(d, to, safetensors_data(p->file, p->entry), p->entry->bytes, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int model_place(struct model *m, struct device *d, struct err *e)
+{
+    if (d->memory->unified || m->device == d)
+        return 0;
+    assert(m->device == &device_host && !m->master);
+    m->device = d;
+    if (make_copy(m, d, e) == 0)
+        return 0;
+    free_copy(m);
+    m->device = &device_host;
+    return -1;
+}
+
+static size_t flat_bytes(const struct model *m)
+{
+    return m->n_flat * sizeof(float);
 }
 
 float *model_zeros(const struct model *m, const char *what, struct err *e)
 {
-    enum { PIECE = 1 << 26, GRAIN = 1 << 20 };
-    size_t n = m->n_flat;
-    float *p = aligned_alloc(64, n * sizeof *p);
+    enum { PIECE = 1 << 28 };
+    struct device *d = m->device;
+    size_t bytes = flat_bytes(m);
+    char *p = d->memory->alloc(d, bytes);
     if (!p)
-        err_memory(e, n * sizeof *p, what);
-    for (size_t i = 0; p && i < n; i += PIECE) {
-        if (signals_check_stop(e) < 0) {
-            free(p);
+        err_memory(e, bytes, what);
+    for (size_t i = 0; p && i < bytes; i += PIECE)
+        if (signals_check_stop(e) < 0 ||
+            d->memory->zero(d, p + i, bytes - i < PIECE ? bytes - i : PIECE, e) < 0) {
+            d->memory->free(d, p, bytes);
             return NULL;
         }
-        threads_for(n - i < PIECE ? n - i : PIECE, GRAIN, clear_chunk, p + i);
-    }
-    return p;
+    return (float *)p;
+}
+
+void model_free(const struct model *m, float *zeros)
+{
+    m->device->memory->free(m->device, zeros, flat_bytes(m));
+}
+
+int model_copy(const struct model *m, float *to, const float *from, struct err *e)
+{
+    return m->device->memory->copy(m->device, to, from, flat_bytes(m), e);
 }
 
 // The default one of `chat_template` in tokenizer_config.json, or NULL.
@@ -377,37 +438,6 @@ int model_set_template(struct model *m, const json_t *source, struct err *e)
     return result < 0 ? -1 : 1;
 }
 
-int model_train(struct model *m, struct err *e)
-{
-    if (m->master)
-        return 0;
-    if (model_keep(m, e) < 0)
-        return -1;
-    for (size_t i = 0; i < m->n_shards; i++)
-        mapped_let_go(m->shard[i].file); // what the fingerprint has read
-    if (!(m->master = model_zeros(m, "weights", e)) ||
-        !(m->gradient = model_zeros(m, "gradients", e)))
-        return -1;
-    for (size_t i = 0; i < m->n_parameters; i++) {
-        if (signals_check_stop(e) < 0)
-            return -1;
-        model_values(m, i, m->master + m->parameter[i].offset);
-        mapped_let_go(m->parameter[i].file->file);
-    }
-    bind_masters(m);
-    for (size_t i = 0; i < m->n_shards; i++) {
-        if (mapped_check(m->shard[i].file, e) < 0)
-            return -1;
-        safetensors_forget(&m->shard[i]);
-    }
-    return 0;
-}
-
-void model_clear_gradient(struct model *m)
-{
-    memset(m->gradient, 0, m->n_flat * sizeof(float));
-}
-
 struct widening {
     float *to;
     const char *from;
@@ -420,13 +450,82 @@ static void widen_chunk(void *arg, size_t begin, size_t end, int worker)
     dtype_to_f32(w->to + begin, w->from + begin * dtype_size(w->type), w->type, end - begin);
 }
 
-void model_values(const struct model *m, size_t i, float *out)
+// n values of parameter i, from `first` on.
+static void values_of_file(const struct model *m, size_t i, size_t first, size_t n, float *out)
 {
     enum { GRAIN = 1 << 17 };
     const struct parameter *p = &m->parameter[i];
-    const struct tensor *t = bind_tensor((struct model *)m, p);
-    struct widening w = {out, t->data, t->type};
-    threads_for(p->rows * p->cols, GRAIN, widen_chunk, &w);
+    enum dtype type = p->entry->dtype;
+    const char *data = (const char *)safetensors_data(p->file, p->entry);
+    struct widening w = {out, data + first * dtype_size(type), type};
+    threads_for(n, GRAIN, widen_chunk, &w);
+}
+
+// From the files, through the host's work space where the device's memory is another.
+static int fill_master(struct model *m, size_t i, struct err *e)
+{
+    enum { PIECE = 1 << 22 };
+    const struct parameter *p = &m->parameter[i];
+    struct device *d = m->device;
+    struct arena_mark mark = arena_mark(&d->host);
+    for (size_t at = 0; at < p->rows * p->cols; at += PIECE) {
+        size_t n = p->rows * p->cols - at < PIECE ? p->rows * p->cols - at : PIECE;
+        float *to = m->master + p->offset + at, *values = to;
+        if (!d->memory->unified && !(values = arena_alloc(&d->host, n, sizeof *values, e)))
+            return -1;
+        values_of_file(m, i, at, n, values);
+        if (device_send(d, to, values, n * sizeof *values, e) < 0)
+            return -1;
+        arena_rewind(&d->host, mark);
+    }
+    return 0;
+}
+
+static int fill_masters(struct model *m, struct err *e)
+{
+    for (size_t i = 0; i < m->n_parameters; i++) {
+        if (signals_check_stop(e) < 0 || fill_master(m, i, e) < 0)
+            return -1;
+        mapped_let_go(m->parameter[i].file->file);
+    }
+    return 0;
+}
+
+int model_train(struct model *m, struct err *e)
+{
+    if (m->master)
+        return 0;
+    if (model_keep(m, e) < 0)
+        return -1;
+    for (size_t i = 0; i < m->n_shards; i++)
+        mapped_let_go(m->shard[i].file); // what the fingerprint has read
+    if (!(m->master = model_zeros(m, "weights", e)) ||
+        !(m->gradient = model_zeros(m, "gradients", e)) || fill_masters(m, e) < 0)
+        return -1;
+    bind_masters(m);
+    free_copy(m);
+    for (size_t i = 0; i < m->n_shards; i++) {
+        if (mapped_check(m->shard[i].file, e) < 0)
+            return -1;
+        safetensors_forget(&m->shard[i]);
+    }
+    return 0;
+}
+
+int model_clear_gradient(struct model *m, struct err *e)
+{
+    return m->device->memory->zero(m->device, m->gradient, flat_bytes(m), e);
+}
+
+int model_values(const struct model *m, size_t i, float *out, struct err *e)
+{
+    enum { GRAIN = 1 << 17 };
+    const struct parameter *p = &m->parameter[i];
+    if (m->master)
+        return m->device->memory->get(m->device, out, m->master + p->offset,
+                                      p->rows * p->cols * sizeof *out, e);
+    values_of_file(m, i, 0, p->rows * p->cols, out);
+    return 0;
 }
 
 int model_fingerprint(const struct model *m, char out[FINGERPRINT_MAX], struct err *e)
@@ -472,26 +571,38 @@ static float round_bf16(float x)
     return x;
 }
 
+static void fill_key_bias(float *table, size_t heads, size_t positions)
+{
+    for (size_t h = 0; h < heads; h++) {
+        float slope = round_bf16(alibi_slope(h, heads));
+        for (size_t p = 0; p < positions; p++)
+            table[h * positions + p] = round_bf16(slope * round_bf16((float)p));
+    }
+}
+
 static int alibi_reach(struct model *m, size_t positions, struct err *e)
 {
     size_t reach = 2 * m->key_bias_positions > 256 ? 2 * m->key_bias_positions : 256;
+    struct device *d = m->device;
     if (positions <= m->key_bias_positions)
         return 0;
     if (reach < positions)
         reach = positions;
-    size_t heads = m->config.heads;
+    size_t heads = m->config.heads, bytes;
     float *table = mem_alloc(heads * reach, sizeof *table, "the ALiBi table", e);
     if (!table)
         return -1;
-    for (size_t h = 0; h < heads; h++) {
-        float slope = round_bf16(alibi_slope(h, heads));
-        for (size_t p = 0; p < reach; p++)
-            table[h * reach + p] = round_bf16(slope * round_bf16((float)p));
-    }
-    free(m->key_bias);
-    m->key_bias = table;
+    fill_key_bias(table, heads, reach);
+    d->memory->free(d, m->key_bias, key_bias_bytes(m));
     m->key_bias_positions = reach;
-    return 0;
+    bytes = key_bias_bytes(m);
+    m->key_bias = d->memory->alloc(d, bytes);
+    int result = m->key_bias ? d->memory->put(d, m->key_bias, table, bytes, e)
+                             : err_memory(e, bytes, "the ALiBi table");
+    if (!m->key_bias)
+        m->key_bias_positions = 0;
+    free(table);
+    return result;
 }
 
 size_t model_positions(const struct model *m)

@@ -49,8 +49,13 @@ struct model {
     const struct safetensors_entry **unused;
     size_t n_unused;
     const struct safetensors_entry *tied_head; // a copy of the embedding that the file has as well
-    float *master;                             // NULL until model_train
-    float *gradient;                           // [n_flat]
+    // In whose memory the tensors and all that follows lie: the host's, or that of the device on
+    // which the model was placed, where it is another.
+    struct device *device;
+    char *copy; // of the weights, where the device cannot read the maps; else NULL
+    size_t copy_bytes;
+    float *master;   // NULL until model_train
+    float *gradient; // [n_flat]
     struct rope_tables rope;
     float *key_bias; // [heads][key_bias_positions] ALiBi
     size_t key_bias_positions;
@@ -70,7 +75,11 @@ struct model *model_open_any(const char *path, struct err *e);    // whatever it
 // A language model from the text "DIR:NUMBER" of an option.
 struct model *model_open_weighted(const char *text, const struct named_form *form, double *number,
                                   struct err *e);
-void model_close(struct model *m); // NULL is fine
+void model_close(struct model *m); // NULL is fine; before the device that it was placed on
+// Puts the model where the device can read it: where memory is unified it stays in the maps, else
+// the weights are copied. To be called before model_train; the decoder does it otherwise. A model
+// is of one device.
+MUST_CHECK int model_place(struct model *m, struct device *d, struct err *e);
 // Reads the files beside the weights into memory: model_save writes these. Fails if config.json is
 // no longer the one that was read. Early: what is saved in the end must be what was there then.
 MUST_CHECK int model_keep(struct model *m, struct err *e);
@@ -79,15 +88,18 @@ MUST_CHECK int model_keep(struct model *m, struct err *e);
 MUST_CHECK int model_set_template(struct model *m, const json_t *source, struct err *e);
 // Fails where two models that must count the same tokens do not.
 MUST_CHECK int model_same_vocabulary(const struct model *a, const struct model *b, struct err *e);
-// fp32 masters and zeroed gradients, and model_keep; the maps are no longer used for computing, and
-// fails if they changed before.
+// fp32 masters and zeroed gradients, and model_keep; maps or copy are no longer used for computing,
+// and fails if the maps changed before.
 MUST_CHECK int model_train(struct model *m, struct err *e);
-void model_clear_gradient(struct model *m);
-// Zeros, a number for each weight: [n_flat] from the heap. NULL: memory is out, named by `what`, or
-// a stop was requested.
+MUST_CHECK int model_clear_gradient(struct model *m, struct err *e);
+// Zeros, a number for each weight: [n_flat] of the memory of the model's device, to be given back
+// by model_free. NULL: memory is out, named by `what`, or a stop was requested.
 float *model_zeros(const struct model *m, const char *what, struct err *e);
-// The values of parameter i as fp32: into `out` [rows * cols].
-void model_values(const struct model *m, size_t i, float *out);
+void model_free(const struct model *m, float *zeros); // NULL is fine
+// Copies such numbers.
+MUST_CHECK int model_copy(const struct model *m, float *to, const float *from, struct err *e);
+// The values of parameter i as fp32: into `out` [rows * cols] of the host.
+MUST_CHECK int model_values(const struct model *m, size_t i, float *out, struct err *e);
 // XXH3 of config.json, the headers and 4 KiB of every 64 KiB of the weights.
 MUST_CHECK int model_fingerprint(const struct model *m, char out[24], struct err *e);
 // Makes sure that a sequence of so many positions can be computed: refuses one beyond the learned

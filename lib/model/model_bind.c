@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN_VALUES = 16, NAME_SIZE = 256, COMPARED = 4096 };
+enum { ALIGN_VALUES = 16, ALIGN_COPY = 64, NAME_SIZE = 256, COMPARED = 4096 };
 
 // ---- names ----
 
@@ -228,6 +228,20 @@ void bind_masters(struct model *m)
         set_tensor(m, p, m->master + p->offset, DTYPE_F32, m->gradient + p->offset);
     }
     set_views(m);
+}
+
+size_t bind_copy(struct model *m, char *copy)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameter[i];
+        if (copy)
+            set_tensor(m, p, copy + at, p->entry->dtype, NULL);
+        at += (p->entry->bytes + ALIGN_COPY - 1) / ALIGN_COPY * ALIGN_COPY;
+    }
+    if (copy)
+        set_views(m);
+    return at;
 }
 
 // ---- tied heads ----

@@ -8,8 +8,9 @@
 #include "model/config.h"
 
 struct rope_tables {
-    struct {
+    struct rope_table {
         float *angle; // [positions][dims / 2][cos, sin]
+        float *copy;  // in the device's memory, or NULL where memory is unified
         size_t positions;
     } table[ROPES_MAX][2]; // [1]: of sequences beyond the original length (longrope)
 };
@@ -20,10 +21,12 @@ size_t rope_same_up_to(const struct model_config *c);
 struct rope_rows {
     struct rotary rotary[ROPES_MAX];
 };
-void rope_release(struct rope_tables *t);
-// `arena`: of the batch; the rows live as long.
-MUST_CHECK int rope_prepare(struct rope_tables *t, const struct model_config *c,
-                            const struct batch *b, struct arena *arena, struct rope_rows *out,
-                            struct err *e);
+// A model's tables are of one device.
+void rope_release(struct rope_tables *t, const struct model_config *c, struct device *d);
+// `placed`: the batch as the device reads it. `arena`: of device memory, of the batch; the rows
+// live as long.
+MUST_CHECK int rope_prepare(struct rope_tables *t, const struct model_config *c, struct device *d,
+                            const struct batch *b, const struct batch *placed, struct arena *arena,
+                            struct rope_rows *out, struct err *e);
 
 #endif

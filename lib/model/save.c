@@ -22,6 +22,7 @@
 enum {
     CHUNK = 1 << 19, // values converted at a time
     NARROW_GRAIN = 1 << 16,
+    PIECE = 1 << 22, // masters fetched at a time
 };
 
 static int find_dtype(const char *save_dtype, enum dtype *out, struct err *e)
@@ -128,17 +129,17 @@ static int has_nan(const float *x, size_t n)
     return 0;
 }
 
-// Masters in the type of the file. Where a master is still what the file's value widens to, the
-// file's own bytes are kept: half precision has many NaNs, and fp64 more values than fp32. Other
-// values of the file are not asked for: it may have changed since.
-static int write_masters(int fd, const float *master, const struct safetensors *s,
-                         const struct safetensors_entry *t, struct err *e)
+// n masters from value `first` of a tensor on, in the type of the file. Where a master is still
+// what the file's value widens to, the file's own bytes are kept: half precision has many NaNs, and
+// fp64 more values than fp32. Other values of the file are not asked for: it may have changed
+// since.
+static int write_masters(int fd, const float *master, size_t first, size_t values,
+                         const struct safetensors *s, const struct safetensors_entry *t,
+                         struct err *e)
 {
-    size_t size = dtype_size(t->dtype), values = t->bytes / size;
-    const unsigned char *from = safetensors_data(s, t);
-    if (t->dtype == DTYPE_F32)
-        return io_write(fd, master, t->bytes, s->path, e);
-    if (t->dtype != DTYPE_F64 && !has_nan(master, values))
+    size_t size = dtype_size(t->dtype);
+    const unsigned char *from = safetensors_data(s, t) + first * size;
+    if (t->dtype == DTYPE_F32 || (t->dtype != DTYPE_F64 && !has_nan(master, values)))
         return write_values(fd, master, values, t->dtype, s->path, e);
     float *wide = mem_alloc(CHUNK, sizeof *wide, "a buffer", e);
     unsigned char *part = wide ? mem_alloc(CHUNK, size, "a buffer", e) : NULL;
@@ -157,15 +158,34 @@ static int write_masters(int fd, const float *master, const struct safetensors *
     return result == 0 ? mapped_check(s->file, e) : -1;
 }
 
+// A trained tensor; where the host cannot read its master, by copies of pieces.
+static int write_trained(const struct model *m, int fd, const struct safetensors *s,
+                         const struct safetensors_entry *from, const struct parameter *p,
+                         enum dtype type, struct err *e)
+{
+    struct device *d = m->device;
+    struct arena_mark mark = arena_mark(&d->host);
+    size_t values = p->rows * p->cols;
+    int result = 0;
+    for (size_t at = 0; at < values && result == 0; at += PIECE) {
+        size_t n = values - at < PIECE ? values - at : PIECE;
+        const float *master = m->master + p->offset + at;
+        result = device_view(d, &master, n * sizeof *master, e);
+        if (result == 0)
+            result = from->dtype == type ? write_masters(fd, master, at, n, s, from, e)
+                                         : write_values(fd, master, n, type, s->path, e);
+        arena_rewind(&d->host, mark);
+    }
+    return result;
+}
+
 // p: NULL for a tensor that the decoder does not use.
 static int write_tensor(const struct model *m, int fd, const struct safetensors *s,
                         const struct safetensors_entry *from, const struct parameter *p,
                         enum dtype type, struct err *e)
 {
-    if (p && m->master && from->dtype == type)
-        return write_masters(fd, m->master + p->offset, s, from, e);
     if (p && m->master)
-        return write_values(fd, m->master + p->offset, p->rows * p->cols, type, s->path, e);
+        return write_trained(m, fd, s, from, p, type, e);
     if (!from->known || from->dtype == type)
         return write_own(fd, s, from, e);
     size_t values = from->bytes / dtype_size(from->dtype);

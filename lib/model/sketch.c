@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/model_folder.h"
 #include "model/model_bind.h"
+#include "ops/host.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ struct model *sketch_open(const char *path, int filled, struct err *e)
     if (!m)
         return NULL;
     m->directory = -1;
+    m->device = &device_host;
     m->sketched = 1;
     m->path = strdup(path);
     int result = m->path ? read_config(m, path, e) : err_memory(e, strlen(path), "a path");

@@ -4,27 +4,14 @@
 // [n, width], one row a token; weights have the type of their file. Every operation gives the same
 // bits for any number of threads, and in the forward direction a row's result does not depend on
 // the rows beside it: one token alone, in a packed batch or through the KV cache gives the same
-// bits. Return 0, or -1 with *e filled (memory only).
+// bits. Arrays, lists and tensors are in the device's memory (device.h) unless it is said that the
+// host's are meant; structures of parameters are the caller's, and read during the call only.
+// Return 0, or -1 with *e filled (memory only).
 #ifndef OPS_OPS_H
 #define OPS_OPS_H
 
-#include "base/error.h"
-#include "base/memory.h"
+#include "ops/device.h"
 #include "ops/tensor.h"
-
-// What the operands of products with weights, forward and backward, are rounded to; fp32: not at
-// all. Sums are fp32; attention, norms and all else know no other type. In the order of
-// option_dtypes (base/option.h).
-enum products { PRODUCTS_FP32, PRODUCTS_BF16 };
-
-// A place to compute: the backend and its work space, which grows to its final size in the first
-// step and is reused from then on.
-struct device {
-    const struct ops *ops;
-    struct arena scratch;
-    const void *backend; // the backend's own
-    enum products products;
-};
 
 // What the work space of a pass depends on.
 struct scratch_shape {
@@ -67,6 +54,7 @@ struct attention {
         // length.
         size_t reach;
     } * segment;
+    const struct segment *plan; // the same in the host's memory, but for the blocks: not to be read
     size_t n_segments;
 };
 
@@ -106,6 +94,18 @@ enum { LINEAR_MAX = 8 }; // products of one call
 struct divergence {
     const float *p, *p_lse, *q, *q_lse; // logits [n, vocab], lse [n]
     size_t n, vocab;
+};
+
+// One update of n weights. With g = scale * grad:
+//   AdamW    m <- keep1 m + new1 g,  v <- keep2 v + new2 g^2,
+//            p <- p - (decay p + rate m / (sqrt(v root) + epsilon))
+//   RMSprop  v <- keep2 v + new2 g^2,  p <- p - (decay p + rate g / (sqrt(v) + epsilon))
+//   SGD      p <- p - (decay p + rate g)
+struct update {
+    float *param, *m, *v; // [n]; m: AdamW's, v: not SGD's
+    const float *grad;
+    size_t n;
+    float scale, rate, decay, keep1, new1, keep2, new2, root, epsilon;
 };
 
 struct ops {
@@ -179,6 +179,14 @@ struct ops {
     int (*softcap)(struct device *d, float *z, float softcap, size_t n, struct err *e);
     int (*softcap_backward)(struct device *d, float *dz, const float *z, float softcap, size_t n,
                             struct err *e);
+    // z = plain + weight (plain - z), n elements.
+    int (*contrast)(struct device *d, float *z, const float *plain, float weight, size_t n,
+                    struct err *e);
+    // Rows of `width`: out[i] = x[row[i]], and out[row[i]] = x[i], where no row comes twice.
+    int (*gather_rows)(struct device *d, float *out, const float *x, const uint32_t *row, size_t n,
+                       size_t width, struct err *e);
+    int (*scatter_rows)(struct device *d, float *out, const float *x, const uint32_t *row, size_t n,
+                        size_t width, struct err *e);
     // x = what of -limit .. limit is nearest, and from the clamped x: dx = 0 where it is at a
     // limit.
     int (*clamp)(struct device *d, float *x, float limit, size_t n, struct err *e);
@@ -189,6 +197,16 @@ struct ops {
     int (*log_softmax)(struct device *d, const float *logits, size_t n, size_t vocab,
                        const uint32_t *target, float *lse, float *logp, float *entropy,
                        uint32_t *best, struct err *e);
+    // logp[i] = the log-probability of target[i] in row[i] of logits, with the bits of log_softmax.
+    int (*log_softmax_at)(struct device *d, const float *logits, size_t vocab, const uint32_t *row,
+                          const uint32_t *target, size_t n, float *logp, struct err *e);
+    // out[i] = logits[i][target[i]]
+    int (*pick)(struct device *d, float *out, const float *logits, size_t n, size_t vocab,
+                const uint32_t *target, struct err *e);
+    // Of each row the k largest: id [n, k] and logp [n, k] = logit - lse, falling; of equal ones
+    // the smaller id first.
+    int (*top_k)(struct device *d, uint32_t *id, float *logp, const float *logits, const float *lse,
+                 size_t n, size_t vocab, size_t k, struct err *e);
     // out = exp(logits - the row's largest): probabilities but for their sum.
     int (*softmax)(struct device *d, float *out, const float *logits, size_t n, size_t vocab,
                    struct err *e);
@@ -204,12 +222,17 @@ struct ops {
     // kl as it was computed.
     int (*divergence_backward)(struct device *d, const struct divergence *v, const float *kl,
                                float forward, float reverse, float *gradient, struct err *e);
+    // A weight's new value depends on its own old value, gradient and moments alone.
+    int (*adamw)(struct device *d, const struct update *u, struct err *e);
+    int (*rmsprop)(struct device *d, const struct update *u, struct err *e);
+    int (*sgd)(struct device *d, const struct update *u, struct err *e);
+    // y += weight (x - y), n elements.
+    int (*average)(struct device *d, float *y, const float *x, double weight, size_t n,
+                   struct err *e);
+    // *sum, the host's: of the squares of x [n], in double. NaN and infinity come through.
+    int (*sum_squares)(struct device *d, const float *x, size_t n, double *sum, struct err *e);
 };
 
 extern const struct ops ops_cpu;
-// name: "cpu", or NULL for it.
-MUST_CHECK int device_open(struct device *d, const char *name, enum products products,
-                           struct err *e);
-void device_release(struct device *d);
 
 #endif

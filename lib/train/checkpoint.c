@@ -35,7 +35,7 @@ struct state_part {
     float *data;
 };
 
-enum { PARTS_MAX = 4 };
+enum { PARTS_MAX = 4, PIECE = 1 << 22 };
 static const int64_t MOST_UPDATES = 1000000000000000; // as --max-steps
 
 static size_t parts_of(const struct trainer *t, struct state_part part[PARTS_MAX])
@@ -57,38 +57,64 @@ static void put_size(unsigned char out[8], size_t size)
         out[i] = (unsigned char)((uint64_t)size >> (8 * i));
 }
 
-// Of a file: prefix and header, then `n` pieces of `bytes` each.
-static int sum_of(const char *header, size_t size, const void *const *piece, const size_t *bytes,
-                  size_t n, char out[FINGERPRINT_MAX], struct err *e)
+// What is done with each piece of the parts, one behind the other.
+typedef int take_piece(void *arg, const float *piece, size_t n, struct err *e);
+
+// Through the host's work space where the device's memory is another.
+static int each_piece(const struct state_part *part, size_t parts, const struct model *m,
+                      take_piece *take, void *arg, struct err *e)
 {
-    struct hash h;
-    unsigned char prefix[8];
-    if (hash_init(&h) < 0)
-        return err_memory(e, 0, "a checksum");
-    put_size(prefix, size);
-    hash_add(&h, prefix, sizeof prefix);
-    hash_add(&h, header, size);
-    for (size_t i = 0; i < n; i++)
-        hash_add(&h, piece[i], bytes[i]);
-    hash_fingerprint(hash_value(&h), out);
-    hash_release(&h);
+    struct device *d = m->device;
+    struct arena_mark mark = arena_mark(&d->host);
+    int result = 0;
+    for (size_t i = 0; i < parts; i++)
+        for (size_t at = 0; at < m->n_flat && result == 0; at += PIECE) {
+            size_t n = m->n_flat - at < PIECE ? m->n_flat - at : PIECE;
+            const float *piece = part[i].data + at;
+            result = device_view(d, &piece, n * sizeof *piece, e);
+            if (result == 0)
+                result = take(arg, piece, n, e);
+            arena_rewind(&d->host, mark);
+        }
+    return result;
+}
+
+static int hash_piece(void *arg, const float *piece, size_t n, struct err *e)
+{
+    hash_add(arg, piece, n * sizeof *piece);
     return 0;
 }
 
-static char *make_header(const struct state_part *part, size_t n, size_t values,
+static int hash_start(struct hash *h, const char *header, size_t size, struct err *e)
+{
+    unsigned char prefix[8];
+    if (hash_init(h) < 0)
+        return err_memory(e, 0, "a checksum");
+    put_size(prefix, size);
+    hash_add(h, prefix, sizeof prefix);
+    hash_add(h, header, size);
+    return 0;
+}
+
+static void hash_end(struct hash *h, char out[FINGERPRINT_MAX])
+{
+    hash_fingerprint(hash_value(h), out);
+    hash_release(h);
+}
+
+static char *make_header(const struct state_part *part, size_t n, const struct model *m,
                          const json_t *metadata, size_t *size, struct err *e)
 {
     struct safetensors_entry entry[PARTS_MAX];
-    const void *piece[PARTS_MAX];
-    size_t bytes[PARTS_MAX];
+    size_t values = m->n_flat;
+    struct hash h;
     memset(entry, 0, sizeof entry);
     for (size_t i = 0; i < n; i++) {
         entry[i].name = (char *)part[i].name;
         strcpy(entry[i].type, "F32");
         entry[i].n_dims = 1;
         entry[i].dim[0] = values;
-        entry[i].bytes = bytes[i] = values * sizeof(float);
-        piece[i] = part[i].data;
+        entry[i].bytes = values * sizeof(float);
     }
     char sum[FINGERPRINT_MAX], *header = safetensors_header(entry, n, metadata, size, e);
     if (!header || err_whole(e) < 0) {
@@ -97,7 +123,12 @@ static char *make_header(const struct state_part *part, size_t n, size_t values,
     }
     char *place = hash_place(header, *size);
     assert(place);
-    if (sum_of(header, *size, piece, bytes, n, sum, e) < 0) {
+    int result = hash_start(&h, header, *size, e);
+    if (result == 0) {
+        result = each_piece(part, n, m, hash_piece, &h, e);
+        hash_end(&h, sum);
+    }
+    if (result < 0) {
         free(header);
         return NULL;
     }
@@ -105,21 +136,33 @@ static char *make_header(const struct state_part *part, size_t n, size_t values,
     return header;
 }
 
+struct state_file {
+    int fd;
+    const char *name;
+};
+
+static int write_piece(void *arg, const float *piece, size_t n, struct err *e)
+{
+    const struct state_file *o = arg;
+    return io_write(o->fd, piece, n * sizeof *piece, o->name, e);
+}
+
 static int write_parts(int fd, const struct trainer *t, const json_t *metadata, const char *name,
                        struct err *e)
 {
     struct state_part part[PARTS_MAX];
-    size_t n = parts_of(t, part), values = t->model->n_flat, size;
+    struct state_file file = {fd, name};
+    size_t n = parts_of(t, part), size;
     unsigned char prefix[8];
-    char *header = make_header(part, n, values, metadata, &size, e);
+    char *header = make_header(part, n, t->model, metadata, &size, e);
     if (!header)
         return -1;
     put_size(prefix, size);
     int result = io_write(fd, prefix, 8, name, e);
     if (result == 0)
         result = io_write(fd, header, size, name, e);
-    for (size_t i = 0; i < n && result == 0; i++)
-        result = io_write(fd, part[i].data, values * sizeof(float), name, e);
+    if (result == 0)
+        result = each_piece(part, n, t->model, write_piece, &file, e);
     free(header);
     return result;
 }
@@ -134,9 +177,12 @@ static int check_sum(const struct safetensors *s, struct err *e)
     char *place = hash_place(header, s->header_size);
     if (place)
         memcpy(place, hash_zeros, FINGERPRINT_SIZE);
-    const void *piece = s->map + 8 + s->header_size;
-    size_t bytes = s->size - 8 - s->header_size;
-    int result = place ? sum_of(header, s->header_size, &piece, &bytes, 1, sum, e) : 0;
+    struct hash h;
+    int result = place ? hash_start(&h, header, s->header_size, e) : 0;
+    if (place && result == 0) {
+        hash_add(&h, s->map + 8 + s->header_size, s->size - 8 - s->header_size);
+        hash_end(&h, sum);
+    }
     if (!place)
         result = err_set(e, STATUS_FAILED,
                          "%s: has no checksum: it was saved by an earlier version, or is not the "
@@ -183,6 +229,26 @@ int checkpoint_save(int at, const char *name, const struct trainer *t, const jso
     return result;
 }
 
+// From the file, which may begin anywhere, by pieces.
+static int load_part(const struct model *m, float *to, const unsigned char *from, const char *path,
+                     const char *name, struct err *e)
+{
+    enum { AT_A_TIME = 4096 };
+    float piece[AT_A_TIME];
+    struct device *d = m->device;
+    for (size_t at = 0; at < m->n_flat; at += AT_A_TIME) {
+        size_t n = m->n_flat - at < AT_A_TIME ? m->n_flat - at : AT_A_TIME;
+        memcpy(piece, from + at * sizeof *piece, n * sizeof *piece);
+        for (size_t k = 0; k < n; k++)
+            if (!isfinite(piece[k]))
+                return err_set(e, STATUS_FAILED, "%s: `%s` has a value that is not finite", path,
+                               name);
+        if (d->memory->put(d, to + at, piece, n * sizeof *piece, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int load_parts(const struct safetensors *s, struct trainer *t, struct err *e)
 {
     struct state_part part[PARTS_MAX];
@@ -193,11 +259,9 @@ static int load_parts(const struct safetensors *s, struct trainer *t, struct err
             return err_set(e, STATUS_FAILED,
                            "%s: the state is that of another model or optimizer (`%s`)", s->path,
                            part[i].name);
-        memcpy(part[i].data, safetensors_data(s, entry), entry->bytes);
-        for (size_t k = 0; k < t->model->n_flat; k++)
-            if (!isfinite(part[i].data[k]))
-                return err_set(e, STATUS_FAILED, "%s: `%s` has a value that is not finite", s->path,
-                               part[i].name);
+        if (load_part(t->model, part[i].data, safetensors_data(s, entry), s->path, part[i].name,
+                      e) < 0)
+            return -1;
     }
     return 0;
 }

@@ -277,5 +277,6 @@ int pair_online_run(const struct pair_train_options *o, struct loss *loss, const
     free(r.example);
     free(r.number);
     token_objective_release(&r.objective);
+    publisher_release(&r.publisher);
     return result;
 }

@@ -235,9 +235,9 @@ static int remember(struct publisher *p, struct err *e)
         return 0;
     if (!p->before && !(p->before = mem_alloc(n, sizeof *p->before, "the generation before", e)))
         return -1;
-    memcpy(p->before, p->run.model->master, n * sizeof *p->before);
+    struct device *d = p->run.model->device;
     p->before_step = p->run.trainer.step;
-    return 0;
+    return d->memory->get(d, p->before, p->run.model->master, n * sizeof *p->before, e);
 }
 
 // Loads a model's weights as those of the generation before, if they are.
@@ -252,7 +252,8 @@ static int load_previous(struct publisher *p, const struct model *previous, stru
         previous->n_parameters != p->run.model->n_parameters)
         right = 0;
     for (size_t i = 0; right && i < previous->n_parameters; i++)
-        model_values(previous, i, p->before + previous->parameter[i].offset);
+        if (model_values(previous, i, p->before + previous->parameter[i].offset, e) < 0)
+            return -1;
     p->before_step = right ? p->run.trainer.step - 1 : p->run.trainer.step;
     return 0;
 }
@@ -380,17 +381,21 @@ static int start(struct publisher *p, const char *input, struct err *e)
     return result;
 }
 
-void publisher_take_back(struct publisher *p, const char *rule, double value, double limit)
+int publisher_take_back(struct publisher *p, const char *rule, double value, double limit,
+                        struct err *e)
 {
+    struct model *m = p->run.model;
     long long generation = p->run.trainer.step, kept = p->before_step;
     snprintf(p->why, sizeof p->why,
              "%s %.6g passes %.6g at generation %lld; generation %lld is kept", rule, value, limit,
              generation, kept);
     message_note("stopped: %s", p->why);
-    if (!p->run.o->dry_run)
-        memcpy(p->run.model->master, p->before, p->run.model->n_flat * sizeof *p->before);
+    if (!p->run.o->dry_run && m->device->memory->put(m->device, m->master, p->before,
+                                                     m->n_flat * sizeof *p->before, e) < 0)
+        return -1;
     p->run.trainer.step = kept;
     p->stopped = 1;
+    return 0;
 }
 
 // Of a dry run: counted, not made.
@@ -632,8 +637,12 @@ int publisher_close(struct publisher *p, int result, struct err *e)
         result = -1;
     if (result == 0 && !p->run.o->dry_run)
         run_tell_end(&p->run, "generation ", "");
+    return result;
+}
+
+void publisher_release(struct publisher *p)
+{
     run_close(&p->run);
     online_release(&p->source);
     free(p->before);
-    return result;
 }

@@ -56,6 +56,8 @@ int publisher_open(struct publisher *p, const struct run_options *o, const char 
 int publisher_train(struct publisher *p, const char *input, struct err *e);
 // The end, after a failure too: `result` of what came before; returns the result of all.
 int publisher_close(struct publisher *p, int result, struct err *e);
+// After that: model and device go, behind all that lies in the device's memory.
+void publisher_release(struct publisher *p);
 
 // An update, within `record` and `end`: publisher_step, metrics, publisher_show. The examples are
 // records of `batch`, by which a failure names the one that is at fault.
@@ -69,6 +71,7 @@ json_t *publisher_metrics(const struct publisher *p, const struct objective *obj
 int publisher_show(struct publisher *p, struct err *e);
 // In place of an update: goes back to the generation before, which ends the run, also for one that
 // would go on from its state. `rule` says why; p->why is then the whole sentence.
-void publisher_take_back(struct publisher *p, const char *rule, double value, double limit);
+MUST_CHECK int publisher_take_back(struct publisher *p, const char *rule, double value,
+                                   double limit, struct err *e);
 
 #endif

@@ -310,9 +310,10 @@ static int check_stats(struct reinforce_run *r, const struct batch_stats *f, str
                        r->publisher.source.where, frame_record(&r->batch, f->unknown).text);
     double reward = window_mean(&r->last_reward, f->reward), kl = window_mean(&r->last_kl, f->kl);
     if (reward > r->o->stop_reward)
-        publisher_take_back(&r->publisher, "the mean sum of reward", reward, r->o->stop_reward);
-    else if (kl > r->o->stop_kl)
-        publisher_take_back(&r->publisher, "the mean KL", kl, r->o->stop_kl);
+        return publisher_take_back(&r->publisher, "the mean sum of reward", reward,
+                                   r->o->stop_reward, e);
+    if (kl > r->o->stop_kl)
+        return publisher_take_back(&r->publisher, "the mean KL", kl, r->o->stop_kl, e);
     return 0;
 }
 
@@ -493,5 +494,6 @@ int reinforce_run(const struct reinforce_options *o, const char *input, struct e
     window_release(&r.last_kl);
     token_objective_release(&r.objective);
     exact_terms_release(&r.exact);
+    publisher_release(&r.publisher);
     return result;
 }

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EMA_GRAIN = 1 << 16 }; // weights
-
 const struct trainer_options trainer_defaults = {
     .learning_rate = 5e-5,
     .beta1 = 0.9,
@@ -53,16 +51,17 @@ int trainer_init(struct trainer *t, struct model *m, struct device *device,
     t->optimizer.weight_decay = o->weight_decay;
     if (open_schedule(&t->schedule, o, total_steps, e) < 0)
         return -1;
-    if (device->ops->backward_open(device, e) < 0 || model_train(m, e) < 0)
+    if (device->ops->backward_open(device, e) < 0 || model_place(m, device, e) < 0 ||
+        model_train(m, e) < 0)
         return -1;
     if (optimizer_has_m(o->optim) && !(t->m = model_zeros(m, moments, e)))
         return -1;
     if (optimizer_has_v(o->optim) && !(t->v = model_zeros(m, moments, e)))
         return -1;
     if (o->ema > 0) {
-        if (!(t->ema = model_zeros(m, "the average of weights", e)))
+        if (!(t->ema = model_zeros(m, "the average of weights", e)) ||
+            model_copy(m, t->ema, m->master, e) < 0)
             return -1;
-        memcpy(t->ema, m->master, m->n_flat * sizeof *t->ema);
     }
     return 0;
 }
@@ -71,9 +70,11 @@ void trainer_release(struct trainer *t)
 {
     pass_release(&t->pass);
     arena_release(&t->arena);
-    free(t->m);
-    free(t->v);
-    free(t->ema);
+    if (t->model) {
+        model_free(t->model, t->m);
+        model_free(t->model, t->v);
+        model_free(t->model, t->ema);
+    }
     t->m = t->v = t->ema = NULL;
 }
 
@@ -95,27 +96,21 @@ struct work_bytes trainer_work_bytes(const struct device *d, const struct model 
     return work_bytes_add(pass_bytes(d, m, s, kept), beside);
 }
 
-static void average_weights(void *arg, size_t begin, size_t end, int worker)
-{
-    struct trainer *t = arg;
-    const float *master = t->model->master;
-    for (size_t i = begin; i < end; i++)
-        t->ema[i] += (float)((1 - t->ema_decay) * ((double)master[i] - (double)t->ema[i]));
-}
-
-static void move_weights(struct trainer *t, struct step_report *report)
+static int move_weights(struct trainer *t, struct step_report *report, struct err *e)
 {
     struct model *m = t->model;
+    struct device *d = t->pass.device;
     double clip = optimizer_clip(report->grad_norm, t->max_grad_norm);
     optimizer_begin(&t->optimizer);
     for (size_t i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameter[i];
-        optimizer_step(&t->optimizer, p->rows * p->cols, m->master + p->offset,
-                       m->gradient + p->offset, t->m ? t->m + p->offset : NULL,
-                       t->v ? t->v + p->offset : NULL, report->learning_rate, p->n_dims > 1, clip);
+        if (optimizer_step(&t->optimizer, d, p->rows * p->cols, m->master + p->offset,
+                           m->gradient + p->offset, t->m ? t->m + p->offset : NULL,
+                           t->v ? t->v + p->offset : NULL, report->learning_rate, p->n_dims > 1,
+                           clip, e) < 0)
+            return -1;
     }
-    if (t->ema)
-        threads_for(m->n_flat, EMA_GRAIN, average_weights, t);
+    return t->ema ? d->ops->average(d, t->ema, m->master, 1 - t->ema_decay, m->n_flat, e) : 0;
 }
 
 static int update_weights(struct trainer *t, struct step_report *report, struct err *e)
@@ -125,7 +120,8 @@ static int update_weights(struct trainer *t, struct step_report *report, struct 
         return err_set(e, STATUS_FAILED,
                        "update %lld: the %s is not finite; the weights were not changed",
                        (long long)t->step + 1, isfinite(report->loss) ? "gradient" : "loss");
-    move_weights(t, report);
+    if (move_weights(t, report, e) < 0)
+        return -1;
     t->step++;
     t->num_tokens += report->trained;
     return 0;
@@ -134,11 +130,10 @@ static int update_weights(struct trainer *t, struct step_report *report, struct 
 static int micro_batch(struct trainer *t, struct objective *o, const struct step *s, struct err *e)
 {
     struct pass *p = &t->pass;
-    size_t floats = p->batch.n_wanted * t->model->config.end_width;
-    if (o->prepare && o->prepare(o, s, p, e) < 0)
+    if ((o->prepare && o->prepare(o, s, p, e) < 0) || pass_forward(p, 1, e) < 0)
         return -1;
-    float *dhidden = arena_alloc(&p->arena, floats, sizeof *dhidden, e);
-    if (!dhidden || pass_forward(p, 1, e) < 0 || o->head(o, s, p, dhidden, e) < 0 ||
+    float *dhidden = decoder_gradient(&p->decoder, e);
+    if (!dhidden || o->head(o, s, p, dhidden, e) < 0 ||
         decoder_backward(&p->decoder, &p->batch, dhidden, e) < 0)
         return -1;
     s->report->tokens += p->batch.n;
@@ -149,7 +144,8 @@ static int micro_batches(struct trainer *t, struct objective *o, const struct st
                          struct err *e)
 {
     int more = 0;
-    model_clear_gradient(t->model);
+    if (model_clear_gradient(t->model, e) < 0)
+        return -1;
     t->pass.after = o->after;
     t->pass.group = o->group;
     pass_begin(&t->pass, s->sequence, s->n);
@@ -165,10 +161,13 @@ static int micro_batches(struct trainer *t, struct objective *o, const struct st
 // is requested, whatever came of what was left out.
 static int gradient(struct trainer *t, struct objective *o, const struct step *s, struct err *e)
 {
+    struct device *d = t->pass.device;
+    double squares = 0;
     threads_interruptible();
     int result = micro_batches(t, o, s, e);
     if (result == 0)
-        s->report->grad_norm = sqrt(optimizer_sum_squares(t->model->gradient, t->model->n_flat));
+        result = d->ops->sum_squares(d, t->model->gradient, t->model->n_flat, &squares, e);
+    s->report->grad_norm = sqrt(squares);
     if (!threads_uninterruptible())
         return result;
     s->report->where = s->n;

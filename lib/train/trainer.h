@@ -28,6 +28,7 @@ struct trainer {
     struct optimizer optimizer;
     struct schedule schedule;
     double max_grad_norm;
+    // Of the device's memory:
     float *m, *v;        // [model->n_flat]; NULL where the optimizer has none
     float *ema;          // [model->n_flat] moving average of the masters, or NULL
     double ema_decay;    // ema <- decay ema + (1 - decay) master, after each update
@@ -69,7 +70,7 @@ struct objective {
     // A micro-batch is packed, the model has not run; or NULL. What it allocates may be p->arena's.
     int (*prepare)(struct objective *o, const struct step *s, struct pass *p, struct err *e);
     // The model has run: adds to the gradient of the head and to the report, and fills
-    // dhidden [p->batch.n_wanted, hidden].
+    // dhidden [p->batch.n_wanted, hidden] of the device's memory.
     int (*head)(struct objective *o, const struct step *s, struct pass *p, float *dhidden,
                 struct err *e);
     void (*end)(struct objective *o, const struct step *s); // the report's sums become means

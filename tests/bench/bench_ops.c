@@ -292,7 +292,7 @@ static void attentions(const char *name, const struct attend_shape *p)
         block[i] = (uint32_t)i;
     for (size_t i = 0; i < p->count; i++)
         t.segment[i] = (struct segment){i * p->length, p->length, p->past, block + i * blocks, 0};
-    t.a.segment = t.segment;
+    t.a.segment = t.a.plan = t.segment;
     t.a.k = randoms(pool * kv, 1);
     t.a.v = randoms(pool * kv, 1);
     t.q = randoms(n * wide, 1);

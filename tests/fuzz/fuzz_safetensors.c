@@ -81,7 +81,7 @@ static void read_values(struct model *m)
         const struct parameter *p = &m->parameter[i];
         MUST((uintptr_t)safetensors_data(p->file, p->entry) % dtype_size(p->entry->dtype) == 0);
         MUST(!p->entry->elsewhere);
-        model_values(m, i, out);
+        MUST(model_values(m, i, out, &e) == 0);
         sum += out[0];
     }
     for (size_t i = 0; i < m->n_shards; i++)

@@ -111,6 +111,48 @@ static void numbers_parse_strictly(void)
     CHECK(number_to_fraction("1.5", &x) < 0 && number_to_fraction("0", &x) < 0);
 }
 
+// A source whose memory the arena must not touch: numbers in place of addresses.
+static size_t source_given, source_live;
+
+static void *source_alloc(void *owner, size_t bytes)
+{
+    CHECK(owner == &source_given);
+    source_live += bytes;
+    source_given += bytes;
+    return bytes > 1 << 24 ? NULL : (void *)(uintptr_t)(source_given << 32);
+}
+
+static void source_free(void *owner, void *p, size_t bytes)
+{
+    CHECK(owner == &source_given && p);
+    source_live -= bytes;
+}
+
+static void arena_of_memory_that_is_not_its_own(void)
+{
+    static const struct arena_source source = {source_alloc, source_free};
+    struct arena a;
+    struct err e;
+    arena_init_from(&a, &source, &source_given);
+    for (int i = 0; i < 40; i++)
+        CHECK(((uintptr_t)arena_alloc(&a, 10000, 1, &e) & 63) == 0);
+    arena_clear(&a); // one block from here on
+    size_t given = source_given;
+    char *first = arena_alloc(&a, 10000, 1, &e);
+    struct arena_mark mark = arena_mark(&a);
+    for (int i = 0; i < 39; i++)
+        CHECK(arena_alloc(&a, 10000, 1, &e));
+    arena_rewind(&a, mark);
+    CHECK(arena_alloc(&a, 1, 1, &e) == first + 10048 && source_given == given);
+    CHECK(arena_alloc(&a, 1 << 25, 1, &e) == NULL && e.status == STATUS_MEMORY);
+    source_live -= (1 << 25); // which it did not give
+    arena_release(&a);
+    CHECK(source_live == 0);
+    CHECK(arena_alloc(&a, 100, 1, &e) && source_live > 0); // from the same source
+    arena_release(&a);
+    CHECK(source_live == 0);
+}
+
 static void arena_reuses_and_rewinds(void)
 {
     struct arena a;
@@ -563,6 +605,7 @@ int main(void)
     RUN(texts_from_outside_are_shown_masked_and_short);
     RUN(records_have_one_name);
     RUN(arena_reuses_and_rewinds);
+    RUN(arena_of_memory_that_is_not_its_own);
     RUN(threads_visit_each_item_once);
     RUN(threads_await_earlier_chunks);
     RUN(stops_and_ends);

@@ -763,7 +763,7 @@ static void check_splits(struct reference *r, size_t trained, float *logp)
     float *first = malloc(m->n_flat * sizeof *first);
     for (int threads = 1; threads <= 2; threads++) {
         CHECK(threads_set(threads, &e) == 0);
-        model_clear_gradient(m);
+        CHECK(model_clear_gradient(m, &e) == 0);
         add_gradients(r, 0, 4, trained, logp);
         if (threads == 1)
             memcpy(first, m->gradient, m->n_flat * sizeof *first);
@@ -772,12 +772,12 @@ static void check_splits(struct reference *r, size_t trained, float *logp)
     // However many layers are computed again on the way back.
     for (size_t remade = 1; remade < m->config.layers; remade++) {
         r->decoder.remade = remade;
-        model_clear_gradient(m);
+        CHECK(model_clear_gradient(m, &e) == 0);
         add_gradients(r, 0, 4, trained, logp);
         same_bits(first, m->gradient, m->n_flat);
     }
     r->decoder.remade = 0;
-    model_clear_gradient(m);
+    CHECK(model_clear_gradient(m, &e) == 0);
     for (size_t i = 0; i < 4; i++)
         add_gradients(r, i, 1, trained, NULL);
     double worst = 0;
@@ -857,7 +857,7 @@ static void check_family(const struct small_family *f)
         packer_batch(&p, &b);
         struct head_result out = {.temperature = 0.8f};
         float *dhidden = calloc(b.n_wanted * r.model->config.end_width, sizeof *dhidden);
-        model_clear_gradient(r.model);
+        CHECK(model_clear_gradient(r.model, &e) == 0);
         CHECK(decoder_forward(&r.decoder, &b, NULL, 1, &e) == 0 &&
               head_train(&r.device, r.model, r.decoder.hidden, p.target, b.n_wanted, NULL, &out,
                          mean_nll, &x.trained, dhidden, &e) == 0 &&
@@ -906,7 +906,7 @@ static void padding_learns_nothing(void)
         CHECK(r.model->config.padding == -1);
         add_gradients(&r, 0, 4, 50, NULL);
         memcpy(free_one, table->grad, size * sizeof *free_one);
-        model_clear_gradient(r.model);
+        CHECK(model_clear_gradient(r.model, &e) == 0);
         r.model->config.padding = 7;
         add_gradients(&r, 0, 4, 50, NULL);
         for (size_t i = 0; i < size; i++)

@@ -462,7 +462,7 @@ static void attend_range(struct sequences *s, size_t from, size_t to, size_t onl
         rows_move(k, s->k, segment[i].start, row, length, kv);
         rows_move(v, s->v, segment[i].start, row, length, kv);
     }
-    s->a.segment = segment;
+    s->a.segment = s->a.plan = segment;
     s->a.n_segments = n;
     CHECK(device.ops->attention_store(&device, &s->a, k, v, &error) == 0);
     CHECK(device.ops->attention(&device, &s->a, out, q, lse, &error) == 0);
@@ -566,7 +566,7 @@ static void attention_of_last(void)
         struct segment segment[SEQUENCES];
         for (size_t i = 0; i < s.count; i++)
             segment[i] = (struct segment){s.start[i], s.length[i], 0, s.block[i], 0};
-        s.a.segment = segment;
+        s.a.segment = s.a.plan = segment;
         s.a.n_segments = s.count;
         float *weight = zeros(s.rows);
         double *q = doubled(s.q, s.rows * wide), *k = doubled(s.k, s.rows * kv);
@@ -597,7 +597,7 @@ static void whole_segments(struct sequences *s, struct segment *segment)
 {
     for (size_t i = 0; i < s->count; i++)
         segment[i] = (struct segment){s->start[i], s->length[i], 0, s->block[i], 0};
-    s->a.segment = segment;
+    s->a.segment = s->a.plan = segment;
     s->a.n_segments = s->count;
 }
 
@@ -865,6 +865,100 @@ static void blends(void)
         CHECK(device.ops->axpby(&device, y, keep, x, factor, n, &error) == 0);
         for (size_t i = 0; i < n; i++)
             CHECK_NEAR(y[i], expected[i], 5e-7);
+    }
+}
+
+static void contrasts(void)
+{
+    for (int round = 0; round < 12; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 3, 17, 1000, 40000);
+        float weight = 0.1f * (float)round, *plain = normals(n, 1), *z = normals(n, 1);
+        double *other = doubled(z, n), worst = 0;
+        CHECK(device.ops->contrast(&device, z, plain, weight, n, &error) == 0);
+        for (size_t i = 0; i < n; i++)
+            worst = fmax(worst,
+                         fabs(z[i] - (plain[i] + (double)weight * ((double)plain[i] - other[i]))));
+        CHECK_NEAR(worst, 0, 3e-6);
+    }
+}
+
+// Some rows of many, in any order: there, and back.
+static void rows_by_number(void)
+{
+    for (int round = 0; round < 12; round++) {
+        kit_begin(round);
+        size_t all = ONE_OF(1, 5, 300), width = ONE_OF(1, 7, 64, 400), n = 0, wrong = 0;
+        uint32_t *row = kit_alloc(all, sizeof *row);
+        for (size_t i = all; i-- > 0;)
+            if (i == 0 || rng_below(&rng, 3) > 0)
+                row[n++] = (uint32_t)i;
+        float *x = normals(all * width, 1), *some = zeros(n * width), *back = zeros(all * width);
+        CHECK(device.ops->gather_rows(&device, some, x, row, n, width, &error) == 0);
+        CHECK(device.ops->scatter_rows(&device, back, some, row, n, width, &error) == 0);
+        for (size_t i = 0; i < n; i++)
+            wrong += memcmp(some + i * width, x + row[i] * width, width * sizeof *x) != 0;
+        CHECK(wrong == 0);
+        for (size_t i = 0; i < n; i++)
+            memset(x + row[i] * width, 0, width * sizeof *x);
+        for (size_t i = 0; i < all * width; i++)
+            wrong += x[i] != 0 && back[i] != 0; // rows that were not asked for stay
+        for (size_t i = 0; i < n; i++)
+            wrong += memcmp(some + i * width, back + row[i] * width, width * sizeof *x) != 0;
+        CHECK(wrong == 0);
+    }
+}
+
+// Whether entry a of the row comes before entry b among the largest.
+static int is_above(const float *z, size_t a, size_t b)
+{
+    return z[a] > z[b] || (z[a] == z[b] && a < b);
+}
+
+// Of logits with many ties.
+static void largest_and_picked(void)
+{
+    for (int round = 0; round < 16; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 3, 40), vocab = ONE_OF(1, 5, 37, 700), wrong = 0;
+        size_t k = 1 + rng_below(&rng, vocab < 6 ? vocab : 6);
+        float *z = normals(n * vocab, 3), *lse = normals(n, 1), *picked = zeros(n);
+        for (size_t i = 0; i < n * vocab; i++)
+            z[i] = roundf(z[i]);
+        uint32_t *target = tokens(n, vocab), *id = tokens(n * k, 1);
+        float *logp = zeros(n * k);
+        CHECK(device.ops->pick(&device, picked, z, n, vocab, target, &error) == 0);
+        CHECK(device.ops->top_k(&device, id, logp, z, lse, n, vocab, k, &error) == 0);
+        for (size_t i = 0; i < n; i++) {
+            const float *row = z + i * vocab;
+            wrong += picked[i] != row[target[i]];
+            for (size_t j = 0; j < k; j++) {
+                size_t above = 0, at = id[i * k + j];
+                for (size_t t = 0; t < vocab; t++)
+                    above += is_above(row, t, at);
+                wrong += above != j || logp[i * k + j] != row[at] - lse[i];
+            }
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+// Rows in any order, some more than once: the bits of log_softmax.
+static void log_softmax_of_some(void)
+{
+    for (int round = 0; round < 12; round++) {
+        kit_begin(round);
+        size_t n = ONE_OF(1, 3, 40), rows = ONE_OF(1, 2, 33), vocab = ONE_OF(1, 37, 700, 5000);
+        float *z = normals(rows * vocab, 3), *logp = zeros(n), lse, one;
+        uint32_t *row = tokens(n, rows), *target = tokens(n, vocab);
+        size_t wrong = 0;
+        CHECK(device.ops->log_softmax_at(&device, z, vocab, row, target, n, logp, &error) == 0);
+        for (size_t i = 0; i < n; i++) {
+            CHECK(device.ops->log_softmax(&device, z + row[i] * vocab, 1, vocab, &target[i], &lse,
+                                          &one, NULL, NULL, &error) == 0);
+            wrong += memcmp(&one, &logp[i], sizeof one) != 0;
+        }
+        CHECK(wrong == 0);
     }
 }
 
@@ -1277,6 +1371,14 @@ static void run_everything(struct results *r)
     struct divergence v = {z, lse, y, flat, N, IN};
     CHECK(o->divergence(&device, &v, kl, reverse, &error) == 0);
     CHECK(o->divergence_backward(&device, &v, kl, 0.3f, 0.7f, slope, &error) == 0);
+    float *top = result(r, zeros(N * 3), N * 3), *picked = result(r, zeros(N), N);
+    float *some = result(r, zeros(N * IN), N * IN), *pushed = result(r, copied(y, N * IN), N * IN);
+    CHECK(o->top_k(&device, tokens(N * 3, 1), top, z, lse, N, IN, 3, &error) == 0);
+    CHECK(o->pick(&device, picked, z, N, IN, target, &error) == 0);
+    float *at = result(r, zeros(N), N);
+    CHECK(o->log_softmax_at(&device, z, IN, tokens(N, N), target, N, at, &error) == 0);
+    CHECK(o->gather_rows(&device, some, x, tokens(N, N), N, IN, &error) == 0);
+    CHECK(o->contrast(&device, pushed, x, 0.3f, N * IN, &error) == 0);
     CHECK(o->log_softmax_backward(&device, z, N, IN, target, lse, logp, &error) == 0);
     for (int kind = 0; kind < KINDS; kind += 5) {
         struct sequences s;
@@ -1292,6 +1394,8 @@ static void run_everything(struct results *r)
         float *dv = result(r, zeros(kv), kv), *dout = normals(n, 1);
         CHECK(o->attention_backward(&device, &s.a, dq, dk, dv, dout, s.out, s.q, s.lse, &error) ==
               0);
+        float *weight = result(r, zeros(s.rows), s.rows);
+        CHECK(o->attention_of_last(&device, &s.a, weight, s.q, &error) == 0);
     }
     // More heads than one thread has room for.
     struct sequences s;
@@ -1338,7 +1442,7 @@ static void limits(void)
     struct segment segment = {.length = 1, .past = 1, .block = &block};
     struct attention a = {
         .heads = 1, .kv_heads = 1, .head_dim = 1, .k = x, .v = y, .n_segments = 1};
-    a.segment = &segment;
+    a.segment = a.plan = &segment;
     CHECK_DIES(device.ops->attention_of_last(&device, &a, y, x, &error));
     CHECK_DIES(device.ops->attention_backward(&device, &a, y, y, y, x, x, x, x, &error));
 }
@@ -1374,9 +1478,13 @@ int main(void)
         run_named(sets[i], "cap and its gradient", caps);
         run_named(sets[i], "clamp and its gradient", clamps);
         run_named(sets[i], "blend", blends);
+        run_named(sets[i], "contrast", contrasts);
+        run_named(sets[i], "rows by number", rows_by_number);
+        run_named(sets[i], "the largest, and picked ones", largest_and_picked);
         run_named(sets[i], "group and ungroup", groups);
         run_named(sets[i], "log_softmax and its gradient", log_softmax);
         run_named(sets[i], "log_softmax of odd logits", log_softmax_edges);
+        run_named(sets[i], "log_softmax of some rows", log_softmax_of_some);
         run_named(sets[i], "divergence and its gradient", divergences);
         run_named(sets[i], "divergence of odd logits", divergence_edges);
         run_named(sets[i], "a row has the same bits in any company", rows_alone);

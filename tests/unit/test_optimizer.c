@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 
+static struct device device;
+static struct err error;
+
 enum { N = 70001, STEPS = 5 }; // several chunks, the last one odd
 
 static float *filled(uint32_t use, double scale)
@@ -43,7 +46,7 @@ static void run(struct optimizer *o, float *p, float *m, float *v, int decays, d
     for (int s = 0; s < STEPS; s++) {
         float *g = filled(10 + s, 0.02);
         optimizer_begin(o);
-        optimizer_step(o, N, p, g, m, v, 0.01, decays, scale);
+        CHECK(optimizer_step(o, &device, N, p, g, m, v, 0.01, decays, scale, &error) == 0);
         free(g);
     }
 }
@@ -100,12 +103,12 @@ static void first_steps(void)
     float p = 1, g = -0.5f, m = 0, v = 0;
     optimizer_init(&o, OPTIMIZER_ADAMW);
     optimizer_begin(&o);
-    optimizer_step(&o, 1, &p, &g, &m, &v, 0.01, 1, 1);
+    CHECK(optimizer_step(&o, &device, 1, &p, &g, &m, &v, 0.01, 1, 1, &error) == 0);
     CHECK_NEAR(p, 1.01, 1e-6);
     p = 1, v = 0;
     optimizer_init(&o, OPTIMIZER_RMSPROP);
     optimizer_begin(&o);
-    optimizer_step(&o, 1, &p, &g, NULL, &v, 0.001, 1, 1);
+    CHECK(optimizer_step(&o, &device, 1, &p, &g, NULL, &v, 0.001, 1, 1, &error) == 0);
     CHECK_NEAR(p, 1.01, 1e-6);
 }
 
@@ -119,7 +122,7 @@ static void decay_acts_without_gradient(void)
     double expected = 1;
     for (int s = 0; s < 1000; s++) {
         optimizer_begin(&o);
-        optimizer_step(&o, 1, &p, &g, &m, &v, 1e-3, 1, 1);
+        CHECK(optimizer_step(&o, &device, 1, &p, &g, &m, &v, 1e-3, 1, 1, &error) == 0);
         expected *= 1 - 1e-5;
     }
     CHECK_NEAR(p, expected, 3e-5);
@@ -128,11 +131,10 @@ static void decay_acts_without_gradient(void)
 
 static void threads_do_not_matter(void)
 {
-    struct err e;
     for (int kind = 0; optimizer_kinds[kind]; kind++) {
         float *p[3], *m = malloc(N * 4), *v = malloc(N * 4);
         for (int k = 0; k < 3; k++) {
-            CHECK(threads_set(k + 1, &e) == 0);
+            CHECK(threads_set(k + 1, &error) == 0);
             struct optimizer o;
             optimizer_init(&o, kind);
             o.weight_decay = 0.1;
@@ -145,37 +147,65 @@ static void threads_do_not_matter(void)
         free(m);
         free(v);
     }
-    CHECK(threads_set(1, &e) == 0);
+    CHECK(threads_set(1, &error) == 0);
+}
+
+static double sum_squares(const float *x, size_t n)
+{
+    double sum = 0;
+    CHECK(device.ops->sum_squares(&device, x, n, &sum, &error) == 0);
+    return sum;
 }
 
 static void sums_of_squares(void)
 {
-    struct err e;
     float *x = filled(5, 1);
     double exact = 0, first = 0;
     for (int i = 0; i < N; i++)
         exact += (double)x[i] * x[i];
     for (int k = 1; k <= 3; k++) {
-        CHECK(threads_set(k, &e) == 0);
-        double sum = optimizer_sum_squares(x, N);
+        CHECK(threads_set(k, &error) == 0);
+        double sum = sum_squares(x, N);
         CHECK_NEAR(sum, exact, 1e-9 * exact);
         if (k == 1)
             first = sum;
         CHECK(memcmp(&sum, &first, sizeof sum) == 0);
     }
-    CHECK(threads_set(1, &e) == 0);
-    CHECK(optimizer_sum_squares(x, 0) == 0);
-    CHECK(optimizer_sum_squares(x, 1) == (double)x[0] * x[0]);
+    CHECK(threads_set(1, &error) == 0);
+    CHECK(sum_squares(x, 0) == 0);
+    CHECK(sum_squares(x, 1) == (double)x[0] * x[0]);
     x[N / 2] = NAN;
-    CHECK(isnan(optimizer_sum_squares(x, N)));
+    CHECK(isnan(sum_squares(x, N)));
     free(x);
     // More than PARTS_MAX chunks of the smallest size: the grain grows.
     size_t large = (size_t)20 << 20;
     float *ones = malloc(large * sizeof *ones);
     for (size_t i = 0; i < large; i++)
         ones[i] = 2;
-    CHECK(optimizer_sum_squares(ones, large) == 4.0 * (double)large);
+    CHECK(sum_squares(ones, large) == 4.0 * (double)large);
     free(ones);
+}
+
+// y + weight (x - y), what is added in double; the same bits for any number of threads.
+static void averages(void)
+{
+    float *x = filled(6, 1), *first = NULL;
+    for (int k = 1; k <= 3; k++) {
+        CHECK(threads_set(k, &error) == 0);
+        float *y = filled(7, 1), *start = filled(7, 1);
+        size_t wrong = 0;
+        CHECK(device.ops->average(&device, y, x, 0.3, N, &error) == 0);
+        for (int i = 0; i < N; i++)
+            wrong += y[i] != start[i] + (float)(0.3 * ((double)x[i] - (double)start[i]));
+        CHECK(wrong == 0);
+        CHECK(!first || !memcmp(first, y, N * sizeof *y));
+        free(first);
+        first = y;
+        free(start);
+    }
+    CHECK(threads_set(1, &error) == 0);
+    free(first);
+    free(x);
 }
 
 static void clip_factor(void)
@@ -187,6 +217,8 @@ static void clip_factor(void)
 
 int main(void)
 {
+    if (device_open(&device, "cpu", PRODUCTS_FP32, &error) < 0)
+        return 1;
     RUN(adamw_follows_its_formula);
     RUN(rmsprop_follows_its_formula);
     RUN(sgd_follows_its_formula);
@@ -194,6 +226,8 @@ int main(void)
     RUN(decay_acts_without_gradient);
     RUN(threads_do_not_matter);
     RUN(sums_of_squares);
+    RUN(averages);
     RUN(clip_factor);
+    device_release(&device);
     return test_end();
 }

@@ -207,8 +207,7 @@ static void head_in_a_checkpoint(void)
         while (k < r.model->n_parameters && strcmp(r.model->parameter[k].name, p->name) != 0)
             k++;
         CHECK(k < r.model->n_parameters);
-        model_values(base, i, a);
-        model_values(r.model, k, b);
+        CHECK(model_values(base, i, a, &e) == 0 && model_values(r.model, k, b, &e) == 0);
         CHECK(!memcmp(a, b, p->rows * p->cols * sizeof *a));
         free(a);
         free(b);
@@ -275,7 +274,9 @@ static void check_direction(struct reward_model *r, const struct random_pairs *p
                             const float *direction)
 {
     struct model *m = r->model;
-    double length = sqrt(optimizer_sum_squares(direction, m->n_flat)), expected = 0, value[4];
+    double length = 0, expected = 0, value[4];
+    CHECK(r->device.ops->sum_squares(&r->device, direction, m->n_flat, &length, &e) == 0);
+    length = sqrt(length);
     float *before = calloc(m->n_flat, sizeof *before);
     memcpy(before, m->master, m->n_flat * sizeof *before);
     static const double step[4] = {-4e-3, -2e-3, 2e-3, 4e-3};
@@ -432,7 +433,7 @@ static void check_reward_direction(struct model *m, struct decoder *d, const str
     double along = 0, h = 1e-4, sides[2];
     float *was = malloc(m->n_flat * sizeof *was);
     memcpy(was, m->master, m->n_flat * sizeof *was);
-    model_clear_gradient(m);
+    CHECK(model_clear_gradient(m, &e) == 0);
     total_reward(m, d, s, n, 1);
     for (int side = 0; side < 2; side++) {
         rng_init(&rng, 4, RNG_TEST, 0, 0);

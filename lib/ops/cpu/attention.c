@@ -92,8 +92,8 @@ static size_t longest(const struct attention *a)
 {
     size_t most = 0;
     for (size_t i = 0; i < a->n_segments; i++)
-        if (a->segment[i].past + a->segment[i].length > most)
-            most = a->segment[i].past + a->segment[i].length;
+        if (a->plan[i].past + a->plan[i].length > most)
+            most = a->plan[i].past + a->plan[i].length;
     return most;
 }
 
@@ -248,14 +248,14 @@ static struct token_run *make_runs(struct device *d, const struct attention *a, 
 {
     size_t n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
-        n += (a->segment[i].length + tokens - 1) / tokens;
+        n += (a->plan[i].length + tokens - 1) / tokens;
     struct token_run *run = arena_alloc(&d->scratch, n, sizeof *run, e);
     if (!run)
         return NULL;
     *count = n;
     n = 0;
     for (size_t i = 0; i < a->n_segments; i++)
-        for (size_t first = 0; first < a->segment[i].length; first += tokens)
+        for (size_t first = 0; first < a->plan[i].length; first += tokens)
             run[n++] = (struct token_run){i, first};
     return run;
 }
@@ -282,7 +282,7 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
 static int none_has_past(const struct attention *a)
 {
     for (size_t i = 0; i < a->n_segments; i++)
-        if (a->segment[i].past)
+        if (a->plan[i].past)
             return 0;
     return 1;
 }

@@ -3,6 +3,7 @@
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
 #include "ops/cpu/blas.h"
+#include "ops/host.h"
 
 #include <assert.h>
 #include <math.h>
@@ -369,6 +370,58 @@ static int cpu_softcap_backward(struct device *d, float *dz, const float *z, flo
     return 0;
 }
 
+static void contrast_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct elementwise_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        j->y[i] = j->x[i] + j->factor * (j->x[i] - j->y[i]);
+}
+
+static int cpu_contrast(struct device *d, float *z, const float *plain, float weight, size_t n,
+                        struct err *e)
+{
+    struct elementwise_job job = {.y = z, .x = plain, .factor = weight};
+    threads_for(n, ELEMENTS, contrast_chunk, &job);
+    return 0;
+}
+
+struct rows_job {
+    float *out;
+    const float *x;
+    const uint32_t *row;
+    size_t width;
+};
+
+static void gather_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct rows_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        memcpy(j->out + i * j->width, j->x + j->row[i] * j->width, j->width * sizeof *j->x);
+}
+
+static int cpu_gather_rows(struct device *d, float *out, const float *x, const uint32_t *row,
+                           size_t n, size_t width, struct err *e)
+{
+    struct rows_job job = {out, x, row, width};
+    threads_for(n, cpu_grain(width), gather_chunk, &job);
+    return 0;
+}
+
+static void scatter_chunk(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct rows_job *j = arg;
+    for (size_t i = begin; i < end; i++)
+        memcpy(j->out + j->row[i] * j->width, j->x + i * j->width, j->width * sizeof *j->x);
+}
+
+static int cpu_scatter_rows(struct device *d, float *out, const float *x, const uint32_t *row,
+                            size_t n, size_t width, struct err *e)
+{
+    struct rows_job job = {out, x, row, width};
+    threads_for(n, cpu_grain(width), scatter_chunk, &job);
+    return 0;
+}
+
 static void clamp_chunk(void *arg, size_t begin, size_t end, int worker)
 {
     const struct elementwise_job *j = arg;
@@ -440,6 +493,83 @@ static int cpu_log_softmax(struct device *d, const float *logits, size_t n, size
     job.entropy = entropy;
     job.best = best;
     threads_for(n, cpu_grain(vocab * 4), softmax_rows, &job);
+    return 0;
+}
+
+struct at_job {
+    const struct kernels *kernels;
+    const float *logits;
+    size_t vocab;
+    const uint32_t *row, *target;
+    float *logp;
+};
+
+static void softmax_at(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct at_job *j = arg;
+    for (size_t i = begin; i < end; i++) {
+        const float *z = j->logits + j->row[i] * j->vocab;
+        float top;
+        double lse = j->kernels->log_sum_exp(z, j->vocab, &top, NULL);
+        j->logp[i] = (float)((double)z[j->target[i]] - lse);
+    }
+}
+
+static int cpu_log_softmax_at(struct device *d, const float *logits, size_t vocab,
+                              const uint32_t *row, const uint32_t *target, size_t n, float *logp,
+                              struct err *e)
+{
+    struct at_job job = {cpu_kernels(d), logits, vocab, row, target, logp};
+    threads_for(n, cpu_grain(vocab * 4), softmax_at, &job);
+    return 0;
+}
+
+static int cpu_pick(struct device *d, float *out, const float *logits, size_t n, size_t vocab,
+                    const uint32_t *target, struct err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = logits[i * vocab + target[i]];
+    return 0;
+}
+
+struct top_job {
+    const float *logits, *lse;
+    uint32_t *id;
+    float *logp;
+    size_t vocab, k;
+};
+
+static void insert_top(uint32_t *id, float *logp, size_t k, uint32_t token, float value)
+{
+    size_t i = k - 1;
+    for (; i > 0 && logp[i - 1] < value; i--) {
+        logp[i] = logp[i - 1];
+        id[i] = id[i - 1];
+    }
+    logp[i] = value;
+    id[i] = token;
+}
+
+static void top_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct top_job *j = arg;
+    for (size_t row = begin; row < end; row++) {
+        const float *z = j->logits + row * j->vocab, lse = j->lse[row];
+        uint32_t *id = j->id + row * j->k;
+        float *logp = j->logp + row * j->k;
+        for (size_t i = 0; i < j->k; i++)
+            logp[i] = -INFINITY;
+        for (size_t i = 0; i < j->vocab; i++)
+            if (z[i] - lse > logp[j->k - 1])
+                insert_top(id, logp, j->k, (uint32_t)i, z[i] - lse);
+    }
+}
+
+static int cpu_top_k(struct device *d, uint32_t *id, float *logp, const float *logits,
+                     const float *lse, size_t n, size_t vocab, size_t k, struct err *e)
+{
+    struct top_job job = {logits, lse, id, logp, vocab, k};
+    threads_for(n, cpu_grain(vocab), top_rows, &job);
     return 0;
 }
 
@@ -589,28 +719,30 @@ const struct ops ops_cpu = {
     .axpby = cpu_axpby,
     .softcap = cpu_softcap,
     .softcap_backward = cpu_softcap_backward,
+    .contrast = cpu_contrast,
+    .gather_rows = cpu_gather_rows,
+    .scatter_rows = cpu_scatter_rows,
     .clamp = cpu_clamp,
     .clamp_backward = cpu_clamp_backward,
     .log_softmax = cpu_log_softmax,
+    .log_softmax_at = cpu_log_softmax_at,
+    .pick = cpu_pick,
+    .top_k = cpu_top_k,
     .softmax = cpu_softmax,
     .log_softmax_backward = cpu_log_softmax_backward,
     .divergence = cpu_divergence,
     .divergence_backward = cpu_divergence_backward,
+    .adamw = cpu_adamw,
+    .rmsprop = cpu_rmsprop,
+    .sgd = cpu_sgd,
+    .average = cpu_average,
+    .sum_squares = cpu_sum_squares,
 };
 
-int device_open(struct device *d, const char *name, enum products products, struct err *e)
+int cpu_open(struct device *d, struct err *e)
 {
-    memset(d, 0, sizeof *d);
-    if (name && strcmp(name, "cpu") != 0)
-        return err_set(e, STATUS_USAGE, "--device %s: this build has no backend but cpu", name);
     d->ops = &ops_cpu;
-    d->products = products;
-    arena_init(&d->scratch);
+    d->memory = &memory_host;
     d->backend = kernels_choose(e);
     return d->backend ? 0 : -1;
-}
-
-void device_release(struct device *d)
-{
-    arena_release(&d->scratch);
 }

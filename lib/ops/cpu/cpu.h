@@ -18,6 +18,8 @@ static inline size_t cpu_grain(size_t cost)
     return grain ? grain : 1;
 }
 
+MUST_CHECK int cpu_open(struct device *d, struct err *e);
+
 // The tensor's elements as fp32, transposed as the tensor is: its own, or widened into scratch.
 // *pitch (may be NULL) is theirs. NULL: no memory.
 const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, struct err *e);
@@ -46,5 +48,12 @@ MUST_CHECK int cpu_attention_of_last(struct device *d, const struct attention *a
 MUST_CHECK int cpu_attention_backward(struct device *d, const struct attention *a, float *dq,
                                       float *dk, float *dv, const float *dout, const float *out,
                                       const float *q, const float *lse, struct err *e);
+MUST_CHECK int cpu_adamw(struct device *d, const struct update *u, struct err *e);
+MUST_CHECK int cpu_rmsprop(struct device *d, const struct update *u, struct err *e);
+MUST_CHECK int cpu_sgd(struct device *d, const struct update *u, struct err *e);
+MUST_CHECK int cpu_average(struct device *d, float *y, const float *x, double weight, size_t n,
+                           struct err *e);
+MUST_CHECK int cpu_sum_squares(struct device *d, const float *x, size_t n, double *sum,
+                               struct err *e);
 
 #endif
