@@ -690,7 +690,7 @@ static void check_long_slopes(struct sequences *s, const float *dout, const floa
     float *alone = normals(n, 1);
     s->a.n_segments = 1;
     for (size_t i = s->count; i-- > 0;) {
-        s->a.segment = segment + i;
+        s->a.segment = s->a.plan = segment + i;
         long_slopes(s, dout, alone);
     }
     CHECK(same_bits("slopes of one sequence alone", alone, slope, n));
