@@ -108,7 +108,7 @@ sets() {
     DENSEPATH_DTYPE=bf16 "$BIN/logprob" -q -m base --dtype fp32 --as x demos.toks >wins
     cmp <(records plain) <(records wins)
     # Nothing is not a value; other programs do not look.
-    DENSEPATH_DTYPE= "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
+    DENSEPATH_DTYPE='' "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
     DENSEPATH_DTYPE=int3 "$BIN/toks" view plain >/dev/null
     DENSEPATH_DTYPE=int3 run -2 "$BIN/logprob" -q -m base --as x demos.toks
     [[ $output == "logprob: DENSEPATH_DTYPE: --dtype: 'int3' is not one of fp32|bf16"* ]]

@@ -11,13 +11,13 @@
 struct logprob_options {
     const char *model, *device; // directory; name
     enum products products;
-    const char *name;           // of the columns: logp:NAME and so on
-    const char *contrast;       // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
-    const char *kl;             // DIR: write kl:NAME and kl-reverse:NAME, or NULL
-    int all;                    // every token but the first, not only those with mask 1
-    int entropy;                // write entropy:NAME
-    int values;                 // write q:NAME, value:NAME, value-end:NAME
-    int64_t top;                // write so many of the most likely tokens, at most LOGPROB_TOP_MAX
+    const char *name;     // of the columns: logp:NAME and so on
+    const char *contrast; // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
+    const char *kl;       // DIR: write kl:NAME and kl-reverse:NAME, or NULL
+    int all;              // every token but the first, not only those with mask 1
+    int entropy;          // write entropy:NAME
+    int values;           // write q:NAME, value:NAME, value-end:NAME
+    int64_t top;          // write so many of the most likely tokens, at most LOGPROB_TOP_MAX
     // Fingerprint of the tokenizer in a model's directory; *found = 0 without one.
     int (*fingerprint)(const char *directory, char out[24], int *found, struct err *e);
     const char *output;

@@ -16,15 +16,15 @@ struct run_options {
     struct trainer_options train;
     const char *model, *device; // directory to start from
     enum products products;
-    const char *output;         // directory of the result
-    const char *tokenizer;      // fingerprint of the model's, or NULL
-    const char *metrics;        // file, or NULL: run_metrics_name in the model's directory
-    const char *save_dtype;     // of the weights: see model_save
-    uint64_t memory;            // most bytes that the run may take; 0: what is available
-    int64_t batch_size;         // per update
-    int64_t max_steps;          // updates in all; 0: as many as the data make
-    int64_t save_steps;         // the state is saved every so many updates; 0: at the end
-    double save_minutes;        // and when so many have passed since the last time; 0: never
+    const char *output;     // directory of the result
+    const char *tokenizer;  // fingerprint of the model's, or NULL
+    const char *metrics;    // file, or NULL: run_metrics_name in the model's directory
+    const char *save_dtype; // of the weights: see model_save
+    uint64_t memory;        // most bytes that the run may take; 0: what is available
+    int64_t batch_size;     // per update
+    int64_t max_steps;      // updates in all; 0: as many as the data make
+    int64_t save_steps;     // the state is saved every so many updates; 0: at the end
+    double save_minutes;    // and when so many have passed since the last time; 0: never
     int resume, overwrite;
     int dry_run; // everything is opened and checked, nothing trained or written: dry_run.h
     const char *input[CLAIM_INPUTS - 1]; // what is read beside the model: no output goes there

@@ -28,8 +28,8 @@ struct block_product {
 
 // Cuts the product; returns the number of blocks.
 size_t block_cut(struct block_product *p);
-// Makes block i, with work space of block_floats() floats.
-void block_make(const struct block_product *p, size_t i, float *work);
+// Makes a block, with work space of block_floats() floats.
+void block_make(const struct block_product *p, size_t number, float *work);
 size_t block_floats(const struct kernels *k);
 
 #endif
