@@ -206,9 +206,9 @@ lint:
 bench:
 	@.ci/packages build run
 	@$(MAKE) --no-print-directory programs benches
-	@set -e; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
+	@status=0; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
 		if [ -x $$script ]; then echo "== $$script"; BIN="$$(cd '$(BINDIR)' && pwd)" \
-			BENCH="$$(cd '$(BUILD)' && pwd)/bench" $$script; fi; done
+			BENCH="$$(cd '$(BUILD)' && pwd)/bench" $$script || status=$$?; fi; done; exit $$status
 
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.
 # FUZZERS="config stream" takes some of them.
@@ -248,7 +248,7 @@ $(foreach p,$(PROGRAMS),755 $(BINDIR)/$p bin $p)
 $(foreach p,$(PAGES),644 $p share/man/man$(patsubst .%,%,$(suffix $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f -perm -u+x 2>/dev/null),755 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
 $(foreach p,$(shell find pipelines -type f ! -perm -u+x 2>/dev/null),644 $p $(SHARE)/$(patsubst %/,%,$(dir $p)) $(notdir $p))
-$(foreach p,$(wildcard formats/*.md) README.md HACKING.md NEWS LICENSE packages.txt,644 $p \
+$(foreach p,$(wildcard formats/*.md) README.md HACKING.md RECORDS.md NEWS LICENSE packages.txt,644 $p \
 	$(patsubst %/,%,$(dir share/doc/densepath/$p)) $(notdir $p))
 644 completions/densepath.bash share/bash-completion/completions densepath
 644 completions/_densepath share/zsh/site-functions _densepath

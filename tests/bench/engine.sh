@@ -184,7 +184,7 @@ if wanted memory && [[ -x /usr/bin/time ]]; then
         rm -rf "$work/o"
         train=("$BIN/sft-train" -m "$work/smollm" -o "$work/o" --dtype "$dtype" --threads "$threads" --batch-size 4
             --max-steps 2 "$work/batch.toks")
-        estimate=$("${train[@]}" --dry-run | sed -nE 's/^memory +about ([0-9.]+) MiB.*/\1/p')
+        estimate=$("${train[@]}" -q --dry-run | sed -nE 's/^memory +about ([0-9.]+) MiB.*/\1/p')
         peak=$(/usr/bin/time -f %M "${train[@]}" -q 2>&1 >/dev/null | tail -1)
         awk -v e="$estimate" -v p="$peak" -v n="${N[smollm]}" -v dtype="$dtype" 'BEGIN {
             p /= 1024; least = 16 * n / 1048576
