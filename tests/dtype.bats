@@ -116,3 +116,13 @@ sets() {
     [[ $output == "logprob: DENSEPATH_THREADS: --threads: 'many'"* ]]
     DENSEPATH_THREADS=3 "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
 }
+
+@test "dtype bf16: a pipeline's is that of all its programs" {
+    local dpr=("$BATS_TEST_DIRNAME/../pipelines/dpr" -q -m base --reference none --steps 1 --batch-size 2 -n 2
+        --max-new-tokens 4 prompts.toks)
+    "${dpr[@]}" -o out --samples samples.toks --dtype bf16
+    "$BIN/toks" view samples.toks | head -1 >header
+    jq -e '[.provenance[].kernels | strings] | length >= 2 and all(contains("bf16 products"))' header
+    "${dpr[@]}" -o plain --samples plain.toks
+    run ! grep -q bf16 <("$BIN/toks" view plain.toks | head -1)
+}
