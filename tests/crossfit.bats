@@ -92,6 +92,8 @@ sums() { # STREAM
     [ "$(stat -c %Y out/fold-1/model.safetensors)" -lt 1000000000 ]
     run -1 "$P/crossfit" -m "$D/base" -o out --folds 3 --threads 1 "$D/demos.jsonl" -- "${options[@]}" --seed 2
     [[ $output == *'other demonstrations or settings'* ]]
+    run -1 "$P/crossfit" -m "$D/base" -o out --folds 3 --threads 1 --dtype bf16 "$D/demos.jsonl" -- "${options[@]}"
+    [[ $output == *'other demonstrations or settings'* ]]
     head -50 "$D/demos.jsonl" >fewer.jsonl
     run -1 "$P/crossfit" -m "$D/base" -o out --folds 3 --threads 1 fewer.jsonl -- "${options[@]}"
     [[ $output == *'other demonstrations or settings'* ]]

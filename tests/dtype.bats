@@ -112,6 +112,7 @@ sets() {
     DENSEPATH_DTYPE=int3 "$BIN/toks" view plain >/dev/null
     DENSEPATH_DTYPE=int3 run -2 "$BIN/logprob" -q -m base --as x demos.toks
     [[ $output == "logprob: DENSEPATH_DTYPE: --dtype: 'int3' is not one of fp32|bf16"* ]]
+    DENSEPATH_DTYPE=int3 "$BIN/logprob" --help >/dev/null
     DENSEPATH_THREADS=many run -2 "$BIN/logprob" -q -m base --as x demos.toks
     [[ $output == "logprob: DENSEPATH_THREADS: --threads: 'many'"* ]]
     DENSEPATH_THREADS=3 "$BIN/logprob" -q -m base --as x demos.toks | cmp - plain
@@ -125,4 +126,15 @@ sets() {
     jq -e '[.provenance[].kernels | strings] | length >= 2 and all(contains("bf16 products"))' header
     "${dpr[@]}" -o plain --samples plain.toks
     run ! grep -q bf16 <("$BIN/toks" view plain.toks | head -1)
+}
+
+@test "dtype bf16: what compare made in fp32 is not taken for it" {
+    local inputs=$BATS_TEST_DIRNAME/../pipelines/comparison/arms/inputs dtype
+    "$inputs" --sums "$BATS_TEST_DIRNAME/../pipelines/tasks/sort" >sums
+    for dtype in '' fp32 bf16; do
+        echo 'sft-train -m base' >"script.$dtype"
+        DENSEPATH_DTYPE=$dtype "$inputs" sums "script.$dtype"
+    done
+    cmp script. script.fp32
+    run -1 cmp -s script.fp32 script.bf16
 }

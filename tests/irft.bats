@@ -57,6 +57,7 @@ setup() {
     "${irft[@]}" -o out "${long[@]}" log --resume seven.toks -- -q --save-steps 3
     [ "$(stat -c %Y%i out.stages/1 out.stages/2 out)" = "$before" ]
     fails 2 "settings" "${irft[@]}" -o out --stages 3 --steps 5 --resume seven.toks -- -q --save-steps 3
+    fails 2 "settings" "${irft[@]}" -o out "${long[@]}" log --dtype bf16 --resume seven.toks -- -q --save-steps 3
 }
 
 @test "irft: online" {

@@ -59,6 +59,8 @@ setup() {
     touch -d 2001-01-01 out.rounds/1/reward/model.safetensors
     "$P/rft" -o out "${run[@]}" --resume "$D/demos.jsonl"
     [ "$(stat -c %Y out.rounds/1/reward/model.safetensors)" -eq "$(date -d 2001-01-01 +%s)" ]
+    run -2 "$P/rft" -o out "${run[@]}" --dtype bf16 --resume "$D/demos.jsonl"
+    [[ $output == *'begun with other options'* ]]
     run -2 "$P/rft" -o out "${run[@]}" --kl 0.1 --resume "$D/demos.jsonl"
     [[ $output == *"other options"* ]]
     # Without --resume it begins anew.

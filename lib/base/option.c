@@ -607,7 +607,7 @@ int program_start(const struct program *p, int argc, char **argv, struct operand
     }
     getopt_tables(p, t);
     struct err wrong;
-    int status = apply_environment(p, &wrong) < 0 ? message_fail(&wrong) : -1;
+    int status = -1, unfit = apply_environment(p, &wrong) < 0; // said later: help is given first
     // --config next, wherever it stands, so that the command line wins.
     for (int i = 1; i < argc && status < 0; i++) {
         struct err e;
@@ -625,6 +625,8 @@ int program_start(const struct program *p, int argc, char **argv, struct operand
         status = STATUS_MEMORY;
     if (status < 0)
         status = parse(p, t, argc, argv, operands);
+    if (status < 0 && unfit)
+        status = message_fail(&wrong);
     free(t);
     if (status >= 0)
         return status;

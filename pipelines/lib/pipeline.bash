@@ -132,6 +132,11 @@ options() { # ARGUMENT... <TABLE
     [[ -z ${dtype-} ]] || export DENSEPATH_DTYPE=$dtype
 }
 
+# A line for the settings that something made earlier must share; none in fp32.
+arithmetic() {
+    [[ ${DENSEPATH_DTYPE:-fp32} == fp32 ]] || printf 'dtype %s\n' "$DENSEPATH_DTYPE"
+}
+
 # What the script itself has to say about its progress.
 note() { # MESSAGE
     [[ -n ${quiet-} ]] || shown "$me: $1" >&2

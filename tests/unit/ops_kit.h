@@ -38,6 +38,28 @@ KIT int kit_open(const char *kernels)
     return 0;
 }
 
+// Calls `tests` with the device open for each kernel set that the processor has.
+KIT void each_set(void (*tests)(void))
+{
+    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (!kit_open(sets[i])) {
+            printf("# %s: not for this processor\n", sets[i]);
+            continue;
+        }
+        tests();
+        device_release(&device);
+    }
+}
+
+// A test of the set under test.
+KIT void run_named(const char *name, void (*test)(void))
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s: %s", ((const struct kernels *)device.backend)->name, name);
+    test_run(full, test);
+}
+
 KIT void kit_begin(uint64_t seed)
 {
     arena_clear(&memory);

@@ -158,28 +158,18 @@ static void odd_numbers(void)
     CHECK(tiny * 0.5f > 0);
 }
 
-static void run_named(const char *set, const char *name, void (*test)(void))
+static void tests_of_set(void)
 {
-    char full[64];
-    snprintf(full, sizeof full, "%s: %s", set, name);
-    test_run(full, test);
+    device.products = PRODUCTS_BF16;
+    run_named("products as defined", forward);
+    run_named("gradients as defined", backward);
+    run_named("numbers of every size", odd_numbers);
 }
 
 int main(void)
 {
-    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
     arena_init(&memory);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        if (!kit_open(sets[i])) {
-            printf("# %s: not for this processor\n", sets[i]);
-            continue;
-        }
-        device.products = PRODUCTS_BF16;
-        run_named(sets[i], "products as defined", forward);
-        run_named(sets[i], "gradients as defined", backward);
-        run_named(sets[i], "numbers of every size", odd_numbers);
-        device_release(&device);
-    }
+    each_set(tests_of_set);
     arena_release(&memory);
     return test_end();
 }

@@ -516,40 +516,30 @@ static void conversion_rounds(void)
     }
 }
 
-static void run_named(const char *name, void (*test)(void))
+static void tests_of_set(void)
 {
-    char full[64];
-    snprintf(full, sizeof full, "%s: %s", kernels->name, name);
-    test_run(full, test);
+    kernels = device.backend;
+    run_named("exp is accurate", exp_is_accurate);
+    run_named("exp has ends", exp_has_ends);
+    run_named("exp keeps NaN", exp_keeps_nan);
+    run_named("tanh is accurate", tanh_is_accurate);
+    run_named("activations are accurate", activations_are_accurate);
+    run_named("tiles", tiles);
+    run_named("tiles over blocks", block_tiles);
+    run_named("scores over blocks", block_scores);
+    run_named("half panels", narrow_products);
+    run_named("few rows", skinny_products);
+    run_named("widens", widens);
+    run_named("transposes", transposes);
+    run_named("agrees with base", agrees);
 }
 
 int main(void)
 {
-    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
     arena_init(&memory);
     RUN(patterns_round_trip);
     RUN(conversion_rounds);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        if (!kit_open(sets[i])) {
-            printf("# %s: not for this processor\n", sets[i]);
-            continue;
-        }
-        kernels = device.backend;
-        run_named("exp is accurate", exp_is_accurate);
-        run_named("exp has ends", exp_has_ends);
-        run_named("exp keeps NaN", exp_keeps_nan);
-        run_named("tanh is accurate", tanh_is_accurate);
-        run_named("activations are accurate", activations_are_accurate);
-        run_named("tiles", tiles);
-        run_named("tiles over blocks", block_tiles);
-        run_named("scores over blocks", block_scores);
-        run_named("half panels", narrow_products);
-        run_named("few rows", skinny_products);
-        run_named("widens", widens);
-        run_named("transposes", transposes);
-        run_named("agrees with base", agrees);
-        device_release(&device);
-    }
+    each_set(tests_of_set);
     arena_release(&memory);
     return test_end();
 }

@@ -1447,51 +1447,41 @@ static void limits(void)
     CHECK_DIES(device.ops->attention_backward(&device, &a, y, y, y, x, x, x, x, &error));
 }
 
-static void run_named(const char *set, const char *name, void (*test)(void))
+static void tests_of_set(void)
 {
-    char full[64];
-    snprintf(full, sizeof full, "%s: %s", set, name);
-    test_run(full, test);
+    run_named("embed and its gradient", embed);
+    run_named("linear", linear);
+    run_named("linear gradients", linear_gradient);
+    run_named("linear of any layout, the same bits", linear_layouts);
+    run_named("norms and their gradients", norms);
+    run_named("rotations and their gradient", rotations);
+    run_named("attention, whole and in parts", attention);
+    run_named("attention of the last row", attention_of_last);
+    run_named("attention gradients", attention_gradient);
+    run_named("attention gradients of long sequences", long_gradients);
+    run_named("activations and their gradients", activations);
+    run_named("cap and its gradient", caps);
+    run_named("clamp and its gradient", clamps);
+    run_named("blend", blends);
+    run_named("contrast", contrasts);
+    run_named("rows by number", rows_by_number);
+    run_named("the largest, and picked ones", largest_and_picked);
+    run_named("group and ungroup", groups);
+    run_named("log_softmax and its gradient", log_softmax);
+    run_named("log_softmax of odd logits", log_softmax_edges);
+    run_named("log_softmax of some rows", log_softmax_of_some);
+    run_named("divergence and its gradient", divergences);
+    run_named("divergence of odd logits", divergence_edges);
+    run_named("a row has the same bits in any company", rows_alone);
+    run_named("the same bits for any number of threads", any_threads);
+    run_named("limits are defended", limits);
 }
 
 int main(void)
 {
-    static const char *const sets[] = {"base", "avx2", "avx512", "avx512bf16", "wide"};
     arena_init(&memory);
     CHECK(threads_set(2, &error) == 0);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        if (!kit_open(sets[i])) {
-            printf("# %s: not for this processor\n", sets[i]);
-            continue;
-        }
-        run_named(sets[i], "embed and its gradient", embed);
-        run_named(sets[i], "linear", linear);
-        run_named(sets[i], "linear gradients", linear_gradient);
-        run_named(sets[i], "linear of any layout, the same bits", linear_layouts);
-        run_named(sets[i], "norms and their gradients", norms);
-        run_named(sets[i], "rotations and their gradient", rotations);
-        run_named(sets[i], "attention, whole and in parts", attention);
-        run_named(sets[i], "attention of the last row", attention_of_last);
-        run_named(sets[i], "attention gradients", attention_gradient);
-        run_named(sets[i], "attention gradients of long sequences", long_gradients);
-        run_named(sets[i], "activations and their gradients", activations);
-        run_named(sets[i], "cap and its gradient", caps);
-        run_named(sets[i], "clamp and its gradient", clamps);
-        run_named(sets[i], "blend", blends);
-        run_named(sets[i], "contrast", contrasts);
-        run_named(sets[i], "rows by number", rows_by_number);
-        run_named(sets[i], "the largest, and picked ones", largest_and_picked);
-        run_named(sets[i], "group and ungroup", groups);
-        run_named(sets[i], "log_softmax and its gradient", log_softmax);
-        run_named(sets[i], "log_softmax of odd logits", log_softmax_edges);
-        run_named(sets[i], "log_softmax of some rows", log_softmax_of_some);
-        run_named(sets[i], "divergence and its gradient", divergences);
-        run_named(sets[i], "divergence of odd logits", divergence_edges);
-        run_named(sets[i], "a row has the same bits in any company", rows_alone);
-        run_named(sets[i], "the same bits for any number of threads", any_threads);
-        run_named(sets[i], "limits are defended", limits);
-        device_release(&device);
-    }
+    each_set(tests_of_set);
     arena_release(&memory);
     return test_end();
 }

@@ -27,7 +27,6 @@ struct rounded {
         enum { ALONG, ACROSS, SKINNY } kind;
         size_t items, columns, height; // columns: items side by side; height: rows of an item
         struct block_product block;    // of ACROSS
-        float *bias;                   // [w.rows] of ACROSS, or NULL
     } part[LINEAR_MAX];
     float *work;   // [threads][floats]
     size_t floats; // work space of a thread
@@ -152,11 +151,12 @@ static int turn_few(struct rounded *p, struct device *d, struct err *e)
 static int plan_across(struct rounded *p, struct rounded_part *part, const struct linear *o,
                        struct device *d, struct err *e)
 {
+    float *bias = NULL;
     if (o->bias.data) {
-        part->bias = arena_alloc(&d->scratch, o->w.rows, sizeof *part->bias, e);
-        if (!part->bias)
+        bias = arena_alloc(&d->scratch, o->w.rows, sizeof *bias, e);
+        if (!bias)
             return -1;
-        p->kernels->widen(part->bias, o->bias.data, o->bias.type, o->w.rows);
+        p->kernels->widen(bias, o->bias.data, o->bias.type, o->w.rows);
     }
     part->block = (struct block_product){.kernels = p->kernels,
                                          .rows = p->n,
@@ -170,7 +170,7 @@ static int plan_across(struct rounded *p, struct rounded_part *part, const struc
                                          .out = o->y,
                                          .out_pitch = o->w.rows,
                                          .add = o->add,
-                                         .bias = part->bias};
+                                         .bias = bias};
     part->items = block_cut(&part->block);
     return 0;
 }
