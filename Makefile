@@ -34,7 +34,7 @@ ALONE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL
 OURS      = -Ilib -D_GNU_SOURCE -DDENSEPATH_VERSION='"$(VERSION)"'
 STD       = -std=c11 -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration -ffp-contract=off
 LIBS      = -lzstd -lz -ljansson -lpcre2-8 -lutf8proc -lxxhash -lm -lpthread
-HEADERS   = cblas.h zstd.h zlib.h jansson.h pcre2.h utf8proc.h xxhash.h
+HEADERS   = zstd.h zlib.h jansson.h pcre2.h utf8proc.h xxhash.h
 
 SOURCES  := $(wildcard lib/*/*.c lib/*/*/*.c)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
@@ -194,7 +194,7 @@ fidelity:
 	@$(ALONE) BIN="$$(cd '$(BINDIR)' && pwd)" BUILD="$$(cd '$(BUILD)' && pwd)" tests/fidelity/run
 
 lint:
-	@.ci/packages build lint
+	@.ci/packages build lint bench
 	@.ci/packages --need clang clang-format clang-tidy shellcheck mandoc
 	@$(MAKE) --no-print-directory -k BUILD=build/gcc CC=gcc EXTRA=-Werror objects
 	@echo "ok      gcc -Wall -Wextra -Werror"
@@ -204,7 +204,7 @@ lint:
 
 # Each script of tests/bench in the order of names; programs that they need are built first.
 bench:
-	@.ci/packages build run
+	@.ci/packages build run bench
 	@$(MAKE) --no-print-directory programs benches
 	@status=0; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
 		if [ -x $$script ]; then echo "== $$script"; BIN="$$(cd '$(BINDIR)' && pwd)" \
@@ -220,7 +220,7 @@ endif
 FUZZING = CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' CPPFLAGS=-DTEMPLATE_STEPS=1000000
 FUZZDIR = build/fuzzer-no-link-address-undefined/fuzz
 fuzz:
-	@.ci/packages build lint
+	@.ci/packages build lint bench
 	@.ci/packages --need clang
 	@$(MAKE) --no-print-directory $(FUZZING) $(FUZZERS:%=$(FUZZDIR)/%)
 	@$(ALONE) tests/fuzz/run $(FUZZDIR) $(SECONDS_EACH) $(FUZZERS)

@@ -15,7 +15,6 @@ setup_file() {
 setup() {
     engine_setup
     cp -r "$BATS_FILE_TMPDIR/sft" .
-    export OPENBLAS_NUM_THREADS=1
     members=(rollout logprob-sft logprob-half dense-reward reinforce-step)
 }
 

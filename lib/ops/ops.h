@@ -18,7 +18,6 @@ struct scratch_shape {
     size_t rows, longest; // tokens of the batch, and of its longest sequence with all before it
     size_t depth;         // the widest input of a product
     size_t head_dim;
-    int widens; // a weight of a product is turned or not fp32
     int backward;
 };
 
@@ -112,13 +111,9 @@ struct ops {
     // The class of the loops that compute, for provenance: between classes last bits differ. Stays
     // until the next call.
     const char *(*kernels)(const struct device *d);
-    // Readies what the backward calls need: early, so that what is lacking is found before the
-    // work.
-    int (*backward_open)(struct device *d, struct err *e);
     // Most bytes of work space that the operations of a pass take at a time, beside what they are
-    // given; and what readying the backward calls takes.
+    // given.
     size_t (*scratch_bytes)(const struct device *d, const struct scratch_shape *s);
-    size_t (*backward_bytes)(void);
     const char *name;
     // out[i] = or, `add`, += factor * table[token[i]]; tokens are in range, the table is not
     // transposed.

@@ -152,7 +152,7 @@ static int take_template(struct run *r, const struct stream_header *h, struct er
 int run_set_history(struct run *r, struct stream_header *h, const char *role, struct err *e)
 {
     struct stream_header alone;
-    if (r->device.ops->backward_open(&r->device, e) < 0 || take_template(r, h, e) < 0)
+    if (take_template(r, h, e) < 0)
         return -1;
     if (model_fingerprint(r->model, r->fingerprint, e) < 0)
         return -1;

@@ -51,8 +51,7 @@ int trainer_init(struct trainer *t, struct model *m, struct device *device,
     t->optimizer.weight_decay = o->weight_decay;
     if (open_schedule(&t->schedule, o, total_steps, e) < 0)
         return -1;
-    if (device->ops->backward_open(device, e) < 0 || model_place(m, device, e) < 0 ||
-        model_train(m, e) < 0)
+    if (model_place(m, device, e) < 0 || model_train(m, e) < 0)
         return -1;
     if (optimizer_has_m(o->optim) && !(t->m = model_zeros(m, moments, e)))
         return -1;
@@ -92,7 +91,7 @@ struct work_bytes trainer_work_bytes(const struct device *d, const struct model 
                                      const struct pass_size *s, size_t kept)
 {
     size_t dhidden = s->tokens * m->config.end_width * sizeof(float);
-    struct work_bytes beside = {.held = dhidden + d->ops->backward_bytes()};
+    struct work_bytes beside = {.held = dhidden};
     return work_bytes_add(pass_bytes(d, m, s, kept), beside);
 }
 

@@ -232,11 +232,7 @@ case_loop-reinforce-step() { loop_case reinforce-step; }
 # Prints the reason where the library that called is at fault: $1, what was found; $2, the call with its
 # callers, and what was said.
 exception() {
-    if [[ $2 == *libgfortran.so* && $2 == *'Operating system error: Cannot allocate memory'* ]]; then
-        echo 'the constructor of libgfortran, which OpenBLAS brings, prints its own two lines and exits'
-    elif [[ $2 == *'cannot create shared object descriptor'* ]]; then
+    if [[ $2 == *'cannot create shared object descriptor'* ]]; then
         echo 'the loader of libraries does not say that it was memory'
-    elif [[ $1 == 'status 139' && $2 == *sgemm_small_kernel* ]]; then
-        echo 'small products of OpenBLAS do not look whether malloc gave them anything'
     fi
 }

@@ -501,27 +501,15 @@ static const char *fenced_kernels(const struct device *d)
     return ops_cpu.kernels(d);
 }
 
-static int fenced_backward_open(struct device *d, struct err *e)
-{
-    return ops_cpu.backward_open(d, e);
-}
-
 static size_t fenced_scratch_bytes(const struct device *d, const struct scratch_shape *s)
 {
     return ops_cpu.scratch_bytes(d, s);
 }
 
-static size_t fenced_backward_bytes(void)
-{
-    return ops_cpu.backward_bytes();
-}
-
 static const struct ops fenced_ops = {
     .name = "fenced",
     .kernels = fenced_kernels,
-    .backward_open = fenced_backward_open,
     .scratch_bytes = fenced_scratch_bytes,
-    .backward_bytes = fenced_backward_bytes,
     .embed = fenced_embed,
     .embed_backward = fenced_embed_backward,
     .linear = fenced_linear,

@@ -334,6 +334,59 @@ static void narrow_products(void)
     }
 }
 
+// A whole panel's product has the bits of tile_product on each of its halves, and writes no more
+// than its lanes.
+static void panel_products(void)
+{
+    enum { DEEP = 600, LDA = 2 * LANES + 5, LDC = 2 * LANES + 3 };
+    kit_begin(9);
+    float *a = normals(DEEP * LDA, 1), *b = normals(DEEP * TILE_MAX, 1);
+    for (size_t i = 0; i < 24 * kernels->tile; i++) {
+        const struct arithmetic *o = &kernels->plain;
+        size_t rows = 1 + i / 24, depth = ONE_OF(1, 2, 17, 255, 256, 257, 512, 600), wrong = 0;
+        size_t lanes = i & 1 ? LANES : o->lanes, along = i >> 1 & 1;
+        int add = (int)(i >> 2 & 1);
+        size_t n_stride = along ? DEEP : 1, k_stride = along ? 1 : TILE_MAX;
+        float expected[LDC * TILE_MAX], c[LDC * TILE_MAX];
+        for (size_t n = 0; n < LDC * TILE_MAX; n++)
+            expected[n] = c[n] = (float)rng_normal(&rng);
+        for (size_t half = 0; half < lanes; half += LANES)
+            kernels->tile_product(rows, depth, a + half, LDA, b, n_stride, k_stride,
+                                  expected + half, LDC, add);
+        o->product(rows, lanes, depth, a, LDA, b, n_stride, k_stride, c, LDC, add);
+        for (size_t n = 0; n < LDC * TILE_MAX; n++)
+            wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
+        CHECK(wrong == 0);
+    }
+}
+
+// Panels from rows, of each type: every number in its place, zeros beside them.
+static void panels_across(void)
+{
+    enum { DEEP = 9, PITCH = 103, MOST = 100 };
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64};
+    const struct arithmetic *o = &kernels->plain;
+    kit_begin(11);
+    float *rows = normals(DEEP * PITCH, 1), *value = zeros(DEEP * PITCH);
+    void *stored = kit_alloc(DEEP * PITCH, sizeof(double));
+    for (size_t i = 0; i < 200; i++) {
+        enum dtype type = types[i % 4];
+        size_t depth = 1 + i % DEEP, n = 1 + rng_below(&rng, MOST), lanes = i % 3 ? o->lanes : MOST;
+        size_t apart = depth * lanes, panels = (n + lanes - 1) / lanes, wrong = 0;
+        float *to = zeros(panels * apart + 1);
+        for (size_t at = 0; at <= panels * apart; at++)
+            to[at] = 7;
+        dtype_from_f32(stored, rows, type, DEEP * PITCH);
+        dtype_to_f32(value, stored, type, DEEP * PITCH);
+        o->across(to, lanes, apart, stored, PITCH, type, depth, n);
+        for (size_t at = 0; at < panels * apart; at++) {
+            size_t k = at % apart / lanes, c = at / apart * lanes + at % lanes;
+            wrong += to[at] != (c < n ? value[k * PITCH + c] : 0);
+        }
+        CHECK(wrong == 0 && to[panels * apart] == 7);
+    }
+}
+
 // Few rows have the bits of tile_product, whatever the type of the weights and the depth; and what
 // stands beside the results stays.
 static void skinny_products(void)
@@ -362,7 +415,7 @@ static void skinny_products(void)
             kernels->transpose(side, LANES, w + o * PITCH, PITCH, LANES, depth);
             kernels->tile_product(rows, depth, side, LANES, x, DEEP, 1, expected + o, LDC, 0);
         }
-        kernels->skinny(rows, depth, turned, stored, type, PITCH, c, LDC);
+        kernels->plain.skinny(rows, depth, turned, stored, type, PITCH, c, LDC);
         for (size_t n = 0; n < LDC * rows; n++)
             wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
         CHECK(wrong == 0);
@@ -433,11 +486,11 @@ static void widens(void)
 
 static void transposes(void)
 {
-    enum { FROM = 23, TO = 29 };
+    enum { FROM = 41, TO = 43 };
     kit_begin(5);
     float *from = normals(FROM * FROM, 1), *to = zeros(TO * TO);
-    for (size_t rows = 0; rows <= 21; rows++)
-        for (size_t columns = 0; columns <= 21; columns++) {
+    for (size_t rows = 0; rows <= 37; rows++)
+        for (size_t columns = 0; columns <= 37; columns++) {
             memset(to, 0, TO * TO * sizeof *to);
             kernels->transpose(to, TO, from, FROM, rows, columns);
             for (size_t c = 0; c < TO; c++)
@@ -525,6 +578,8 @@ static void tests_of_set(void)
     run_named("tanh is accurate", tanh_is_accurate);
     run_named("activations are accurate", activations_are_accurate);
     run_named("tiles", tiles);
+    run_named("products of panels", panel_products);
+    run_named("panels of rows", panels_across);
     run_named("tiles over blocks", block_tiles);
     run_named("scores over blocks", block_scores);
     run_named("half panels", narrow_products);

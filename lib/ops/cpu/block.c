@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "ops/cpu/block.h"
+#include "base/thread.h"
 
 #include <string.h>
 
 enum {
     ROWS = 264,    // of a block: a multiple of every tile
     COLUMNS = 192, // a multiple of every panel
-    DEPTH = 512,   // whose pairs are made at a time: a multiple of SLICE
+    WORDS = 256,   // whose operands are made at a time: whole slices
 };
 
 static size_t round_up(size_t size, size_t unit)
@@ -14,8 +15,7 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-// Cuts `size` into pieces of about `most`, but not more, multiples of `unit`; depends on the shape
-// alone.
+// Cuts `size` into pieces of about `most`, but not more, multiples of `unit`.
 static size_t piece(size_t size, size_t most, size_t unit)
 {
     size_t pieces = (size + most - 1) / most;
@@ -24,60 +24,87 @@ static size_t piece(size_t size, size_t most, size_t unit)
 
 size_t block_cut(struct block_product *p)
 {
-    p->row_piece = piece(p->rows, ROWS, p->kernels->tile);
-    p->column_piece = piece(p->columns, COLUMNS, p->kernels->pair_lanes);
+    size_t tile = p->kernels->tile, most = ROWS, blocks;
+    p->column_piece = piece(p->columns, COLUMNS, p->arithmetic->lanes);
     p->column_pieces = (p->columns + p->column_piece - 1) / p->column_piece;
-    return (p->rows + p->row_piece - 1) / p->row_piece * p->column_pieces;
+    do { // smaller ones where there are too few for all threads
+        p->row_piece = piece(p->rows, most, tile);
+        blocks = (p->rows + p->row_piece - 1) / p->row_piece * p->column_pieces;
+        most /= 2;
+    } while (blocks < 3 * (size_t)threads_count() && most >= 4 * tile);
+    return blocks;
 }
 
-size_t block_floats(const struct kernels *k)
+size_t block_floats(void)
 {
-    return ROWS * COLUMNS + (ROWS + COLUMNS) * DEPTH / 2 * k->pair_words;
+    return ROWS * COLUMNS + (ROWS + COLUMNS) * WORDS;
 }
 
 struct block_item {
     const struct block_product *p;
     size_t row, rows, column, columns;
-    float *sum; // [rows][COLUMNS]
-    float *a;   // [panel][words][lanes]
-    float *b;   // [rows][words], or across [words][rows]
+    float *sum;   // [rows][COLUMNS]
+    float *a, *b; // work space for the operands of some of the sums
+    // Them, there or where they lie: panel c / lanes of a is at panels + c * apart, its rows every
+    // pitch; b(r, k) at rows_of_b + r * n_stride + k * k_stride.
+    const float *panels, *rows_of_b;
+    size_t apart, pitch, n_stride, k_stride;
 };
 
-// The operands of the sums k .. k+depth-1.
-static void round_operands(const struct block_item *i, size_t k, size_t depth)
+// A copy of a pays where many rows meet it.
+static void take_panels(struct block_item *i, size_t k, size_t depth, size_t words)
 {
     const struct block_product *p = i->p;
-    const struct kernels *kernels = p->kernels;
-    size_t lanes = kernels->pair_lanes, words = words_of(kernels, depth);
-    const char *a = (const char *)p->a + k * p->a_pitch * dtype_size(p->a_type);
-    for (size_t c = 0; c < i->columns; c += lanes)
-        kernels->round_across(i->a + c * words, lanes, a + (i->column + c) * dtype_size(p->a_type),
-                              p->a_pitch, p->a_type, depth,
-                              i->columns - c < lanes ? i->columns - c : lanes);
-    if (p->across)
-        kernels->round_across(i->b, i->rows, p->b + k * p->b_pitch + i->row, p->b_pitch, DTYPE_F32,
-                              depth, i->rows);
-    else
+    const struct arithmetic *o = p->arithmetic;
+    size_t lanes = o->lanes, step = p->a_pitch * dtype_size(p->a_type);
+    const char *from = (const char *)p->a + k * step + i->column * dtype_size(p->a_type);
+    if (i->rows <= p->kernels->tile && i->columns % lanes == 0 && words_as_they_lie(o, p->a_type) &&
+        o->step == 1) {
+        i->panels = (const float *)from;
+        i->apart = 1;
+        i->pitch = p->a_pitch;
+        return;
+    }
+    o->across(i->a, lanes, words * lanes, from, p->a_pitch, p->a_type, depth, i->columns);
+    i->panels = i->a;
+    i->apart = words;
+    i->pitch = lanes;
+}
+
+static void take_rows(struct block_item *i, size_t k, size_t depth, size_t words)
+{
+    const struct block_product *p = i->p;
+    const struct arithmetic *o = p->arithmetic;
+    const float *from = p->b + (p->across ? k * p->b_pitch + i->row : i->row * p->b_pitch + k);
+    i->rows_of_b = i->b;
+    i->n_stride = p->across ? 1 : words;
+    i->k_stride = p->across ? i->rows : 1;
+    if (p->across) {
+        o->across(i->b, i->rows, 0, from, p->b_pitch, DTYPE_F32, depth, i->rows);
+    } else if (words_as_they_lie(o, DTYPE_F32)) {
+        i->rows_of_b = from;
+        i->n_stride = p->b_pitch;
+    } else {
         for (size_t r = 0; r < i->rows; r++)
-            kernels->round_row(i->b + r * words, p->b + (i->row + r) * p->b_pitch + k, DTYPE_F32,
-                               depth);
+            o->row(i->b + r * words, from + r * p->b_pitch, DTYPE_F32, depth);
+    }
 }
 
 // Adds what the operands make to the sums, a slice after the other.
 static void add_products(const struct block_item *i, size_t depth, int add)
 {
-    const struct kernels *k = i->p->kernels;
-    size_t lanes = k->pair_lanes, words = words_of(k, depth), slice = words_of(k, SLICE);
-    size_t n_stride = i->p->across ? 1 : words, k_stride = i->p->across ? i->rows : 1;
+    const struct arithmetic *o = i->p->arithmetic;
+    size_t tile = i->p->kernels->tile, lanes = o->lanes;
+    size_t words = words_of(o, depth), slice = words_of(o, SLICE);
     for (size_t begin = 0; begin < words; begin += slice, add = 1) {
         size_t count = words - begin < slice ? words - begin : slice;
         for (size_t c = 0; c < i->columns; c += lanes) {
-            const float *a = i->a + c * words + begin * lanes;
+            const float *a = i->panels + c * i->apart + begin * i->pitch;
             size_t wide = i->columns - c <= LANES ? LANES : lanes;
-            for (size_t r = 0; r < i->rows; r += k->tile)
-                k->pair_product(i->rows - r < k->tile ? i->rows - r : k->tile, wide, count, a,
-                                lanes, i->b + r * n_stride + begin * k_stride, n_stride, k_stride,
-                                i->sum + r * COLUMNS + c, COLUMNS, add);
+            for (size_t r = 0; r < i->rows; r += tile)
+                o->product(i->rows - r < tile ? i->rows - r : tile, wide, count, a, i->pitch,
+                           i->rows_of_b + r * i->n_stride + begin * i->k_stride, i->n_stride,
+                           i->k_stride, i->sum + r * COLUMNS + c, COLUMNS, add);
         }
     }
 }
@@ -105,10 +132,12 @@ void block_make(const struct block_product *p, size_t number, float *work)
     i.column = number % p->column_pieces * p->column_piece;
     i.columns = p->columns - i.column < p->column_piece ? p->columns - i.column : p->column_piece;
     i.a = i.sum + ROWS * COLUMNS;
-    i.b = i.a + COLUMNS * DEPTH / 2 * p->kernels->pair_words;
-    for (size_t k = 0; k < p->depth; k += DEPTH) {
-        size_t depth = p->depth - k < DEPTH ? p->depth - k : DEPTH;
-        round_operands(&i, k, depth);
+    i.b = i.a + COLUMNS * WORDS;
+    size_t most = WORDS / p->arithmetic->words * p->arithmetic->step;
+    for (size_t k = 0; k < p->depth; k += most) {
+        size_t depth = p->depth - k < most ? p->depth - k : most;
+        take_panels(&i, k, depth, words_of(p->arithmetic, depth));
+        take_rows(&i, k, depth, words_of(p->arithmetic, depth));
         add_products(&i, depth, k > 0);
     }
     store_sums(&i);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Products that sum over rows of their right side, cut into blocks that fit the second-level cache:
+// Products that sum over rows of their right side, in fp32 or of operands rounded to bf16, cut into
+// blocks that fit the second-level cache:
 //
 //   out[r][c] = or += sum over k < depth of b(r, k) * a[k][c], c < columns
 //
@@ -12,6 +13,7 @@
 
 struct block_product {
     const struct kernels *kernels;
+    const struct arithmetic *arithmetic;
     size_t rows, columns, depth;
     const void *a; // [depth][a_pitch]
     enum dtype a_type;
@@ -26,10 +28,11 @@ struct block_product {
     size_t row_piece, column_piece, column_pieces; // block_cut's
 };
 
-// Cuts the product; returns the number of blocks.
+// Cuts the product for the threads there are; returns the number of blocks. No bit depends on the
+// cut.
 size_t block_cut(struct block_product *p);
 // Makes a block, with work space of block_floats() floats.
 void block_make(const struct block_product *p, size_t number, float *work);
-size_t block_floats(const struct kernels *k);
+size_t block_floats(void);
 
 #endif

@@ -2,7 +2,6 @@
 // The CPU backend: its table, and the operations that need no file of their own.
 #include "ops/cpu/cpu.h"
 #include "base/thread.h"
-#include "ops/cpu/blas.h"
 #include "ops/host.h"
 
 #include <assert.h>
@@ -671,24 +670,19 @@ static int cpu_divergence_backward(struct device *d, const struct divergence *v,
 }
 
 // AVX2 and AVX-512 add in the same order, with fused multiply-add: the same bits, with the
-// instruction for pairs of bf16 or without. Training depends
-// on OpenBLAS's loops too.
+// instruction for pairs of bf16 or without.
 static const char *cpu_class(const struct device *d)
 {
     static char text[64];
-    const char *blas = blas_core();
-    snprintf(text, sizeof text, "%s%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
-             d->products == PRODUCTS_BF16 ? ", bf16 products" : "", blas ? ", OpenBLAS " : "",
-             blas ? blas : "");
+    snprintf(text, sizeof text, "%s%s", d->backend == &kernels_base ? "plain" : "fma",
+             d->products == PRODUCTS_BF16 ? ", bf16 products" : "");
     return text;
 }
 
 // A product and attention do not work at the same time.
 static size_t cpu_scratch_bytes(const struct device *d, const struct scratch_shape *s)
 {
-    size_t linear = d->products == PRODUCTS_BF16
-                        ? cpu_linear_bf16_scratch(cpu_kernels(d), s->rows, s->depth)
-                        : cpu_linear_scratch(s->rows, s->depth, s->widens);
+    size_t linear = cpu_linear_scratch(d, s->rows, s->depth);
     size_t attention = cpu_attention_scratch(s->longest, s->head_dim, 0);
     size_t back = s->backward ? cpu_attention_scratch(s->longest, s->head_dim, 1) : 0;
     size_t most = attention > back ? attention : back;
@@ -701,9 +695,7 @@ const struct ops ops_cpu = {
     .embed_backward = cpu_embed_backward,
     .linear = cpu_linear,
     .kernels = cpu_class,
-    .backward_open = cpu_backward_open,
     .scratch_bytes = cpu_scratch_bytes,
-    .backward_bytes = blas_bytes,
     .linear_backward = cpu_linear_backward,
     .attention_store = cpu_attention_store,
     .attention = cpu_attention,

@@ -11,6 +11,13 @@ static inline const struct kernels *cpu_kernels(const struct device *d)
     return d->backend;
 }
 
+// Those of the device's products.
+static inline const struct arithmetic *cpu_arithmetic(const struct device *d)
+{
+    const struct kernels *k = d->backend;
+    return d->products == PRODUCTS_BF16 ? &k->pairs : &k->plain;
+}
+
 // Items of `cost` elements each that make a chunk worth handing to a thread.
 static inline size_t cpu_grain(size_t cost)
 {
@@ -26,19 +33,11 @@ const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, st
 MUST_CHECK int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out,
                           size_t count, struct err *e);
 // What these take of scratch.
-size_t cpu_linear_scratch(size_t rows, size_t depth, int widens);
-size_t cpu_linear_bf16_scratch(const struct kernels *k, size_t rows, size_t depth);
+size_t cpu_linear_scratch(const struct device *d, size_t rows, size_t depth);
 size_t cpu_attention_scratch(size_t longest, size_t head_dim, int backward);
-MUST_CHECK int cpu_backward_open(struct device *d, struct err *e);
 MUST_CHECK int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy,
                                    const float *x, size_t n, const struct tensor *w,
                                    const struct tensor *bias, struct err *e);
-// The same products of operands rounded to bf16.
-MUST_CHECK int cpu_linear_bf16(struct device *d, const float *x, size_t n, const struct linear *out,
-                               size_t count, struct err *e);
-MUST_CHECK int cpu_linear_backward_bf16(struct device *d, float *dx, int add, const float *dy,
-                                        const float *x, size_t n, const struct tensor *w,
-                                        struct err *e);
 MUST_CHECK int cpu_attention_store(struct device *d, const struct attention *a, const float *k,
                                    const float *v, struct err *e);
 MUST_CHECK int cpu_attention(struct device *d, const struct attention *a, float *out,

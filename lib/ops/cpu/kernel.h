@@ -24,6 +24,31 @@ struct blocked {
     size_t stride, rows, dim;
 };
 
+// How products compute, and how their operands lie. Along a sum, `step` neighbours are `words` words of 32 bits, which are
+// kept in floats: a number is one word in fp32; of numbers rounded to bf16, a pair of neighbours is
+// one word or two (kernel_bf16.inc). Sums run in order, in slices.
+struct arithmetic {
+    size_t step, words;
+    size_t lanes; // of a panel: LANES or 2 * LANES
+    // to[words] = from[0 .. n) as words, zeros beside the last where n is no multiple of `step`.
+    void (*row)(float *to, const void *from, enum dtype type, size_t n);
+    // Panels of `lanes` columns, `apart` floats from one to the next: to[words][lanes] = the words
+    // of from[depth][n], rows of zeros beside the last, and zeros beside column n - 1.
+    void (*across)(float *to, size_t lanes, size_t apart, const void *from, size_t pitch,
+                   enum dtype type, size_t depth, size_t n);
+    // As tile_product over words; c has `lanes` columns: LANES or those of a panel. One of n_stride
+    // and k_stride is 1.
+    void (*product)(size_t rows, size_t lanes, size_t words, const float *a, size_t lda,
+                    const float *b, size_t n_stride, size_t k_stride, float *c, size_t ldc,
+                    int add);
+    // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k][r] * w[o * pitch +
+    // k], r < rows <= tile, where x[k][r] is word r of row k of x[words][rows]: the sums of
+    // `product`, in the same order. The weights are F32, F16 or BF16 (pairs: BF16), and each is
+    // read once.
+    void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
+                   size_t pitch, float *c, size_t ldc);
+};
+
 struct kernels {
     const char *name;
     size_t tile; // rows on the broadcast side that fill the registers; <= TILE_MAX
@@ -47,30 +72,9 @@ struct kernels {
     // is 1. The products of a block are summed before they join the total.
     void (*narrow)(size_t rows, size_t depth, const struct blocked *a, size_t column,
                    const float *b, size_t n_stride, size_t k_stride, float *c, int add);
-    // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k * rows + r] *
-    // w[o * pitch + k], r < rows <= tile: the sums of tile_product, in the same order. The weights
-    // are F32, F16 or BF16, and each is read once.
-    void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
-                   size_t pitch, float *c, size_t ldc);
-    // Products of operands rounded to bf16, to nearest even; subnormal numbers count as zeros.
-    // Neighbours along the sum are a pair, of pair_words words of 32 bits (kernel_bf16.inc), which
-    // are kept in floats and only moved there.
-    size_t pair_words; // 1 or 2
-    size_t pair_lanes; // of a panel: LANES or 2 * LANES
-    // to[words] = from[0 .. n) as pairs, a zero beside the last where n is odd.
-    void (*round_row)(float *to, const void *from, enum dtype type, size_t n);
-    // to[words][lanes] = the pairs of rows 2k and 2k + 1 of from[depth][n], a row of zeros beside
-    // the last where depth is odd; zeros from lane n on.
-    void (*round_across)(float *to, size_t lanes, const void *from, size_t pitch, enum dtype type,
-                         size_t depth, size_t n);
-    // As tile_product over words; c has `lanes` columns: LANES or pair_lanes. One of n_stride and
-    // k_stride is 1.
-    void (*pair_product)(size_t rows, size_t lanes, size_t words, const float *a, size_t lda,
-                         const float *b, size_t n_stride, size_t k_stride, float *c, size_t ldc,
-                         int add);
-    // As skinny, for weights that are BF16: x[word * rows + r] are words.
-    void (*skinny_pairs)(size_t rows, size_t depth, const float *x, const void *w, size_t pitch,
-                         float *c, size_t ldc);
+    struct arithmetic plain; // fp32
+    // Rounded to bf16, to nearest even; subnormal numbers count as zeros.
+    struct arithmetic pairs;
     // to[c * to_stride + r] = from[r * from_stride + c]
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride,
                       size_t rows, size_t columns);
@@ -128,10 +132,16 @@ struct kernels {
                    const float *angle, float sign);
 };
 
-// Words of the pairs of `depth` neighbours.
-static inline size_t words_of(const struct kernels *k, size_t depth)
+// Words of `depth` neighbours.
+static inline size_t words_of(const struct arithmetic *o, size_t depth)
 {
-    return (depth + 1) / 2 * k->pair_words;
+    return (depth + o->step - 1) / o->step * o->words;
+}
+
+// Whether rows of this type are words as they lie.
+static inline int words_as_they_lie(const struct arithmetic *o, enum dtype type)
+{
+    return o->step == 1 ? type == DTYPE_F32 : o->words == 1 && type == DTYPE_BF16;
 }
 
 extern const struct kernels kernels_base;

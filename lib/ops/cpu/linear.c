@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Matrix products. Forward: own tiles, because a library's product chooses its kernel by the shape
-// of the batch and so gives a row other bits in other company; and because a few rows (sampling)
-// must stream the weights once, in place, without packing them.
+// Matrix products, in fp32 or of operands rounded to bf16; sums are fp32. Own loops, because a
+// library's product chooses its kernel by the shape of the batch, and so gives a row other bits in
+// other company. Here a row's bits depend neither on its company nor on how the weights lie. Few
+// rows read the weights once, as they lie; more of them stand in panels that the weights pass, made
+// operands once an item where they are not.
 #include "base/thread.h"
+#include "ops/cpu/block.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/linear_item.h"
 
@@ -10,251 +13,253 @@
 #include <string.h>
 
 enum {
-    PANEL_BYTES = 192 * 1024, // of x that stay in the second-level cache while weights pass
-    TURNED_ROWS = 480,        // of x in an item of transposed weights
-    TURNED_STEP = 48,         // of them at a time: a multiple of every tile
+    PANEL_BYTES = 512 * 1024, // of x that an item's weights pass: a part of the second-level cache
+    PANELS = 8,               // that they pass, at most
+    TURN_WORDS = 64,          // of a row that are turned at a time
 };
 
-struct pack {
-    const struct kernels *kernels;
-    const float *x;
-    float *panels; // [panel][depth][16]
-    size_t n, depth;
-};
-
-static void pack_panels(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct pack *p = arg;
-    for (size_t panel = begin; panel < end; panel++) {
-        float *out = p->panels + panel * p->depth * LANES;
-        size_t rows = p->n - panel * LANES;
-        if (rows > LANES)
-            rows = LANES;
-        if (rows < LANES)
-            memset(out, 0, p->depth * LANES * sizeof *out);
-        const float *in = p->x + panel * LANES * p->depth;
-        p->kernels->transpose(out, LANES, in, p->depth, rows, p->depth);
-    }
-}
-
-// How an output is cut into items.
-struct cut {
-    size_t rows, columns; // blocks of rows and of columns
-    size_t height, width; // rows and columns of a block
-    int skinny;           // few rows, with weights that the loops read as they lie
-};
-
+// What one call makes, and the operands that its items share.
 struct product {
     const struct kernels *kernels;
-    const float *x, *panels;
-    const float *turned; // x as [depth][n], where rows are few
-    size_t n, depth;
+    const struct arithmetic *arithmetic;
+    const float *x;
     const struct linear *out;
-    struct cut cut[LINEAR_MAX];
-    float *wide; // [threads][COLUMNS][depth] for weights that are not used where they lie
+    size_t n, depth, words, panels;
+    float *panel;  // [panels][words][lanes]
+    float *turned; // [words][n] of few rows
+    struct product_part {
+        enum { ALONG, ACROSS, SKINNY } kind;
+        size_t items, columns, height; // columns: items side by side; height: rows of an item
+        struct block_product block;    // of ACROSS
+    } part[LINEAR_MAX];
+    float *work;   // [threads][floats]
+    size_t floats; // work space of a thread
 };
 
-// c [columns][16] = w [columns, depth] times a panel. Slices of the depth pass one by one where
-// that keeps the panel's part in the first-level cache; the sums are the same either way.
-static void multiply_panel(const struct product *p, const float *panel, const float *w,
-                           size_t pitch, size_t columns, size_t slice, float *c)
+// A panel of x, turned so that the rows stand side by side.
+static void fill_panel(const struct product *p, size_t panel)
 {
-    const struct kernels *k = p->kernels;
-    for (size_t begin = 0; begin == 0 || begin < p->depth; begin += slice) {
-        size_t depth = p->depth - begin < slice ? p->depth - begin : slice;
-        for (size_t i = 0; i < columns; i += k->tile) {
-            size_t rows = columns - i < k->tile ? columns - i : k->tile;
-            k->tile_product(rows, depth, panel + begin * LANES, LANES, w + i * pitch + begin, pitch,
-                            1, c + i * LANES, LANES, begin > 0);
+    const struct arithmetic *o = p->arithmetic;
+    size_t lanes = o->lanes, first = panel * lanes, step = TURN_WORDS / o->words * o->step;
+    size_t rows = p->n - first < lanes ? p->n - first : lanes;
+    float *out = p->panel + first * p->words;
+    float part[2 * LANES * TURN_WORDS];
+    if (rows < lanes)
+        memset(out, 0, p->words * lanes * sizeof *out);
+    if (words_as_they_lie(o, DTYPE_F32)) {
+        p->kernels->transpose(out, lanes, p->x + first * p->depth, p->depth, rows, p->depth);
+        return;
+    }
+    for (size_t at = 0; at < p->depth; at += step) {
+        size_t count = p->depth - at < step ? p->depth - at : step;
+        for (size_t r = 0; r < rows; r++)
+            o->row(part + r * TURN_WORDS, p->x + (first + r) * p->depth + at, DTYPE_F32, count);
+        p->kernels->transpose(out + at / o->step * o->words * lanes, lanes, part, TURN_WORDS, rows,
+                              words_of(o, count));
+    }
+}
+
+static void fill_panels(void *arg, size_t begin, size_t end, int worker)
+{
+    for (size_t i = begin; i < end; i++)
+        fill_panel(arg, i);
+}
+
+// w [columns][*pitch words] = the item's weights: as they lie, or made in its work space.
+static const float *item_weights(const struct product *p, const struct linear_item *i,
+                                 size_t *pitch, float *work)
+{
+    const struct tensor *t = &i->out->w;
+    size_t apart = tensor_pitch(t), size = dtype_size(t->type);
+    const char *from = (const char *)t->data + i->column * apart * size;
+    if (words_as_they_lie(p->arithmetic, t->type) && p->depth % p->arithmetic->step == 0 &&
+        apart % p->arithmetic->step == 0) {
+        *pitch = apart / p->arithmetic->step;
+        return (const float *)from;
+    }
+    *pitch = p->words;
+    for (size_t c = 0; c < i->columns; c++)
+        p->arithmetic->row(work + c * p->words, from + c * apart * size, t->type, p->depth);
+    return work;
+}
+
+static void along_item(const struct product *p, const struct linear_item *i, float *work)
+{
+    const struct arithmetic *of = p->arithmetic;
+    size_t tile = p->kernels->tile, lanes = of->lanes, pitch, slice = words_of(of, SLICE);
+    const float *w = item_weights(p, i, &pitch, work);
+    float sum[PANELS][COLUMNS * 2 * LANES], (*c)[COLUMNS * 2 * LANES];
+    // Slice by slice, so that a slice of the weights is near while all panels meet it.
+    for (size_t begin = 0; begin < p->words; begin += slice) {
+        size_t words = p->words - begin < slice ? p->words - begin : slice;
+        c = sum;
+        for (size_t r = 0; r < i->rows; r += lanes, c++) {
+            const float *panel = p->panel + (i->row + r) * p->words + begin * lanes;
+            for (size_t o = 0; o < i->columns; o += tile)
+                of->product(i->columns - o < tile ? i->columns - o : tile,
+                            i->rows - r <= LANES ? LANES : lanes, words, panel, lanes,
+                            w + o * pitch + begin, pitch, 1, *c + o * lanes, lanes, begin > 0);
         }
     }
+    c = sum;
+    for (size_t r = 0; r < i->rows; r += lanes, c++)
+        linear_store_panel(p->kernels, i, *c, lanes, i->row + r,
+                           i->rows - r < lanes ? i->rows - r : lanes);
 }
 
-// Weights [out, in]: x lies in panels, and the weights are read as they lie.
-static void panel_item(const struct product *p, const struct linear_item *i, float *wide)
+// The last item begins before its own columns where those are too few.
+static void skinny_item(const struct product *p, const struct linear_item *i)
 {
     const struct tensor *t = &i->out->w;
-    size_t pitch = tensor_pitch(t), size = dtype_size(t->type);
-    const char *from = (const char *)t->data + i->column * pitch * size;
-    const float *w = (const float *)from;
-    if (t->type != DTYPE_F32) {
-        if (pitch == p->depth)
-            p->kernels->widen(wide, from, t->type, i->columns * p->depth);
-        else
-            for (size_t r = 0; r < i->columns; r++)
-                p->kernels->widen(wide + r * p->depth, from + r * pitch * size, t->type, p->depth);
-        w = wide;
-        pitch = p->depth;
-    }
-    float c[COLUMNS * LANES];
-    for (size_t r = 0; r < i->rows; r += LANES) {
-        const float *a = p->panels + (i->row + r) * p->depth;
-        // The first panel meets weights that come from memory: row after row, as they lie.
-        multiply_panel(p, a, w, pitch, i->columns, r == 0 ? p->depth : SLICE, c);
-        linear_store_panel(p->kernels, i, c, LANES, i->row + r,
-                           i->rows - r < LANES ? i->rows - r : LANES);
-    }
-}
-
-// wide [depth][COLUMNS] = `i`'s columns of weights [in, out] as fp32, zeros beside them.
-static void gather_columns(const struct product *p, const struct linear_item *i, float *wide,
-                           const char *from, size_t pitch)
-{
-    enum { AHEAD = 8 };
-    enum dtype type = i->out->w.type;
-    size_t step = pitch * dtype_size(type);
-    if (i->columns < COLUMNS)
-        memset(wide, 0, p->depth * COLUMNS * sizeof *wide);
-    for (size_t r = 0; r < p->depth; r++) {
-        for (size_t line = 0; line < COLUMNS * dtype_size(type); line += 64)
-            __builtin_prefetch((const char *)((uintptr_t)from + (r + AHEAD) * step + line), 0, 2);
-        if (type == DTYPE_F32 && i->columns == COLUMNS)
-            memcpy(wide + r * COLUMNS, from + r * step, COLUMNS * sizeof *wide);
-        else
-            p->kernels->widen(wide + r * COLUMNS, from + r * step, type, i->columns);
-    }
-}
-
-// Weights [in, out] are panels themselves, and rows of x their other side: the same sums in the
-// same order. A few rows read the weights where they lie, more of them a copy.
-static void turned_item(const struct product *p, const struct linear_item *i, float *wide)
-{
-    const struct tensor *t = &i->out->w;
-    const struct kernels *k = p->kernels;
-    size_t pitch = tensor_pitch(t);
-    const char *from = (const char *)t->data + i->column * dtype_size(t->type);
-    const float *w = (const float *)from;
-    if (t->type != DTYPE_F32 || i->rows > k->tile || i->columns % LANES) {
-        gather_columns(p, i, wide, from, pitch);
-        w = wide;
-        pitch = COLUMNS;
-    }
-    float c[TURNED_STEP * COLUMNS];
-    for (size_t row = 0; row < i->rows; row += TURNED_STEP) {
-        size_t rows = i->rows - row < TURNED_STEP ? i->rows - row : TURNED_STEP;
-        const float *x = p->x + (i->row + row) * p->depth;
-        for (size_t begin = 0; begin == 0 || begin < p->depth; begin += SLICE) {
-            size_t depth = p->depth - begin < SLICE ? p->depth - begin : SLICE;
-            for (size_t column = 0; column < i->columns; column += LANES)
-                for (size_t r = 0; r < rows; r += k->tile)
-                    k->tile_product(rows - r < k->tile ? rows - r : k->tile, depth,
-                                    w + begin * pitch + column, pitch, x + r * p->depth + begin,
-                                    p->depth, 1, c + r * COLUMNS + column, COLUMNS, begin > 0);
-        }
-        linear_store_rows(k, i, c, COLUMNS, i->row + row, rows);
-    }
-}
-
-// Few rows: each weight is read once, as it lies. The last item begins before its own columns where
-// those are too few.
-static void skinny_item(const struct product *p, const struct linear_item *i, float *wide)
-{
-    const struct tensor *t = &i->out->w;
-    size_t pitch = tensor_pitch(t), missing = SKINNY_COLUMNS - i->columns;
-    const char *from = (const char *)t->data + (i->column - missing) * pitch * dtype_size(t->type);
+    size_t pitch = tensor_pitch(t), step = pitch * dtype_size(t->type);
+    size_t missing = SKINNY_COLUMNS - i->columns;
+    const char *from = (const char *)t->data + (i->column - missing) * step;
     float c[TILE_MAX * SKINNY_COLUMNS];
     for (size_t at = 0; at < SKINNY_COLUMNS; at += BLOCK)
-        p->kernels->skinny(i->rows, p->depth, p->turned, from + at * pitch * dtype_size(t->type),
-                           t->type, pitch, c + at, SKINNY_COLUMNS);
+        p->arithmetic->skinny(i->rows, p->depth, p->turned, from + at * step, t->type, pitch,
+                              c + at, SKINNY_COLUMNS);
     linear_store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
 }
 
-static const float *turn_rows(struct device *d, const float *x, size_t n, size_t depth,
-                              struct err *e)
+static void make_item(const struct product *p, size_t number, int worker)
 {
-    if (n == 1)
-        return x;
-    float *turned = arena_alloc(&d->scratch, n, depth * sizeof(float), e);
-    if (turned)
-        cpu_kernels(d)->transpose(turned, n, x, depth, n, depth);
-    return turned;
-}
-
-static void product_item(const struct product *p, size_t number, int worker)
-{
-    const struct cut *cut = p->cut;
-    while (number >= cut->rows * cut->columns) {
-        number -= cut->rows * cut->columns;
-        cut++;
+    const struct product_part *part = p->part;
+    float *work = p->work + (size_t)worker * p->floats;
+    while (number >= part->items)
+        number -= part++->items;
+    if (part->kind == ACROSS) {
+        block_make(&part->block, number, work);
+        return;
     }
-    const struct linear *out = &p->out[cut - p->cut];
-    struct linear_item i = linear_item_at(out, number / cut->columns * cut->height, cut->height,
-                                          p->n, number % cut->columns * cut->width, cut->width);
-    float *wide = p->wide ? p->wide + (size_t)worker * COLUMNS * p->depth : NULL;
-    (cut->skinny ? skinny_item : out->w.transposed ? turned_item : panel_item)(p, &i, wide);
+    size_t width = part->kind == SKINNY ? SKINNY_COLUMNS : COLUMNS;
+    struct linear_item i =
+        linear_item_at(&p->out[part - p->part], number / part->columns * part->height, part->height,
+                       p->n, number % part->columns * width, width);
+    if (part->kind == SKINNY)
+        skinny_item(p, &i);
+    else
+        along_item(p, &i, work);
 }
 
-static void product_items(void *arg, size_t begin, size_t end, int worker)
+static void make_items(void *arg, size_t begin, size_t end, int worker)
 {
     for (size_t i = begin; i < end; i++)
-        product_item(arg, i, worker);
+        make_item(arg, i, worker);
 }
 
-static const float *make_panels(struct device *d, const float *x, size_t n, size_t depth,
-                                struct err *e)
+// Rows of few, turned so that those of a word stand side by side.
+static int turn_few(struct product *p, struct device *d, struct err *e)
 {
-    size_t panels = (n + LANES - 1) / LANES;
-    struct pack pack = {.kernels = cpu_kernels(d), .x = x, .n = n, .depth = depth};
-    pack.panels = arena_alloc(&d->scratch, panels * LANES, depth * sizeof(float), e);
-    if (pack.panels)
-        threads_for(panels, cpu_grain(depth * LANES), pack_panels, &pack);
-    return pack.panels;
+    float *rows = arena_alloc(&d->scratch, p->n * p->words, sizeof(float), e);
+    p->turned = arena_alloc(&d->scratch, p->n * p->words, sizeof(float), e);
+    if (!rows || !p->turned)
+        return -1;
+    for (size_t r = 0; r < p->n; r++)
+        p->arithmetic->row(rows + r * p->words, p->x + r * p->depth, DTYPE_F32, p->depth);
+    p->kernels->transpose(p->turned, p->n, rows, p->words, p->n, p->words);
+    return 0;
 }
 
-size_t cpu_linear_scratch(size_t rows, size_t depth, int widens)
+static int plan_across(struct product *p, struct product_part *part, const struct linear *o,
+                       struct device *d, struct err *e)
 {
-    size_t panels = (rows + LANES - 1) / LANES * LANES;
-    return (panels + (widens ? (size_t)threads_count() * COLUMNS : 0)) * depth * sizeof(float);
-}
-
-// How the product with w is cut; `block`: rows of x that stay in the cache.
-static struct cut cut_product(const struct kernels *k, const struct tensor *w, size_t n,
-                              size_t block)
-{
-    struct cut cut = {.height = w->transposed ? TURNED_ROWS : block, .width = COLUMNS};
-    // More than half a tile of rows is faster as a panel, unless that has to widen the weights.
-    size_t most = w->type == DTYPE_F32 ? k->tile / 2 : k->tile;
-    cut.skinny = n <= most && !w->transposed && w->type != DTYPE_F64 && w->rows >= SKINNY_COLUMNS;
-    if (cut.skinny) {
-        cut.height = n;
-        cut.width = SKINNY_COLUMNS;
+    float *bias = NULL;
+    if (o->bias.data) {
+        bias = arena_alloc(&d->scratch, o->w.rows, sizeof *bias, e);
+        if (!bias)
+            return -1;
+        p->kernels->widen(bias, o->bias.data, o->bias.type, o->w.rows);
     }
-    cut.columns = (w->rows + cut.width - 1) / cut.width;
-    cut.rows = (n + cut.height - 1) / cut.height;
-    return cut;
+    part->block = (struct block_product){.kernels = p->kernels,
+                                         .arithmetic = p->arithmetic,
+                                         .rows = p->n,
+                                         .columns = o->w.rows,
+                                         .depth = p->depth,
+                                         .a = o->w.data,
+                                         .a_type = o->w.type,
+                                         .a_pitch = tensor_pitch(&o->w),
+                                         .b = p->x,
+                                         .b_pitch = p->depth,
+                                         .out = o->y,
+                                         .out_pitch = o->w.rows,
+                                         .add = o->add,
+                                         .bias = bias};
+    part->items = block_cut(&part->block);
+    return 0;
+}
+
+// Whether the loops of few rows make the product. More than half a tile of rows is faster as a
+// panel, unless that has to make words of the weights first.
+static int few_rows(const struct product *p, const struct tensor *w)
+{
+    size_t tile = p->kernels->tile, most = w->type == DTYPE_F32 ? tile / 2 : tile;
+    if (p->n > most || w->rows < SKINNY_COLUMNS)
+        return 0;
+    return p->arithmetic->step == 1 ? w->type != DTYPE_F64 : w->type == DTYPE_BF16;
+}
+
+static void plan_rows(const struct product *p, struct product_part *part, const struct tensor *w)
+{
+    size_t lanes = p->arithmetic->lanes, high = PANEL_BYTES / (p->words * lanes * sizeof(float));
+    int few = few_rows(p, w);
+    size_t width = few ? SKINNY_COLUMNS : COLUMNS;
+    part->kind = few ? SKINNY : ALONG;
+    high = high < 1 ? 1 : high > PANELS ? PANELS : high;
+    part->height = few ? p->n : high * lanes;
+    part->columns = (w->rows + width - 1) / width;
+    part->items = (p->n + part->height - 1) / part->height * part->columns;
+}
+
+static size_t item_floats(size_t words)
+{
+    size_t block = block_floats();
+    return words * COLUMNS > block ? words * COLUMNS : block;
+}
+
+size_t cpu_linear_scratch(const struct device *d, size_t rows, size_t depth)
+{
+    const struct arithmetic *o = cpu_arithmetic(d);
+    size_t words = words_of(o, depth), panels = (rows + o->lanes - 1) / o->lanes * o->lanes;
+    return (panels * words + depth + (size_t)threads_count() * item_floats(words)) * sizeof(float);
 }
 
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
                struct err *e)
 {
-    const struct kernels *k = cpu_kernels(d);
+    const struct arithmetic *o = cpu_arithmetic(d);
     assert(count >= 1 && count <= LINEAR_MAX);
-    assert(COLUMNS % k->tile == 0 && TURNED_STEP % k->tile == 0);
     if (n == 0)
         return 0;
-    if (d->products == PRODUCTS_BF16)
-        return cpu_linear_bf16(d, x, n, out, count, e);
     struct arena_mark mark = arena_mark(&d->scratch);
-    size_t depth = out[0].w.cols, panels = (n + LANES - 1) / LANES, total = 0;
-    struct product p = {.kernels = k, .x = x, .n = n, .depth = depth, .out = out};
-    size_t block = PANEL_BYTES / (depth * LANES * sizeof(float));
-    block = (block < 1 ? 1 : block > panels ? panels : block) * LANES;
-    int widen = 0, plain = 0, skinny = 0;
+    struct product p = {.kernels = cpu_kernels(d), .arithmetic = o, .x = x, .n = n, .out = out};
+    size_t total = 0;
+    int along = 0, skinny = 0;
+    p.depth = out[0].w.cols;
+    p.words = words_of(o, p.depth);
+    p.panels = (n + o->lanes - 1) / o->lanes;
     for (size_t i = 0; i < count; i++) {
-        const struct tensor *w = &out[i].w;
-        assert(w->cols == depth);
-        p.cut[i] = cut_product(k, w, n, block);
-        total += p.cut[i].rows * p.cut[i].columns;
-        skinny |= p.cut[i].skinny;
-        widen |= !p.cut[i].skinny && (w->type != DTYPE_F32 || w->transposed);
-        plain |= !p.cut[i].skinny && !w->transposed;
+        struct product_part *part = &p.part[i];
+        assert(out[i].w.cols == p.depth);
+        part->kind = ACROSS;
+        if (!out[i].w.transposed)
+            plan_rows(&p, part, &out[i].w);
+        else if (plan_across(&p, part, &out[i], d, e) < 0)
+            return -1;
+        along |= part->kind == ALONG;
+        skinny |= part->kind == SKINNY;
+        total += part->items;
     }
-    if ((skinny && !(p.turned = turn_rows(d, x, n, depth, e))) ||
-        (plain && !(p.panels = make_panels(d, x, n, depth, e))) ||
-        (widen && !(p.wide = arena_alloc(&d->scratch, (size_t)threads_count() * COLUMNS,
-                                         depth * sizeof(float), e))))
+    p.floats = item_floats(p.words);
+    p.work = arena_alloc(&d->scratch, (size_t)threads_count() * p.floats, sizeof(float), e);
+    if (!p.work || (skinny && turn_few(&p, d, e) < 0))
         return -1;
-    threads_for(total, cpu_grain(COLUMNS * depth * block / 16), product_items, &p);
+    if (along) {
+        p.panel = arena_alloc(&d->scratch, p.panels * o->lanes, p.words * sizeof(float), e);
+        if (!p.panel)
+            return -1;
+        threads_for(p.panels, cpu_grain(p.words * o->lanes), fill_panels, &p);
+    }
+    threads_for(total, cpu_grain(COLUMNS * p.depth * (n < 512 ? n : 512) / 16), make_items, &p);
     arena_rewind(&d->scratch, mark);
     return 0;
 }
