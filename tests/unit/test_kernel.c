@@ -395,14 +395,16 @@ static void skinny_products(void)
     static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
     kit_begin(5);
     float *plain = normals(BLOCK * PITCH, 1), *w = zeros(BLOCK * PITCH);
-    float *x = normals(DEEP * TILE_MAX, 1), *turned = zeros(DEEP * TILE_MAX);
+    float *x = normals(DEEP * TILE_MAX, 1), *turned = zeros(DEEP * TILE_MAX + NARROW);
     void *stored = kit_alloc(BLOCK * PITCH, sizeof(float));
-    for (size_t i = 0; i < 24 * kernels->tile; i++) {
+    for (size_t i = 0; i < 24 * kernels->few; i++) {
         enum dtype type = types[i % 3];
         size_t rows = 1 + i / 24, wrong = 0,
                depth =
                    ONE_OF(1, 2, 15, 16, 17, 31, 32, 33, 64, 255, 256, 257, 512, 544, 575, 576, 600);
         float expected[LDC * TILE_MAX], c[LDC * TILE_MAX];
+        if (type == DTYPE_F16 && rows > kernels->tile)
+            continue;
         dtype_from_f32(stored, plain, type, BLOCK * PITCH);
         dtype_to_f32(w, stored, type, BLOCK * PITCH);
         for (size_t r = 0; r < rows; r++)
@@ -413,7 +415,11 @@ static void skinny_products(void)
         for (size_t o = 0; o < BLOCK; o += LANES) {
             float *side = zeros(depth * LANES);
             kernels->transpose(side, LANES, w + o * PITCH, PITCH, LANES, depth);
-            kernels->tile_product(rows, depth, side, LANES, x, DEEP, 1, expected + o, LDC, 0);
+            for (size_t r = 0, n; r < rows; r += n) {
+                n = rows - r < kernels->tile ? rows - r : kernels->tile;
+                kernels->tile_product(n, depth, side, LANES, x + r * DEEP, DEEP, 1,
+                                      expected + r * LDC + o, LDC, 0);
+            }
         }
         kernels->plain.skinny(rows, depth, turned, stored, type, PITCH, c, LDC);
         for (size_t n = 0; n < LDC * rows; n++)

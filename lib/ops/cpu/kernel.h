@@ -24,9 +24,9 @@ struct blocked {
     size_t stride, rows, dim;
 };
 
-// How products compute, and how their operands lie. Along a sum, `step` neighbours are `words` words of 32 bits, which are
-// kept in floats: a number is one word in fp32; of numbers rounded to bf16, a pair of neighbours is
-// one word or two (kernel_bf16.inc). Sums run in order, in slices.
+// How products compute, and how their operands lie. Along a sum, `step` neighbours are `words`
+// words of 32 bits, which are kept in floats: a number is one word in fp32; of numbers rounded to
+// bf16, a pair of neighbours is one word or two (kernel_bf16.inc). Sums run in order, in slices.
 struct arithmetic {
     size_t step, words;
     size_t lanes; // of a panel: LANES or 2 * LANES
@@ -42,9 +42,9 @@ struct arithmetic {
                     const float *b, size_t n_stride, size_t k_stride, float *c, size_t ldc,
                     int add);
     // Few rows and BLOCK outputs: c[r * ldc + o] = sum over k < depth of x[k][r] * w[o * pitch +
-    // k], r < rows <= tile, where x[k][r] is word r of row k of x[words][rows]: the sums of
+    // k], r < rows <= few, where x[k][r] is word r of row k of x[words][rows]: the sums of
     // `product`, in the same order. The weights are F32, F16 or BF16 (pairs: BF16), and each is
-    // read once.
+    // read once. x has NARROW floats beside its end that may be read.
     void (*skinny)(size_t rows, size_t depth, const float *x, const void *w, enum dtype type,
                    size_t pitch, float *c, size_t ldc);
 };
@@ -52,6 +52,7 @@ struct arithmetic {
 struct kernels {
     const char *name;
     size_t tile; // rows on the broadcast side that fill the registers; <= TILE_MAX
+    size_t few;  // most rows of `skinny`, for F16 the tile's; <= TILE_MAX
     // c[n][0..15] (row stride ldc) = or += sum over k of b[n * n_stride + k * k_stride] *
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,

@@ -151,7 +151,7 @@ static void make_items(void *arg, size_t begin, size_t end, int worker)
 static int turn_few(struct product *p, struct device *d, struct err *e)
 {
     float *rows = arena_alloc(&d->scratch, p->n * p->words, sizeof(float), e);
-    p->turned = arena_alloc(&d->scratch, p->n * p->words, sizeof(float), e);
+    p->turned = arena_alloc(&d->scratch, p->n * p->words + NARROW, sizeof(float), e);
     if (!rows || !p->turned)
         return -1;
     for (size_t r = 0; r < p->n; r++)
@@ -188,11 +188,13 @@ static int plan_across(struct product *p, struct product_part *part, const struc
     return 0;
 }
 
-// Whether the loops of few rows make the product. More than half a tile of rows is faster as a
-// panel, unless that has to make words of the weights first.
+// Whether the loops of few rows make the product. More than NARROW are faster as a panel, unless
+// that has to make words of the weights first.
 static int few_rows(const struct product *p, const struct tensor *w)
 {
-    size_t tile = p->kernels->tile, most = w->type == DTYPE_F32 ? tile / 2 : tile;
+    size_t most = p->kernels->few;
+    if (w->type != DTYPE_BF16)
+        most = w->type == DTYPE_F32 ? NARROW : p->kernels->tile;
     if (p->n > most || w->rows < SKINNY_COLUMNS)
         return 0;
     return p->arithmetic->step == 1 ? w->type != DTYPE_F64 : w->type == DTYPE_BF16;
