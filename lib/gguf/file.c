@@ -461,7 +461,7 @@ int gguf_get_reals(const struct gguf *g, const char *key, double **numbers, size
     const struct gguf_value *v = gguf_find(g, key);
     if (!v)
         return 0;
-    if (v->kind != KIND_ARRAY || !is_number(v->item))
+    if (v->kind != KIND_ARRAY || !kind_bytes(v->item))
         return other_kind(e, g, key, "a list of numbers");
     *n = (size_t)v->n;
     *numbers = mem_alloc(*n + 1, sizeof **numbers, key, e);

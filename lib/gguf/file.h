@@ -82,7 +82,7 @@ MUST_CHECK int gguf_get_text(const struct gguf *g, const char *key, struct gguf_
 // An array of strings: its items [*n], to be freed, which point into the file. 0: absent.
 MUST_CHECK int gguf_get_texts(const struct gguf *g, const char *key, struct gguf_text **texts,
                               size_t *n, struct err *e);
-// An array of numbers, as doubles [*n] to be freed. 0: absent.
+// An array of numbers, or of truths as 0 and 1: doubles [*n] to be freed. 0: absent.
 MUST_CHECK int gguf_get_reals(const struct gguf *g, const char *key, double **numbers, size_t *n,
                               struct err *e);
 // All values of a tensor, or `n` from value `first` on (whole blocks), as fp32. Refuses a type that

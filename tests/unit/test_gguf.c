@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/memory.h"
 #include "gguf/file.h"
+#include "gguf/pack.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -69,6 +70,101 @@ static void blocks_unpack_to_the_bits_of_the_reference(void)
     }
     CHECK(types == 14);
     buffer_release(&text);
+}
+
+static void check_packed(const char *name, char *values, char *blocks)
+{
+    static unsigned char out[4096];
+    size_t n = from_hex(values) / sizeof(float), bytes = from_hex(blocks);
+    const struct block_type *type = type_of(name);
+    CHECK(type && n / type->values * type->bytes == bytes && bytes <= sizeof out);
+    pack_blocks((enum gguf_type)(type - block_type(0)), out, (const float *)(void *)values, n);
+    CHECK(!memcmp(out, blocks, bytes));
+}
+
+static void values_pack_to_the_bits_of_the_reference(void)
+{
+    struct buffer text = read_all("tests/fixtures/gguf/blocks.txt");
+    int types = 0;
+    for (char *rest = text.data, *line; (line = strsep(&rest, "\n")) && *line;) {
+        char *what = strsep(&line, " "), *name = strsep(&line, " "), *from = strsep(&line, " ");
+        float aligned[4096 / sizeof(float)];
+        if (strcmp(what, "pack") != 0)
+            continue;
+        CHECK(strlen(from) < sizeof aligned);
+        memcpy(aligned, from, strlen(from) + 1);
+        check_packed(name, (char *)aligned, line);
+        types++;
+    }
+    CHECK(types == 3);
+    buffer_release(&text);
+}
+
+enum { SAMPLES = 16 * GGUF_SUPER };
+
+// Of numbers like weights: normal, parts of other sizes, one with an offset.
+static void make_samples(float *x)
+{
+    uint64_t state = 1;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        float sum = 0;
+        for (int k = 0; k < 12; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            sum += (float)(state >> 40) / (float)(1 << 24);
+        }
+        x[i] = (sum - 6) * (i / 64 % 2 ? 0.02f : 0.005f) + (i / GGUF_SUPER == 3 ? 0.1f : 0);
+    }
+}
+
+// Root of the mean squared error, over that of the values.
+static double loss_of(enum gguf_type type, const float *x, float *back)
+{
+    static unsigned char packed[SAMPLES * 2];
+    double off = 0, all = 0;
+    pack_blocks(type, packed, x, SAMPLES);
+    block_type(type)->unpack(back, packed, SAMPLES);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        off += ((double)back[i] - (double)x[i]) * ((double)back[i] - (double)x[i]);
+        all += (double)x[i] * (double)x[i];
+    }
+    return sqrt(off / all);
+}
+
+// No farther than those of ggml's quantize_row_..._ref, whose losses on these numbers these are.
+static void packed_values_lose_no_more_than_the_reference(void)
+{
+    static float x[SAMPLES], back[SAMPLES];
+    static const struct {
+        enum gguf_type type;
+        double most;
+    } types[] = {{GGUF_Q8_0, 0.003620}, {GGUF_Q5_0, 0.028531}, {GGUF_Q5_1, 0.018815},
+                 {GGUF_Q4_K, 0.039291}, {GGUF_Q5_K, 0.019711}, {GGUF_Q6_K, 0.011894}};
+    make_samples(x);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        double loss = loss_of(types[i].type, x, back);
+        CHECK(loss <= types[i].most);
+    }
+}
+
+// Zeros, equal numbers, one far away, numbers that scales cannot reach or that are none.
+static void what_is_packed_is_finite(void)
+{
+    static const float some[] = {0, 1, -1, 1e-30f, 3e38f, -3e38f, NAN, INFINITY};
+    static const enum gguf_type types[] = {GGUF_Q8_0, GGUF_Q5_0, GGUF_Q5_1,
+                                           GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K};
+    float x[GGUF_SUPER], back[GGUF_SUPER];
+    unsigned char packed[GGUF_SUPER * 2];
+    for (size_t k = 0; k < 64; k++)
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+            for (int i = 0; i < GGUF_SUPER; i++)
+                x[i] = i % 16 == 5 ? some[k / 8] : some[k % 8];
+            pack_blocks(types[t], packed, x, GGUF_SUPER);
+            block_type(types[t])->unpack(back, packed, GGUF_SUPER);
+            for (int i = 0; i < GGUF_SUPER; i++)
+                CHECK(isfinite(back[i]));
+            if (k == 0)
+                CHECK(back[0] == 0 && back[5] == 0);
+        }
 }
 
 static void a_file_says_what_was_written(void)
@@ -349,6 +445,9 @@ static void a_type_that_is_not_unpacked_is_named(void)
 int main(void)
 {
     RUN(blocks_unpack_to_the_bits_of_the_reference);
+    RUN(values_pack_to_the_bits_of_the_reference);
+    RUN(packed_values_lose_no_more_than_the_reference);
+    RUN(what_is_packed_is_finite);
     RUN(a_file_says_what_was_written);
     RUN(tensors_lie_where_the_file_says);
     RUN(every_cut_is_refused);
