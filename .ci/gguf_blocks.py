@@ -6,9 +6,12 @@
 
 Needs gguf (0.19) and numpy. blocks.txt: `unpack TYPE BLOCKS VALUES`, random blocks and the fp32
 values that gguf.quants makes of them; `pack TYPE VALUES BLOCKS`, the other way; numbers as the
-hexadecimal bytes of the file. small.gguf: a key of each kind, and a tensor or two.
+hexadecimal bytes of the file. small.gguf: a key of each kind, and a tensor or two. names.txt:
+`tensors ARCHITECTURE NAME...` of those in lib/exchange/architecture.c, {bid} the layer, and
+`keys KEY...`.
 """
 import os
+import re
 import sys
 
 import gguf
@@ -78,11 +81,25 @@ def write_small(path):
     w.close()
 
 
+def write_names(path):
+    keys = [v for group in (gguf.Keys.LLM, gguf.Keys.Attention, gguf.Keys.Rope)
+            for v in vars(group).values() if isinstance(v, str) and v.startswith("{arch}.")]
+    with open("lib/exchange/architecture.c", encoding="utf-8") as f:
+        ours = re.findall(r'\.name = "([^"]+)"', f.read())
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("keys " + " ".join(sorted(k.removeprefix("{arch}.") for k in keys)) + "\n")
+        for arch, tensors in gguf.MODEL_TENSORS.items():
+            names = [gguf.TENSOR_NAMES[t] for t in tensors]
+            if gguf.MODEL_ARCH_NAMES[arch] in ours:
+                f.write(f"tensors {gguf.MODEL_ARCH_NAMES[arch]} {' '.join(names)}\n")
+
+
 def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     write_blocks(os.path.join(folder, "blocks.txt"))
     write_small(os.path.join(folder, "small.gguf"))
+    write_names(os.path.join(folder, "names.txt"))
 
 
 if __name__ == "__main__":
