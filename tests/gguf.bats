@@ -70,7 +70,7 @@ no_window='.sliding_window = null'
         original_max_position_embeddings: 8192} | .head_dim = 32'
     jq -e '.rope_scaling.factor == 32 and .rope_scaling.original_max_position_embeddings == 8192' back/config.json
     returns llama-old '.rope_scaling = {rope_type: "linear", factor: 4}'
-    returns exaone4 'del(.sliding_window_pattern, .layer_types) | .sliding_window = null'
+    returns exaone4 'del(.sliding_window_pattern, .layer_types) | .sliding_window = null | .hidden_size = 32'
 }
 
 @test "families: out and in again, the same model: Qwen, OLMo, Phi, Cohere, GLM" {
@@ -81,9 +81,10 @@ no_window='.sliding_window = null'
     returns olmo3 .
     returns phi .
     returns phi3 "$no_window"
-    returns cohere .
-    returns cohere2 .
-    returns glm .
+    returns cohere '.use_qk_norm = false'
+    returns cohere '.num_hidden_layers = 64'
+    returns cohere2 '.hidden_size = 32'
+    returns glm '.hidden_size = 32'
     returns glm4 .
     returns stablelm .
     returns stablelm-parallel .
@@ -106,7 +107,7 @@ no_window='.sliding_window = null'
     returns gemma . 1.2e-7
     returns gemma2 '.query_pre_attn_scalar = 8' 1.2e-7
     returns gemma3 '.query_pre_attn_scalar = 8' 1.2e-7
-    returns nemotron . 1.2e-7
+    returns nemotron '.hidden_size = 32' 1.2e-7
 }
 
 @test "families: the text model of a folder with more in it" {
@@ -129,13 +130,16 @@ no_window='.sliding_window = null'
         [ ! -e out.gguf ]
     }
     refuses mistral . 'its layers see only a window of the text'
-    refuses exaone4 . 'its layers see only a window of the text'
+    refuses exaone4 '.hidden_size = 32' 'its layers see only a window of the text'
     refuses opt . 'llama.cpp has no models of type opt'
     refuses gpt2 . 'its attention scores have another scale'
     refuses arcee . 'its architecture arcee has no place for model.layers.0.mlp.up_proj.bias'
     refuses falcon-rw . 'it has no rotary positions'
     refuses phi-norms . 'its head is tied to the embedding'
     refuses smollm3 '.no_rope_layers = [1, 0, 1, 0]' 'its layers without rotary positions are not each fourth'
+    refuses cohere . 'only from 64 layers on has command-r norms of query and key'
+    refuses nemotron . 'its heads are together wider or narrower than its hidden states'
+    refuses gpt_neox-sequential '.hidden_size = 32' 'it has no biases'
     refuses llama-old '.hidden_act = "relu"' 'its activation is another'
     refuses llama-old '.rope_scaling = {rope_type: "dynamic", factor: 2}' 'depend on the length of the text'
 }

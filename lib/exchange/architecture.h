@@ -16,6 +16,8 @@ struct architecture {
     const char *activation; // the one it computes, as transformers spells it
     int permuted;           // each head's rows of q and k lie as (i, i + half) side by side
     int out_bias, mlp_bias; // it has them
+    int needs_bias;         // and cannot do without
+    int square;             // its heads are together as wide as the hidden states
     int own_head;           // and no tied head
     int always_tied;        // and no other head
     int frequencies;        // rotary frequencies may come as factors of a tensor (llama3)

@@ -73,6 +73,10 @@ static int check_family(const struct model_config *c, const struct architecture 
         return refuse(e, "its norms have no weights");
     if (c->end_width != c->hidden)
         return refuse(e, "its embedding has another width");
+    if (a->square && c->heads * c->head_dim != c->hidden)
+        return refuse(e, "its heads are together wider or narrower than its hidden states");
+    if (a->needs_bias && (!c->has[ROLE_ATTENTION_OUT_BIAS] || !c->has[ROLE_UP_BIAS]))
+        return refuse(e, "it has no biases");
     return 0;
 }
 

@@ -46,6 +46,14 @@ int own_tell_logit_scale(const struct model_config *c, json_t *keys, struct err 
     return 0;
 }
 
+// Norms of query and key are those of Command R+ alone, which is known by its layers.
+int own_tell_cohere(const struct model_config *c, json_t *keys, struct err *e)
+{
+    if ((c->head_norm != HEAD_NORM_NONE) != (c->layers >= 64))
+        return refuse(e, "only from 64 layers on has command-r norms of query and key");
+    return own_tell_logit_scale(c, keys, e);
+}
+
 // The new decoder is the one whose heads share keys by groups, or which has two norms.
 int own_read_falcon(const struct gguf *g, json_t *config, struct err *e)
 {

@@ -21,6 +21,7 @@ MUST_CHECK int own_read_stablelm(const struct gguf *g, json_t *config, struct er
 MUST_CHECK int own_read_starcoder(const struct gguf *g, json_t *config, struct err *e);
 
 MUST_CHECK int own_tell_clip(const struct model_config *c, json_t *keys, struct err *e);
+MUST_CHECK int own_tell_cohere(const struct model_config *c, json_t *keys, struct err *e);
 MUST_CHECK int own_tell_falcon(const struct model_config *c, json_t *keys, struct err *e);
 MUST_CHECK int own_tell_granite(const struct model_config *c, json_t *keys, struct err *e);
 MUST_CHECK int own_tell_logit_scale(const struct model_config *c, json_t *keys, struct err *e);
