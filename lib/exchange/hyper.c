@@ -201,7 +201,8 @@ static const char *const looked_at[] = {"attention.causal",
                                         "rope.scaling.yarn_beta_fast",
                                         "rope.scaling.yarn_beta_slow",
                                         "rope.scaling.yarn_log_multiplier",
-                                        "tensor_data_layout"};
+                                        "tensor_data_layout",
+                                        "use_parallel_residual"};
 
 // A few that must say the usual thing.
 static int compare_fixed(const struct gguf *g, const char *key, const char *name, struct err *e)
