@@ -9,6 +9,9 @@
 #include "base/option.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "data/chat.h"
+#include "exchange/export.h"
+#include "exchange/import.h"
 #include "infer/rollout.h"
 #include "model/claim.h"
 #include "model/compare.h"
@@ -20,6 +23,7 @@
 #include "train/pace.h"
 #include "train/run.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -426,16 +430,119 @@ static int run_average(char **operand, int n, struct err *e)
     return result;
 }
 
+static struct import import;
+static const char *const import_dtypes[] = {"fp32", "bf16", "fp16", NULL};
+static const struct option_spec import_options[] = {
+    OPT_TEXT(0, "dtype", &import.dtype, "fp32|bf16|fp16",
+             "type of the weights written; without it, that of the file's matrices, and bf16 where "
+             "they are quantised or of several types; fp32 keeps every value"),
+    OVERWRITE, OPTIONS_COMMON_MODEL(&common)};
+static const struct program import_program = {
+    .name = "model import",
+    .operands = "FILE.gguf",
+    .summary = "Make a model directory from a GGUF file, as llama.cpp reads it.",
+    .details = "Weights, configuration, tokenizer, chat template and stop tokens become Hugging "
+               "Face's files. What is not understood is refused by name.",
+    .examples = "  model import SmolLM2-135M-Instruct.Q4_1.gguf -o smol --dtype fp32\n",
+    .options = import_options,
+    .operands_min = 1,
+    .operands_max = 1,
+};
+
+static int check_import_dtype(struct err *e)
+{
+    for (int i = 0; import.dtype && import_dtypes[i]; i++)
+        if (!strcmp(import_dtypes[i], import.dtype))
+            return 0;
+    return import.dtype ? err_set(e, STATUS_USAGE, "--dtype: '%s' is not one of fp32, bf16, fp16",
+                                  import.dtype)
+                        : 0;
+}
+
+static int run_import(char **operand, int n, struct err *e)
+{
+    struct policy_lock lock = {.fd = -1};
+    struct directory_output out;
+    const struct claim c = {
+        .path = common.output, .input = {operand[0]}, .state = run_state, .overwrite = overwrite};
+    int result = need_output(e);
+    if (result == 0)
+        result = check_import_dtype(e);
+    if (result == 0)
+        result = begin(&lock, &c, e);
+    if (result == 0 && (result = begin_directory(&out, e)) == 0)
+        result = finish(&out, import_gguf(operand[0], out.fd, &import, e), e);
+    policy_lock_release(&lock);
+    return result;
+}
+
+static struct export export = {.type = "f16"};
+static const struct option_spec export_options[] = {
+    OPT_TEXT(0, "gguf", &common.output, "FILE", "the GGUF file to write"),
+    OPT_TEXT(0, "type", &export.type, "f32|f16|bf16|q8_0|q4_k_m",
+             "type of the matrices; norms and biases are F32"),
+    OPT_FLAG(0, "overwrite", &overwrite, "replace FILE; without it that is refused"),
+    OPTIONS_COMMON_TO(&common, "FILE", "the same as --gguf")};
+static const struct program export_program = {
+    .name = "model export",
+    .operands = "DIR",
+    .summary = "Write a model as a GGUF file that llama.cpp loads.",
+    .details = "Weights, tokenizer, chat template and special tokens go into one file. A model "
+               "that llama.cpp does not compute is refused, by what it lacks.",
+    .examples = "  model export sft --gguf sft.gguf --type q8_0\n",
+    .options = export_options,
+    .operands_min = 1,
+    .operands_max = 1,
+};
+
+static int check_export(struct err *e)
+{
+    if (!common.output || !strcmp(common.output, "-"))
+        return err_set(e, STATUS_USAGE, "--gguf FILE is missing: where should the model go?");
+    if (export_check(&export, e) < 0)
+        return -1;
+    int there = overwrite ? 0 : io_look(AT_FDCWD, common.output, e);
+    if (there <= 0)
+        return there;
+    return err_set(e, STATUS_FAILED, "%s: exists; --overwrite replaces it", common.output);
+}
+
+static int write_export(const struct model *m, struct chat *chat, struct err *e)
+{
+    struct output out;
+    export.chat_template = chat ? chat_source(chat) : NULL;
+    export.name = strrchr(m->path, '/') ? strrchr(m->path, '/') + 1 : m->path;
+    if (output_open(&out, common.output, e) < 0)
+        return -1;
+    if (export_gguf(m, &out, &export, e) == 0)
+        return output_commit(&out, e);
+    output_abort(&out);
+    return -1;
+}
+
+static int run_export(char **operand, int n, struct err *e)
+{
+    struct chat *chat = NULL;
+    if (check_export(e) < 0)
+        return -1;
+    struct model *m = model_open(operand[0], e);
+    int result = m ? chat_open_any(operand[0], NULL, &chat, e) : -1;
+    if (result == 0)
+        result = write_export(m, chat, e);
+    chat_close(chat);
+    model_close(m);
+    return result;
+}
+
 static const struct {
     const char *name;
     const struct program *program;
     int (*run)(char **operand, int n, struct err *e);
     int makes_directory;
 } commands[] = {
-    {"init", &init_program, run_init, 1},
-    {"info", &info_program, run_info, 0},
-    {"diff", &diff_program, run_diff, 0},
-    {"average", &average_program, run_average, 1},
+    {"init", &init_program, run_init, 1},       {"info", &info_program, run_info, 0},
+    {"diff", &diff_program, run_diff, 0},       {"average", &average_program, run_average, 1},
+    {"import", &import_program, run_import, 1}, {"export", &export_program, run_export, 0},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -443,12 +550,14 @@ static const struct option_spec no_options[] = {OPT_END};
 static const struct program program = {
     .name = "model",
     .operands = "COMMAND ...",
-    .summary = "Make, describe, compare and average model directories.",
+    .summary = "Make, describe, compare, average, import and export models.",
     .details = "Commands (`model COMMAND --help` says more):\n"
                "  init     fresh weights for a config.json\n"
                "  info     shape, parameters, the memory that each program needs\n"
                "  diff     the largest difference of each tensor of two models\n"
-               "  average  the weighted sum of models; extrapolation too",
+               "  average  the weighted sum of models; extrapolation too\n"
+               "  import   a model directory from a GGUF file\n"
+               "  export   a GGUF file from a model directory",
     .examples =
         "  model init pipelines/tasks/annotators/model -o base --seed 1\n  model info base\n",
     .options = no_options,

@@ -216,7 +216,7 @@ all_equal() { # TABLE
     named '\xff\xfea\0' 'UTF-16' '`iconv -f UTF-16 -t UTF-8` converts it'
     named '%%PDF-1.7' 'a PDF document'
     named 'SQLite format 3\0' 'an SQLite database'
-    named 'GGUF\3\0' 'a GGUF file'
+    named 'GGUF\3\0' 'a GGUF file' '`model import FILE -o DIR` makes a model directory of it'
     named '\x40\0\0\0\0\0\0\0{"a"' 'a safetensors file'
     named 'version https://git-lfs.x/spec/v1\n' 'a pointer of Git LFS' '`git lfs pull` fetches the file'
     echo '{"text":"a"}' >a.jsonl

@@ -195,6 +195,7 @@ make_world() {
         mkdir "$1" && cd "$1"
         cp -r "$tree/pipelines/tasks/annotators" "$tree/pipelines/rewards" .
         ln -s "$tree/pipelines" pipelines
+        cp "$tree/tests/fuzz/gguf/llama-bpe.gguf" smol.gguf
         annotators/generate --n 48 >demos.jsonl
         model init annotators/model -o base --seed 1
         jq -c '.gold = (.prompt | rtrimstr("=") | split("+") | map(tonumber) | add | tostring)' \

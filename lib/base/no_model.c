@@ -26,9 +26,7 @@ static const struct other_form {
      "load them into the model in transformers and save it with save_pretrained()"},
     {".ckpt", "PyTorch's pickled weights",
      "load them into the model in transformers and save it with save_pretrained()"},
-    {".gguf", "GGUF, of llama.cpp",
-     "take the model that it was made from, or load it in transformers (gguf_file) and save it "
-     "with save_pretrained()"},
+    {".gguf", "GGUF, of llama.cpp", "`model import FILE -o DIR` makes a model directory of it"},
     {".h5", "TensorFlow's weights",
      "load the model in transformers (from_tf) and save it with save_pretrained()"},
     {".msgpack", "Flax's weights",

@@ -129,6 +129,25 @@ MUST_CHECK int model_check_as_reward(const struct model *m, struct err *e);
 // norms 1, biases 0; refused where the disk has no room for them.
 MUST_CHECK int model_init(const char *config_directory, int to, uint64_t seed,
                           const char *save_dtype, struct err *e);
+// A tensor of a model that is written: its name and shape in the file; rows = 1 for vectors.
+struct model_tensor {
+    const char *name;
+    enum tensor_role role;
+    size_t layer, head;
+    int n_dims;
+    size_t rows, cols;
+};
+// Where its values come from: fill puts them into `out` [rows * cols], or fails. check (NULL: none)
+// is asked for every tensor before the first is filled.
+struct model_source {
+    void *from;
+    int (*check)(void *from, const struct model_tensor *t, struct err *e);
+    int (*fill)(void *from, const struct model_tensor *t, float *out, struct err *e);
+};
+// Writes model.safetensors of a model with that configuration, in the type that it declares, into
+// the directory `to`; refused where the disk has no room for it.
+MUST_CHECK int model_write(const struct model_config *c, int to, const struct model_source *source,
+                           struct err *e);
 // Writes the safetensors file of a model with that configuration, in the type that it declares:
 // with `filled` any numbers of the right size, otherwise a hole in their place. fd: an empty file.
 MUST_CHECK int model_write_sketch(const struct model_config *c, int fd, const char *where,

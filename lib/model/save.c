@@ -473,6 +473,7 @@ struct plan {
     struct planned {
         struct safetensors_entry entry;
         enum tensor_role role;
+        size_t layer, head;
     } * tensor;
     size_t n, capacity;
 };
@@ -489,7 +490,7 @@ static int plan_tensor(struct plan *plan, const struct model_config *c, enum ten
     char name[256];
     family_name(c, role, layer, head, name, sizeof name);
     struct planned *p = &plan->tensor[plan->n];
-    *p = (struct planned){.role = role};
+    *p = (struct planned){.role = role, .layer = layer, .head = head};
     p->entry.name = strdup(name);
     if (!p->entry.name)
         return err_memory(e, sizeof name, "a name");
@@ -543,26 +544,61 @@ static void plan_release(struct plan *plan)
     free(plan->tensor);
 }
 
+// Where the random values of a new model come from.
+struct fresh {
+    const struct model_config *config;
+    uint64_t seed;
+};
+
 // As transformers' _init_weights: norms are the identity, vectors 0, matrices normal.
-static int fill_tensor(int fd, const char *where, const struct planned *planned,
-                       const struct model_config *c, uint64_t seed, enum dtype type, struct err *e)
+static int fill_fresh(void *from, const struct model_tensor *t, float *data, struct err *e)
 {
-    const struct safetensors_entry *t = &planned->entry;
-    enum tensor_role role = planned->role;
-    size_t values = t->bytes / dtype_size(type);
-    float *data = mem_alloc(values, sizeof *data, "a tensor", e);
-    if (!data)
-        return -1;
+    const struct fresh *f = from;
+    const struct model_config *c = f->config;
     double deviation = c->initializer_range;
-    if (c->family->scaled_init && (role == ROLE_ATTENTION_OUT || role == ROLE_DOWN))
+    if (c->family->scaled_init && (t->role == ROLE_ATTENTION_OUT || t->role == ROLE_DOWN))
         deviation /= sqrt(2 * (double)c->layers);
     struct rng rng;
-    rng_init(&rng, seed, RNG_INIT, hash_string(t->name), 0);
-    for (size_t i = 0; i < values; i++)
-        data[i] = family_is_norm(role) ? 1 - c->norm_offset
-                  : t->n_dims > 1      ? (float)(deviation * rng_normal(&rng))
-                                       : 0;
-    int result = write_values(fd, data, values, type, where, e);
+    rng_init(&rng, f->seed, RNG_INIT, hash_string(t->name), 0);
+    for (size_t i = 0; i < t->rows * t->cols; i++)
+        data[i] = family_is_norm(t->role) ? 1 - c->norm_offset
+                  : t->n_dims > 1         ? (float)(deviation * rng_normal(&rng))
+                                          : 0;
+    return 0;
+}
+
+static struct model_tensor tensor_of(const struct planned *p)
+{
+    int is_vector = p->entry.n_dims == 1;
+    return (struct model_tensor){.name = p->entry.name,
+                                 .role = p->role,
+                                 .layer = p->layer,
+                                 .head = p->head,
+                                 .n_dims = p->entry.n_dims,
+                                 .rows = is_vector ? 1 : p->entry.dim[0],
+                                 .cols = p->entry.dim[!is_vector]};
+}
+
+static int check_tensors(const struct plan *plan, const struct model_source *source, struct err *e)
+{
+    for (size_t i = 0; source->check && i < plan->n; i++) {
+        struct model_tensor t = tensor_of(&plan->tensor[i]);
+        if (source->check(source->from, &t, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int fill_tensor(int fd, const char *where, const struct planned *planned, enum dtype type,
+                       const struct model_source *source, struct err *e)
+{
+    struct model_tensor t = tensor_of(planned);
+    float *data = mem_alloc(t.rows * t.cols, sizeof *data, "a tensor", e);
+    if (!data)
+        return -1;
+    int result = source->fill(source->from, &t, data, e);
+    if (result == 0)
+        result = write_values(fd, data, t.rows * t.cols, type, where, e);
     free(data);
     return result;
 }
@@ -589,8 +625,8 @@ static int check_room(const struct plan *plan, int to, struct err *e)
     return 0;
 }
 
-static int write_init(const struct plan *plan, const struct model_config *c, int to, uint64_t seed,
-                      enum dtype type, struct err *e)
+static int write_plan(const struct plan *plan, int to, enum dtype type,
+                      const struct model_source *source, struct err *e)
 {
     static const char name[] = "model.safetensors";
     const struct placed where = placed(to, name);
@@ -601,10 +637,25 @@ static int write_init(const struct plan *plan, const struct model_config *c, int
     int fd = openat(to, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int result = fd < 0 ? err_errno(e, where.text) : write_header(fd, header, size, where.text, e);
     for (size_t i = 0; i < plan->n && result == 0; i++)
-        result = fill_tensor(fd, where.text, &plan->tensor[i], c, seed, type, e);
+        result = fill_tensor(fd, where.text, &plan->tensor[i], type, source, e);
     if (fd >= 0 && close(fd) < 0 && result == 0)
         result = err_errno(e, where.text);
     free(header);
+    return result;
+}
+
+int model_write(const struct model_config *c, int to, const struct model_source *source,
+                struct err *e)
+{
+    struct plan plan = {0};
+    int result = plan_model(&plan, c, c->dtype, e);
+    if (result == 0)
+        result = check_tensors(&plan, source, e);
+    if (result == 0)
+        result = check_room(&plan, to, e);
+    if (result == 0)
+        result = write_plan(&plan, to, c->dtype, source, e);
+    plan_release(&plan);
     return result;
 }
 
@@ -683,8 +734,10 @@ int model_init(const char *config_directory, int to, uint64_t seed, const char *
         result = check_room(&plan, to, e);
     if (result == 0)
         result = kept_write(&kept, to, e);
+    struct fresh fresh = {&c, seed};
+    const struct model_source source = {.from = &fresh, .fill = fill_fresh};
     if (result == 0)
-        result = write_init(&plan, &c, to, seed, type, e);
+        result = write_plan(&plan, to, type, &source, e);
     if (result == 0 && save_dtype)
         result = rewrite_config(to, type, e);
     plan_release(&plan);
