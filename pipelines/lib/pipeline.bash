@@ -137,6 +137,16 @@ arithmetic() {
     [[ ${DENSEPATH_DTYPE:-fp32} == fp32 ]] || printf 'dtype %s\n' "$DENSEPATH_DTYPE"
 }
 
+# For COUNT programs that compute at the same time to the end: each has its share of the processors
+# where nobody said how many. Those that take turns, or wait for a slower one, have all (densepath(7),
+# PROCESSORS).
+share_processors() { # COUNT
+    local processors
+    ((threads == 0)) || return 0
+    processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+    threads=$(((processors + $1 - 1) / $1))
+}
+
 # What the script itself has to say about its progress.
 note() { # MESSAGE
     [[ -n ${quiet-} ]] || shown "$me: $1" >&2
