@@ -374,22 +374,10 @@ evaluate_on() { # MODEL FILE
     as_stream "$1" "$2" >"$evaluated"
 }
 
-# stdin to stdout: a column for each model: logp:reference, logp:reference-2, ...
-with_references() { # THREADS NUMBER DIR...
-    local threads=$1 number=$2 name=reference
-    ((number == 1)) || name+=-$number
-    if (($# == 3)); then
-        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads"
-    else
-        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads" |
-            with_references "$threads" $((number + 1)) "${@:4}"
-    fi
-}
-
 # stdin to stdout: the columns logp:sft and logp:reference (of several references also
 # logp:reference-2, ...), reward, return and advantage. More arguments are options of dense-reward.
 with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
-    local sft=$1 threads=$3 floor=$4 directories names=reference i
+    local sft=$1 threads=$3 floor=$4 directories names=reference also=() i
     split_list directories "$2"
     shift 4
     if [[ ${directories[0]} == none ]]; then
@@ -397,11 +385,12 @@ with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
             dense-reward "${hush[@]}" --threads "$threads" --floor 0 --baseline none "$@" sft none
         return
     fi
+    also=(--also "${directories[0]}:reference")
     for ((i = 2; i <= ${#directories[@]}; i++)); do
+        also+=(--also "${directories[i - 1]}:reference-$i")
         names+=,reference-$i
     done
-    logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
-        with_references "$threads" 1 "${directories[@]}" |
+    logprob "${hush[@]}" -m "$sft" --as sft "${also[@]}" --threads "$threads" |
         dense-reward "${hush[@]}" --threads "$threads" --floor "$floor" --baseline none "$@" sft "$names"
 }
 
