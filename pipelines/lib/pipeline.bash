@@ -375,22 +375,29 @@ evaluate_on() { # MODEL FILE
 }
 
 # stdin to stdout: the columns logp:sft and logp:reference (of several references also
-# logp:reference-2, ...), reward, return and advantage. More arguments are options of dense-reward.
+# logp:reference-2, ...), reward, return and advantage. SFT `-`: logp:sft is there, as the samples are
+# SFT's own (rollout --as sft). More arguments are options of dense-reward.
 with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
-    local sft=$1 threads=$3 floor=$4 directories names=reference also=() i
+    local sft=$1 threads=$3 floor=$4 directories names='' models=() i name
     split_list directories "$2"
     shift 4
+    [[ $sft == - ]] || models=(-m "$sft" --as sft)
     if [[ ${directories[0]} == none ]]; then
-        logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
+        if [[ $sft == - ]]; then cat; else logprob "${hush[@]}" "${models[@]}" --threads "$threads"; fi |
             dense-reward "${hush[@]}" --threads "$threads" --floor 0 --baseline none "$@" sft none
         return
     fi
-    also=(--also "${directories[0]}:reference")
-    for ((i = 2; i <= ${#directories[@]}; i++)); do
-        also+=(--also "${directories[i - 1]}:reference-$i")
-        names+=,reference-$i
+    for ((i = 1; i <= ${#directories[@]}; i++)); do
+        name=reference
+        ((i == 1)) || name+=-$i
+        if ((${#models[@]})); then
+            models+=(--also "${directories[i - 1]}:$name")
+        else
+            models=(-m "${directories[i - 1]}" --as "$name")
+        fi
+        names+=${names:+,}$name
     done
-    logprob "${hush[@]}" -m "$sft" --as sft "${also[@]}" --threads "$threads" |
+    logprob "${hush[@]}" "${models[@]}" --threads "$threads" |
         dense-reward "${hush[@]}" --threads "$threads" --floor "$floor" --baseline none "$@" sft "$names"
 }
 
