@@ -19,6 +19,9 @@ static const struct option_spec options[] = {
     OPTIONS_DRAW(&run.draw),
     OPT_TEXT(0, "contrast", &run.contrast, "DIR:A",
              "sample from z + A (z - z_DIR): logits pushed away from those of model DIR"),
+    OPT_TEXT(0, "as", &run.as, "NAME",
+             "also write logp:NAME, a copy of logp:rollout: what logprob --as NAME would add under "
+             "the model that draws"),
     OPT_GROUP("Order of work"),
     OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts per step"),
     OPT_INT(0, "first-step", &run.first_step, "K", 0, 1 << 30,
@@ -63,6 +66,8 @@ int main(int argc, char **argv)
         return status;
     if ((status = common_apply(&common, 0)) || (status = engine_options_check(&program, &engine)))
         return status;
+    if (run.as && !*run.as)
+        return program_usage(&program, "--as: a name that is empty");
     if (run.lag && !run.follow)
         return program_usage(&program, "--lag needs --follow");
     if (run.first_step && (run.follow || run.steps))

@@ -26,6 +26,13 @@ setup() {
     "$BIN/toks" view seven.toks >/dev/null
     records out.stages/2.pairs.toks | jq -c 'select(.role == "sample") | [.["logp:rollout"], .["logp:stage"], .mask]
         | transpose | map(select(.[2] == 1) | .[0] - .[1] | fabs) | max < 1e-4' | sort -u | grep -qx true
+    # The sampler's column is the scorer's.
+    for k in 1 2; do
+        scorer=out.stages/1
+        [ $k = 2 ] || scorer=$model
+        "$BIN/logprob" -q -m "$scorer" --as stage-anew "out.stages/$k.pairs.toks" | records - >anew
+        jq -se 'all(.["logp:stage"] == .["logp:stage-anew"]) and length > 3' anew
+    done
     "$BIN/pair-train" -q -m out.stages/1 -o hand --reference stage --max-steps 3 --optim rmsprop --seed 1 \
         --learning-rate 1e-3 --batch-size 2 out.stages/2.pairs.toks
     cmp hand/model.safetensors out.stages/2/model.safetensors

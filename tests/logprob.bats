@@ -210,6 +210,48 @@ reference() { # the reference's sequences as a twin
     fails 1 'logp:m' "${score[@]}" out
 }
 
+@test "logprob: --also gives, bit for bit, the columns of a chain of single runs" {
+    make_other
+    for options in '' '--all --entropy' '--values --top-logprobs 2'; do
+        # shellcheck disable=SC2086
+        "${score[@]}" $options demos.toks | "$BIN/logprob" -q -m other --as o $options |
+            "$BIN/logprob" -q -m "$model" --as n:1 $options >chain
+        for n in 1 3; do
+            # shellcheck disable=SC2086
+            "${score[@]}" $options --also other:o --threads $n demos.toks >also
+            "$BIN/toks" view also | "$BIN/logprob" -q -m "$model" --as n:1 $options >all
+            cmp <(records all) <(records chain)
+        done
+    done
+    # Without what each single run adds to it, the header is the chain's too.
+    cmp <("$BIN/toks" view -H all | jq -c 'del(.provenance)') <("$BIN/toks" view -H chain | jq -c 'del(.provenance)')
+    "$BIN/toks" view -H also | jq -ce --slurpfile chain <("$BIN/toks" view -H chain) '
+        [.provenance[].program] == ["logprob"] and
+        .provenance[0].models == ($chain[0].provenance[:2] | map(.models) | add) and
+        (.provenance[0].args | index("other:o")) and .provenance[0].models.m != .provenance[0].models.o'
+}
+
+@test "logprob: --also closes with a line per model, needs the memory of all, and names whose fault it is" {
+    make_other
+    run -0 --separate-stderr "$BIN/logprob" -m "$model" --as m --also other:o --also other:again -o out demos.toks
+    [ "${#stderr_lines[@]}" -eq 3 ]
+    [[ ${stderr_lines[1]} == 'logprob: o: 8 records, '* ]]
+    second=${stderr_lines[1]%, *, *} third=${stderr_lines[2]%, *, *}
+    [ "${third/again:/o:}" = "$second" ]
+    need() { "$BIN/logprob" -v -m "$model" --as m "$@" demos.toks 2>&1 >/dev/null | sed -nE 's/.*needs about ([0-9.]+) MiB$/\1/p'; }
+    one=$(need) three=$(need --also other:o --also other:again)
+    jq -ne "$one > 0 and ($three / $one - 3 | fabs) < 0.05"
+    fails 2 "'other' is not DIR:NAME" "${score[@]}" --also other demos.toks
+    fails 2 "'other:' is not DIR:NAME" "${score[@]}" --also other: demos.toks
+    fails 2 'kl is for one model' "${score[@]}" --also other:o --kl other demos.toks
+    fails 2 'contrast is for one model' "${score[@]}" --also other:o --contrast other:1 demos.toks
+    fails 1 'logp:m' "${score[@]}" --also other:m demos.toks
+    fails 1 nowhere "${score[@]}" --also nowhere:o demos.toks
+    learned_model learned 6
+    jq -nc '{id: "long", token: [range(9) | 3], mask: [range(9) | 1]}' >long
+    fails 1 '`long`: learned: 9 tokens' "${score[@]}" --also learned:o long
+}
+
 @test "logprob: common manners" {
     common_manners "${score[@]}" -o out
     fails 2 "as NAME" "$BIN/logprob" -m "$model" demos.toks

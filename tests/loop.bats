@@ -220,3 +220,20 @@ check_death() { # OUT VICTIM: the others have ended rightly
     [ ! -e later ]
     [ ! -s said ]
 }
+
+@test "loop: a sampler whose output nobody reads yet sees that the trainer is gone" {
+    mkfifo nothing
+    "$BIN/reinforce-step" -q -m sft -o out --max-steps 3 nothing >/dev/null 2>&1 3>&- &
+    local trainer=$! sampler naps
+    "$BIN/rollout" -q -m out --follow -n 1 --steps 3 --batch-size 2 --max-new-tokens 3 prompts.toks >drawn 2>said 3>&- &
+    sampler=$!
+    # It has drawn its step, and waits for the next generation.
+    await eval 'is_gone "$sampler" || [ -s drawn ]'
+    naps() { sed -n 's/^voluntary_ctxt_switches:\t//p' "/proc/$sampler/status"; }
+    naps=$(naps)
+    await eval 'is_gone "$sampler" || [ "$(naps)" -gt $((naps + 5)) ]'
+    kill -9 "$trainer"
+    await is_gone "$sampler"
+    wait "$sampler" || [ $? -eq 1 ]
+    [ "$(cat said)" = 'rollout: out: the trainer has exited; generation 1 will not come' ]
+}

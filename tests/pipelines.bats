@@ -159,11 +159,40 @@ rewards() { # REFERENCE STREAM
     run ! cmp -s paper/model.safetensors loop/model.safetensors
     "$P/dpr" -o late "${run[@]}" --lag 1 "$D/demos.jsonl" -- -q
     [ "$(jq .generation late/densepath.json)" -eq 4 ]
+    # Whatever share of the processors each program has.
+    for n in 0 3; do
+        "$P/dpr" -o shared "${run[@]}" --threads $n --lag 1 --overwrite "$D/demos.jsonl" -- -q
+        cmp late/model.safetensors shared/model.safetensors
+    done
     # Rounds of two updates, gone on with.
     "$P/dpr" -o two "${run[@]}" --mode rounds --round-steps 2 "$D/demos.jsonl" -- -q
     "$P/dpr" -o again "${run[@]}" --mode rounds --round-steps 2 --steps 2 "$D/demos.jsonl" -- -q
     "$P/dpr" -o again "${run[@]}" --mode rounds --round-steps 2 --resume "$D/demos.jsonl" -- -q
     cmp two/model.safetensors again/model.safetensors
+}
+
+@test "dpr: programs that compute at the same time share the processors, unless somebody says otherwise" {
+    mkdir bin
+    printf '#!/bin/sh\necho 7\n' >bin/nproc
+    for name in rollout logprob reinforce-step; do
+        printf '#!/bin/sh\nprintf "%%s " "${0##*/}" "$@" >>asked\necho >>asked\nexec "%s" "$@"\n' \
+            "$(command -v $name)" >bin/$name
+    done
+    chmod +x bin/*
+    for name in densepath toks tok dense-reward model; do
+        ln -s "$(command -v $name)" bin/$name
+    done
+    asked() { # THREADS OPTION...: of all programs
+        rm -f asked
+        BIN=bin "$P/dpr" -m "$D/sft" -o out --overwrite --steps 2 --batch-size 2 -n 2 --max-new-tokens 4 "${@:2}" "$D/demos.jsonl" -- -q
+        [ "$(grep -c . asked)" -ge 3 ]
+        [ "$(sed -E 's/.* --threads ([0-9]+) .*/\1/' asked | sort -u)" = "$1" ]
+    }
+    asked 4 --lag 1
+    asked 0 --lag 0
+    asked 0 --mode rounds
+    asked 2 --lag 1 --threads 2
+    DENSEPATH_THREADS=3 asked 3 --lag 1
 }
 
 @test "dpr: a trainer that fails at once ends the loop" {

@@ -33,6 +33,21 @@ setup() {
         all([.["logp:sampled"], .["logp:rollout"]] | transpose[] | select(.[0] != null) | .[0] <= 0)'
 }
 
+@test "rollout: --as gives, bit for bit, what logprob adds under the model that draws" {
+    "$BIN/sft-train" -q -m "$model" --learning-rate 1e-2 --max-steps 3 -o other demos.toks
+    for options in '' '--temperature 0.7 --top-k 9 --top-p 0.9' '--contrast other:2' '--temperature 0' '--steps 3 --batch-size 3'; do
+        # shellcheck disable=SC2086
+        "${draw[@]}" -n 3 --seed 3 $options prompts.toks | "$BIN/logprob" -q -m "$model" --as own >chain
+        # shellcheck disable=SC2086
+        "${draw[@]}" -n 3 --seed 3 $options --as own prompts.toks >as
+        cmp <(records as) <(records chain)
+        cmp <("$BIN/toks" view -H as | jq -c 'del(.provenance)') <("$BIN/toks" view -H chain | jq -c 'del(.provenance)')
+    done
+    records as | jq -se 'any(.["logp:own"] | map(numbers) | length > 0)'
+    fails 1 'logp:rollout' "${draw[@]}" --as rollout prompts.toks
+    fails 2 'a name that is empty' "${draw[@]}" --as '' prompts.toks
+}
+
 @test "rollout: the columns of prompts and samples" {
     "${draw[@]}" -n 2 --seed 3 prompts.toks >out
     "$BIN/toks" check -q out

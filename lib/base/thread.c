@@ -21,8 +21,9 @@ static struct {
     int count;                     // threads, the caller included; 0: not started
     pthread_t handle[THREADS_MAX]; // [0]: who called threads_set
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, left;
     atomic_uint sleepers;
+    atomic_int waits;  // the caller, asleep until the last worker has left
     atomic_uint epoch; // counts jobs
     atomic_uint gate;
     atomic_size_t next;
@@ -34,6 +35,7 @@ static struct {
 } pool = {.count = 0,
           .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
+          .left = PTHREAD_COND_INITIALIZER,
           .gate = GATE_CLOSED};
 
 static _Thread_local int inside;
@@ -75,6 +77,32 @@ static unsigned wait_for_job(unsigned seen)
     return atomic_load(&pool.epoch);
 }
 
+static void leave(void)
+{
+    if (atomic_fetch_sub(&pool.gate, 1) != (GATE_CLOSED | 1) || !atomic_load(&pool.waits))
+        return;
+    pthread_mutex_lock(&pool.lock);
+    pthread_cond_signal(&pool.left);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+// A worker may have lost its processor to another program. The caller gives up its own then: one
+// that spins looks busy, and the worker would stay behind that program.
+static void wait_for_workers(void)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (!(atomic_load(&pool.gate) & ~GATE_CLOSED))
+            return;
+        relax();
+    }
+    atomic_store(&pool.waits, 1);
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.gate) & ~GATE_CLOSED)
+        pthread_cond_wait(&pool.left, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+    atomic_store(&pool.waits, 0);
+}
+
 static void *worker_main(void *arg)
 {
     int worker = (int)(intptr_t)arg;
@@ -88,7 +116,7 @@ static void *worker_main(void *arg)
             return NULL;
         if (!(atomic_fetch_add(&pool.gate, 1) & GATE_CLOSED))
             run_chunks(worker);
-        atomic_fetch_sub(&pool.gate, 1);
+        leave();
     }
 }
 
@@ -167,12 +195,7 @@ void threads_for(size_t n, size_t grain, thread_fn *fn, void *arg)
     }
     run_chunks(0);
     atomic_fetch_or(&pool.gate, GATE_CLOSED);
-    for (int i = 0; (atomic_load(&pool.gate) & ~GATE_CLOSED) != 0; i++) {
-        if (i < SPINS)
-            relax();
-        else
-            sched_yield();
-    }
+    wait_for_workers();
 }
 
 int threads_await(const atomic_size_t *count, size_t value)

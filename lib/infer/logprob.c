@@ -12,12 +12,24 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Columns where results go; -1: not asked for.
 struct logprob_columns {
-    int mask, logp, entropy, q, value, value_end, kl, reverse;
+    int logp, entropy, q, value, value_end, kl, reverse;
     int top[LOGPROB_TOP_MAX], top_logp[LOGPROB_TOP_MAX];
+};
+
+// One of the models under which the stream is scored.
+struct judge {
+    const char *name; // of its columns
+    struct model *model, *contrast, *reference;
+    double weight; // of contrast
+    struct scorer scorer;
+    struct logprob_columns column;
+    uint64_t scored; // tokens so far
+    double sum;      // of their log-probabilities
 };
 
 struct logprob {
@@ -25,54 +37,58 @@ struct logprob {
     struct stream_filter pass;
     const char *where; // name of the input
     struct device device;
-    struct model *model, *contrast, *reference;
-    double weight; // of contrast
-    struct scorer scorer;
-    struct logprob_columns column;
-    struct arena arena; // of one frame
-    uint64_t scored;    // tokens so far
-    double sum;         // of their log-probabilities
+    struct judge *judge; // [o->n_models]
+    int mask;            // its column; -1: there is none
+    struct arena arena;  // of one frame and judge
     struct progress progress;
 };
 
 // ---------------------------------------------------------------------------------- columns
 
-static int add_column(struct logprob *r, const char *prefix, enum column_type type,
-                      enum column_per per, int *index, struct err *e)
+static int add_column(struct logprob *r, const struct judge *j, const char *prefix,
+                      enum column_type type, enum column_per per, int *index, struct err *e)
 {
     char text[300];
-    if ((size_t)snprintf(text, sizeof text, "%s:%s", prefix, r->o->name) >= sizeof text)
+    if ((size_t)snprintf(text, sizeof text, "%s:%s", prefix, j->name) >= sizeof text)
         return err_set(e, STATUS_USAGE, "--as: a name of more than %zu bytes", sizeof text - 20);
     *index = header_add_column(&r->pass.header, text, type, per, e);
     return *index < 0 ? -1 : 0;
 }
 
-static int add_columns(struct logprob *r, struct err *e)
+static int add_columns(struct logprob *r, struct judge *j, struct err *e)
 {
-    struct logprob_columns *c = &r->column;
+    struct logprob_columns *c = &j->column;
     const struct logprob_options *o = r->o;
     const enum column_type f32 = COLUMN_F32;
     char name[32];
-    c->mask = header_find(&r->pass.header, "mask");
-    if (!o->all &&
-        (c->mask = header_require(&r->pass.header, "mask", COLUMN_U8, PER_TOKEN, r->where, e)) < 0)
-        return -1;
-    if (add_column(r, "logp", f32, PER_TOKEN, &c->logp, e) < 0 ||
-        (o->entropy && add_column(r, "entropy", f32, PER_TOKEN, &c->entropy, e) < 0) ||
-        (o->values && (add_column(r, "q", f32, PER_TOKEN, &c->q, e) < 0 ||
-                       add_column(r, "value", f32, PER_TOKEN, &c->value, e) < 0 ||
-                       add_column(r, "value-end", f32, PER_SEQUENCE, &c->value_end, e) < 0)) ||
-        (o->kl && (add_column(r, "kl", f32, PER_TOKEN, &c->kl, e) < 0 ||
-                   add_column(r, "kl-reverse", f32, PER_TOKEN, &c->reverse, e) < 0)))
+    if (add_column(r, j, "logp", f32, PER_TOKEN, &c->logp, e) < 0 ||
+        (o->entropy && add_column(r, j, "entropy", f32, PER_TOKEN, &c->entropy, e) < 0) ||
+        (o->values && (add_column(r, j, "q", f32, PER_TOKEN, &c->q, e) < 0 ||
+                       add_column(r, j, "value", f32, PER_TOKEN, &c->value, e) < 0 ||
+                       add_column(r, j, "value-end", f32, PER_SEQUENCE, &c->value_end, e) < 0)) ||
+        (o->kl && (add_column(r, j, "kl", f32, PER_TOKEN, &c->kl, e) < 0 ||
+                   add_column(r, j, "kl-reverse", f32, PER_TOKEN, &c->reverse, e) < 0)))
         return -1;
     for (int k = 0; k < o->top; k++) {
         snprintf(name, sizeof name, "top%d", k + 1);
-        if (add_column(r, name, COLUMN_U32, PER_TOKEN, &c->top[k], e) < 0)
+        if (add_column(r, j, name, COLUMN_U32, PER_TOKEN, &c->top[k], e) < 0)
             return -1;
         snprintf(name, sizeof name, "top%d-logp", k + 1);
-        if (add_column(r, name, f32, PER_TOKEN, &c->top_logp[k], e) < 0)
+        if (add_column(r, j, name, f32, PER_TOKEN, &c->top_logp[k], e) < 0)
             return -1;
     }
+    return 0;
+}
+
+static int add_all_columns(struct logprob *r, struct err *e)
+{
+    r->mask = header_find(&r->pass.header, "mask");
+    if (!r->o->all &&
+        (r->mask = header_require(&r->pass.header, "mask", COLUMN_U8, PER_TOKEN, r->where, e)) < 0)
+        return -1;
+    for (int i = 0; i < r->o->n_models; i++)
+        if (add_columns(r, &r->judge[i], e) < 0)
+            return -1;
     return 0;
 }
 
@@ -81,14 +97,15 @@ static int add_columns(struct logprob *r, struct err *e)
 // The column that tells what is scored, -1: all.
 static int asked_mask(const struct logprob *r)
 {
-    return r->o->all ? -1 : r->column.mask;
+    return r->o->all ? -1 : r->mask;
 }
 
 // With values: the same sequence with the tokens behind scored ones wanted too, and one token more
 // at the end, whose state is the last. It is never stored, so any token will do.
-static int widen_sequence(struct logprob *r, struct sequence *s, struct err *e)
+static int widen_sequence(struct logprob *r, const struct judge *j, struct sequence *s,
+                          struct err *e)
 {
-    size_t n = s->n, end = n < r->scorer.pass.positions + 1 ? n + 1 : n;
+    size_t n = s->n, end = n < j->scorer.pass.positions + 1 ? n + 1 : n;
     if (!sequence_wanted(s))
         return 0;
     uint32_t *token = arena_alloc(&r->arena, end, sizeof *token, e);
@@ -106,17 +123,17 @@ static int widen_sequence(struct logprob *r, struct sequence *s, struct err *e)
     return 0;
 }
 
-static int make_sequences(struct logprob *r, const struct frame *f, struct sequence **out,
-                          size_t *wanted, struct err *e)
+static int make_sequences(struct logprob *r, const struct judge *j, const struct frame *f,
+                          struct sequence **out, size_t *wanted, struct err *e)
 {
     struct sequence *s = record_sequences(f, asked_mask(r), &r->arena, wanted, e);
-    long_record_look(r->model, f, r->where);
+    long_record_look(j->model, f, r->where);
     *out = s;
     if (!s || !r->o->values)
         return s ? 0 : -1;
     *wanted = 0;
     for (size_t i = 0; i < f->n_sequences; i++) {
-        if (widen_sequence(r, &s[i], e) < 0)
+        if (widen_sequence(r, j, &s[i], e) < 0)
             return -1;
         *wanted += sequence_wanted(&s[i]);
     }
@@ -153,12 +170,12 @@ static void store(float *from, struct frame *f, int column, size_t place, size_t
 }
 
 // What was computed for the token at `place`.
-static void store_token(struct logprob *r, const struct head_result *out, struct frame *f,
+static void store_token(struct judge *j, const struct head_result *out, struct frame *f,
                         size_t place, size_t at)
 {
-    const struct logprob_columns *c = &r->column;
-    r->scored++;
-    r->sum += (double)out->logp[at];
+    const struct logprob_columns *c = &j->column;
+    j->scored++;
+    j->sum += (double)out->logp[at];
     store(out->logp, f, c->logp, place, at);
     store(out->entropy, f, c->entropy, place, at);
     store(out->logit, f, c->q, place, at);
@@ -170,10 +187,10 @@ static void store_token(struct logprob *r, const struct head_result *out, struct
     }
 }
 
-static void store_results(struct logprob *r, const struct sequence *s,
+static void store_results(struct logprob *r, struct judge *j, const struct sequence *s,
                           const struct head_result *out, struct frame *f)
 {
-    const struct logprob_columns *c = &r->column;
+    const struct logprob_columns *c = &j->column;
     size_t at = 0;
     for (size_t i = 0; i < f->n_sequences; i++) {
         const uint8_t *mask = record_sequence(f, asked_mask(r), i).mask;
@@ -183,25 +200,28 @@ static void store_results(struct logprob *r, const struct sequence *s,
                 continue;
             size_t place = f->start[i] + t;
             if (t < n && (!mask || mask[t]))
-                store_token(r, out, f, place, at);
+                store_token(j, out, f, place, at);
             store(out->value, f, t < n ? c->value : c->value_end, t < n ? place : i, at);
             at++;
         }
     }
 }
 
-static int score_frame(struct logprob *r, struct frame *f, struct err *e)
+static int score_frame(struct logprob *r, struct judge *j, struct frame *f, struct err *e)
 {
     struct sequence *s;
     struct head_result out;
     size_t wanted, at = 0;
     arena_clear(&r->arena);
-    if (make_sequences(r, f, &s, &wanted, e) < 0 || make_results(r, &out, wanted, e) < 0)
+    if (make_sequences(r, j, f, &s, &wanted, e) < 0 || make_results(r, &out, wanted, e) < 0)
         return -1;
-    if (scorer_run(&r->scorer, s, f->n_sequences, &out, &at, e) < 0)
+    if (scorer_run(&j->scorer, s, f->n_sequences, &out, &at, e) < 0) {
+        if (r->o->n_models > 1)
+            err_prefix(e, "%s", j->model->path);
         return err_prefix(e, "%s: %s", r->where,
                           frame_record(f, at < f->n_sequences ? at : 0).text);
-    store_results(r, s, &out, f);
+    }
+    store_results(r, j, s, &out, f);
     return 0;
 }
 
@@ -216,15 +236,15 @@ static int check_tokenizer(const struct logprob *r, const char *directory, struc
     return header_check_tokenizer(&r->pass.header, found ? fingerprint : NULL, r->where, e);
 }
 
-static int check_models(const struct logprob *r, struct err *e)
+static int check_models(const struct logprob *r, const struct judge *j, struct err *e)
 {
-    const struct model *m = r->model;
+    const struct model *m = j->model;
     if ((size_t)r->o->top > m->config.vocab)
         return err_set(e, STATUS_USAGE, "--top-logprobs %lld: model %s has only %zu tokens",
                        (long long)r->o->top, m->path, m->config.vocab);
     if (check_tokenizer(r, m->path, e) < 0 ||
-        (r->contrast && check_tokenizer(r, r->contrast->path, e) < 0) ||
-        (r->reference && check_tokenizer(r, r->reference->path, e) < 0))
+        (j->contrast && check_tokenizer(r, j->contrast->path, e) < 0) ||
+        (j->reference && check_tokenizer(r, j->reference->path, e) < 0))
         return -1;
     return 0; // a tokenizer may have more ids than the embedding: one that is used is an error
 }
@@ -241,20 +261,28 @@ static int name_model(json_t *models, const char *name, const struct model *m, s
                : 0;
 }
 
-static int add_provenance(struct logprob *r, struct err *e)
+static int name_models(json_t *models, const struct judge *j, struct err *e)
 {
     char contrast[300], reference[300];
+    snprintf(contrast, sizeof contrast, "%s:contrast", j->name);
+    snprintf(reference, sizeof reference, "%s:kl", j->name);
+    return name_model(models, j->name, j->model, e) < 0 ||
+                   name_model(models, contrast, j->contrast, e) < 0 ||
+                   name_model(models, reference, j->reference, e) < 0
+               ? -1
+               : 0;
+}
+
+static int add_provenance(struct logprob *r, struct err *e)
+{
     json_t *models = json_object();
     if (!models)
         return err_memory(e, 0, "provenance");
-    snprintf(contrast, sizeof contrast, "%s:contrast", r->o->name);
-    snprintf(reference, sizeof reference, "%s:kl", r->o->name);
-    if (name_model(models, r->o->name, r->model, e) < 0 ||
-        name_model(models, contrast, r->contrast, e) < 0 ||
-        name_model(models, reference, r->reference, e) < 0) {
-        json_decref(models);
-        return -1;
-    }
+    for (int i = 0; i < r->o->n_models; i++)
+        if (name_models(models, &r->judge[i], e) < 0) {
+            json_decref(models);
+            return -1;
+        }
     if (header_add_provenance(&r->pass.header, "logprob", r->o->argc, r->o->argv, r->o->seed,
                               models, e) < 0)
         return -1;
@@ -272,30 +300,45 @@ static size_t work_bytes(const struct scorer *s)
     return bytes;
 }
 
-static int open_models(struct logprob *r, struct err *e)
+static int open_models(struct logprob *r, struct judge *j, const struct logprob_model *m,
+                       struct err *e)
 {
     static const struct named_form form = {"contrast", "DIR:NUMBER", -INFINITY, INFINITY};
     const struct logprob_options *o = r->o;
-    if (!(r->model = model_open(o->model, e)))
+    j->name = m->name;
+    if (!(j->model = model_open(m->path, e)))
         return -1;
-    describe_unused(r->model, o->verbose);
-    scorer_init(&r->scorer, r->model, &r->device);
-    if (o->contrast && (!(r->contrast = model_open_weighted(o->contrast, &form, &r->weight, e)) ||
-                        scorer_contrast(&r->scorer, r->contrast, r->weight, e) < 0))
+    describe_unused(j->model, o->verbose);
+    scorer_init(&j->scorer, j->model, &r->device);
+    if (o->contrast && (!(j->contrast = model_open_weighted(o->contrast, &form, &j->weight, e)) ||
+                        scorer_contrast(&j->scorer, j->contrast, j->weight, e) < 0))
         return -1;
-    if (o->kl && (!(r->reference = model_open(o->kl, e)) ||
-                  scorer_reference(&r->scorer, r->reference, e) < 0))
+    if (o->kl && (!(j->reference = model_open(o->kl, e)) ||
+                  scorer_reference(&j->scorer, j->reference, e) < 0))
         return -1;
     return 0;
 }
 
 static int start(struct logprob *r, const char *input, struct err *e)
 {
-    if (open_models(r, e) < 0 || filter_open(&r->pass, input, e) < 0)
+    size_t bytes = 0, n = (size_t)r->o->n_models;
+    if (!(r->judge = mem_alloc(n, sizeof *r->judge, "models", e)))
+        return -1;
+    memset(r->judge, 0, n * sizeof *r->judge);
+    for (int i = 0; i < r->o->n_models; i++) {
+        if (open_models(r, &r->judge[i], &r->o->model[i], e) < 0)
+            return -1;
+        bytes += work_bytes(&r->judge[i].scorer);
+    }
+    if (filter_open(&r->pass, input, e) < 0)
         return -1;
     r->where = stream_reader_name(r->pass.reader);
-    if (memory_check(work_bytes(&r->scorer), "scoring", r->o->verbose, e) < 0 ||
-        check_models(r, e) < 0 || add_columns(r, e) < 0 || add_provenance(r, e) < 0)
+    if (memory_check(bytes, "scoring", r->o->verbose, e) < 0)
+        return -1;
+    for (int i = 0; i < r->o->n_models; i++)
+        if (check_models(r, &r->judge[i], e) < 0)
+            return -1;
+    if (add_all_columns(r, e) < 0 || add_provenance(r, e) < 0)
         return -1;
     return filter_start(&r->pass, r->o->output, e);
 }
@@ -305,7 +348,7 @@ static void show_progress(struct logprob *r)
     const struct stream_reader *in = r->pass.reader;
     struct progress *p = &r->progress;
     progress_estimate(p, stream_reader_expected(in));
-    progress_update(p, (int64_t)stream_reader_sequences(in), "%s  %.0f tokens/s", r->o->name,
+    progress_update(p, (int64_t)stream_reader_sequences(in), "%s  %.0f tokens/s", r->judge[0].name,
                     (double)stream_reader_tokens(in) / progress_seconds(p));
 }
 
@@ -313,7 +356,9 @@ static int score_stream(struct logprob *r, struct err *e)
 {
     int more;
     while ((more = filter_next(&r->pass, e)) > 0) {
-        if (score_frame(r, &r->pass.frame, e) < 0 || filter_write(&r->pass, e) < 0) {
+        for (int i = 0; i < r->o->n_models && more > 0; i++)
+            more = score_frame(r, &r->judge[i], &r->pass.frame, e) < 0 ? -1 : 1;
+        if (more < 0 || filter_write(&r->pass, e) < 0) {
             more = -1;
             break;
         }
@@ -322,19 +367,29 @@ static int score_stream(struct logprob *r, struct err *e)
     return more < 0 || mapped_unchanged(e) < 0 ? -1 : filter_end(&r->pass, e);
 }
 
-static void report(const struct logprob *r)
+static void report(const struct logprob *r, const struct judge *j)
 {
     char closing[64];
-    progress_closing(&r->progress, r->scored, closing);
+    progress_closing(&r->progress, j->scored, closing);
     message_note("%s: %" PRIu64 " records, %" PRIu64
                  " scored tokens, mean log-probability %.5g, %s",
-                 r->o->name, stream_reader_sequences(r->pass.reader), r->scored,
-                 r->scored ? r->sum / (double)r->scored : 0.0, closing);
+                 j->name, stream_reader_sequences(r->pass.reader), j->scored,
+                 j->scored ? j->sum / (double)j->scored : 0.0, closing);
+}
+
+static void release_models(struct judge *j)
+{
+    if (j->model)
+        scorer_release(&j->scorer);
+    model_close(j->model);
+    model_close(j->contrast);
+    model_close(j->reference);
 }
 
 int logprob_run(const struct logprob_options *o, const char *input, struct err *e)
 {
     assert(o->top >= 0 && o->top <= LOGPROB_TOP_MAX);
+    assert(o->n_models >= 1 && o->n_models <= LOGPROB_MODELS_MAX);
     struct logprob r;
     memset(&r, 0, sizeof r);
     r.o = o;
@@ -347,14 +402,12 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     if (result == 0)
         result = score_stream(&r, e);
     progress_end(&r.progress);
-    if (result == 0)
-        report(&r);
+    for (int i = 0; i < o->n_models && result == 0; i++)
+        report(&r, &r.judge[i]);
     filter_release(&r.pass);
-    if (r.model)
-        scorer_release(&r.scorer);
-    model_close(r.model);
-    model_close(r.contrast);
-    model_close(r.reference);
+    for (int i = 0; i < o->n_models && r.judge; i++)
+        release_models(&r.judge[i]);
+    free(r.judge);
     arena_release(&r.arena);
     device_release(&r.device);
     return result;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Scores the trained tokens of a stream under a model, frame by frame, and passes the stream on
-// with the results as columns.
+// Scores the trained tokens of a stream under one model or several, frame by frame, and passes the
+// stream on with the results as columns.
 #ifndef INFER_LOGPROB_H
 #define INFER_LOGPROB_H
 
@@ -8,10 +8,20 @@
 #include "ops/ops.h"
 #include <stdint.h>
 
+enum { LOGPROB_TOP_MAX = 20, LOGPROB_MODELS_MAX = 65 };
+
+struct logprob_model {
+    const char *path; // its directory
+    const char *name; // of the columns: logp:NAME and so on
+};
+
+// The other members hold for each model. With several the stream gets the columns that a chain of
+// single runs in this order would give it, bit for bit, from one reading and one pool of threads.
 struct logprob_options {
-    const char *model, *device; // directory; name
+    const char *device; // name
     enum products products;
-    const char *name;     // of the columns: logp:NAME and so on
+    struct logprob_model model[LOGPROB_MODELS_MAX];
+    int n_models;
     const char *contrast; // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
     const char *kl;       // DIR: write kl:NAME and kl-reverse:NAME, or NULL
     int all;              // every token but the first, not only those with mask 1
@@ -26,7 +36,6 @@ struct logprob_options {
     int argc; // for provenance
     char **argv;
 };
-enum { LOGPROB_TOP_MAX = 20 };
 
 // From the stream `input` (NULL: standard input) to o->output. value:NAME is written at each scored
 // token and at the token behind it, so that every scored token has the value of the state that it

@@ -17,7 +17,7 @@
 
 // Columns of the output.
 struct rollout_columns {
-    int mask, logp, sampled, prompt, sample, generation, step, finish;
+    int mask, logp, sampled, prompt, sample, generation, step, finish, as;
 };
 
 struct rollout {
@@ -37,6 +37,18 @@ struct rollout {
     int attached; // to the policy that is followed
 };
 
+// The last one, as a scorer behind would add it.
+static int add_as(struct rollout *r, struct stream_header *h, struct err *e)
+{
+    char name[300];
+    if (!r->o->as)
+        return 0;
+    if ((size_t)snprintf(name, sizeof name, "logp:%s", r->o->as) >= sizeof name)
+        return err_set(e, STATUS_USAGE, "--as: a name of more than %zu bytes", sizeof name - 6);
+    r->column.as = header_add_column(h, name, COLUMN_F32, PER_TOKEN, e);
+    return r->column.as < 0 ? -1 : 0;
+}
+
 static int add_columns(struct rollout *r, struct err *e)
 {
     struct stream_header *h = &r->header;
@@ -53,7 +65,7 @@ static int add_columns(struct rollout *r, struct err *e)
         (c->step = header_add_column(h, "step", COLUMN_U32, PER_SEQUENCE, e)) < 0 ||
         (c->finish = header_add_column(h, "finish", COLUMN_STRING, PER_SEQUENCE, e)) < 0)
         return -1;
-    return prompts_add_columns(&r->prompts, h, e);
+    return prompts_add_columns(&r->prompts, h, e) < 0 ? -1 : add_as(r, h, e);
 }
 
 static int describe(struct rollout *r, struct err *e)
@@ -146,6 +158,8 @@ static int write_sample(struct rollout *r, const struct request *q, size_t i, ui
     memcpy(f->column[c->logp].f32 + q->n_prompt, s->logp, s->n * sizeof *s->logp);
     if (c->sampled)
         memcpy(f->column[c->sampled].f32 + q->n_prompt, s->sampled, s->n * sizeof *s->sampled);
+    if (c->as)
+        memcpy(f->column[c->as].f32 + q->n_prompt, s->logp, s->n * sizeof *s->logp);
     size_t number = i + (size_t)r->o->draw.first_sample;
     f->column[c->sample].u32[0] = (uint32_t)number;
     f->column[c->generation].u32[0] = (uint32_t)r->generation;

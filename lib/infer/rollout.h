@@ -26,6 +26,7 @@ struct rollout_options {
     const char *model, *device;
     enum products products;
     const char *output;   // stream, NULL: standard output
+    const char *as;       // also write logp:NAME, what logprob would add under the model; or NULL
     const char *contrast; // "DIR:A" or NULL
     const struct rollout_text *text;
     uint64_t seed;

@@ -707,11 +707,39 @@ int policy_attach(const char *path, struct err *e)
     return fd == NOT_THERE ? err_set(e, STATUS_FAILED, "%s: the trainer has exited", path) : -1;
 }
 
-static void short_sleep(int round)
+// Between two looks at a policy: a small share of what the wait has taken so far, in nanoseconds.
+enum { LOOK_SOON = 200000, LOOK_LATE = 5000000, LOOK_SHARE = 64 };
+
+// A look takes many calls and reads two notes; all but each LOOKS-th are left out while PATH is the
+// directory that it was and nothing in it was renamed. Those that are not see that the trainer has
+// ended, and what came within one tick of the clock by which files are marked.
+enum { LOOKS = 16 };
+
+struct policy_look {
+    struct stat last;
+    int n;
+    long waited;
+};
+
+static int look_is_due(struct policy_look *l, const char *path)
 {
-    long ns = round < 200 ? 500000 : 5000000;
-    struct timespec t = {0, ns};
-    nanosleep(&t, NULL);
+    struct stat now;
+    memset(&now, 0, sizeof now);
+    if (stat(path, &now) < 0)
+        now.st_ino = 0;
+    int same = l->last.st_ino == now.st_ino && l->last.st_dev == now.st_dev &&
+               l->last.st_mtim.tv_sec == now.st_mtim.tv_sec &&
+               l->last.st_mtim.tv_nsec == now.st_mtim.tv_nsec;
+    l->last = now;
+    return l->n++ % LOOKS == 0 || !same;
+}
+
+static void look_later(struct policy_look *l)
+{
+    long ns = l->waited / LOOK_SHARE;
+    ns = ns < LOOK_SOON ? LOOK_SOON : ns > LOOK_LATE ? LOOK_LATE : ns;
+    l->waited += l->waited < (long)LOOK_LATE * LOOK_SHARE ? ns : 0;
+    nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
 // Opens PATH, or PATH/previous, if its note says `generation`: its descriptor, NOT_THERE, or -1
@@ -747,33 +775,43 @@ static int open_generation(const char *path, uint64_t generation, int *finished,
     return found >= 0 || err_whole(e) == 0 ? found : -1;
 }
 
+// Looks once: 1, where *fd is what policy_follow returns; 0: what is wanted is yet to come.
+static int look_for(const char *path, uint64_t *generation, int start, int *fd, struct err *e)
+{
+    // Asked before the directory is read: a trainer that ends publishes first.
+    int live = is_live(path, e);
+    int finished = 0;
+    uint64_t shown = UINT64_MAX;
+    *fd = live < 0 ? -1 : NOT_THERE;
+    if (live >= 0 && (!start || live)) {
+        *fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown, e);
+        if (*fd == NOT_THERE && start && shown != UINT64_MAX)
+            *fd = open_generation(path, shown, &finished, &shown, e);
+    }
+    if (*fd >= 0 && start)
+        *generation = shown;
+    if (*fd != NOT_THERE)
+        return 1;
+    if (!start && finished && shown != UINT64_MAX && shown < *generation) {
+        *fd = -2;
+        return 1;
+    }
+    if (start || live)
+        return 0;
+    *fd = err_set(e, STATUS_FAILED, "%s: the trainer has exited; generation %llu will not come",
+                  path, (unsigned long long)*generation);
+    return 1;
+}
+
 int policy_follow(const char *path, uint64_t *generation, int start, struct err *e)
 {
-    for (int round = 0;; round++) {
-        // Asked before the directory is read: a trainer that ends publishes first.
-        int live = is_live(path, e);
-        int finished = 0;
-        uint64_t shown = UINT64_MAX;
-        int fd = live < 0 ? -1 : NOT_THERE;
-        if (live >= 0 && (!start || live)) {
-            fd = open_generation(path, start ? UINT64_MAX : *generation, &finished, &shown, e);
-            if (fd == NOT_THERE && start && shown != UINT64_MAX)
-                fd = open_generation(path, shown, &finished, &shown, e);
-        }
-        if (fd == -1)
-            return -1;
-        if (fd >= 0) {
-            *generation = start ? shown : *generation;
+    struct policy_look look = {0};
+    for (int fd;; look_later(&look)) {
+        // That a trainer is ready does not show in the directory.
+        int due = look_is_due(&look, path) || start;
+        if (due && look_for(path, generation, start, &fd, e))
             return fd;
-        }
-        if (!start && finished && (shown != UINT64_MAX && shown < *generation))
-            return -2;
-        if (!start && !live)
-            return err_set(e, STATUS_FAILED,
-                           "%s: the trainer has exited; generation %llu will not come", path,
-                           (unsigned long long)*generation);
         if (io_reader_gone())
             return err_set(e, STATUS_PIPE, "standard output: its reader has exited");
-        short_sleep(round);
     }
 }

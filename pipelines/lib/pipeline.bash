@@ -137,6 +137,16 @@ arithmetic() {
     [[ ${DENSEPATH_DTYPE:-fp32} == fp32 ]] || printf 'dtype %s\n' "$DENSEPATH_DTYPE"
 }
 
+# For COUNT programs that compute at the same time to the end: each has its share of the processors
+# where nobody said how many. Those that take turns, or wait for a slower one, have all (densepath(7),
+# PROCESSORS).
+share_processors() { # COUNT
+    local processors
+    ((threads == 0)) || return 0
+    processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+    threads=$(((processors + $1 - 1) / $1))
+}
+
 # What the script itself has to say about its progress.
 note() { # MESSAGE
     [[ -n ${quiet-} ]] || shown "$me: $1" >&2
@@ -364,34 +374,30 @@ evaluate_on() { # MODEL FILE
     as_stream "$1" "$2" >"$evaluated"
 }
 
-# stdin to stdout: a column for each model: logp:reference, logp:reference-2, ...
-with_references() { # THREADS NUMBER DIR...
-    local threads=$1 number=$2 name=reference
-    ((number == 1)) || name+=-$number
-    if (($# == 3)); then
-        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads"
-    else
-        logprob "${hush[@]}" -m "$3" --as "$name" --threads "$threads" |
-            with_references "$threads" $((number + 1)) "${@:4}"
-    fi
-}
-
 # stdin to stdout: the columns logp:sft and logp:reference (of several references also
-# logp:reference-2, ...), reward, return and advantage. More arguments are options of dense-reward.
+# logp:reference-2, ...), reward, return and advantage. SFT `-`: logp:sft is there, as the samples are
+# SFT's own (rollout --as sft). More arguments are options of dense-reward.
 with_reward() { # SFT REFERENCE[,REFERENCE...] THREADS FLOOR [OPTION...]
-    local sft=$1 threads=$3 floor=$4 directories names=reference i
+    local sft=$1 threads=$3 floor=$4 directories names='' models=() i name
     split_list directories "$2"
     shift 4
+    [[ $sft == - ]] || models=(-m "$sft" --as sft)
     if [[ ${directories[0]} == none ]]; then
-        logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
+        if [[ $sft == - ]]; then cat; else logprob "${hush[@]}" "${models[@]}" --threads "$threads"; fi |
             dense-reward "${hush[@]}" --threads "$threads" --floor 0 --baseline none "$@" sft none
         return
     fi
-    for ((i = 2; i <= ${#directories[@]}; i++)); do
-        names+=,reference-$i
+    for ((i = 1; i <= ${#directories[@]}; i++)); do
+        name=reference
+        ((i == 1)) || name+=-$i
+        if ((${#models[@]})); then
+            models+=(--also "${directories[i - 1]}:$name")
+        else
+            models=(-m "${directories[i - 1]}" --as "$name")
+        fi
+        names+=${names:+,}$name
     done
-    logprob "${hush[@]}" -m "$sft" --as sft --threads "$threads" |
-        with_references "$threads" 1 "${directories[@]}" |
+    logprob "${hush[@]}" "${models[@]}" --threads "$threads" |
         dense-reward "${hush[@]}" --threads "$threads" --floor "$floor" --baseline none "$@" sft "$names"
 }
 

@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 // Known answers of Random123 (kat_vectors, philox4x32 10).
 static void philox_matches_published_vectors(void)
@@ -194,6 +195,37 @@ static void threads_visit_each_item_once(void)
         }
     }
     CHECK(threads_set(-1, &e) < 0 && e.status == STATUS_USAGE);
+    CHECK(threads_set(1, &e) == 0);
+}
+
+static double own_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+// The first chunk of the caller waits for the other's beginning, and has nothing to do then.
+static void other_sleeps(void *arg, size_t begin, size_t end, int worker)
+{
+    atomic_int *begun = arg;
+    if (worker > 0) {
+        atomic_store(begun, 1);
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    } else if (begin < 2) {
+        while (!atomic_load(begun))
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+}
+
+static void threads_that_wait_leave_their_processor(void)
+{
+    struct err e;
+    atomic_int begun = 0;
+    CHECK(threads_set(2, &e) == 0);
+    double start = own_seconds();
+    threads_for(2, 1, other_sleeps, &begun);
+    CHECK(atomic_load(&begun) && own_seconds() - start < 0.1);
     CHECK(threads_set(1, &e) == 0);
 }
 
@@ -607,6 +639,7 @@ int main(void)
     RUN(arena_reuses_and_rewinds);
     RUN(arena_of_memory_that_is_not_its_own);
     RUN(threads_visit_each_item_once);
+    RUN(threads_that_wait_leave_their_processor);
     RUN(threads_await_earlier_chunks);
     RUN(stops_and_ends);
     RUN(a_mapped_file_that_shrinks_under_a_worker_thread);

@@ -96,7 +96,7 @@ endef
 title.verifier      := score alone (sees score)
 verifier.verifier    = dense-reward -q --reward score --baseline loo
 title.verifier-mix  := as this, with DPR half
-verifier.verifier-mix = logprob -q -m $$S/sft --as sft --threads $$threads | logprob -q -m $$S/sft/half --as half --threads $$threads | \
+verifier.verifier-mix = logprob -q -m $$S/sft --as sft --also $$S/sft/half:half --threads $$threads | \
 	dense-reward -q --floor $(FLOOR) --mix 0.5:score --baseline loo sft half
 
 # $(1): arm
