@@ -87,6 +87,11 @@ setup() {
         .[0].token != .[7].token'
     "${draw[@]}" -n 1 --seed 3 --batch-size 5 --steps 2 prompts.toks >shorter
     cmp <(records shorter) <(records out | head -10)
+    # Samples of several steps are in flight together where there is room.
+    for n in 1 3 500; do
+        "${draw[@]}" -n 1 --seed 3 --batch-size 5 --steps 3 --in-flight "$n" prompts.toks >other
+        cmp out other
+    done
 }
 
 @test "rollout: stop tokens and limits" {

@@ -290,6 +290,50 @@ static void samples_depend_on_nothing_else(void)
     reference_close(&r);
 }
 
+// What goes through the model, counted at its entry.
+static size_t tokens_embedded;
+
+static int counted_embed(struct device *d, float *out, const struct tensor *table,
+                         const uint32_t *token, size_t n, float factor, int add, struct err *err)
+{
+    tokens_embedded += n;
+    return ops_cpu.embed(d, out, table, token, n, factor, add, err);
+}
+
+// A prompt is computed once for all its samples, those that find no slot at first included: when
+// they start, its last token alone goes in again. And a slot that became free is used in the next
+// step.
+static void prompts_are_computed_once(void)
+{
+    enum { SAMPLES = 7, NEW = 10 };
+    static const size_t slots[] = {1, 2, 3, 6, 7, 64};
+    struct reference r;
+    struct ops counting = ops_cpu;
+    counting.embed = counted_embed;
+    CHECK(reference_open_fixture(&r) == 0);
+    r.device.ops = &counting;
+    uint32_t prompt[40];
+    for (uint32_t i = 0; i < 40; i++)
+        prompt[i] = 1 + i * 7 % 38;
+    for (size_t k = 0; k < sizeof slots / sizeof *slots; k++) {
+        struct generate_options o = {
+            .sampling = plain(), .max_new_tokens = NEW, .slots = slots[k], .seed = 9};
+        struct generator *g = generator_open(r.model, NULL, &r.device, &o, &e);
+        struct request *request = NULL;
+        size_t steps = 0, waves = (SAMPLES + slots[k] - 1) / slots[k];
+        tokens_embedded = 0;
+        CHECK(g && generator_add(g, prompt, 40, SAMPLES, 1, NULL, &e) == 0);
+        for (; generator_pending(g) && steps < 1000; steps++)
+            CHECK(generator_step(g, &e) == 0);
+        CHECK(steps == waves * NEW);
+        CHECK(tokens_embedded == 40 + SAMPLES * (NEW - 1) + waves - 1);
+        CHECK(generator_take(g, &request) == 1);
+        request_free(request);
+        generator_close(g);
+    }
+    reference_close(&r);
+}
+
 // Log-probability of token[n] after the n before it, which are the whole sequence.
 static float logp_after(struct reference *r, const uint32_t *token, size_t n)
 {
@@ -566,6 +610,7 @@ int main(void)
     RUN(greedy_fixture);
     each_golden("greedy", greedy_reference);
     RUN(samples_depend_on_nothing_else);
+    RUN(prompts_are_computed_once);
     each_family("samples", check_family);
     RUN(restarts_leave_the_prompt);
     RUN(caches_grow);
