@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/option.h"
 #include "base/signals.h"
+#include "infer/draw.h"
 #include "infer/logprob.h"
 #include "tokenize/tokenizer.h"
 
@@ -12,6 +13,7 @@ static struct logprob_options run;
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
+    OPTION_KV_DTYPE(&run.kv_dtype),
     OPT_GROUP("Columns"),
     OPT_TEXT(0, "as", &run.name, "NAME", "write logp:NAME (and entropy:NAME, ...)"),
     OPT_FLAG(0, "all", &run.all, "score every token but the first, not only those with mask 1"),

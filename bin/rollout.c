@@ -20,6 +20,7 @@ static const struct option_spec options[] = {
     OPT_TEXT(0, "contrast", &run.contrast, "DIR:A",
              "sample from z + A (z - z_DIR): logits pushed away from those of model DIR"),
     OPT_GROUP("Order of work"),
+    OPTION_KV_DTYPE(&run.draw.kv_dtype),
     OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts per step"),
     OPT_INT(0, "first-step", &run.first_step, "K", 0, 1 << 30,
             "number of the first step, for a part of the prompts that begins there"),

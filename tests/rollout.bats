@@ -33,6 +33,24 @@ setup() {
         all([.["logp:sampled"], .["logp:rollout"]] | transpose[] | select(.[0] != null) | .[0] <= 0)'
 }
 
+@test "rollout: keys and values of bf16" {
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype bf16 prompts.toks >out
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype bf16 --threads 1 --in-flight 3 prompts.toks >other
+    cmp out other
+    "$BIN/logprob" -q -m "$model" --as again --kv-cache-dtype bf16 out >scored
+    records scored | jq -se 'length == 35 and all(.["logp:rollout"] == .["logp:again"])'
+    # What samples is another model than the one in the directory, and the header says so.
+    "$BIN/logprob" -q -m "$model" --as plain out >plain
+    records plain | jq -se 'any(.["logp:rollout"] != .["logp:plain"])'
+    "$BIN/toks" view out | head -1 | jq -e '.sampling.kv_cache == "bf16" and
+        (.provenance[-1].kernels | endswith(", bf16 keys and values"))'
+    # auto is fp32.
+    "${draw[@]}" -n 5 --seed 3 prompts.toks >auto
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype fp32 prompts.toks >exact
+    cmp <(records auto) <(records exact)
+    fails 2 "kv-cache-dtype" "${draw[@]}" --kv-cache-dtype fp8 prompts.toks
+}
+
 @test "rollout: the columns of prompts and samples" {
     "${draw[@]}" -n 2 --seed 3 prompts.toks >out
     "$BIN/toks" check -q out

@@ -11,6 +11,7 @@
 struct logprob_options {
     const char *model, *device; // directory; name
     enum products products;
+    int kv_dtype;         // index into option_kv_dtypes
     const char *name;     // of the columns: logp:NAME and so on
     const char *contrast; // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
     const char *kl;       // DIR: write kl:NAME and kl-reverse:NAME, or NULL

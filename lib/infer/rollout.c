@@ -83,6 +83,8 @@ static int describe(struct rollout *r, struct err *e)
         (json_int_t)r->o->draw.samples, "batch_size", (json_int_t)r->o->batch_size);
     if (h->sampling && r->o->contrast)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
+    if (h->sampling && r->device.kv == DTYPE_BF16)
+        json_object_set_new(h->sampling, "kv_cache", json_string("bf16"));
     // A policy that lives is many models; with which one a run began, that was stopped, is no
     // matter.
     json_t *models = lives ? NULL : json_pack("{s:s}", "policy", fingerprint);
@@ -366,6 +368,7 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     progress_init(&r.progress, "sample", 0);
     progress_follow(&r.progress, (double)o->draw.samples);
     int result = device_open(&r.device, o->device, o->products, e);
+    r.device.kv = draw_kv_dtype(o->draw.kv_dtype);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);
     if (result == 0)

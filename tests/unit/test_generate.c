@@ -290,6 +290,52 @@ static void samples_depend_on_nothing_else(void)
     reference_close(&r);
 }
 
+// With keys and values stored as bf16 too: the same bits in any slots and threads, those of a
+// scorer that rounds as well, and not those of one that does not.
+static void bf16_caches_draw_what_is_scored(void)
+{
+    static const size_t slots[] = {1, 2, 5};
+    struct reference r;
+    CHECK(reference_open_fixture(&r) == 0);
+    uint32_t *prompt[4];
+    for (int i = 0; i < 4; i++)
+        prompt[i] = (uint32_t *)prompt_tokens[i];
+    struct generate_options o = {.sampling = plain(), .max_new_tokens = 40, .slots = 64, .seed = 9};
+    struct draw all, d;
+    size_t exact = generator_bytes(&r.device, r.model, 5, 47).cache;
+    r.device.kv = DTYPE_BF16;
+    CHECK(generator_bytes(&r.device, r.model, 5, 47).cache == exact / 2);
+    draw_all(&r, &o, prompt, prompt_lengths, 4, 6, &all);
+    for (int k = 0; k < 3; k++) {
+        CHECK(threads_set(1 + k, &e) == 0);
+        o.slots = slots[k];
+        draw_all(&r, &o, prompt, prompt_lengths, 4, 6, &d);
+        for (size_t i = 0; i < 24; i++)
+            CHECK(
+                same_sample(&all.request[i / 6]->sample[i % 6], &d.request[i / 6]->sample[i % 6]));
+        free_draw(&d);
+    }
+    CHECK(threads_set(2, &e) == 0);
+    size_t apart = 0;
+    for (size_t i = 0; i < 24; i++) {
+        const struct request *q = all.request[i / 6];
+        const struct generated *s = &q->sample[i % 6];
+        uint32_t token[64];
+        float logp[64];
+        memcpy(token, q->prompt, q->n_prompt * 4);
+        memcpy(token + q->n_prompt, s->token, s->n * 4);
+        CHECK(score_one(&r, token, q->n_prompt + s->n, logp, NULL) == 0);
+        CHECK(memcmp(logp + q->n_prompt - 1, s->logp, s->n * sizeof *logp) == 0);
+        r.device.kv = DTYPE_F32;
+        CHECK(score_one(&r, token, q->n_prompt + s->n, logp, NULL) == 0);
+        apart += memcmp(logp + q->n_prompt - 1, s->logp, s->n * sizeof *logp) != 0;
+        r.device.kv = DTYPE_BF16;
+    }
+    CHECK(apart > 20);
+    free_draw(&all);
+    reference_close(&r);
+}
+
 // What goes through the model, counted at its entry.
 static size_t tokens_embedded;
 
@@ -610,6 +656,7 @@ int main(void)
     RUN(greedy_fixture);
     each_golden("greedy", greedy_reference);
     RUN(samples_depend_on_nothing_else);
+    RUN(bf16_caches_draw_what_is_scored);
     RUN(prompts_are_computed_once);
     each_family("samples", check_family);
     RUN(restarts_leave_the_prompt);

@@ -675,10 +675,11 @@ static int cpu_divergence_backward(struct device *d, const struct divergence *v,
 // on OpenBLAS's loops too.
 static const char *cpu_class(const struct device *d)
 {
-    static char text[64];
+    static char text[96];
     const char *blas = blas_core();
-    snprintf(text, sizeof text, "%s%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
-             d->products == PRODUCTS_BF16 ? ", bf16 products" : "", blas ? ", OpenBLAS " : "",
+    snprintf(text, sizeof text, "%s%s%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
+             d->products == PRODUCTS_BF16 ? ", bf16 products" : "",
+             d->kv == DTYPE_BF16 ? ", bf16 keys and values" : "", blas ? ", OpenBLAS " : "",
              blas ? blas : "");
     return text;
 }
