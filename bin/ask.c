@@ -16,6 +16,7 @@ static const struct option_spec options[] = {
     OPT_TEXTS('m', "model", &opt.models, "DIR",
               "Hugging Face model directory; may be repeated: each is asked"),
     OPTIONS_DEVICE(&engine),
+    OPTION_KV_DTYPE(&opt.reply.draw.kv_dtype),
     OPT_GROUP("Question"),
     OPT_TEXT(0, "system", &opt.system, "TEXT", "what the system's message says"),
     OPTION_CHAT_TEMPLATE(&opt.speaker.template_file),

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/option.h"
 #include "base/signals.h"
+#include "infer/draw.h"
 #include "infer/logprob.h"
 #include "tokenize/tokenizer.h"
 
@@ -17,6 +18,7 @@ static struct option_texts also;
 
 static const struct option_spec options[] = {
     OPTIONS_ENGINE(&engine),
+    OPTION_KV_DTYPE(&run.kv_dtype),
     OPT_GROUP("Columns"),
     OPT_TEXT(0, "as", &name, "NAME", "write logp:NAME (and entropy:NAME, ...)"),
     OPT_TEXTS(0, "also", &also, "DIR:NAME",

@@ -34,7 +34,7 @@ static struct common common;
 static const char *save_dtype;
 static double tolerance;
 static int json, overwrite;
-static int measure;
+static int measure, kv_dtype;
 static double seconds = 1.5;
 static int64_t tokens = 1000000;
 static uint64_t memory;
@@ -80,6 +80,7 @@ static const struct option_spec info_options[] = {
             "of the trainers, as they have it"),
     OPT_CHOICE("optim", &train.optim, optimizer_kinds, "of the trainers, as they have it"),
     OPT_INT(0, "in-flight", &in_flight, "N", 1, 1 << 16, "of rollout, as it has it"),
+    OPTION_KV_DTYPE(&kv_dtype),
     OPT_SIZE("memory", &memory, "SIZE",
              "tell which programs fit into SIZE (6G, 800M), the trainers as their --memory has it; "
              "0: off"),
@@ -191,7 +192,7 @@ static void find_holdings(const struct model *m, const struct device *d,
     const struct trainer_options *o = &trainer_defaults;
     struct pass_size size = pass_largest((size_t)o->micro_batch_tokens, 1, SIZE_MAX, 0);
     struct work_bytes head = {.scratch = head_train_bytes(d, m, size.tokens)};
-    size_t token = 2 * c->layers * c->kv_heads * c->head_dim * sizeof(float);
+    size_t token = 2 * c->layers * c->kv_heads * c->head_dim * dtype_size(d->kv);
     holding[0] = (struct holding){"weights", "weights, mapped", model_file_bytes(m, NULL)};
     holding[1] = (struct holding){"logprob", "logprob, beside them",
                                   decoder_work_bytes(m, WORK_TOKENS, WORK_TOKENS, 0)};
@@ -328,6 +329,7 @@ static int run_info(char **operand, int n, struct err *e)
     if (!m)
         return -1;
     int result = device_open(&device, NULL, PRODUCTS_FP32, e);
+    device.kv = draw_kv_dtype(kv_dtype);
     if (result == 0 && (size_t)max_length > model_positions(m))
         result = err_set(e, STATUS_USAGE, "--max-length %lld: the model has %zu positions",
                          (long long)max_length, model_positions(m));

@@ -23,6 +23,7 @@ static const struct option_spec options[] = {
              "also write logp:NAME, a copy of logp:rollout: what logprob --as NAME would add under "
              "the model that draws"),
     OPT_GROUP("Order of work"),
+    OPTION_KV_DTYPE(&run.draw.kv_dtype),
     OPT_INT(0, "batch-size", &run.batch_size, "N", 1, 1 << 24, "prompts per step"),
     OPT_INT(0, "first-step", &run.first_step, "K", 0, 1 << 30,
             "number of the first step, for a part of the prompts that begins there"),

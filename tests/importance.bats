@@ -4,14 +4,15 @@
 bats_require_minimum_version 1.5.0
 load engine
 
-# Two updates of 4 prompts with 4 samples, from a colder and truncated distribution.
+# Two updates of 4 prompts with 4 samples.
+draw() {
+    prompts | "$BIN/rollout" -q -m "$model" -n 4 --batch-size 4 --steps 2 --max-new-tokens 6 --seed 5 "$@" |
+        "$BIN/logprob" -q -m "$model" --as sft | "$BIN/dense-reward" -q --baseline loo sft none
+}
+
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || return
     model=$BATS_TEST_DIRNAME/fixtures/model
-    draw() {
-        prompts | "$BIN/rollout" -q -m "$model" -n 4 --batch-size 4 --steps 2 --max-new-tokens 6 --seed 5 "$@" |
-            "$BIN/logprob" -q -m "$model" --as sft | "$BIN/dense-reward" -q --baseline loo sft none
-    }
     draw --temperature 0.6 --top-p 0.9 >cold.toks
     draw >plain.toks
 }
@@ -53,6 +54,12 @@ same_weights() { # A B
     # No weight makes samples of the policy from what had no choice.
     "$BIN/toks" view cold.toks | jq -c 'if .id then . else .sampling.temperature = 0 end' >greedy
     fails 2 'greedy.*temperature 0.*--is none' "${learn[@]}" --is token -o out greedy
+    # Nor do the stream's columns tell how far rounded keys and values lead away.
+    draw --kv-cache-dtype bf16 >rounded.toks
+    for what in refuse token sequence; do
+        leaves_nothing fails 2 'rounded.toks: .*--kv-cache-dtype.*--is none' "${learn[@]}" --is "$what" -o out rounded.toks
+    done
+    "${learn[@]}" --is none -o rounded-taken rounded.toks
     fails 2 'is-clip needs --is' "${learn[@]}" --is-clip 0,2 -o out cold.toks
     fails 2 'is-mode needs --is' "${learn[@]}" --is none --is-mode mask -o out cold.toks
     for what in 2 2,1 0,0 -1,2 ,2 0,x 0,1,2; do

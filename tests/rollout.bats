@@ -48,6 +48,24 @@ setup() {
     fails 2 'a name that is empty' "${draw[@]}" --as '' prompts.toks
 }
 
+@test "rollout: keys and values of bf16" {
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype bf16 prompts.toks >out
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype bf16 --threads 1 --in-flight 3 prompts.toks >other
+    cmp out other
+    "$BIN/logprob" -q -m "$model" --as again --kv-cache-dtype bf16 out >scored
+    records scored | jq -se 'length == 35 and all(.["logp:rollout"] == .["logp:again"])'
+    # What samples is another model than the one in the directory, and the header says so.
+    "$BIN/logprob" -q -m "$model" --as plain out >plain
+    records plain | jq -se 'any(.["logp:rollout"] != .["logp:plain"])'
+    "$BIN/toks" view out | head -1 | jq -e '.sampling.kv_cache == "bf16" and
+        (.provenance[-1].kernels | endswith(", bf16 keys and values"))'
+    # auto is fp32.
+    "${draw[@]}" -n 5 --seed 3 prompts.toks >auto
+    "${draw[@]}" -n 5 --seed 3 --kv-cache-dtype fp32 prompts.toks >exact
+    cmp <(records auto) <(records exact)
+    fails 2 "kv-cache-dtype" "${draw[@]}" --kv-cache-dtype fp8 prompts.toks
+}
+
 @test "rollout: the columns of prompts and samples" {
     "${draw[@]}" -n 2 --seed 3 prompts.toks >out
     "$BIN/toks" check -q out
@@ -102,6 +120,11 @@ setup() {
         .[0].token != .[7].token'
     "${draw[@]}" -n 1 --seed 3 --batch-size 5 --steps 2 prompts.toks >shorter
     cmp <(records shorter) <(records out | head -10)
+    # Samples of several steps are in flight together where there is room.
+    for n in 1 3 500; do
+        "${draw[@]}" -n 1 --seed 3 --batch-size 5 --steps 3 --in-flight "$n" prompts.toks >other
+        cmp out other
+    done
 }
 
 @test "rollout: stop tokens and limits" {

@@ -74,6 +74,7 @@ int asking_open(struct asking *a, const struct ask_options *o, struct err *e)
     a->o = o;
     if (device_open(&a->device, o->device, o->products, e) < 0)
         return -1;
+    a->device.kv = draw_kv_dtype(o->reply.draw.kv_dtype);
     for (int i = 0; i < o->models.n; i++)
         if (speaker_open(&a->speaker[a->n++], o->models.text[i], &o->speaker, e) < 0)
             return -1;

@@ -9,6 +9,7 @@ static const char per_update[] = "records per update, over all devices and accum
 static const char operands[] = "data are given as operands: FILE..., or on standard input";
 static const char fp32[] = "--dtype is fp32, or bf16 for products; sums and masters are fp32";
 static const char bf16[] = "--dtype bf16: its products; sums and masters stay fp32";
+static const char keys_too[] = "fp32 or bf16, keys and values alike";
 static const char backend[] = "there is one backend, the processor, and nothing to choose";
 static const char adapters[] = "adapters are not there: all weights are trained";
 static const char quantised[] = "quantised weights are not there";
@@ -57,6 +58,9 @@ static const struct foreign_option rows[] = {
     {"prompt", NULL, NULL, "a question is given as operands: ask -m DIR QUESTION"},
     {"system-prompt", "system", "ask", NULL},
     {"sys", "system", "ask", NULL},
+    {"cache-type-k", "kv-cache-dtype", "rollout", keys_too},
+    {"cache-type-v", "kv-cache-dtype", "rollout", keys_too},
+    {"kv-cache-dtype", "kv-cache-dtype", "rollout", "trainers store them in fp32"},
     {"ctx-size", NULL, NULL, "there are as many positions as the model has"},
     {"max-completion-length", "max-new-tokens", "rollout", NULL},
     {"max-response-length", "max-new-tokens", "rollout", NULL},

@@ -21,6 +21,7 @@
 #define DENSEPATH_VERSION "0.2.0"
 #endif
 const char densepath_version[] = DENSEPATH_VERSION;
+const char *const option_kv_dtypes[] = {"auto", "fp32", "bf16", NULL};
 const char *const option_dtypes[] = {"fp32", "bf16", NULL};
 
 enum { OPTIONS_MAX = 96, OPERAND = 1, CODE_FIRST = 256, CODE_HELP = 1000, CODE_VERSION, CODE_LIST };

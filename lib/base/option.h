@@ -128,7 +128,8 @@ struct engine_options {
         OPTION_END, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, NULL                                    \
     }
 
-extern const char *const option_dtypes[]; // those that this build computes in
+extern const char *const option_kv_dtypes[]; // of --kv-cache-dtype: auto, fp32, bf16
+extern const char *const option_dtypes[];    // those that this build computes in
 #define OPTIONS_ENGINE(e)                                                                          \
     OPT_GROUP("Model"),                                                                            \
         OPT_TEXT('m', "model", &(e)->model, "DIR", "Hugging Face model directory"),                \

@@ -4,6 +4,12 @@
 #include "base/number.h"
 
 #include <assert.h>
+#include <string.h>
+
+enum dtype draw_kv_dtype(int kv_dtype)
+{
+    return strcmp(option_kv_dtypes[kv_dtype], "bf16") ? DTYPE_F32 : DTYPE_BF16;
+}
 
 static int add_stop(const struct model *m, draw_token_id *token_id, const char *text,
                     struct draw_stops *stops, size_t *n, struct err *e)

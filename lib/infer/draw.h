@@ -12,6 +12,7 @@ struct draw_options {
     int64_t top_k, max_new_tokens;
     int64_t samples, first_sample; // a prompt
     struct option_texts stop_tokens;
+    int kv_dtype; // index into option_kv_dtypes
 };
 #define DRAW_DEFAULTS                                                                              \
     {                                                                                              \
@@ -39,6 +40,13 @@ struct draw_options {
         OPT_TEXTS(0, "stop-token", &(d)->stop_tokens, "TOKEN",                                     \
                   "end a sample at this token (its number or its text) besides the model's own; "  \
                   "may be repeated")
+
+// What the device stores keys and values as.
+#define OPTION_KV_DTYPE(v)                                                                         \
+    OPT_CHOICE("kv-cache-dtype", v, option_kv_dtypes,                                              \
+               "what keys and values are stored as: auto is fp32; bf16 takes half the memory, "    \
+               "and rounds")
+enum dtype draw_kv_dtype(int kv_dtype);
 
 // Id of the token with that text in a model's directory; -1: there is none. The room knows no text.
 typedef int draw_token_id(const char *directory, const char *text, int64_t *id, struct err *e);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "infer/logprob.h"
+#include "infer/draw.h"
 #include "infer/long_record.h"
 #include "base/progress.h"
 #include "base/memory_check.h"
@@ -395,6 +396,7 @@ int logprob_run(const struct logprob_options *o, const char *input, struct err *
     r.o = o;
     if (device_open(&r.device, o->device, o->products, e) < 0)
         return -1;
+    r.device.kv = draw_kv_dtype(o->kv_dtype);
     progress_init(&r.progress, "record", 0);
     progress_follow(&r.progress, 1);
     arena_init(&r.arena);

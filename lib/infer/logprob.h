@@ -22,6 +22,7 @@ struct logprob_options {
     enum products products;
     struct logprob_model model[LOGPROB_MODELS_MAX];
     int n_models;
+    int kv_dtype;         // index into option_kv_dtypes
     const char *contrast; // "DIR:A": score under softmax(z + A (z - z_DIR)), or NULL
     const char *kl;       // DIR: write kl:NAME and kl-reverse:NAME, or NULL
     int all;              // every token but the first, not only those with mask 1

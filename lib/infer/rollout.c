@@ -95,6 +95,8 @@ static int describe(struct rollout *r, struct err *e)
         (json_int_t)r->o->draw.samples, "batch_size", (json_int_t)r->o->batch_size);
     if (h->sampling && r->o->contrast)
         json_object_set_new(h->sampling, "contrast", json_string(r->o->contrast));
+    if (h->sampling && r->device.kv == DTYPE_BF16)
+        json_object_set_new(h->sampling, "kv_cache", json_string("bf16"));
     // A policy that lives is many models; with which one a run began, that was stopped, is no
     // matter.
     json_t *models = lives ? NULL : json_pack("{s:s}", "policy", fingerprint);
@@ -259,24 +261,33 @@ static int run_once(struct rollout *r, struct err *e)
     return 0;
 }
 
-static int run_step(struct rollout *r, uint64_t step, struct err *e)
+// Prompt `number` of all steps, whose prompts are started over at their end.
+static int add_repeated(struct rollout *r, uint64_t number, struct err *e)
 {
-    for (int64_t i = 0; i < r->o->batch_size; i++) {
-        struct prompt *p =
-            prompts_at(&r->prompts, step * (uint64_t)r->o->batch_size + (uint64_t)i, e);
-        if (!p)
-            return -1;
-        if (add_prompt(r, p, e) < 0) {
-            prompts_free(p);
-            return -1;
-        }
-    }
-    while (generator_pending(r->generator)) {
-        if (generator_step(r->generator, e) < 0)
+    struct prompt *p = prompts_at(&r->prompts, number, e);
+    if (!p)
+        return -1;
+    if (add_prompt(r, p, e) == 0)
+        return 0;
+    prompts_free(p);
+    return -1;
+}
+
+// The steps first .. last-1 from one policy: none waits for the one before.
+static int run_from_one(struct rollout *r, uint64_t first, uint64_t last, struct err *e)
+{
+    uint64_t batch = (uint64_t)r->o->batch_size, next = first * batch, end;
+    if (__builtin_mul_overflow(last, batch, &end))
+        end = UINT64_MAX;
+    while (next < end || generator_pending(r->generator)) {
+        while (next < end && generator_pending(r->generator) < 2 * (size_t)r->o->slots)
+            if (add_repeated(r, next++, e) < 0)
+                return -1;
+        if (generator_step(r->generator, e) < 0 || write_done(r, e) < 0)
             return -1;
         show_progress(r);
     }
-    return write_done(r, e);
+    return 0;
 }
 
 static int use_generation(struct rollout *r, int directory, uint64_t generation, struct err *e)
@@ -292,7 +303,24 @@ static int use_generation(struct rollout *r, int directory, uint64_t generation,
     return r->model ? open_generator(r, e) : -1;
 }
 
-// Steps of a fixed policy, or of one that lives.
+// Each step from the generation that it needs.
+static int run_following(struct rollout *r, uint64_t start, uint64_t last, struct err *e)
+{
+    for (uint64_t step = start; step < last; step++) {
+        uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
+        if (wanted != r->generation) {
+            int fd = policy_follow(r->o->model, &wanted, 0, e);
+            if (fd == -2)
+                break; // the trainer has stopped: what it wanted it has
+            if (fd < 0 || use_generation(r, fd, wanted, e) < 0)
+                return -1;
+        }
+        if (run_from_one(r, step, step + 1, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int run_steps(struct rollout *r, struct err *e)
 {
     uint64_t start = r->generation, last = r->o->steps ? (uint64_t)r->o->steps : UINT64_MAX;
@@ -304,19 +332,7 @@ static int run_steps(struct rollout *r, struct err *e)
     uint64_t prompts =
         r->o->steps ? (last - start) * (uint64_t)r->o->batch_size : prompts_count(&r->prompts);
     progress_total(&r->progress, last < UINT64_MAX ? (int64_t)prompts * r->o->draw.samples : 0);
-    for (uint64_t step = start; step < last; step++) {
-        uint64_t wanted = step < start + (uint64_t)r->o->lag ? start : step - (uint64_t)r->o->lag;
-        if (r->o->follow && wanted != r->generation) {
-            int fd = policy_follow(r->o->model, &wanted, 0, e);
-            if (fd == -2)
-                break; // the trainer has stopped: what it wanted it has
-            if (fd < 0 || use_generation(r, fd, wanted, e) < 0)
-                return -1;
-        }
-        if (run_step(r, step, e) < 0)
-            return -1;
-    }
-    return 0;
+    return r->o->follow ? run_following(r, start, last, e) : run_from_one(r, start, last, e);
 }
 
 static int open_policy(struct rollout *r, struct err *e)
@@ -366,6 +382,7 @@ int rollout_run(const struct rollout_options *o, const char *input, struct err *
     progress_init(&r.progress, "sample", 0);
     progress_follow(&r.progress, (double)o->draw.samples);
     int result = device_open(&r.device, o->device, o->products, e);
+    r.device.kv = draw_kv_dtype(o->draw.kv_dtype);
     if (result == 0)
         result = prompts_open(&r.prompts, input, e);
     if (result == 0)

@@ -33,7 +33,7 @@ enum layer_part {
 };
 struct activations {
     float *part[PARTS];
-    float *k, *v; // blocks
+    void *k, *v; // blocks
 };
 
 // Scratch of one layer's forward, rows [n, width].
@@ -80,7 +80,7 @@ void decoder_release(struct decoder *d)
     free(d->back);
 }
 
-size_t decoder_block_floats(const struct model *m)
+size_t decoder_block_elements(const struct model *m)
 {
     return m->config.kv_heads * m->config.head_dim * KV_BLOCK;
 }
@@ -210,7 +210,7 @@ size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, size
 
 size_t decoder_block_bytes(const struct model *m, size_t kept)
 {
-    return 2 * (kept ? kept : 1) * decoder_block_floats(m) * sizeof(float);
+    return 2 * (kept ? kept : 1) * decoder_block_elements(m) * sizeof(float);
 }
 
 size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size_t n,
@@ -246,14 +246,14 @@ static int make_parts(struct decoder *d, float **part, const size_t *width, size
 static int make_activations(struct decoder *d, const struct batch *b, const struct kv_cache *cache,
                             int save, struct activations *a, struct err *e)
 {
-    size_t width[PARTS], block = decoder_block_floats(d->model);
+    size_t width[PARTS], block = decoder_block_elements(d->model);
     part_widths(&d->model->config, save, width);
     if (make_parts(d, a->part, width, PARTS, b->n, e) < 0)
         return -1;
     if (cache)
         return 0;
-    a->k = floats(d, b->n_blocks, block, e);
-    a->v = floats(d, b->n_blocks, block, e);
+    a->k = arena_alloc(&d->arena, b->n_blocks * block, dtype_size(d->device->kv), e);
+    a->v = arena_alloc(&d->arena, b->n_blocks * block, dtype_size(d->device->kv), e);
     return a->k && a->v ? 0 : -1;
 }
 
@@ -300,6 +300,7 @@ static struct attention attention_of(const struct decoder *d, const struct batch
                               .softcap = c->score_softcap,
                               .key_bias = c->alibi ? d->model->key_bias : NULL,
                               .key_bias_pitch = d->model->key_bias_positions,
+                              .type = d->device->kv,
                               .k = a->k,
                               .v = a->v,
                               .segment = d->placed.segment,
@@ -759,6 +760,7 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
     size_t layers = w.c->layers;
     assert(cache || b->n_blocks || !b->n_segments);
     assert(d->remade < layers);
+    assert(!save || d->device->kv == DTYPE_F32);
     d->has_way_back = 0;
     if (prepare(d, b, e) < 0)
         return -1;
@@ -778,8 +780,9 @@ int decoder_forward(struct decoder *d, const struct batch *b, const struct kv_ca
             make_activations(d, b, cache, save, a, e) < 0)
             return -1;
         if (cache) {
-            a->k = cache->k + layer * cache->layer_stride;
-            a->v = cache->v + layer * cache->layer_stride;
+            size_t at = layer * cache->layer_stride * dtype_size(d->device->kv);
+            a->k = (char *)cache->k + at;
+            a->v = (char *)cache->v + at;
         }
         float *out = x;
         if (save) {

@@ -20,8 +20,8 @@
 
 // Keys and values of sequences that go on: [layer][block], see struct attention.
 struct kv_cache {
-    float *k, *v;
-    size_t layer_stride; // floats from one layer to the next
+    void *k, *v;         // of the device's type for them
+    size_t layer_stride; // elements from one layer to the next
 };
 
 struct activations; // of one layer, kept for the way back
@@ -51,8 +51,9 @@ struct decoder {
 void decoder_init(struct decoder *d, struct model *m, struct device *device);
 void decoder_release(struct decoder *d);
 // Fills d->hidden; valid until the next call, which also clears the device's work space. `save`:
-// keep what decoder_backward needs. `cache`: where keys and values of all layers live, or NULL: the
-// batch's own, for positions that the batch itself computes.
+// keep what decoder_backward needs, on a device that stores keys and values in fp32. `cache`: where
+// keys and values of all layers live, or NULL: the batch's own, for positions that the batch itself
+// computes.
 MUST_CHECK int decoder_forward(struct decoder *d, const struct batch *b,
                                const struct kv_cache *cache, int save, struct err *e);
 // After a forward of segments with past = 0: attention of the last layer, weight[row] what the last
@@ -66,11 +67,11 @@ MUST_CHECK int decoder_backward(struct decoder *d, const struct batch *b, const 
 // Room for the gradient of the hidden states of a forward: [n_wanted, end_width] in device memory,
 // valid as d->hidden is. NULL: failed.
 float *decoder_gradient(struct decoder *d, struct err *e);
-// Floats of one block of keys (or of values) in one layer.
-size_t decoder_block_floats(const struct model *m);
+// Elements of one block of keys (or of values) in one layer.
+size_t decoder_block_elements(const struct model *m);
 // Most bytes that a forward of n tokens and a backward that keeps the activations of `kept` layers
 // hold (0: a forward alone), weights not counted: of one sequence; each other one whose length is
-// no multiple of 16 takes up to a block of keys and values more.
+// no multiple of 16 takes up to a block of keys and values more. Keys and values count as fp32.
 size_t decoder_work_bytes(const struct model *m, size_t n, size_t n_wanted, size_t kept);
 // Those up to a block in all layers that hold their keys and values at a time.
 size_t decoder_block_bytes(const struct model *m, size_t kept);

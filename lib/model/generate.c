@@ -70,8 +70,8 @@ static int make_cache(struct device *d, struct kv_cache *cache, size_t *bytes,
                       const struct model *m, size_t blocks, struct err *e)
 {
     memset(cache, 0, sizeof *cache);
-    if (__builtin_mul_overflow(blocks, decoder_block_floats(m), &cache->layer_stride) ||
-        __builtin_mul_overflow(cache->layer_stride, sizeof(float), bytes) ||
+    if (__builtin_mul_overflow(blocks, decoder_block_elements(m), &cache->layer_stride) ||
+        __builtin_mul_overflow(cache->layer_stride, dtype_size(d->kv), bytes) ||
         __builtin_mul_overflow(*bytes, m->config.layers, bytes))
         return err_memory(e, SIZE_MAX, "the KV cache");
     cache->k = d->memory->alloc(d, *bytes);
@@ -82,20 +82,22 @@ static int make_cache(struct device *d, struct kv_cache *cache, size_t *bytes,
     return err_memory(e, *bytes, "the KV cache: fewer samples in flight need less");
 }
 
-// Some floats of both keys and values.
+// Some elements of both keys and values.
 static int copy_cache(struct device *d, const struct kv_cache *to, size_t to_at,
-                      const struct kv_cache *from, size_t from_at, size_t floats, struct err *e)
+                      const struct kv_cache *from, size_t from_at, size_t n, struct err *e)
 {
-    size_t bytes = floats * sizeof(float);
-    return d->memory->copy(d, to->k + to_at, from->k + from_at, bytes, e) < 0
+    size_t size = dtype_size(d->kv), bytes = n * size;
+    to_at *= size;
+    from_at *= size;
+    return d->memory->copy(d, (char *)to->k + to_at, (char *)from->k + from_at, bytes, e) < 0
                ? -1
-               : d->memory->copy(d, to->v + to_at, from->v + from_at, bytes, e);
+               : d->memory->copy(d, (char *)to->v + to_at, (char *)from->v + from_at, bytes, e);
 }
 
 static int grow_cache(struct generator *g, struct engine *en, size_t blocks, struct err *e)
 {
     struct kv_cache grown;
-    size_t bytes = 0, used = g->n_touched * decoder_block_floats(en->model);
+    size_t bytes = 0, used = g->n_touched * decoder_block_elements(en->model);
     if (make_cache(g->device, &grown, &bytes, en->model, blocks, e) < 0)
         return -1;
     for (size_t layer = 0; used && layer < en->model->config.layers; layer++)
@@ -216,7 +218,7 @@ struct generator_bytes generator_bytes(const struct device *d, const struct mode
     size_t cached = (prompts + slots + KV_BLOCK) * (decoder_block_bytes(m, 0) / KV_BLOCK);
     size_t draw = (size_t)threads_count() * vocab * (sizeof(float) + sizeof(struct candidate));
     return (struct generator_bytes){
-        .cache = m->config.layers * decoder_block_bytes(m, 0) * blocks,
+        .cache = m->config.layers * 2 * decoder_block_elements(m) * dtype_size(d->kv) * blocks,
         .work = decoder_work_bytes(m, prompts + slots, 2 * slots, 0) - cached +
                 decoder_scratch_bytes(d, m, prompts + slots, length, 0) +
                 rows * vocab * sizeof(float) + draw + d->ops->scratch_bytes(d, &head)};
@@ -561,11 +563,11 @@ static int copy_block(struct generator *g, uint32_t from, uint32_t to, struct er
 {
     for (int i = 0; i < g->n_engines; i++) {
         const struct engine *en = &g->engine[i];
-        size_t floats = decoder_block_floats(en->model);
+        size_t block = decoder_block_elements(en->model);
         for (size_t layer = 0; layer < en->model->config.layers; layer++) {
             size_t base = layer * en->cache.layer_stride;
-            if (copy_cache(g->device, &en->cache, base + to * floats, &en->cache,
-                           base + from * floats, floats, e) < 0)
+            if (copy_cache(g->device, &en->cache, base + to * block, &en->cache,
+                           base + from * block, block, e) < 0)
                 return -1;
         }
     }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "ops/tensor.h"
 
 struct device;
 struct ops;
@@ -39,6 +40,9 @@ struct device {
     struct arena host;    // host memory, for what goes to the device or comes from it
     const void *backend;  // the backend's own
     enum products products;
+    // What keys and values are stored as: DTYPE_F32 from device_open on, or DTYPE_BF16, set before
+    // the first pass: rounded, and half the memory. Such a device has no way back.
+    enum dtype kv;
 };
 
 // name: "cpu", or NULL for it.

@@ -31,7 +31,9 @@ struct linear {
 
 // Keys and values live in blocks of 16 positions, so that sequences may share the blocks of a
 // common prefix and free them one by one. Block b of kv head h: keys k[(b * kv_heads + h) *
-// head_dim * 16] as [head_dim][16], values v[the same] as [16][head_dim].
+// head_dim * 16] as [head_dim][16], values v[the same] as [16][head_dim]. Their elements are fp32,
+// or bf16: then attention_store rounds to nearest even, and what is computed from them is what it
+// would be from the rounded numbers in fp32.
 enum { KV_BLOCK = 16 };
 struct attention {
     size_t heads, kv_heads, head_dim;
@@ -43,7 +45,8 @@ struct attention {
     // key_bias[h * key_bias_pitch + j] (ALiBi). NULL: none.
     const float *key_bias;
     size_t key_bias_pitch;
-    float *k, *v;
+    enum dtype type; // of k and v: F32 or BF16
+    void *k, *v;
     // Sequences of the batch: rows start .. start+length-1 are positions past .. past+length-1;
     // position p lives in block[p / 16].
     const struct segment {
@@ -147,11 +150,11 @@ struct ops {
     int (*attention)(struct device *d, const struct attention *a, float *out, const float *q,
                      float *lse, struct err *e);
     // weight[start + t]: what the last row of each segment gives to position t, mean over the
-    // heads; q as for attention. Segments with past = 0 only.
+    // heads; q as for attention. Segments with past = 0 and blocks of fp32 only.
     int (*attention_of_last)(struct device *d, const struct attention *a, float *weight,
                              const float *q, struct err *e);
     // From dout: dq [n, heads * head_dim], dk, dv [n, kv_heads * head_dim], all overwritten.
-    // Segments with past = 0 only.
+    // Segments with past = 0 and blocks of fp32 only.
     int (*attention_backward)(struct device *d, const struct attention *a, float *dq, float *dk,
                               float *dv, const float *dout, const float *out, const float *q,
                               const float *lse, struct err *e);

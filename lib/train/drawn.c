@@ -54,6 +54,20 @@ static int refuse(const char *how, const char *where, struct err *e)
                    where, how[0] ? how : "column logp:sampled");
 }
 
+// Keys and values were rounded: what drew is another model than the policy, and logp:rollout is
+// that model's.
+static int refuse_rounded(const json_t *sampling, const struct importance *w, const char *where,
+                          struct err *e)
+{
+    if (w->level == IMPORTANCE_NONE || !json_object_get(sampling, "kv_cache"))
+        return 0;
+    return err_set(e, STATUS_USAGE,
+                   "%s: rollout --kv-cache-dtype drew the samples with rounded keys and values: "
+                   "they and logp:rollout are not the policy's own; --is none takes them as they "
+                   "are",
+                   where);
+}
+
 int drawn_find(struct token_columns *c, const struct importance *w, const struct stream_header *h,
                const char *where, struct err *e)
 {
@@ -61,6 +75,8 @@ int drawn_find(struct token_columns *c, const struct importance *w, const struct
     int weighs = w->level == IMPORTANCE_TOKEN || w->level == IMPORTANCE_SEQUENCE;
     char how[HOW_MAX];
     c->n = 0;
+    if (refuse_rounded(h->sampling, w, where, e) < 0)
+        return -1;
     tell(h->sampling, how);
     int sampled = header_find(h, "logp:sampled") >= 0, differs = sampled || how[0];
     if (differs && w->level == IMPORTANCE_REFUSE)

@@ -416,8 +416,16 @@ static void check_family(const struct small_family *f)
     on_family(f->name, (f - small_families) % 2, runs, 2);
 }
 
+static void drawing_of_bf16_keys(const struct setting *s, struct device *d, struct buffer *found)
+{
+    d->kv = DTYPE_BF16;
+    drawing(s, d, found);
+}
+
 static void samples(void)
 {
+    static scenario *const rounded[] = {drawing_of_bf16_keys};
+    on_family("llama_longrope", 0, rounded, 1);
     static scenario *const runs[] = {drawing};
     on_family("llama_longrope", 1, runs, 1);
     on_family("phi3_longrope", 1, runs, 1);

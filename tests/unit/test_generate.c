@@ -290,6 +290,96 @@ static void samples_depend_on_nothing_else(void)
     reference_close(&r);
 }
 
+// With keys and values stored as bf16 too: the same bits in any slots and threads, those of a
+// scorer that rounds as well, and not those of one that does not.
+static void bf16_caches_draw_what_is_scored(void)
+{
+    static const size_t slots[] = {1, 2, 5};
+    struct reference r;
+    CHECK(reference_open_fixture(&r) == 0);
+    uint32_t *prompt[4];
+    for (int i = 0; i < 4; i++)
+        prompt[i] = (uint32_t *)prompt_tokens[i];
+    struct generate_options o = {.sampling = plain(), .max_new_tokens = 40, .slots = 64, .seed = 9};
+    struct draw all, d;
+    size_t exact = generator_bytes(&r.device, r.model, 5, 47).cache;
+    r.device.kv = DTYPE_BF16;
+    CHECK(generator_bytes(&r.device, r.model, 5, 47).cache == exact / 2);
+    draw_all(&r, &o, prompt, prompt_lengths, 4, 6, &all);
+    for (int k = 0; k < 3; k++) {
+        CHECK(threads_set(1 + k, &e) == 0);
+        o.slots = slots[k];
+        draw_all(&r, &o, prompt, prompt_lengths, 4, 6, &d);
+        for (size_t i = 0; i < 24; i++)
+            CHECK(
+                same_sample(&all.request[i / 6]->sample[i % 6], &d.request[i / 6]->sample[i % 6]));
+        free_draw(&d);
+    }
+    CHECK(threads_set(2, &e) == 0);
+    size_t apart = 0;
+    for (size_t i = 0; i < 24; i++) {
+        const struct request *q = all.request[i / 6];
+        const struct generated *s = &q->sample[i % 6];
+        uint32_t token[64];
+        float logp[64];
+        memcpy(token, q->prompt, q->n_prompt * 4);
+        memcpy(token + q->n_prompt, s->token, s->n * 4);
+        CHECK(score_one(&r, token, q->n_prompt + s->n, logp, NULL) == 0);
+        CHECK(memcmp(logp + q->n_prompt - 1, s->logp, s->n * sizeof *logp) == 0);
+        r.device.kv = DTYPE_F32;
+        CHECK(score_one(&r, token, q->n_prompt + s->n, logp, NULL) == 0);
+        apart += memcmp(logp + q->n_prompt - 1, s->logp, s->n * sizeof *logp) != 0;
+        r.device.kv = DTYPE_BF16;
+    }
+    CHECK(apart > 20);
+    free_draw(&all);
+    reference_close(&r);
+}
+
+// What goes through the model, counted at its entry.
+static size_t tokens_embedded;
+
+static int counted_embed(struct device *d, float *out, const struct tensor *table,
+                         const uint32_t *token, size_t n, float factor, int add, struct err *err)
+{
+    tokens_embedded += n;
+    return ops_cpu.embed(d, out, table, token, n, factor, add, err);
+}
+
+// A prompt is computed once for all its samples, those that find no slot at first included: when
+// they start, its last token alone goes in again. And a slot that became free is used in the next
+// step.
+static void prompts_are_computed_once(void)
+{
+    enum { SAMPLES = 7, NEW = 10 };
+    static const size_t slots[] = {1, 2, 3, 6, 7, 64};
+    struct reference r;
+    struct ops counting = ops_cpu;
+    counting.embed = counted_embed;
+    CHECK(reference_open_fixture(&r) == 0);
+    r.device.ops = &counting;
+    uint32_t prompt[40];
+    for (uint32_t i = 0; i < 40; i++)
+        prompt[i] = 1 + i * 7 % 38;
+    for (size_t k = 0; k < sizeof slots / sizeof *slots; k++) {
+        struct generate_options o = {
+            .sampling = plain(), .max_new_tokens = NEW, .slots = slots[k], .seed = 9};
+        struct generator *g = generator_open(r.model, NULL, &r.device, &o, &e);
+        struct request *request = NULL;
+        size_t steps = 0, waves = (SAMPLES + slots[k] - 1) / slots[k];
+        tokens_embedded = 0;
+        CHECK(g && generator_add(g, prompt, 40, SAMPLES, 1, NULL, &e) == 0);
+        for (; generator_pending(g) && steps < 1000; steps++)
+            CHECK(generator_step(g, &e) == 0);
+        CHECK(steps == waves * NEW);
+        CHECK(tokens_embedded == 40 + SAMPLES * (NEW - 1) + waves - 1);
+        CHECK(generator_take(g, &request) == 1);
+        request_free(request);
+        generator_close(g);
+    }
+    reference_close(&r);
+}
+
 // Log-probability of token[n] after the n before it, which are the whole sequence.
 static float logp_after(struct reference *r, const uint32_t *token, size_t n)
 {
@@ -566,6 +656,8 @@ int main(void)
     RUN(greedy_fixture);
     each_golden("greedy", greedy_reference);
     RUN(samples_depend_on_nothing_else);
+    RUN(bf16_caches_draw_what_is_scored);
+    RUN(prompts_are_computed_once);
     each_family("samples", check_family);
     RUN(restarts_leave_the_prompt);
     RUN(caches_grow);

@@ -262,8 +262,8 @@ static void block_tiles(void)
             for (size_t n = 0; n < rows; n++) // not read
                 for (size_t i = 0; i < first * LANES; i++)
                     part[n * DEEP + i] = NAN;
-            kernels->tile_blocks(rows, first, end, dealt, block, LANES * WIDE, WIDE, part, DEEP,
-                                 parts, WIDE);
+            kernels->tile_blocks(rows, first, end, dealt, DTYPE_F32, block, LANES * WIDE, WIDE,
+                                 part, DEEP, parts, WIDE);
             for (size_t n = 0; n < rows; n++)
                 CHECK(same_bits("blocks", parts + n * WIDE, whole + n * WIDE, LANES));
         }
@@ -285,11 +285,55 @@ static void block_scores(void)
         for (size_t b = first; b < end; b++)
             kernels->tile_product(rows, depth, a + block[b] * DEEP * LANES, LANES, q, DEEP, 1,
                                   expected + b * LANES, LDC, 0);
-        kernels->score_blocks(rows, depth, first, end, a, block, DEEP * LANES, q, DEEP, c, LDC);
+        kernels->score_blocks(rows, depth, first, end, a, DTYPE_F32, block, DEEP * LANES, q, DEEP,
+                              c, LDC);
         for (size_t n = 0; n < LDC * rows; n++)
             wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
         CHECK(wrong == 0);
     }
+}
+
+// n numbers rounded to bf16, in place, and as they are stored. To be freed.
+static uint16_t *rounded(float *x, size_t n)
+{
+    uint16_t *half = malloc(n * sizeof *half);
+    dtype_from_f32(half, x, DTYPE_BF16, n);
+    dtype_to_f32(x, half, DTYPE_BF16, n);
+    return half;
+}
+
+// Keys and values of bf16 give the bits of the same numbers in fp32.
+static void half_blocks(void)
+{
+    enum { DEEP = 300, BLOCKS = 7, LDC = BLOCKS * LANES + 5, WIDE = 20, SIZE = DEEP * LANES };
+    kit_begin(8);
+    static const uint32_t block[BLOCKS] = {3, 0, 6, 2, 5, 1, 4};
+    float *a = normals(BLOCKS * SIZE, 1), *b = normals(DEEP * TILE_MAX, 1);
+    uint16_t *half = rounded(a, BLOCKS * SIZE);
+    for (size_t rows = 1; rows <= kernels->tile; rows++)
+        for (size_t end = 1; end <= BLOCKS; end++) {
+            size_t first = rng_below(&rng, end), depth = ONE_OF(1, 8, 10, 64, 80, 256, 257, 300);
+            float want[LDC * TILE_MAX] = {0}, got[LDC * TILE_MAX] = {0};
+            kernels->score_blocks(rows, depth, first, end, a, DTYPE_F32, block, SIZE, b, DEEP, want,
+                                  LDC);
+            kernels->score_blocks(rows, depth, first, end, half, DTYPE_BF16, block, SIZE, b, DEEP,
+                                  got, LDC);
+            CHECK(same_bits("scores of bf16", got, want, rows * LDC));
+            kernels->tile_blocks(rows, first, end, a, DTYPE_F32, block, SIZE, WIDE, b, DEEP, want,
+                                 LDC);
+            kernels->tile_blocks(rows, first, end, half, DTYPE_BF16, block, SIZE, WIDE, b, DEEP,
+                                 got, LDC);
+            CHECK(same_bits("values of bf16", got, want, rows * LDC));
+            struct blocked wide = {a, DTYPE_F32, block, SIZE, 16, ONE_OF(1, 5, 8, 10, 24)};
+            struct blocked narrow = wide;
+            narrow.at = half;
+            narrow.type = DTYPE_BF16;
+            size_t column = (wide.dim - 1) / NARROW * NARROW;
+            kernels->narrow(rows, end * 16, &wide, column, b, DEEP, 1, want, 0);
+            kernels->narrow(rows, end * 16, &narrow, column, b, DEEP, 1, got, 0);
+            CHECK(same_bits("half panels of bf16", got, want, rows * wide.dim));
+        }
+    free(half);
 }
 
 // Half a panel has the bits of a whole one that is padded, block after block; and what stands
@@ -309,15 +353,16 @@ static void narrow_products(void)
         a.block = i / 4 % 2 ? dealt : NULL;
         a.stride = a.rows * a.dim + (a.block ? 3 : 0);
         size_t size = 12 * a.stride + a.rows * a.dim; // not one more: an address sanitizer sees it
-        a.at = memcpy(malloc(size * sizeof(float)), normals(size, 1), size * sizeof(float));
+        float *at = memcpy(malloc(size * sizeof *at), normals(size, 1), size * sizeof *at);
+        a.at = at;
         float expected[WIDE * TILE_MAX], c[WIDE * TILE_MAX], sum[LANES * TILE_MAX];
         for (size_t n = 0; n < WIDE * TILE_MAX; n++)
             expected[n] = c[n] = (float)rng_normal(&rng);
         for (size_t k = 0; k < depth; k += a.rows) {
-            size_t count = depth - k < a.rows ? depth - k : a.rows, at = k / a.rows;
+            size_t count = depth - k < a.rows ? depth - k : a.rows, block = k / a.rows;
             for (size_t r = 0; r < count; r++)
                 memcpy(side + r * LANES,
-                       a.at + (a.block ? a.block[at] : at) * a.stride + r * a.dim + column,
+                       at + (a.block ? a.block[block] : block) * a.stride + r * a.dim + column,
                        columns * sizeof *side);
             kernels->tile_product(rows, count, side, LANES, b + k * k_stride, n_stride, k_stride,
                                   sum, LANES, 0);
@@ -330,7 +375,7 @@ static void narrow_products(void)
         for (size_t n = 0; n < WIDE * TILE_MAX; n++)
             wrong += memcmp(&c[n], &expected[n], sizeof *c) != 0;
         CHECK(wrong == 0);
-        free((void *)a.at);
+        free(at);
     }
 }
 
@@ -589,6 +634,7 @@ static void tests_of_set(void)
     run_named("tiles over blocks", block_tiles);
     run_named("scores over blocks", block_scores);
     run_named("half panels", narrow_products);
+    run_named("blocks of bf16", half_blocks);
     run_named("few rows", skinny_products);
     run_named("widens", widens);
     run_named("transposes", transposes);

@@ -634,7 +634,7 @@ static void check_work(const struct reference *r, const struct batch *b, int sav
     size_t kept = save ? r->model->config.layers - r->decoder.remade : 0;
     size_t told = decoder_work_bytes(r->model, b->n, b->n_wanted, kept);
     size_t blocks =
-        2 * (kept ? kept : 1) * b->n_segments * decoder_block_floats(r->model) * sizeof(float);
+        2 * (kept ? kept : 1) * b->n_segments * decoder_block_elements(r->model) * sizeof(float);
     struct arena_mark held = arena_mark(&r->decoder.arena);
     CHECK(held.used_before + held.used <= told + blocks);
     CHECK(2 * (held.used_before + held.used) + 16384 >= told);
@@ -718,7 +718,7 @@ static void feed(struct reference *r, const struct kv_cache *cache, size_t past,
 // Token after token through the KV cache.
 static void check_cache(struct reference *r)
 {
-    size_t stride = 2 * decoder_block_floats(r->model), width = r->model->config.end_width;
+    size_t stride = 2 * decoder_block_elements(r->model), width = r->model->config.end_width;
     size_t layers = r->model->config.layers, n = small_lengths[0];
     struct kv_cache cache = {calloc(layers * stride, sizeof(float)),
                              calloc(layers * stride, sizeof(float)), stride};

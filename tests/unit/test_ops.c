@@ -379,8 +379,9 @@ struct sequences {
 
 static void pool_spoil(struct sequences *s)
 {
-    for (size_t i = 0; i < s->pool; i++)
-        s->a.k[i] = s->a.v[i] = NAN; // what is read without having been stored shows
+    // All ones: no number in either type. What is read without having been stored shows.
+    memset(s->a.k, 0xff, s->pool * sizeof(float));
+    memset(s->a.v, 0xff, s->pool * sizeof(float));
 }
 
 static void sequences_make(struct sequences *s, size_t heads, size_t kv_heads, size_t dim,
@@ -550,6 +551,40 @@ static void attention(void)
             CHECK(same_bits("attention in parts", s.out, whole, n));
             CHECK(same_bits("lse in parts", s.lse, whole_lse, s.rows * s.a.heads));
         }
+    }
+}
+
+static void round_to_bf16(float *x, size_t n)
+{
+    uint16_t half;
+    for (size_t i = 0; i < n; i++) {
+        dtype_from_f32(&half, x + i, DTYPE_BF16, 1);
+        dtype_to_f32(x + i, &half, DTYPE_BF16, 1);
+    }
+}
+
+// Blocks of bf16: the bits of attention over keys and values that were rounded before, in fp32.
+static void attention_of_bf16(void)
+{
+    for (int round = 0; round < 2 * KINDS; round++) {
+        kit_begin(round);
+        struct sequences s;
+        random_sequences(&s, round, round % 5 == 2 ? ONE_OF(16, 32, 48) : 0);
+        dress(&s, round);
+        size_t n = s.rows * s.a.heads * s.a.head_dim, kv = s.rows * s.a.kv_heads * s.a.head_dim;
+        s.a.type = DTYPE_BF16;
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        float *out = copied(s.out, n), *lse = copied(s.lse, s.rows * s.a.heads);
+        for (size_t t = 0; t < s.shared + 71; t++) // token after token
+            attend_range(&s, t, t + 1, SIZE_MAX, 0);
+        CHECK(same_bits("bf16 in parts", s.out, out, n));
+        s.a.type = DTYPE_F32;
+        round_to_bf16(s.k, kv);
+        round_to_bf16(s.v, kv);
+        pool_spoil(&s);
+        attend_range(&s, 0, SIZE_MAX, SIZE_MAX, 0);
+        CHECK(same_bits("bf16", out, s.out, n));
+        CHECK(same_bits("lse of bf16", lse, s.lse, s.rows * s.a.heads));
     }
 }
 
@@ -1444,6 +1479,12 @@ static void limits(void)
         .heads = 1, .kv_heads = 1, .head_dim = 1, .k = x, .v = y, .n_segments = 1};
     a.segment = a.plan = &segment;
     CHECK_DIES(device.ops->attention_of_last(&device, &a, y, x, &error));
+    segment.past = 0;
+    a.type = DTYPE_BF16;
+    CHECK_DIES(device.ops->attention_of_last(&device, &a, y, x, &error));
+    CHECK_DIES(device.ops->attention_backward(&device, &a, y, y, y, x, x, x, x, &error));
+    a.type = DTYPE_F32;
+    segment.past = 1;
     CHECK_DIES(device.ops->attention_backward(&device, &a, y, y, y, x, x, x, x, &error));
 }
 
@@ -1456,6 +1497,7 @@ static void tests_of_set(void)
     run_named("norms and their gradients", norms);
     run_named("rotations and their gradient", rotations);
     run_named("attention, whole and in parts", attention);
+    run_named("attention over keys and values of bf16", attention_of_bf16);
     run_named("attention of the last row", attention_of_last);
     run_named("attention gradients", attention_gradient);
     run_named("attention gradients of long sequences", long_gradients);

@@ -17,16 +17,24 @@ enum {
     PITCH = BACK_KEYS + LANES, // of their scores; see score_pitch
 };
 
-static float *key_block(const struct attention *a, const struct segment *s, size_t block,
-                        size_t head)
+// The elements of k or v from number `element` on.
+static void *elements(const struct attention *a, void *blocks, size_t element)
 {
-    return a->k + ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK;
+    return (char *)blocks + element * dtype_size(a->type);
 }
 
-static float *value_block(const struct attention *a, const struct segment *s, size_t block,
-                          size_t head)
+static void *key_block(const struct attention *a, const struct segment *s, size_t block,
+                       size_t head)
 {
-    return a->v + ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK;
+    return elements(a, a->k,
+                    ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK);
+}
+
+static void *value_block(const struct attention *a, const struct segment *s, size_t block,
+                         size_t head)
+{
+    return elements(a, a->v,
+                    ((size_t)s->block[block] * a->kv_heads + head) * a->head_dim * KV_BLOCK);
 }
 
 static size_t least(size_t a, size_t b)
@@ -38,6 +46,18 @@ struct store_job {
     const struct attention *a;
     const float *k, *v;
 };
+
+static void store_key(const struct attention *a, void *block, size_t lane, const float *k)
+{
+    float *wide = block;
+    uint16_t *half = block;
+    if (a->type == DTYPE_F32)
+        for (size_t c = 0; c < a->head_dim; c++)
+            wide[c * KV_BLOCK + lane] = k[c];
+    else
+        for (size_t c = 0; c < a->head_dim; c++)
+            dtype_from_f32(&half[c * KV_BLOCK + lane], k + c, a->type, 1);
+}
 
 static void store_segments(void *arg, size_t begin, size_t end, int worker)
 {
@@ -51,15 +71,14 @@ static void store_segments(void *arg, size_t begin, size_t end, int worker)
             for (size_t h = 0; h < a->kv_heads; h++) {
                 const float *k = job->k + (s->start + t) * width + h * a->head_dim;
                 const float *v = job->v + (s->start + t) * width + h * a->head_dim;
-                float *kb = key_block(a, s, position / KV_BLOCK, h);
-                float *vb = value_block(a, s, position / KV_BLOCK, h);
+                void *kb = key_block(a, s, position / KV_BLOCK, h);
+                void *vb = value_block(a, s, position / KV_BLOCK, h);
                 if (lane == 0) { // lanes not yet used must be finite: they meet a weight of 0
-                    memset(kb, 0, a->head_dim * KV_BLOCK * sizeof *kb);
-                    memset(vb, 0, a->head_dim * KV_BLOCK * sizeof *vb);
+                    memset(kb, 0, a->head_dim * KV_BLOCK * dtype_size(a->type));
+                    memset(vb, 0, a->head_dim * KV_BLOCK * dtype_size(a->type));
                 }
-                for (size_t c = 0; c < a->head_dim; c++)
-                    kb[c * KV_BLOCK + lane] = k[c];
-                memcpy(vb + lane * a->head_dim, v, a->head_dim * sizeof *v);
+                store_key(a, kb, lane, k);
+                dtype_from_f32(elements(a, vb, lane * a->head_dim), v, a->type, a->head_dim);
             }
         }
     }
@@ -157,11 +176,11 @@ static void mix_blocks(const struct attention_job *job, const struct segment *s,
 {
     const struct attention *a = job->a;
     size_t dim = a->head_dim, column = 0, stride = a->kv_heads * dim * KV_BLOCK;
-    const float *values = a->v + head * dim * KV_BLOCK;
+    void *values = elements(a, a->v, head * dim * KV_BLOCK);
     for (; column + LANES <= dim; column += LANES)
-        job->kernels->tile_blocks(rows, first, end, values + column, s->block, stride, dim, p,
-                                  job->pitch, out + column, dim);
-    const struct blocked rest = {values, s->block + first, stride, KV_BLOCK, dim};
+        job->kernels->tile_blocks(rows, first, end, elements(a, values, column), a->type, s->block,
+                                  stride, dim, p, job->pitch, out + column, dim);
+    const struct blocked rest = {values, a->type, s->block + first, stride, KV_BLOCK, dim};
     for (; column < dim; column += NARROW)
         job->kernels->narrow(rows, (end - first) * KV_BLOCK, &rest, column, p + first * KV_BLOCK,
                              job->pitch, 1, out, 0);
@@ -178,8 +197,9 @@ static void attend_tile(const struct attention_job *job, const struct segment *s
     size_t keys = s->past + (first + rows - 1) / group + 1;
     size_t begin = first_key(a, s->past + first / group) / KV_BLOCK;
     size_t end = padded(keys) / KV_BLOCK;
-    job->kernels->score_blocks(rows, dim, begin, end, a->k + head * dim * KV_BLOCK, s->block,
-                               a->kv_heads * dim * KV_BLOCK, q, dim, scores, job->pitch);
+    job->kernels->score_blocks(rows, dim, begin, end, elements(a, a->k, head * dim * KV_BLOCK),
+                               a->type, s->block, a->kv_heads * dim * KV_BLOCK, q, dim, scores,
+                               job->pitch);
     for (size_t r = 0; r < rows; r++) {
         float *row = scores + r * job->pitch;
         size_t token = (first + r) / group, h = head * group + (first + r) % group;
@@ -279,8 +299,10 @@ int cpu_attention(struct device *d, const struct attention *a, float *out, const
 }
 
 // What the operations on whole sequences ask for.
-static int none_has_past(const struct attention *a)
+static int whole_and_exact(const struct attention *a)
 {
+    if (a->type != DTYPE_F32)
+        return 0;
     for (size_t i = 0; i < a->n_segments; i++)
         if (a->plan[i].past)
             return 0;
@@ -300,7 +322,7 @@ static double last_score(const struct attention *a, const struct segment *s, con
                          size_t head, size_t t)
 {
     size_t kv_head = head / (a->heads / a->kv_heads);
-    const float *key = key_block(a, s, t / KV_BLOCK, kv_head) + t % KV_BLOCK;
+    const float *key = (const float *)key_block(a, s, t / KV_BLOCK, kv_head) + t % KV_BLOCK;
     double score = a->key_bias ? (double)a->key_bias[head * a->key_bias_pitch + t] : 0;
     for (size_t c = 0; c < a->head_dim; c++)
         score += (double)q[c] * (double)key[c * KV_BLOCK];
@@ -346,7 +368,7 @@ static void weigh_last(struct last_job *job, size_t room, float *weight)
 int cpu_attention_of_last(struct device *d, const struct attention *a, float *weight,
                           const float *q, struct err *e)
 {
-    assert(none_has_past(a));
+    assert(whole_and_exact(a));
     struct arena_mark mark = arena_mark(&d->scratch);
     struct last_job job = {.a = a, .keys = longest(a), .q = q};
     size_t bytes = cpu_attention_scratch(job.keys, a->head_dim, 0);
@@ -425,7 +447,7 @@ static void mix_values(const struct kernels *kernels, size_t rows, size_t count,
     for (; column + LANES <= dim; column += LANES)
         kernels->tile_product(rows, count, values + column, dim, p, n_stride, k_stride,
                               out + column, dim, add);
-    const struct blocked rest = {values, NULL, NARROW_ROWS * dim, NARROW_ROWS, dim};
+    const struct blocked rest = {values, DTYPE_F32, NULL, NARROW_ROWS * dim, NARROW_ROWS, dim};
     for (; column < dim; column += NARROW)
         kernels->narrow(rows, count, &rest, column, p, n_stride, k_stride, out, add);
 }
@@ -442,11 +464,11 @@ static void raw_scores(const struct backward_job *job, const struct key_run *key
     size_t block = a->head_dim * KV_BLOCK, from = t->from / KV_BLOCK, end = from + t->n / KV_BLOCK;
     for (size_t r = 0; r < t->rows; r += k->tile) {
         size_t rows = least(t->rows - r, k->tile), at = r * a->head_dim;
-        k->score_blocks(rows, a->head_dim, from, end, a->k + keys->head * block,
-                        keys->s->block + keys->first / KV_BLOCK, a->kv_heads * block, w->q + at,
-                        a->head_dim, w->scores + r * PITCH, PITCH);
-        k->score_blocks(rows, a->head_dim, from, end, w->values, in_order, block, w->dout + at,
-                        a->head_dim, w->dscores + r * PITCH, PITCH);
+        k->score_blocks(rows, a->head_dim, from, end, elements(a, a->k, keys->head * block),
+                        DTYPE_F32, keys->s->block + keys->first / KV_BLOCK, a->kv_heads * block,
+                        w->q + at, a->head_dim, w->scores + r * PITCH, PITCH);
+        k->score_blocks(rows, a->head_dim, from, end, w->values, DTYPE_F32, in_order, block,
+                        w->dout + at, a->head_dim, w->dscores + r * PITCH, PITCH);
     }
 }
 
@@ -590,7 +612,7 @@ int cpu_attention_backward(struct device *d, const struct attention *a, float *d
                            float *dv, const float *dout, const float *out, const float *q,
                            const float *lse, struct err *e)
 {
-    assert(none_has_past(a) && BACK_ROWS % cpu_kernels(d)->tile == 0);
+    assert(whole_and_exact(a) && BACK_ROWS % cpu_kernels(d)->tile == 0);
     struct arena_mark mark = arena_mark(&d->scratch);
     struct backward_job job = {.kernels = cpu_kernels(d),
                                .a = a,

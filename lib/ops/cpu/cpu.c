@@ -673,9 +673,10 @@ static int cpu_divergence_backward(struct device *d, const struct divergence *v,
 // instruction for pairs of bf16 or without.
 static const char *cpu_class(const struct device *d)
 {
-    static char text[64];
-    snprintf(text, sizeof text, "%s%s", d->backend == &kernels_base ? "plain" : "fma",
-             d->products == PRODUCTS_BF16 ? ", bf16 products" : "");
+    static char text[96];
+    snprintf(text, sizeof text, "%s%s%s", d->backend == &kernels_base ? "plain" : "fma",
+             d->products == PRODUCTS_BF16 ? ", bf16 products" : "",
+             d->kv == DTYPE_BF16 ? ", bf16 keys and values" : "");
     return text;
 }
 

@@ -16,10 +16,11 @@ enum {
     NARROW_ROWS = 64, // most rows of a block of struct blocked
 };
 
-// Rows of `dim` floats in blocks of `rows`, at most NARROW_ROWS; the blocks begin every `stride`
-// floats.
+// Rows of `dim` elements, F32 or BF16, in blocks of `rows`, at most NARROW_ROWS; the blocks begin
+// every `stride` elements.
 struct blocked {
-    const float *at;
+    const void *at;
+    enum dtype type;
     const uint32_t *block; // number i of the sum is at[block[i] * stride]; NULL: i itself
     size_t stride, rows, dim;
 };
@@ -57,17 +58,18 @@ struct kernels {
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,
                          size_t n_stride, size_t k_stride, float *c, size_t ldc, int add);
-    // The same sum where a lies in blocks of KV_BLOCK (16) rows: row k is at a[block[k / 16] *
-    // block_stride + k % 16 * lda]; 16 * first <= k < 16 * end, k_stride 1, not added to c. Slices
-    // end where they would with first = 0: leading products that are 0 change no bit.
-    void (*tile_blocks)(size_t rows, size_t first, size_t end, const float *a,
+    // The same sum where a, of F32 or BF16, lies in blocks of KV_BLOCK (16) rows: row k is at
+    // a[block[k / 16] * block_stride + k % 16 * lda]; 16 * first <= k < 16 * end, k_stride 1, not
+    // added to c. Slices end where they would with first = 0: leading products that are 0 change no
+    // bit.
+    void (*tile_blocks)(size_t rows, size_t first, size_t end, const void *a, enum dtype type,
                         const uint32_t *block, size_t block_stride, size_t lda, const float *b,
                         size_t n_stride, float *c, size_t ldc);
     // Scores of blocks of keys: c[n * ldc + 16 * b + 0..15] = sum over k < depth of q[n * n_stride
     // + k] * a[block[b] * block_stride + k * 16 + 0..15], first <= b < end, as tile_product.
-    void (*score_blocks)(size_t rows, size_t depth, size_t first, size_t end, const float *a,
-                         const uint32_t *block, size_t block_stride, const float *q,
-                         size_t n_stride, float *c, size_t ldc);
+    void (*score_blocks)(size_t rows, size_t depth, size_t first, size_t end, const void *a,
+                         enum dtype type, const uint32_t *block, size_t block_stride,
+                         const float *q, size_t n_stride, float *c, size_t ldc);
     // Columns `column` .. of a, at most NARROW: c[n * dim + column + 0..7] = or += sum over k <
     // depth of b[n * n_stride + k * k_stride] * row k of a, n < rows <= tile; n_stride or k_stride
     // is 1. The products of a block are summed before they join the total.
