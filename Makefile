@@ -2,7 +2,7 @@
 # Local settings go into config.mak (CC, CFLAGS, PREFIX, ...).
 
 # Names are given as they are: a dollar in one would be make's, which can run commands.
-$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR KILLS SEED FAULTS FAULT_RUNS,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
+$(foreach v,DESTDIR PREFIX OUT TASKS ARMS SEEDS JOBS DEPS_FOR KILLS SEED FAULTS FAULT_RUNS GROWTH,$(if $(findstring $$,$(value $v)),$(error $v: a dollar in \
 	it would be taken for a variable of make: write the name without, or set it in config.mak)))
 VERSION := 0.2.0
 -include config.mak
@@ -48,7 +48,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*
 FIDELITY := $(patsubst tests/fidelity/%.c,$(BUILD)/fidelity/%,$(wildcard tests/fidelity/*.c))
 PAGES    := $(wildcard man/*.[157])
 
-.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench fuzz faults install install-strip uninstall clean help
+.PHONY: all programs units benches objects deps demo compare fidelity test test-slow kills lint bench bench-growth fuzz faults install install-strip uninstall clean help
 .SECONDARY: # objects of tests stay
 
 all: programs
@@ -70,7 +70,9 @@ help:
 	@echo 'make kills         KILLS=200 blows at all trainers, loops and rounds, then the same bytes? SEED=1'
 	@echo 'make fidelity      what is equal to the reference implementations: a table (needs ../shared)'
 	@echo 'make lint          form and bugs of sources, scripts and manual pages'
-	@echo 'make bench         speed, as ratios to what the machine can do'
+	@echo 'make bench         speed, as ratios to what the machine can do and to other programs that are there:'
+	@echo '                   PEERS_PYTHON=/path/to/python with torch; llama.cpp on PATH'
+	@echo 'make bench-growth  how speed grows with context, batch, size and threads, into out/growth: an hour'
 	@echo 'make fuzz          each fuzz target for SECONDS_EACH=60, or FUZZERS="config stream" (needs clang)'
 	@echo 'make faults        each call of each program fails once, the power at any point: half an hour;'
 	@echo '                   FAULTS="sft-train toks-cat", FAULT_RUNS=2000 (per case)'
@@ -143,7 +145,10 @@ $(BUILD)/tests/test_fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/rep
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas
+	$(call say,LD)$(CC) $(CFLAGS) $(EXTRA) $(LDFLAGS) -o $@ $^ $(LIBS) -lopenblas $(BENCH_LIBS)
+# oneDNN's rate is shown beside others' where its headers are (Debian's libdnnl-dev).
+$(BUILD)/bench/bench_onednn: BENCH_LIBS = $(if $(shell printf '\043include <dnnl.h>\n' | \
+	$(CC) -E - >/dev/null 2>&1 && echo yes),-ldnnl -lgomp)
 
 # Packages come before anything is compiled: each of these calls make again. Who asks for `deps` wants
 # them, whatever DEPS says.
@@ -206,9 +211,16 @@ lint:
 bench:
 	@.ci/packages build run bench
 	@$(MAKE) --no-print-directory programs benches
-	@status=0; for script in $(sort $(wildcard tests/bench/*.sh tests/bench_*.sh)); do \
+	@status=0; for script in $(filter-out tests/bench/growth.sh,$(sort $(wildcard tests/bench/*.sh tests/bench_*.sh))); do \
 		if [ -x $$script ]; then echo "== $$script"; BIN="$$(cd '$(BINDIR)' && pwd)" \
 			BENCH="$$(cd '$(BUILD)' && pwd)/bench" $$script || status=$$?; fi; done; exit $$status
+# Tables and pictures of rates over context, batch, size and threads: an hour. GROWTH names the files.
+bench-growth: export GROWTH := $(or $(GROWTH),out/growth)
+bench-growth:
+	@.ci/packages build run
+	@$(MAKE) --no-print-directory programs benches
+	@mkdir -p "$$(dirname "$$GROWTH")"
+	@BIN="$$(cd '$(BINDIR)' && pwd)" BENCH="$$(cd '$(BUILD)' && pwd)/bench" tests/bench/growth.sh -o "$$GROWTH"
 
 # Fuzz targets read what strangers send. They are built by clang into a folder of their own.
 # FUZZERS="config stream" takes some of them.

@@ -8,7 +8,8 @@
 Needs transformers and torch, on the CPU. A case is a folder: `model` as transformers saves it,
 case.json and expected.safetensors in the form that tests/fidelity/models and tests/unit/model_kit.h
 read. Expected values are those of float64, with the float32 steps of transformers lifted; beside
-each stands how far transformers itself is off in float32.
+each stands how far transformers itself is off in float32. Cases of BF16 also say how far it is off
+with products of bf16: float32 weights under PyTorch's autocast, logits widened before the softmax.
 """
 import argparse
 import json
@@ -30,6 +31,7 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 LENGTHS, PROMPTS, NEW_TOKENS, STEPS = (17, 1, 9, 2), (3, 8), 8, 3
+LONGER = (17, 1, 64, 49, 64)  # enough numbers that sizes of errors can be compared
 ADAMW = dict(lr=0.01, beta1=0.9, beta2=0.95, weight_decay=0.1, max_grad_norm=1.0, steps=STEPS)
 EPS = {"adamw_large_eps": 1e-3, "adamw": 1e-8}
 MARGIN = 1e-3  # of the best token before the second in greedy text, that no rounding decides it
@@ -59,6 +61,8 @@ GEMMA3 = sized(sliding_window=5, query_pre_attn_scalar=12, layer_types=MIXED,
 MINISTRAL3 = sized(rope_parameters=rope(
     1e4, "yarn", factor=4.0, original_max_position_embeddings=6, beta_fast=4.0, beta_slow=1.0,
     mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3))
+WIDER = sized(vocab_size=64, hidden_size=32, intermediate_size=48, num_attention_heads=4,
+              num_key_value_heads=2)
 CASES = {
     "arcee": ("arcee", sized(mlp_bias=True, rope_parameters=rope(
         1e4, "yarn", factor=4.0, original_max_position_embeddings=16))),
@@ -73,6 +77,8 @@ CASES = {
                               tie_word_embeddings=True)),
     "glm": ("glm", sized(attention_bias=True)),
     "glm4": ("glm4", sized(attention_bias=True)),
+    "gpt2-bf16": ("gpt2", dict(vocab_size=64, n_embd=32, n_inner=48, n_layer=2, n_head=4,
+                               n_positions=64, bos_token_id=0, eos_token_id=2)),
     "granitemoehybrid": ("granitemoehybrid", sized(
         "head_dim", hidden_size=16, shared_intermediate_size=10, num_local_experts=0,
         layer_types=["full_attention"] * 2, mamba_n_heads=4, position_embedding_type="rope",
@@ -80,6 +86,7 @@ CASES = {
         logits_scaling=1.5, tie_word_embeddings=True)),
     "hunyuan_v1_dense": ("hunyuan_v1_dense", sized(tie_word_embeddings=True, rope_parameters=rope(
         1e4, "dynamic", alpha=40.0, factor=1.0))),
+    "llama-bf16": ("llama", WIDER),
     "ministral": ("ministral", sized(sliding_window=5, layer_types=MIXED)),
     "ministral3": ("ministral3", MINISTRAL3),
     "mistral3": ("mistral3", dict(
@@ -102,6 +109,7 @@ CASES = {
                                   activation_function="gelu")),
     "seed_oss": ("seed_oss", sized(attention_bias=True, attention_out_bias=True)),
 }
+BF16 = ("gpt2-bf16", "llama-bf16")
 SWITCHES = ("attention_bias", "attention_out_bias", "mlp_bias", "use_bias", "enable_bias",
             "tie_word_embeddings")
 BY_TYPE = {  # switches that a family reads and no case above flips
@@ -180,25 +188,27 @@ def fill(model, kind, seed):
         for name, p in sorted(model.named_parameters()):
             n = torch.randn(p.shape, generator=rng)
             if p.ndim < 2:
-                p.copy_(around + 0.2 * n if "norm" in name and name.endswith("weight") else 0.1 * n)
-            elif "embed" in name:
+                norm = "norm" in name or ".ln_" in name
+                p.copy_(around + 0.2 * n if norm and name.endswith("weight") else 0.1 * n)
+            elif "embed" in name or ".wte." in name or ".wpe." in name:
                 p.copy_(n * (0.5 if around else 0.2))
             else:
-                p.copy_(n * (1.2 / math.sqrt(p.shape[1])))
+                p.copy_(n * (1.2 / math.sqrt(p.shape[0 if kind == "gpt2" else 1])))
 
 
-def texts(vocab, seed):
+def texts(vocab, seed, lengths):
     rng = torch.Generator().manual_seed(seed)
     draw = lambda n: torch.randint(3, vocab, (n,), generator=rng).tolist()
     sequences = []
-    for n in LENGTHS:
+    for n in lengths:
         mask = [int(i >= max(1, 2 * n // 5) and i % 7 != 4) for i in range(n)]
         sequences.append({"tokens": draw(n), "mask": mask})
     return sequences, [draw(n) for n in PROMPTS]
 
 
 def logits_of(model, tokens):
-    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+    logits = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+    return logits.float() if logits.dtype is torch.bfloat16 else logits
 
 
 def scores(model, tokens):
@@ -285,6 +295,25 @@ def evaluate(open_model, sequences, prompts, kinds):
     return out
 
 
+def noise_of_bf16(folder, sequences, exact):
+    """How far autocast is off: log-probabilities together, each gradient against its length."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    with torch.no_grad():
+        logp = [scores(model, s["tokens"])[0] for s in sequences]
+    away = torch.cat([b.double() - a for a, b in zip(exact["logprob"], logp)])
+    params = trained(model)
+    grads = dict(zip(params, torch.autograd.grad(loss_of(model, sequences), list(params.values()))))
+    apart = lambda names: math.sqrt(sum(((grads[n].double() - exact["grad"][n]) ** 2).sum()
+                                        for n in names)
+                                    / sum((exact["grad"][n] ** 2).sum() for n in names))
+    return {"torch": torch.__version__.split("+")[0],
+            "logprob": {"rms": rounded(away.pow(2).mean().sqrt().item()),
+                        "max": rounded(away.abs().max().item())},
+            "all_gradients": rounded(apart(params)),
+            "gradients": {n: rounded(apart([n])) for n in params}}
+
+
 def off(a, b):
     if isinstance(a, dict):
         return max(off(a[k], b[k]) for k in a)
@@ -340,14 +369,14 @@ def make(name, out, variant, seed):
     auto = AutoModelForImageTextToText if wrapped else AutoModelForCausalLM
     model = auto.from_config(made, attn_implementation="eager", dtype=torch.float32).eval()
     fill(model, kind, seed)
-    stored = torch.float32 if variant == 1 else torch.float16 if kind == "opt" else torch.bfloat16
+    stored = torch.float32 if variant == 1 or name in BF16 else torch.float16 if kind == "opt" else torch.bfloat16
     model.to(stored).save_pretrained(saved)
     os.chmod(os.path.join(saved, "model.safetensors"), 0o644)
     file = load_file(os.path.join(saved, "model.safetensors"))
     for n, p in trained(model).items():
         assert n in file and torch.equal(file[n], p), n
 
-    sequences, prompts = texts(text["vocab_size"], seed)
+    sequences, prompts = texts(text["vocab_size"], seed, LONGER if name in BF16 else LENGTHS)
     kinds = ["adamw_large_eps"] + (["adamw"] if variant else [])
     narrow = lambda: load(saved, wrapped)
 
@@ -385,6 +414,8 @@ def make(name, out, variant, seed):
                           grad_norms=a[kind]["norms"])
         tensors.update({f"{kind}.{n}": p for n, p in a[kind]["parameters"].items()})
     case["fp32_noise"] = noise
+    if name in BF16:
+        case["bf16_noise"] = noise_of_bf16(saved, sequences, a)
     save_tensors(os.path.join(folder, "expected.safetensors"), tensors)
     with open(os.path.join(folder, "case.json"), "w", encoding="utf-8") as f:
         f.write("{\n" + ",\n".join(f" {json.dumps(k)}: {json.dumps(shortened(v))}"

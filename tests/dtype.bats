@@ -138,3 +138,33 @@ sets() {
     cmp script. script.fp32
     run -1 cmp -s script.fp32 script.bf16
 }
+
+# The reference's bf16 is PyTorch's autocast: one draw of roundings, ours another. All numbers together are
+# no further off than its own; the worst one, and a single gradient (of 32 numbers and more), up to a quarter.
+@test "dtype bf16: as near to float64 as the reference's own bf16, for every kernel set" {
+    local case set folder tensors=${BUILD:-$BATS_TEST_DIRNAME/../build}/fidelity/tensors
+    sets >list
+    [ -s list ]
+    for case in llama-bf16 gpt2-bf16; do
+        folder=$BATS_TEST_DIRNAME/fixtures/reference/$case
+        jq -c '.sequences | to_entries[] | {id: "s\(.key)", token: .value.tokens, mask: .value.mask}' \
+            "$folder/case.json" | "$BIN/toks" view -b - >batch.toks
+        while read -r set; do
+            DENSEPATH_KERNELS=$set "$BIN/logprob" -q -m "$folder/model" --dtype bf16 --as m --all batch.toks |
+                records >scored
+            jq -ne --slurpfile case "$folder/case.json" '[inputs] as $r | $case[0] as $c | $c.bf16_noise.logprob as $noise
+                | [range($c.sequences | length) as $i
+                    | [$c.sequences[$i].logprob, $r[$i]["logp:m"][1:]] | transpose[] | .[0] - .[1]]
+                | length > 100 and (map(. * .) | add / length | sqrt) <= $noise.rms and (map(fabs) | max) <= 1.25 * $noise.max
+                    and (map(fabs) | max) > 1e-3' scored
+            rm -rf out
+            DENSEPATH_KERNELS=$set "$BIN/sft-train" -q -m "$folder/model" -o out --dtype bf16 --lr-scheduler-type constant \
+                --batch-size 1000 --shuffle no --save-dtype fp32 --optim sgd --learning-rate 1 --max-grad-norm 0 --max-steps 1 \
+                batch.toks
+            "$tensors" "$folder/expected.safetensors" grad out "$folder/model" >gradients
+            jq -se --slurpfile case "$folder/case.json" '$case[0].bf16_noise as $noise | length > 20
+                and (map(.n * .rms * .rms) | add) <= (map(.length * .length) | add) * ($noise.all_gradients * $noise.all_gradients)
+                and all((.n | sqrt) * .rms <= 1.25 * $noise.gradients[.name] * .length)' gradients
+        done <list
+    done
+}

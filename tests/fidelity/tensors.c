@@ -74,7 +74,7 @@ static double *values(const struct directory *d, const char *name, size_t *n)
 static void report(const char *name, const double *want, const double *got, const double *base,
                    size_t n)
 {
-    double worst = 0, squares = 0, largest = 0;
+    double worst = 0, squares = 0, largest = 0, length = 0;
     size_t above = 0;
     for (size_t i = 0; i < n; i++) {
         double value = base ? base[i] - got[i] : got[i], off = fabs(want[i] - value);
@@ -83,13 +83,14 @@ static void report(const char *name, const double *want, const double *got, cons
         if (base && fabs(base[i]) > largest)
             largest = fabs(base[i]);
         squares += off * off;
+        length += want[i] * want[i];
         above += !(off <= 1e-5);
     }
     // base - got is exact but for the rounding of got, half a unit in its last place.
-    printf(
-        "{\"name\":\"%s\",\"n\":%zu,\"max\":%.6g,\"rms\":%.6g,\"above\":%zu,\"rounding\":%.6g}\n",
-        name, n, isinf(worst) ? 1e300 : worst, isinf(worst) ? 1e300 : sqrt(squares / (double)n),
-        above, largest * 0x1p-23);
+    printf("{\"name\":\"%s\",\"n\":%zu,\"max\":%.6g,\"rms\":%.6g,\"above\":%zu,\"rounding\":%.6g,"
+           "\"length\":%.6g}\n",
+           name, n, isinf(worst) ? 1e300 : worst, isinf(worst) ? 1e300 : sqrt(squares / (double)n),
+           above, largest * 0x1p-23, sqrt(length));
 }
 
 static int one_tensor(const char *what, const struct directory *want, const char *name,
