@@ -75,7 +75,7 @@ expected() {
     [ "$(jq -s 'last.step' log)" -eq 8 ]
     # Training only makes it worse: the model is the start's, as the start's loss has it.
     "$BIN/logprob" -q -m all --as m held-out.toks >scored
-    start=("$BIN/sft-train" -q -m all --learning-rate 1e-1 --batch-size 2)
+    start=("$BIN/sft-train" -q -m all --learning-rate 1 --batch-size 2)
     "${start[@]}" --max-steps 40 "${best[@]}" --eval-on-start --ema 0.5 --metrics log -o worse few.toks
     records scored | jq -sc '[.[] | [.["logp:m"], .mask] | transpose[] | select(.[1] == 1)[0]] | -(add / length)' >want
     jq -es --slurpfile want want '.[0].step == 0 and .[0].epoch == 0 and (.[0].eval_loss - $want[0] | fabs) < 1e-5

@@ -221,6 +221,8 @@ size_t decoder_scratch_bytes(const struct device *d, const struct model *m, size
                               .longest = longest,
                               .depth = c->intermediate,
                               .head_dim = c->head_dim,
+                              .turned = c->conv1d,
+                              .widened = !m->master,
                               .backward = save};
     s.depth = s.depth > c->hidden ? s.depth : c->hidden;
     s.depth = s.depth > query_width(c) ? s.depth : query_width(c);

@@ -18,6 +18,7 @@ struct scratch_shape {
     size_t rows, longest; // tokens of the batch, and of its longest sequence with all before it
     size_t depth;         // the widest input of a product
     size_t head_dim;
+    int turned, widened; // weights of products are [in, out]; are not fp32
     int backward;
 };
 

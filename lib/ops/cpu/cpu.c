@@ -683,7 +683,7 @@ static const char *cpu_class(const struct device *d)
 // A product and attention do not work at the same time.
 static size_t cpu_scratch_bytes(const struct device *d, const struct scratch_shape *s)
 {
-    size_t linear = cpu_linear_scratch(d, s->rows, s->depth);
+    size_t linear = cpu_linear_scratch(d, s);
     size_t attention = cpu_attention_scratch(s->longest, s->head_dim, 0);
     size_t back = s->backward ? cpu_attention_scratch(s->longest, s->head_dim, 1) : 0;
     size_t most = attention > back ? attention : back;

@@ -33,7 +33,7 @@ const float *cpu_f32(struct device *d, const struct tensor *t, size_t *pitch, st
 MUST_CHECK int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out,
                           size_t count, struct err *e);
 // What these take of scratch.
-size_t cpu_linear_scratch(const struct device *d, size_t rows, size_t depth);
+size_t cpu_linear_scratch(const struct device *d, const struct scratch_shape *s);
 size_t cpu_attention_scratch(size_t longest, size_t head_dim, int backward);
 MUST_CHECK int cpu_linear_backward(struct device *d, float *dx, int add, const float *dy,
                                    const float *x, size_t n, const struct tensor *w,

@@ -32,7 +32,7 @@ struct product {
         size_t items, columns, height; // columns: items side by side; height: rows of an item
         struct block_product block;    // of ACROSS
     } part[LINEAR_MAX];
-    float *work;   // [threads][floats]
+    float *work;   // [threads][floats], where there are any
     size_t floats; // work space of a thread
 };
 
@@ -65,6 +65,13 @@ static void fill_panels(void *arg, size_t begin, size_t end, int worker)
         fill_panel(arg, i);
 }
 
+static int lie_as_words(const struct product *p, const struct tensor *w)
+{
+    size_t step = p->arithmetic->step;
+    return words_as_they_lie(p->arithmetic, w->type) && p->depth % step == 0 &&
+           tensor_pitch(w) % step == 0;
+}
+
 // w [columns][*pitch words] = the item's weights: as they lie, or made in its work space.
 static const float *item_weights(const struct product *p, const struct linear_item *i,
                                  size_t *pitch, float *work)
@@ -72,8 +79,7 @@ static const float *item_weights(const struct product *p, const struct linear_it
     const struct tensor *t = &i->out->w;
     size_t apart = tensor_pitch(t), size = dtype_size(t->type);
     const char *from = (const char *)t->data + i->column * apart * size;
-    if (words_as_they_lie(p->arithmetic, t->type) && p->depth % p->arithmetic->step == 0 &&
-        apart % p->arithmetic->step == 0) {
+    if (lie_as_words(p, t)) {
         *pitch = apart / p->arithmetic->step;
         return (const float *)from;
     }
@@ -124,7 +130,7 @@ static void skinny_item(const struct product *p, const struct linear_item *i)
 static void make_item(const struct product *p, size_t number, int worker)
 {
     const struct product_part *part = p->part;
-    float *work = p->work + (size_t)worker * p->floats;
+    float *work = p->work ? p->work + (size_t)worker * p->floats : NULL;
     while (number >= part->items)
         number -= part++->items;
     if (part->kind == ACROSS) {
@@ -212,17 +218,25 @@ static void plan_rows(const struct product *p, struct product_part *part, const 
     part->items = (p->n + part->height - 1) / part->height * part->columns;
 }
 
-static size_t item_floats(size_t words)
+// What an item of the part needs beside its operands.
+static size_t part_floats(const struct product *p, const struct product_part *part,
+                          const struct tensor *w)
 {
-    size_t block = block_floats();
-    return words * COLUMNS > block ? words * COLUMNS : block;
+    if (part->kind == ACROSS)
+        return block_floats();
+    return part->kind == ALONG && !lie_as_words(p, w) ? p->words * COLUMNS : 0;
 }
 
-size_t cpu_linear_scratch(const struct device *d, size_t rows, size_t depth)
+size_t cpu_linear_scratch(const struct device *d, const struct scratch_shape *s)
 {
     const struct arithmetic *o = cpu_arithmetic(d);
-    size_t words = words_of(o, depth), panels = (rows + o->lanes - 1) / o->lanes * o->lanes;
-    return (panels * words + depth + (size_t)threads_count() * item_floats(words)) * sizeof(float);
+    size_t words = words_of(o, s->depth), floats = 0;
+    size_t panels = (s->rows + o->lanes - 1) / o->lanes * o->lanes;
+    if (s->widened || !words_as_they_lie(o, DTYPE_F32))
+        floats = words * COLUMNS;
+    if ((s->turned || s->backward) && floats < block_floats())
+        floats = block_floats();
+    return (panels * words + s->depth + (size_t)threads_count() * floats) * sizeof(float);
 }
 
 int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *out, size_t count,
@@ -247,13 +261,18 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
             plan_rows(&p, part, &out[i].w);
         else if (plan_across(&p, part, &out[i], d, e) < 0)
             return -1;
+        size_t floats = part_floats(&p, part, &out[i].w);
+        p.floats = floats > p.floats ? floats : p.floats;
         along |= part->kind == ALONG;
         skinny |= part->kind == SKINNY;
         total += part->items;
     }
-    p.floats = item_floats(p.words);
-    p.work = arena_alloc(&d->scratch, (size_t)threads_count() * p.floats, sizeof(float), e);
-    if (!p.work || (skinny && turn_few(&p, d, e) < 0))
+    if (p.floats > 0) {
+        p.work = arena_alloc(&d->scratch, (size_t)threads_count() * p.floats, sizeof(float), e);
+        if (!p.work)
+            return -1;
+    }
+    if (skinny && turn_few(&p, d, e) < 0)
         return -1;
     if (along) {
         p.panel = arena_alloc(&d->scratch, p.panels * o->lanes, p.words * sizeof(float), e);
