@@ -53,7 +53,7 @@ struct arithmetic {
 struct kernels {
     const char *name;
     size_t tile; // rows on the broadcast side that fill the registers; <= TILE_MAX
-    size_t few;  // most rows of `skinny`, for F16 the tile's; <= TILE_MAX
+    size_t few;  // most rows of `skinny`, in fp32 from half precision the tile's; <= TILE_MAX
     // c[n][0..15] (row stride ldc) = or += sum over k of b[n * n_stride + k * k_stride] *
     // a[k * lda + 0..15], n < rows <= tile. The sum runs over k in order, in slices.
     void (*tile_product)(size_t rows, size_t depth, const float *a, size_t lda, const float *b,

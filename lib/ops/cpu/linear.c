@@ -121,9 +121,7 @@ static void skinny_item(const struct product *p, const struct linear_item *i)
     size_t missing = SKINNY_COLUMNS - i->columns;
     const char *from = (const char *)t->data + (i->column - missing) * step;
     float c[TILE_MAX * SKINNY_COLUMNS];
-    for (size_t at = 0; at < SKINNY_COLUMNS; at += BLOCK)
-        p->arithmetic->skinny(i->rows, p->depth, p->turned, from + at * step, t->type, pitch,
-                              c + at, SKINNY_COLUMNS);
+    p->arithmetic->skinny(i->rows, p->depth, p->turned, from, t->type, pitch, c, SKINNY_COLUMNS);
     linear_store_rows(p->kernels, i, c + missing, SKINNY_COLUMNS, 0, i->rows);
 }
 
@@ -198,12 +196,11 @@ static int plan_across(struct product *p, struct product_part *part, const struc
 // that has to make words of the weights first.
 static int few_rows(const struct product *p, const struct tensor *w)
 {
-    size_t most = p->kernels->few;
-    if (w->type != DTYPE_BF16)
-        most = w->type == DTYPE_F32 ? NARROW : p->kernels->tile;
-    if (p->n > most || w->rows < SKINNY_COLUMNS)
+    if (w->rows < SKINNY_COLUMNS || w->type == DTYPE_F64)
         return 0;
-    return p->arithmetic->step == 1 ? w->type != DTYPE_F64 : w->type == DTYPE_BF16;
+    if (p->arithmetic->step == 2)
+        return w->type == DTYPE_BF16 && p->n <= p->kernels->few;
+    return p->n <= (w->type == DTYPE_F32 ? NARROW : p->kernels->tile);
 }
 
 static void plan_rows(const struct product *p, struct product_part *part, const struct tensor *w)
@@ -280,7 +277,11 @@ int cpu_linear(struct device *d, const float *x, size_t n, const struct linear *
             return -1;
         threads_for(p.panels, cpu_grain(p.words * o->lanes), fill_panels, &p);
     }
-    threads_for(total, cpu_grain(COLUMNS * p.depth * (n < 512 ? n : 512) / 16), make_items, &p);
+    // Items of few rows are read one after the other: each thread has neighbours.
+    size_t grain = cpu_grain(COLUMNS * p.depth * (n < 512 ? n : 512) / 16);
+    if (skinny && grain < total / (4 * (size_t)threads_count()))
+        grain = total / (4 * (size_t)threads_count());
+    threads_for(total, grain, make_items, &p);
     arena_rewind(&d->scratch, mark);
     return 0;
 }

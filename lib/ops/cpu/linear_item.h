@@ -6,14 +6,14 @@
 #include "ops/cpu/kernel.h"
 
 enum {
-    COLUMNS = 48,               // outputs of an item: a multiple of every tile and of LANES
-    SKINNY_COLUMNS = 2 * BLOCK, // of one of few rows
+    COLUMNS = 48,           // outputs of an item: a multiple of every tile and of LANES
+    SKINNY_COLUMNS = BLOCK, // of one of few rows
 };
 
 struct linear_item {
     const struct linear *out;
     size_t row, rows, column, columns;
-    float bias[SKINNY_COLUMNS]; // [columns] where there is one
+    float bias[COLUMNS]; // [columns] where there is one
 };
 
 // The item that begins at a row and a column, and has up to `height` of n rows and `width` columns.
