@@ -37,6 +37,16 @@ sets() {
     done
 }
 
+@test "fp32: the kernel sets with fused multiply-add train the same weights" {
+    local set first=''
+    sets | grep -v base >list || skip "this processor has none of them"
+    while read -r set; do
+        DENSEPATH_KERNELS=$set "$BIN/sft-train" -q -m base -o "fp32-$set" --max-steps 4 --learning-rate 1e-3 demos.toks
+        first=${first:-$set}
+        cmp "fp32-$first/model.safetensors" "fp32-$set/model.safetensors"
+    done <list
+}
+
 @test "dtype bf16: every kernel set gives the same bytes, for any number of threads" {
     local set first='' n
     sets >list

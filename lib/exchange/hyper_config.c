@@ -161,8 +161,8 @@ static int find_llama3(const struct reading *r, struct rope_config *rope, const 
         rope->factor = fmax(rope->factor, shortest((double)factor[i]));
     rope->low_freq_factor = 1;
     rope->high_freq_factor = 4;
-    for (double length = 0; length <= 1 << 20; length = length == 0 ? 16 : 2 * length) {
-        rope->original_max_position = length == 0 ? first : length;
+    for (size_t length = 0; length <= 1 << 20; length = length == 0 ? 16 : 2 * length) {
+        rope->original_max_position = length == 0 ? first : (double)length;
         hyper_factors(NULL, rope, tried);
         if (is_near(factor, tried, rope->dims / 2))
             return 0;

@@ -220,7 +220,8 @@ static float fit_around_zero(const float *x)
     if (fabsf(farthest) < tiny)
         return 0;
     for (int g = 0; g < GRIDS_AROUND_ZERO; g++) {
-        float steps = -(32 + 0.1f * (float)(g - GRIDS_AROUND_ZERO / 2)) / farthest;
+        int wider = g - GRIDS_AROUND_ZERO / 2;
+        float steps = -(32 + 0.1f * (float)wider) / farthest;
         double xl = 0, ll = 0;
         for (int i = 0; i < SMALL_PART; i++) {
             double l = nearest(steps * x[i], -32, 31), w = (double)(x[i] * x[i]);

@@ -1,6 +1,6 @@
 # What the benches of the engine share: synthetic models and streams, the work that is timed, and what the
 # machine could do at best. Sourced by engine.sh and growth.sh, which set `root` and `threads`.
-# shellcheck shell=bash disable=SC2154,SC2317
+# shellcheck shell=bash disable=SC2034,SC2154,SC2317
 BIN=${BIN:-$root/bin} BENCH=${BENCH:-$root/build/bench}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
