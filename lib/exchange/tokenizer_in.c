@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "exchange/splitting.h"
+#include "exchange/token_type.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,15 +12,6 @@
 #include <string.h>
 
 enum { TOKENS_MAX = 1 << 24 };
-// tokenizer.ggml.token_type.
-enum {
-    TOKEN_NORMAL = 1,
-    TOKEN_UNKNOWN,
-    TOKEN_CONTROL,
-    TOKEN_USER_DEFINED,
-    TOKEN_UNUSED,
-    TOKEN_BYTE,
-};
 
 struct words {
     const struct gguf *g;

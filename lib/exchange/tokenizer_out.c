@@ -4,21 +4,13 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "exchange/splitting.h"
+#include "exchange/token_type.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FILE_LIMIT = 256 << 20, SETTINGS_LIMIT = 64 << 20, ID_NAME = 64 };
-// tokenizer.ggml.token_type.
-enum {
-    TOKEN_NORMAL = 1,
-    TOKEN_UNKNOWN,
-    TOKEN_CONTROL,
-    TOKEN_USER_DEFINED,
-    TOKEN_UNUSED,
-    TOKEN_BYTE
-};
 
 struct telling {
     json_t *keys;      // of the file
